@@ -1,0 +1,105 @@
+// Package nat is the vocabulary of NAT behaviour: RFC 4787 (UDP), 5382 (TCP), 5508 (ICMP) and 6888 (CGN).
+//
+// A Behavior is plain data that every engine realises. "Cone" and "symmetric" are names of presets, never of axes:
+//
+//	            filtering →   endpoint-independent   address-dependent     address-and-port-dependent
+//	mapping ↓
+//	endpoint-independent      full-cone              restricted-cone       port-restricted-cone
+//	address-dependent         adm-eif                adm-adf               adm-apdf
+//	address-and-port-dep.     apdm-eif               apdm-adf              symmetric
+package nat
+
+import (
+	"time"
+)
+
+// Dependency is what a mapping or a filter depends on (RFC 4787 §4.1 and §5). The zero value is invalid: an
+// experiment must say it.
+type Dependency int
+
+// The three dependencies. EndpointIndependent is EIM or EIF, and so on.
+const (
+	EndpointIndependent Dependency = iota + 1
+	AddressDependent
+	AddressAndPortDependent
+)
+
+// PortAssignment says how the external port of a new mapping is chosen (RFC 4787 §4.2).
+type PortAssignment int
+
+// Port assignments.
+const (
+	PortPreservation PortAssignment = iota + 1 // the internal port where it is free, else random
+	PortSequential                             // PortMin, PortMin+PortStep, …
+	PortRandom                                 // a seeded order over [PortMin, PortMax]
+	PortBlock                                  // random within a block of PortBlockSize per internal host (RFC 6888)
+)
+
+// Pooling says which of several external addresses a mapping gets (RFC 4787 REQ-2).
+type Pooling int
+
+// Poolings; the zero value is Paired.
+const (
+	Paired    Pooling = iota // all mappings of an internal host have one external address
+	Arbitrary                // any external address for each mapping
+)
+
+// Hairpinning says what becomes of a packet from inside to an external endpoint (RFC 4787 §6).
+type Hairpinning int
+
+// Hairpinnings; the zero value is none.
+const (
+	HairpinNone           Hairpinning = iota // dropped
+	HairpinInternalSource                    // delivered with the sender's internal endpoint
+	HairpinExternalSource                    // delivered with the sender's external endpoint (REQ-9a)
+)
+
+// Reaction says what an unsolicited inbound packet gets in answer.
+type Reaction int
+
+// Reactions; the zero value is Drop.
+const (
+	Drop Reaction = iota
+	ICMP          // port unreachable
+	RST           // TCP reset; ICMP for UDP
+)
+
+// Kind says what a router is besides a translator. The zero value is Translate.
+type Kind int
+
+// Kinds of router.
+const (
+	Translate  Kind = iota
+	NoNAT           // routes without translating; with Filtering 0 it filters nothing, otherwise it is a stateful firewall
+	Masquerade      // plain Linux masquerade: conntrack decides, and the axes above are what it is known to do
+)
+
+// Behavior describes one router's NAT and firewall.
+type Behavior struct {
+	Kind      Kind
+	Mapping   Dependency
+	Filtering Dependency // 0 only with NoNAT: no filter
+
+	PortAssignment    PortAssignment
+	PortMin, PortMax  uint16 // zero: 20000 and 60000
+	PortStep          int    // PortSequential; zero: 1
+	PortBlockSize     int    // PortBlock; zero: 1024
+	PortParity        bool   // keep odd odd and even even (REQ-4)
+	PortContiguity    bool
+	PortOverloading   bool // several mappings share an external port; the last sender owns it
+	Pooling           Pooling
+	Hairpinning       Hairpinning
+	FilterPerMapping  bool          // the filter belongs to the mapping, not to the internal endpoint as RFC 4787 §5 words it
+	InputDrop         bool          // Masquerade: new traffic to the router itself is dropped before it leaves a trace
+	UDPBlocked        bool          // no UDP passes in either direction
+	TCPPorts          []uint16      // if not empty, only these TCP destination ports pass outwards
+	UDPTimeout        time.Duration // idle life of a UDP mapping; zero: 120 s (REQ-5)
+	NoOutboundRefresh bool          // outbound packets do not refresh (REQ-6 demands that they do)
+	InboundRefresh    bool          // inbound packets refresh too (REQ-6 allows it)
+	TCPEstablished    time.Duration // zero: 2 h 4 min (RFC 5382 REQ-5)
+	TCPTransitory     time.Duration // zero: 4 min
+	Quota             int           // mappings per internal host; zero: no limit (RFC 6888 REQ-4)
+	Unsolicited       Reaction
+	ReplyByNewMapping bool // a reply to an inbound packet takes a mapping of its own instead of the one that let it in
+	InboundFirstRemap bool // quirk: an early inbound packet moves the host's own mapping to another port
+}

@@ -1,0 +1,173 @@
+// Package record is the schema of what a run leaves behind.
+//
+//	RUN/run.json       Manifest   what was run, where and with which seed; Complete says whether it ended
+//	RUN/trials.jsonl   Trial      one a line, in the order in which trials ended; nothing is ever overwritten
+//	RUN/summary.json   Summary    a pure function of the two above
+//
+// Times are in seconds, rates in 0–1, sizes in bytes. What did not happen is absent, never 0.
+package record
+
+import "time"
+
+// Schema names, as the "schema" field of each document.
+const (
+	ManifestSchema = "punchlab/run/1"
+	TrialSchema    = "punchlab/trial/1"
+	SummarySchema  = "punchlab/summary/1"
+)
+
+// Outcome is how a trial ended.
+type Outcome string
+
+// The outcomes. HarnessError says that the lab, not the system under test, is to blame: no verdict.
+const (
+	Direct       Outcome = "direct"
+	Relayed      Outcome = "relayed"
+	Failed       Outcome = "failed"
+	Unsupported  Outcome = "unsupported"
+	HarnessError Outcome = "harness-error"
+)
+
+// Outcomes lists every outcome, in the order of reports.
+var Outcomes = []Outcome{Direct, Relayed, Failed, Unsupported, HarnessError}
+
+// Trial is one line of trials.jsonl.
+type Trial struct {
+	Schema  string            `json:"schema"`
+	Cell    int               `json:"cell"`              // index of the cell in the scenario's order
+	Trial   int               `json:"trial"`             // number within the cell, from 0; a trial run again keeps its number
+	Attempt int               `json:"attempt,omitempty"` // 1 and up: a repeat after harness errors
+	Seed    uint64            `json:"seed"`
+	Params  map[string]string `json:"params"`
+	Outcome Outcome           `json:"outcome"`
+	Oracle  string            `json:"oracle"`
+
+	TriangleS    *float64 `json:"triangle_s,omitempty"`
+	BoundS       *float64 `json:"bound_s,omitempty"`
+	ConnectS     *float64 `json:"connect_s,omitempty"`
+	FirstPacketS *float64 `json:"first_packet_s,omitempty"`
+	FirstFrameS  *float64 `json:"first_frame_s,omitempty"`
+	PathChanges  int      `json:"path_changes,omitempty"`
+
+	Media    *Media             `json:"media,omitempty"`
+	Bytes    map[string]int64   `json:"bytes,omitempty"` // "camera_up", "relay", "camera_idle_up"
+	Probes   map[string]float64 `json:"probes,omitempty"`
+	Lateness *Lateness          `json:"lateness_s,omitempty"`
+	Cause    string             `json:"cause,omitempty"` // one sentence, where it did not go direct
+	Error    string             `json:"error,omitempty"`
+	EndedAt  time.Time          `json:"ended_at"`
+}
+
+// Media is what the viewer got of the video.
+type Media struct {
+	FramesSent     int       `json:"frames_sent"`
+	FramesReceived int       `json:"frames_received"`
+	FramesIntact   int       `json:"frames_intact"`       // every byte as the camera read it
+	LatencyS       []float64 `json:"latency_s,omitempty"` // one way, a value for each frame
+	GoodputBps     *float64  `json:"goodput_bps,omitempty"`
+	Loss           *float64  `json:"loss,omitempty"` // of RTP packets, before repair
+}
+
+// Lateness is due − delivered over the packets of a trial.
+type Lateness struct {
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
+// Summary is summary.json.
+type Summary struct {
+	Schema   string  `json:"schema"`
+	Scenario string  `json:"scenario"`
+	Engine   string  `json:"engine"`
+	Seed     uint64  `json:"seed"`
+	WallS    float64 `json:"wall_s"`
+	Trials   int     `json:"trials"` // with a verdict
+	Cells    []Cell  `json:"cells"`
+}
+
+// Cell is one combination of the scenario's axes. Trials and rates count the trials with a verdict; harness errors
+// stand in Outcomes and are never counted in.
+type Cell struct {
+	Params           map[string]string `json:"params"`
+	Trials           int               `json:"trials"`
+	Outcomes         map[Outcome]int   `json:"outcomes"`
+	DirectRate       *Rate             `json:"direct_rate,omitempty"` // absent without a trial
+	Oracle           string            `json:"oracle"`
+	TriangleS        *float64          `json:"triangle_s,omitempty"`
+	BoundS           *float64          `json:"bound_s,omitempty"`
+	ConnectS         *Dist             `json:"connect_s,omitempty"`
+	FirstPacketS     *Dist             `json:"first_packet_s,omitempty"`
+	FirstPacketRatio *Dist             `json:"first_packet_ratio,omitempty"`
+	FirstFrameS      *Dist             `json:"first_frame_s,omitempty"`
+	FirstFrameRatio  *Dist             `json:"first_frame_ratio,omitempty"`
+	Media            *CellMedia        `json:"media,omitempty"`
+	Bytes            map[string]int64  `json:"bytes,omitempty"` // sums over the trials
+	Probes           map[string]*Dist  `json:"probes,omitempty"`
+}
+
+// CellMedia is Media over the trials of a cell: counts are sums.
+type CellMedia struct {
+	FramesSent     int      `json:"frames_sent"`
+	FramesReceived int      `json:"frames_received"`
+	FramesIntact   int      `json:"frames_intact"`
+	LatencyS       *Dist    `json:"latency_s,omitempty"`
+	GoodputBps     *Dist    `json:"goodput_bps,omitempty"`
+	Loss           *float64 `json:"loss,omitempty"`
+}
+
+// Rate is a proportion with its 95 % Wilson interval.
+type Rate struct {
+	Value float64 `json:"value"`
+	Low   float64 `json:"low"`
+	High  float64 `json:"high"`
+}
+
+// Dist describes a sample.
+type Dist struct {
+	N   int     `json:"n"`
+	Min float64 `json:"min"`
+	P50 float64 `json:"p50"`
+	P95 float64 `json:"p95"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
+// Manifest is run.json.
+type Manifest struct {
+	Schema        string              `json:"schema"`
+	Command       []string            `json:"command"`
+	Scenario      Document            `json:"scenario"`
+	Topology      Document            `json:"topology"`
+	Seed          uint64              `json:"seed"`
+	Engine        string              `json:"engine"`
+	TrialsPerCell int                 `json:"trials_per_cell"`
+	Set           map[string][]string `json:"set,omitempty"` // axes narrowed on the command line
+	Versions      Versions            `json:"versions"`
+	Kernel        string              `json:"kernel"`
+	CPU           CPU                 `json:"cpu"`
+	Sysctls       map[string]string   `json:"sysctls"`
+	Start         time.Time           `json:"start"`
+	End           *time.Time          `json:"end,omitempty"`
+	Complete      bool                `json:"complete"`
+}
+
+// Document names a scenario or topology and pins its text.
+type Document struct {
+	Name   string `json:"name"`
+	Digest string `json:"digest"` // "sha256:" and 64 hexadecimal digits
+}
+
+// Versions says which code ran.
+type Versions struct {
+	Commit  string            `json:"commit"`
+	Dirty   bool              `json:"dirty,omitempty"`
+	Go      string            `json:"go"`
+	Modules map[string]string `json:"modules"`
+}
+
+// CPU describes the machine's processors.
+type CPU struct {
+	Model string `json:"model"`
+	Cores int    `json:"cores"`
+}
