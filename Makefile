@@ -1,0 +1,40 @@
+# punchlab: `make help` lists the targets. Go is all that is needed; `make test` uses more where it is installed.
+GO      ?= go
+BIN     := bin/punchlab
+OUT     ?= out/nat-matrix
+PKGS    := ./...
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test check bench soak fuzz clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/punchlab
+	@$(GO) build -ldflags "-X main.commit=$$(git rev-parse HEAD 2>/dev/null)" -o $(BIN) ./lab/punchlab
+
+run: build ## the main job: nat-matrix, real sockets behind real NATs; writes out/nat-matrix/report.html
+	@rm -rf $(OUT) && $(BIN) run nat-matrix --out $(OUT)
+
+test: ## every test
+	$(GO) test $(PKGS)
+
+check: ## gofmt, go vet, staticcheck, modules tidy
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "run gofmt -w on the files above" >&2; exit 1; }
+	$(GO) vet $(PKGS)
+	$(GO) run $(STATICCHECK) $(PKGS)
+	$(GO) mod tidy -diff
+
+bench: build ## the figures of README.md, each beside its bound or peer
+	$(GO) test -run '^$$' -bench . -benchtime 1s $(PKGS)
+
+soak: build ## longer sweeps: every behaviour pair and every link
+	$(BIN) run nat-pairs links cgn same-lan --trials 50 --out out/soak
+
+fuzz: ## half a minute on each fuzz target
+	@for p in $$($(GO) list $(PKGS)); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do \
+	  echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 30s $$p || exit 1; done; done
+
+clean: ## remove what was built and measured here
+	rm -rf bin out

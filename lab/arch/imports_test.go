@@ -1,0 +1,193 @@
+package arch
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/punchlab/punchlab/"
+
+// A rule forbids imports to some packages. Patterns are import paths below the module; "x/..." is x and everything
+// below. Other modules and the standard library are named in full.
+type rule struct {
+	from   []string
+	forbid []string
+	except []string
+	why    string
+}
+
+var cores = []string{"lab/nat", "lab/link", "lab/fabric", "lab/packet", "impl/session", "impl/punch", "impl/rendezvous", "impl/camera", "impl/viewer"}
+
+var rules = []rule{{
+	from:   []string{"impl/..."},
+	forbid: []string{"lab/...", "reports/...", "scenarios/...", "topologies/..."},
+	why:    "the implementation runs without the lab, and is one system under test among several",
+}, {
+	from:   []string{"lab", "lab/netns/...", "lab/packet", "lab/nat", "lab/probe", "lab/netfilter", "lab/link", "lab/fabric", "lab/live", "lab/record", "lab/stats"},
+	forbid: []string{"impl/..."},
+	why:    "below lab/stack the lab knows no system under test",
+}, {
+	from:   cores,
+	forbid: []string{"net", "os", "log", "log/slog", "math/rand", "crypto/rand"},
+	why:    "a core has no I/O and no randomness of its own: packets, time and seeds are arguments",
+}, {
+	from:   []string{"reports/..."},
+	forbid: []string{"lab/...", "impl/..."},
+	except: []string{"lab/record", "lab/stats"},
+	why:    "a report is a pure function of records; it never runs anything",
+}, {
+	from:   []string{"lab/fabric"},
+	forbid: []string{"lab/..."},
+	except: []string{"lab/link", "lab/packet", "lab/nat"},
+	why:    "the fabric is pure: it routes and impairs bytes",
+}, {
+	from:   []string{"lab/nat", "lab/link", "lab/packet", "lab/stats"},
+	forbid: []string{"lab/...", "topologies/...", "scenarios/..."},
+	why:    "vocabulary and mathematics stand at the bottom",
+}, {
+	from:   []string{"lab/live", "lab/netfilter", "lab/probe"},
+	forbid: []string{"lab", "lab/stack", "lab/runner", "lab/punchlab", "lab/record", "topologies/...", "scenarios/..."},
+	why:    "engines stand below the lab that wires them together",
+}, {
+	from:   []string{"lab"},
+	forbid: []string{"lab/stack", "lab/runner", "lab/punchlab", "topologies/...", "scenarios/...", "reports/..."},
+	why:    "a lab is given a topology; it does not load files or run scenarios",
+}, {
+	from:   []string{"lab/stack"},
+	forbid: []string{"lab/runner", "lab/punchlab", "reports/..."},
+	why:    "a system under test does not know who tries it",
+}, {
+	from:   []string{"lab/runner"},
+	forbid: []string{"reports/...", "lab/punchlab"},
+	why:    "a runner writes records; it never judges or draws them",
+}}
+
+func TestImports(t *testing.T) {
+	pkgs := load(t)
+	for _, r := range rules {
+		for pkg, files := range pkgs {
+			if !matchAny(r.from, pkg) {
+				continue
+			}
+			for name, f := range files {
+				for _, spec := range f.Imports {
+					imp := strings.TrimPrefix(strings.Trim(spec.Path.Value, `"`), module)
+					if imp != pkg && matchAny(r.forbid, imp) && !matchAny(r.except, imp) {
+						t.Errorf("%s imports %s: %s", name, imp, r.why)
+					}
+				}
+			}
+		}
+	}
+}
+
+// Clock functions that a core must not call.
+var clock = []string{"Now", "Since", "Until", "After", "AfterFunc", "Sleep", "NewTimer", "NewTicker", "Tick"}
+
+func TestCoresHaveNoClock(t *testing.T) {
+	for pkg, files := range load(t) {
+		if !slices.Contains(cores, pkg) {
+			continue
+		}
+		for name, f := range files {
+			ast.Inspect(f, func(n ast.Node) bool {
+				sel, ok := n.(*ast.SelectorExpr)
+				if !ok {
+					return true
+				}
+				if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains(clock, sel.Sel.Name) {
+					t.Errorf("%s calls time.%s: a core's time is an argument, so that the simulation can move it", name, sel.Sel.Name)
+				}
+				return true
+			})
+		}
+	}
+}
+
+func TestEveryPackageIsDescribed(t *testing.T) {
+	for pkg, files := range load(t) {
+		longest := 0
+		for _, f := range files {
+			longest = max(longest, len(strings.TrimSpace(f.Doc.Text())))
+		}
+		if longest < 80 {
+			t.Errorf("%s has no package comment worth the name (%d characters): say what it is about, and draw it", pkg, longest)
+		}
+	}
+}
+
+func TestRulesNameRealPackages(t *testing.T) {
+	pkgs := load(t)
+	for _, r := range rules {
+		for _, p := range slices.Concat(r.from, r.except) {
+			found := slices.ContainsFunc(keys(pkgs), func(pkg string) bool { return match(p, pkg) })
+			if !found {
+				t.Errorf("a rule names %s, which does not exist (%s)", p, r.why)
+			}
+		}
+	}
+}
+
+// load parses every package's files, without its tests, keyed by the path below the module.
+func load(t *testing.T) map[string]map[string]*ast.File {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkgs := map[string]map[string]*ast.File{}
+	fset := token.NewFileSet()
+	err = fs.WalkDir(os.DirFS(root), ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && name != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "out" || d.Name() == "bin"):
+			return fs.SkipDir
+		case d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go"):
+			return nil
+		}
+		f, err := parser.ParseFile(fset, filepath.Join(root, name), nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		pkg := path.Dir(name)
+		if pkgs[pkg] == nil {
+			pkgs[pkg] = map[string]*ast.File{}
+		}
+		pkgs[pkg][name] = f
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(pkgs) < 10 {
+		t.Fatalf("found only %d packages below %s", len(pkgs), root)
+	}
+	return pkgs
+}
+
+func keys[V any](m map[string]V) (ks []string) {
+	for k := range m {
+		ks = append(ks, k)
+	}
+	return ks
+}
+
+func matchAny(patterns []string, pkg string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return match(p, pkg) })
+}
+
+func match(pattern, pkg string) bool {
+	if dir, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return pkg == dir || strings.HasPrefix(pkg, dir+"/")
+	}
+	return pkg == pattern
+}
