@@ -5,9 +5,17 @@
 //	RUN/summary.json   Summary    a pure function of the two above
 //
 // Times are in seconds, rates in 0–1, sizes in bytes. What did not happen is absent, never 0.
+//
+// A Writer (Create, or Open to resume) owns a folder while a run lasts. run.json and summary.json are replaced in one
+// step; trials.jsonl only grows, a whole line at a time. A crash can therefore tear nothing but its last line: Read
+// counts that line as Truncated and takes the run for incomplete, Open cuts it off. Anything else that is wrong is
+// refused with its file and line: no report is made of half-understood evidence.
 package record
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Schema names, as the "schema" field of each document.
 const (
@@ -30,6 +38,12 @@ const (
 
 // Outcomes lists every outcome, in the order of reports.
 var Outcomes = []Outcome{Direct, Relayed, Failed, Unsupported, HarnessError}
+
+// HasVerdict reports whether the system under test was judged. Only harness errors judge nothing.
+func (o Outcome) HasVerdict() bool { return o != HarnessError }
+
+// Known reports whether o is one of Outcomes.
+func (o Outcome) Known() bool { return slices.Contains(Outcomes, o) }
 
 // Trial is one line of trials.jsonl.
 type Trial struct {
@@ -102,11 +116,12 @@ type Cell struct {
 	FirstFrameS      *Dist             `json:"first_frame_s,omitempty"`
 	FirstFrameRatio  *Dist             `json:"first_frame_ratio,omitempty"`
 	Media            *CellMedia        `json:"media,omitempty"`
-	Bytes            map[string]int64  `json:"bytes,omitempty"` // sums over the trials
-	Probes           map[string]*Dist  `json:"probes,omitempty"`
+	Bytes            map[string]int64  `json:"bytes"` // sums over the trials with a verdict
+	Probes           map[string]*Dist  `json:"probes"`
 }
 
-// CellMedia is Media over the trials of a cell: counts are sums.
+// CellMedia is Media over the trials of a cell: counts are sums, LatencyS is over frames, GoodputBps over trials and
+// Loss is the mean of the trials' own.
 type CellMedia struct {
 	FramesSent     int      `json:"frames_sent"`
 	FramesReceived int      `json:"frames_received"`
@@ -123,7 +138,7 @@ type Rate struct {
 	High  float64 `json:"high"`
 }
 
-// Dist describes a sample.
+// Dist describes a sample; the quantiles are stats.Quantile's (R-7).
 type Dist struct {
 	N   int     `json:"n"`
 	Min float64 `json:"min"`
@@ -142,7 +157,9 @@ type Manifest struct {
 	Seed          uint64              `json:"seed"`
 	Engine        string              `json:"engine"`
 	TrialsPerCell int                 `json:"trials_per_cell"`
-	Set           map[string][]string `json:"set,omitempty"` // axes narrowed on the command line
+	Cells         int                 `json:"cells,omitempty"` // how many the run has, reached or not
+	Axes          []Axis              `json:"axes,omitempty"`  // in the scenario's order, as narrowed
+	Set           map[string][]string `json:"set,omitempty"`   // axes narrowed on the command line
 	Versions      Versions            `json:"versions"`
 	Kernel        string              `json:"kernel"`
 	CPU           CPU                 `json:"cpu"`
@@ -150,6 +167,12 @@ type Manifest struct {
 	Start         time.Time           `json:"start"`
 	End           *time.Time          `json:"end,omitempty"`
 	Complete      bool                `json:"complete"`
+}
+
+// Axis is one factor of the scenario with its values in order.
+type Axis struct {
+	Key    string   `json:"key"`
+	Values []string `json:"values"`
 }
 
 // Document names a scenario or topology and pins its text.

@@ -1,0 +1,128 @@
+package record
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+)
+
+// Validate says what a reader of the trial would stumble over: an unknown outcome, a number that is no measurement
+// (NaN, infinite, negative), a harness error without its cause.
+func (t Trial) Validate() error {
+	switch {
+	case t.Schema != TrialSchema:
+		return fmt.Errorf("schema is %q, want %q", t.Schema, TrialSchema)
+	case t.Cell < 0 || t.Trial < 0 || t.Attempt < 0:
+		return fmt.Errorf("cell %d, trial %d, attempt %d: numbers start at 0", t.Cell, t.Trial, t.Attempt)
+	case t.Params == nil:
+		return errors.New("params is missing: write {} for a scenario without axes")
+	case !t.Outcome.Known():
+		return fmt.Errorf("outcome %q is not one of %v", t.Outcome, Outcomes)
+	case t.Outcome == HarnessError && t.Error == "" && t.Cause == "":
+		return errors.New("harness-error without error or cause: say what went wrong in the lab")
+	case t.PathChanges < 0:
+		return fmt.Errorf("path_changes is %d", t.PathChanges)
+	}
+	for _, f := range []struct {
+		name  string
+		value *float64
+	}{
+		{"triangle_s", t.TriangleS}, {"bound_s", t.BoundS}, {"connect_s", t.ConnectS},
+		{"first_packet_s", t.FirstPacketS}, {"first_frame_s", t.FirstFrameS},
+	} {
+		if f.value != nil {
+			if err := checkNumber(f.name, *f.value); err != nil {
+				return err
+			}
+		}
+	}
+	return errors.Join(t.Media.validate(), t.Lateness.validate(), t.validateMaps())
+}
+
+func (t Trial) validateMaps() error {
+	for _, k := range slices.Sorted(maps.Keys(t.Bytes)) {
+		if t.Bytes[k] < 0 {
+			return fmt.Errorf("bytes.%s is %d", k, t.Bytes[k])
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(t.Probes)) {
+		if v := t.Probes[k]; math.IsNaN(v) || math.IsInf(v, 0) {
+			return fmt.Errorf("probes.%s is %v: leave out what was not measured", k, v)
+		}
+	}
+	return nil
+}
+
+func (m *Media) validate() error {
+	if m == nil {
+		return nil
+	}
+	if m.FramesSent < 0 || m.FramesReceived < 0 || m.FramesIntact < 0 || m.FramesIntact > m.FramesReceived {
+		return fmt.Errorf("media: %d frames sent, %d received, %d intact", m.FramesSent, m.FramesReceived, m.FramesIntact)
+	}
+	for _, v := range m.LatencyS {
+		if err := checkNumber("media.latency_s", v); err != nil {
+			return err
+		}
+	}
+	if m.GoodputBps != nil {
+		if err := checkNumber("media.goodput_bps", *m.GoodputBps); err != nil {
+			return err
+		}
+	}
+	if m.Loss != nil && !(*m.Loss >= 0 && *m.Loss <= 1) {
+		return fmt.Errorf("media.loss is %v, outside 0–1", *m.Loss)
+	}
+	return nil
+}
+
+func (l *Lateness) validate() error {
+	if l == nil {
+		return nil
+	}
+	return errors.Join(checkNumber("lateness_s.p50", l.P50), checkNumber("lateness_s.p99", l.P99), checkNumber("lateness_s.max", l.Max))
+}
+
+func checkNumber(name string, v float64) error {
+	if math.IsNaN(v) || math.IsInf(v, 0) || v < 0 {
+		return fmt.Errorf("%s is %v: leave out what was not measured", name, v)
+	}
+	return nil
+}
+
+// Validate says what is missing from the manifest.
+func (m Manifest) Validate() error {
+	switch {
+	case m.Schema != ManifestSchema:
+		return fmt.Errorf("schema is %q, want %q", m.Schema, ManifestSchema)
+	case m.Scenario.Name == "":
+		return errors.New("scenario.name is missing")
+	case m.Engine == "":
+		return errors.New("engine is missing")
+	case m.TrialsPerCell < 0 || m.Cells < 0:
+		return fmt.Errorf("trials_per_cell is %d and cells is %d", m.TrialsPerCell, m.Cells)
+	}
+	return nil
+}
+
+// CheckResume says why a run begun with m cannot go on as n: the records of one run must be of one experiment.
+func (m Manifest) CheckResume(n Manifest) error {
+	for _, f := range []struct {
+		name      string
+		was, this any
+	}{
+		{"scenario", m.Scenario, n.Scenario}, {"topology", m.Topology, n.Topology},
+		{"seed", m.Seed, n.Seed}, {"engine", m.Engine, n.Engine}, {"trials per cell", m.TrialsPerCell, n.TrialsPerCell},
+		{"commit", m.Versions.Commit, n.Versions.Commit}, {"kernel", m.Kernel, n.Kernel},
+	} {
+		if f.was != f.this {
+			return fmt.Errorf("resume run: its %s is %v, this one's %v: start a new run in another folder", f.name, f.was, f.this)
+		}
+	}
+	if !maps.EqualFunc(m.Set, n.Set, slices.Equal[[]string]) {
+		return fmt.Errorf("resume run: its axes were set to %v, this one's to %v: start a new run in another folder", m.Set, n.Set)
+	}
+	return nil
+}
