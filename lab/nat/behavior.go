@@ -86,10 +86,10 @@ type Behavior struct {
 	PortBlockSize     int    // PortBlock; zero: 1024
 	PortParity        bool   // keep odd odd and even even (REQ-4)
 	PortContiguity    bool
-	PortOverloading   bool // several mappings share an external port; the last sender owns it
+	PortOverloading   bool // UDP, with PortPreservation: never another port; the last sender owns it (TCP: RFC 5382 REQ-7 forbids it)
 	Pooling           Pooling
 	Hairpinning       Hairpinning
-	FilterPerMapping  bool          // the filter belongs to the mapping, not to the internal endpoint as RFC 4787 §5 words it
+	FilterPerMapping  bool          // the filter belongs to the mapping, not to the internal endpoint as RFC 4787 §5 words it; differs for ADM and APDM only
 	InputDrop         bool          // Masquerade: new traffic to the router itself is dropped before it leaves a trace
 	UDPBlocked        bool          // no UDP passes in either direction
 	TCPPorts          []uint16      // if not empty, only these TCP destination ports pass outwards
@@ -100,6 +100,6 @@ type Behavior struct {
 	TCPTransitory     time.Duration // zero: 4 min
 	Quota             int           // mappings per internal host; zero: no limit (RFC 6888 REQ-4)
 	Unsolicited       Reaction
-	ReplyByNewMapping bool // a reply to an inbound packet takes a mapping of its own instead of the one that let it in
+	ReplyByNewMapping bool // UDP: a reply to an inbound packet takes a mapping of its own instead of the one that let it in
 	InboundFirstRemap bool // quirk: an early inbound packet moves the host's own mapping to another port
 }
