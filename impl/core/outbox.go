@@ -1,0 +1,121 @@
+package core
+
+import (
+	"net/netip"
+	"time"
+)
+
+// chunk is what an Outbox allocates at a time for copies; one is kept between batches.
+const chunk = 8 << 10
+
+// Outbox collects a core's outputs until its driver takes them, and counts what is sent by purpose.
+type Outbox struct {
+	out     Output
+	taken   bool
+	scratch []byte
+	traffic Traffic
+}
+
+// Begin starts a call into the core: what an earlier Ready has returned becomes invalid.
+func (o *Outbox) Begin() {
+	if !o.taken {
+		return
+	}
+	clear(o.out.Packets)
+	clear(o.out.Events)
+	o.out.Packets, o.out.Events, o.taken = o.out.Packets[:0], o.out.Events[:0], false
+	o.scratch = o.scratch[:0]
+}
+
+// Ready is the core's Ready.
+func (o *Outbox) Ready() Output {
+	o.taken = true
+	return o.out
+}
+
+// Send queues b, which must not change until the next batch.
+func (o *Outbox) Send(from, to netip.AddrPort, p Purpose, b []byte) {
+	o.out.Packets = append(o.out.Packets, Packet{from, to, b})
+	o.traffic.Sent[p].Add(len(b))
+}
+
+// Relay queues b as Send does, counted as relayed too: it goes to a relay instead of the peer.
+func (o *Outbox) Relay(from, to netip.AddrPort, p Purpose, b []byte) {
+	o.Send(from, to, p, b)
+	o.traffic.Relayed.Add(len(b))
+}
+
+// Emit queues an event.
+func (o *Outbox) Emit(e any) { o.out.Events = append(o.out.Events, e) }
+
+// Copy returns a copy of b that lives until the next batch.
+func (o *Outbox) Copy(b []byte) []byte {
+	if cap(o.scratch)-len(o.scratch) < len(b) {
+		o.scratch = make([]byte, 0, max(chunk, len(b)))
+	}
+	n := len(o.scratch)
+	o.scratch = append(o.scratch, b...)
+	return o.scratch[n:len(o.scratch):len(o.scratch)]
+}
+
+// Traffic is what has been sent so far.
+func (o *Outbox) Traffic() Traffic { return o.traffic }
+
+// Purpose says why a packet is sent. Each packet has one.
+type Purpose uint8
+
+// The purposes.
+const (
+	Keepalive Purpose = iota // pings, pongs and registration refreshes with the rendezvous
+	Handshake                // Noise messages and cookies
+	Signal                   // Connect, Peer, Introduce and their acknowledgements
+	Punch                    // punch packets
+	Control                  // sealed messages between camera and viewer
+	Media                    // SRTP
+	RTCP                     // SRTCP
+	Forward                  // a rendezvous relaying
+	purposes
+)
+
+// String names the purpose as records do.
+func (p Purpose) String() string {
+	return [...]string{"keepalive", "handshake", "signal", "punch", "control", "media", "rtcp", "forward"}[p]
+}
+
+// Count is packets and bytes of UDP payload.
+type Count struct{ Packets, Bytes int64 }
+
+// Add counts a packet of n bytes.
+func (c *Count) Add(n int) { c.Packets++; c.Bytes += int64(n) }
+
+// Traffic is what a core has sent.
+type Traffic struct {
+	Sent    [purposes]Count
+	Relayed Count // of these, through a relay
+}
+
+// Of is what was sent for a purpose.
+func (t Traffic) Of(p Purpose) Count { return t.Sent[p] }
+
+// Total is everything sent.
+func (t Traffic) Total() (c Count) {
+	for _, s := range t.Sent {
+		c.Packets += s.Packets
+		c.Bytes += s.Bytes
+	}
+	return c
+}
+
+// Drops counts packets dropped, by reason.
+type Drops map[string]int64
+
+// Earliest is the earlier of two deadlines; zero means none.
+func Earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// Due says whether a deadline has come; a zero one never does.
+func Due(now, deadline time.Time) bool { return !deadline.IsZero() && !now.Before(deadline) }
