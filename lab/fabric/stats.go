@@ -1,0 +1,35 @@
+package fabric
+
+import (
+	"time"
+
+	"github.com/punchlab/punchlab/lab/link"
+)
+
+// Lateness summarizes how late packets were delivered: from their due time to the start of their delivery.
+type Lateness struct {
+	P50, P99, Max time.Duration // quantiles to within 3.2 %, upper ends of their buckets
+	N             uint64        // packets
+}
+
+// Count is a number of packets and their bytes from the IP header on.
+type Count struct{ Packets, Bytes uint64 }
+
+func (c *Count) add(size int) {
+	c.Packets++
+	c.Bytes += uint64(size)
+}
+
+// UplinkStats counts what one uplink did since the net's Reset.
+type UplinkStats struct {
+	Name  string
+	Up    Count      // what the site sent, before the link's decision
+	Down  Count      // what the site was given
+	Drops link.Drops // of the packets that the site sent and of those that it should have been given
+}
+
+// Stats counts what a net did since its Reset.
+type Stats struct {
+	Lateness Lateness
+	Uplinks  []UplinkStats // in the order of their names
+}

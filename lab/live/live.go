@@ -1,0 +1,56 @@
+package live
+
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/punchlab/punchlab/lab/fabric"
+	"github.com/punchlab/punchlab/lab/link"
+	"github.com/punchlab/punchlab/lab/netns"
+)
+
+var (
+	// ErrFabricEnded means that the fabric process is gone, and with it every net.
+	ErrFabricEnded = errors.New("the fabric process has ended")
+	// ErrClosed is returned by the methods of what has been closed.
+	ErrClosed = errors.New("closed")
+)
+
+// Options tune the fabric process.
+type Options struct {
+	// Precise trades CPU for punctuality: the loop polls without sleeping for the last 80 µs before a packet is due
+	// and asks for real-time scheduling.
+	Precise bool
+	// NoTUN uses veth and AF_PACKET even where TUN devices can be made.
+	NoTUN bool
+}
+
+// UplinkConfig describes the access link of a site or a public host.
+type UplinkConfig struct {
+	Name    string         // unique in the net; the link's random decisions depend on it and on the net's seed
+	NS      *netns.NS      // where the device is made
+	Device  string         // its name there; empty: wan0
+	Addrs   []netip.Prefix // given to the device; each address is delivered to this uplink
+	Routed  []netip.Prefix // delivered to this uplink besides
+	Profile link.Profile
+}
+
+// Stats counts what a net did since its Reset.
+type Stats struct {
+	Lateness fabric.Lateness
+	Uplinks  []UplinkStats // in the order of their names
+}
+
+// UplinkStats counts what one uplink did since its net's Reset.
+type UplinkStats struct {
+	fabric.UplinkStats
+	DeviceDrops uint64 // packets that the site sent and the fabric did not read in time: they void a trial
+}
+
+// DeviceDrops is the sum over the uplinks.
+func (s Stats) DeviceDrops() (n uint64) {
+	for _, u := range s.Uplinks {
+		n += u.DeviceDrops
+	}
+	return n
+}
