@@ -1,0 +1,122 @@
+package lab
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Problem is one thing wrong with a topology or scenario. Path says where, in terms of the document: sites[1].nat.
+type Problem struct {
+	Path       string
+	Msg        string
+	Suggestion string // nearest right spelling; may be empty
+}
+
+// Error is Path, Msg and the suggestion on one line.
+func (p *Problem) Error() string {
+	s := p.Msg
+	if p.Path != "" {
+		s = p.Path + ": " + s
+	}
+	return s + DidYouMean(p.Suggestion)
+}
+
+// Problems is everything wrong at once, in the order in which it was found.
+type Problems []*Problem
+
+// Error is a line for each problem.
+func (ps Problems) Error() string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = p.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Err returns ps as an error, nil if there is no problem.
+func (ps Problems) Err() error {
+	if len(ps) == 0 {
+		return nil
+	}
+	return ps
+}
+
+func (ps *Problems) add(path, msg string) {
+	*ps = append(*ps, &Problem{Path: path, Msg: msg})
+}
+
+// Unknown is the problem of a word that is none of the known ones: `unknown preset "ful-cone"` with the nearest spelling,
+// or, where nothing is near and they are few, with all of them.
+func Unknown(path, what, word string, known []string) *Problem {
+	p := &Problem{Path: path, Msg: "unknown " + what + " " + quote(word), Suggestion: Nearest(word, known)}
+	if p.Suggestion == "" && len(known) > 0 && len(known) <= 24 {
+		p.Msg += ": it is none of " + strings.Join(known, ", ")
+	}
+	return p
+}
+
+// quote quotes a word of a document for an error message, and shortens it if someone put a novel there.
+func quote(word string) string {
+	const limit = 60
+	if r := []rune(word); len(r) > limit {
+		word = string(r[:limit]) + "…"
+	}
+	return strconv.Quote(word)
+}
+
+// DidYouMean is ` (did you mean "…"?)`, or nothing for an empty suggestion.
+func DidYouMean(suggestion string) string {
+	if suggestion == "" {
+		return ""
+	}
+	return " (did you mean " + strconv.Quote(suggestion) + "?)"
+}
+
+// Nearest returns the known word that word is most likely a misspelling of, or "" if none is near. Near is one edit for
+// every three letters (insertion, deletion, substitution, exchange of neighbors), or a beginning of three letters or more.
+func Nearest(word string, known []string) string {
+	word = strings.ToLower(word)
+	if word == "" || len(word) > 64 {
+		return ""
+	}
+	best, limit := "", max(1, len(word)/3)+1
+	for _, k := range known {
+		if d := editDistance(word, k); d < limit {
+			best, limit = k, d
+		}
+	}
+	if best != "" {
+		return best
+	}
+	for _, k := range known {
+		if len(word) >= 3 && (strings.HasPrefix(k, word) || strings.HasSuffix(k, "-"+word)) {
+			return k
+		}
+	}
+	return ""
+}
+
+// editDistance is the optimal string alignment distance: Levenshtein's with exchanges of neighbors.
+func editDistance(a, b string) int {
+	before, above := make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range above {
+		above[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row := make([]int, len(b)+1)
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			same := 1
+			if a[i-1] == b[j-1] {
+				same = 0
+			}
+			row[j] = slices.Min([]int{above[j] + 1, row[j-1] + 1, above[j-1] + same})
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, above = above, row
+	}
+	return above[len(b)]
+}

@@ -1,0 +1,96 @@
+package lab
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// LinkKey sets the links of all sites at once. Public hosts keep theirs.
+const LinkKey = "link"
+
+// Keys lists what Set takes, in the document's order: SITE.nat of each site, SITE.link of each site on the fabric,
+// HOST.link of each public host, and "link".
+func (t *Topology) Keys() []string {
+	var keys []string
+	for i := range t.Sites {
+		keys = append(keys, t.Sites[i].Name+".nat")
+		if t.Sites[i].Behind == "" {
+			keys = append(keys, t.Sites[i].Name+".link")
+		}
+	}
+	for _, p := range t.Public {
+		keys = append(keys, p.Name+".link")
+	}
+	return append(keys, LinkKey)
+}
+
+// Set changes one preset: Set("camera.nat", "symmetric"). A resolved topology is resolved anew, because a site that stops or
+// starts translating needs other addresses. On an error, a *Problem or Problems, the topology is as it was.
+func (t *Topology) Set(key, value string) error {
+	return t.Configure(map[string]string{key: value})
+}
+
+// Configure is Set for several keys at once. "link" counts before the keys that name a site, whatever the order.
+func (t *Topology) Configure(params map[string]string) error {
+	c := t.Clone()
+	var ps Problems
+	if v, ok := params[LinkKey]; ok {
+		c.set(LinkKey, v, &ps)
+	}
+	for _, key := range slices.Sorted(maps.Keys(params)) {
+		if key != LinkKey {
+			c.set(key, params[key], &ps)
+		}
+	}
+	if len(ps) == 1 {
+		return ps[0]
+	}
+	if len(ps) > 1 {
+		return ps
+	}
+	if t.resolved {
+		if err := c.Resolve(); err != nil {
+			return err
+		}
+	}
+	*t = *c
+	return nil
+}
+
+func (t *Topology) set(key, value string, ps *Problems) {
+	name, field, _ := strings.Cut(key, ".")
+	site := t.Site(name)
+	switch {
+	case key == LinkKey:
+		for i := range t.Sites {
+			if s := &t.Sites[i]; s.Behind == "" {
+				s.Link = value
+			}
+		}
+		lookupLink(key, value, ps)
+	case site != nil && field == "nat":
+		site.NAT = value
+		lookupNAT(key, value, ps)
+	case site != nil && field == LinkKey && site.Behind != "":
+		*ps = append(*ps, &Problem{Path: key, Msg: "site " + quote(name) + " is behind another and has no link of its own",
+			Suggestion: t.Outermost(site).Name + ".link"})
+	case site != nil && field == LinkKey:
+		site.Link = value
+		lookupLink(key, value, ps)
+	case field == LinkKey && t.setPublicLink(name, value):
+		lookupLink(key, value, ps)
+	default:
+		*ps = append(*ps, Unknown("", "key", key, t.Keys()))
+	}
+}
+
+func (t *Topology) setPublicLink(host, value string) bool {
+	for i := range t.Public {
+		if t.Public[i].Name == host {
+			t.Public[i].Link = value
+			return true
+		}
+	}
+	return false
+}
