@@ -1,0 +1,60 @@
+package packet
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// Checksum is the Internet checksum of b (RFC 1071), as it is written into a header whose checksum field was zero.
+func Checksum(b []byte) uint16 { return ^fold(sum(b, 0)) }
+
+// sum adds the 16-bit words of b to s; an odd last byte is padded with zero.
+func sum(b []byte, s uint64) uint64 {
+	for len(b) >= 4 {
+		s += uint64(binary.BigEndian.Uint32(b))
+		b = b[4:]
+	}
+	if len(b) >= 2 {
+		s += uint64(binary.BigEndian.Uint16(b))
+		b = b[2:]
+	}
+	if len(b) == 1 {
+		s += uint64(b[0]) << 8
+	}
+	return s
+}
+
+func fold(s uint64) uint16 {
+	for s>>16 != 0 {
+		s = s&0xffff + s>>16
+	}
+	return uint16(s)
+}
+
+// Update16 returns the checksum after one 16-bit word changed (RFC 1624 §3, equation 3: HC' = ~(~HC + ~m + m')).
+func Update16(checksum, old, new uint16) uint16 {
+	return ^fold(uint64(^checksum) + uint64(^old) + uint64(new))
+}
+
+// Update returns the checksum after the bytes old, at an even offset, became new. Both must have the same even length.
+func Update(checksum uint16, old, new []byte) uint16 {
+	s := uint64(^checksum)
+	for i := 0; i+1 < len(old) && i+1 < len(new); i += 2 {
+		s += uint64(^binary.BigEndian.Uint16(old[i:])) + uint64(binary.BigEndian.Uint16(new[i:]))
+	}
+	return ^fold(s)
+}
+
+// PseudoChecksum is the checksum of a transport segment under the pseudo-header of its addresses
+// (RFC 9293 §3.1 for IPv4, RFC 8200 §8.1 for IPv6). It is zero for a segment whose checksum field is right.
+func PseudoChecksum(src, dst netip.Addr, protocol uint8, segment []byte) uint16 {
+	s := uint64(protocol) + uint64(len(segment))
+	if src.Is4() {
+		a, b := src.As4(), dst.As4()
+		s = sum(b[:], sum(a[:], s))
+	} else {
+		a, b := src.As16(), dst.As16()
+		s = sum(b[:], sum(a[:], s))
+	}
+	return ^fold(sum(segment, s))
+}
