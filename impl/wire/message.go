@@ -1,0 +1,220 @@
+package wire
+
+import (
+	"github.com/punchlab/punchlab/impl/identity"
+)
+
+// Type is a control message's type: the value of key 0.
+type Type uint8
+
+// The message types. A type fits one CBOR byte.
+const (
+	TypeRegister      Type = 1
+	TypeRegistered    Type = 2
+	TypeLogin         Type = 3
+	TypeLoggedIn      Type = 4
+	TypePing          Type = 5
+	TypePong          Type = 6
+	TypeGoodbye       Type = 7
+	TypeConnect       Type = 8
+	TypePeer          Type = 9
+	TypeIntroduce     Type = 10
+	TypeIntroduceAck  Type = 11
+	TypeRefused       Type = 12
+	TypeHello         Type = 13
+	TypeWelcome       Type = 14
+	TypePathChallenge Type = 15
+	TypePathResponse  Type = 16
+	TypeUse           Type = 17
+	TypeConsent       Type = 18
+	TypeConsentAck    Type = 19
+	TypeBye           Type = 20
+)
+
+// ProtocolVersion is the version in Register, Login and Hello.
+const ProtocolVersion uint8 = 1
+
+// Message is a control message.
+type Message interface {
+	Type() Type
+	validate() error
+}
+
+// Register is a camera's payload in its handshake with the rendezvous.
+type Register struct {
+	Version   uint8  `cbor:"1,keyasint"`
+	Keepalive uint16 `cbor:"2,keyasint,omitempty"` // wanted interval, seconds; 0: as the rendezvous likes
+	Boot      uint64 `cbor:"3,keyasint,omitempty"` // how often the camera has started, if it counts
+}
+
+// Registered is the rendezvous' payload in its answer.
+type Registered struct {
+	Endpoint  Endpoint `cbor:"1,keyasint"` // where the camera appears from
+	Keepalive uint16   `cbor:"2,keyasint"` // send a Ping at least this often, seconds
+	Expiry    uint16   `cbor:"3,keyasint"` // silence after which the camera counts as offline, seconds
+}
+
+// Login is a viewer's payload in its handshake with the rendezvous.
+type Login struct {
+	Version uint8 `cbor:"1,keyasint"`
+}
+
+// LoggedIn is the rendezvous' payload in its answer.
+type LoggedIn struct {
+	Endpoint Endpoint `cbor:"1,keyasint"` // where the viewer appears from
+	Expiry   uint16   `cbor:"2,keyasint"` // silence after which the session is forgotten, seconds
+}
+
+// Ping asks for a Pong; either side of a rendezvous session sends it.
+type Ping struct {
+	Sequence uint64 `cbor:"1,keyasint"`
+}
+
+// Pong answers a Ping.
+type Pong struct {
+	Sequence uint64   `cbor:"1,keyasint"`          // the Ping's
+	Endpoint Endpoint `cbor:"2,keyasint,omitzero"` // where the Ping came from, if the rendezvous answers
+}
+
+// Goodbye ends a rendezvous session at once.
+type Goodbye struct {
+	Code Code `cbor:"1,keyasint,omitempty"`
+}
+
+// Connect asks the rendezvous to introduce the viewer to a camera.
+type Connect struct {
+	ID     uint64       `cbor:"1,keyasint"` // drawn at random by the viewer, never 0
+	Camera identity.UID `cbor:"2,keyasint"`
+	Noise1 []byte       `cbor:"3,keyasint"`           // a session initiation to the camera, whole
+	Relay  bool         `cbor:"4,keyasint,omitempty"` // a relay channel is wanted
+}
+
+// Peer answers Connect: where the camera is.
+type Peer struct {
+	ID       uint64   `cbor:"1,keyasint"`
+	Endpoint Endpoint `cbor:"2,keyasint"`
+	Channel  uint16   `cbor:"3,keyasint,omitempty"` // the viewer's relay channel
+}
+
+// Introduce brings a viewer's request to the camera.
+type Introduce struct {
+	ID       uint64   `cbor:"1,keyasint"` // as in Connect
+	Endpoint Endpoint `cbor:"2,keyasint"` // where the viewer appears from
+	Noise1   []byte   `cbor:"3,keyasint"`
+	Channel  uint16   `cbor:"4,keyasint,omitempty"` // the camera's relay channel
+}
+
+// IntroduceAck ends the repetition of Introduce.
+type IntroduceAck struct {
+	ID   uint64 `cbor:"1,keyasint"`
+	Code Code   `cbor:"2,keyasint,omitempty"` // why the camera refuses, if it does
+}
+
+// Refused answers Connect, or revokes it later.
+type Refused struct {
+	ID   uint64 `cbor:"1,keyasint"`
+	Code Code   `cbor:"2,keyasint"`
+}
+
+// Flags are a viewer's wishes.
+type Flags uint16
+
+// The flags.
+const (
+	FlagStart  Flags = 1 << 0 // send media at once, from a key frame
+	FlagDirect Flags = 1 << 1 // a direct path may be used
+	FlagRelay  Flags = 1 << 2 // the relay may be used
+
+	knownFlags = FlagStart | FlagDirect | FlagRelay
+)
+
+// Profile is an SRTP protection profile, by its number in RFC 5764 §4.1.2 and
+// RFC 7714 §14.2.
+type Profile uint16
+
+// ProfileAES128GCM is SRTP_AEAD_AES_128_GCM, the one that everyone speaks.
+const ProfileAES128GCM Profile = 0x0007
+
+// MaxCandidates is how many host candidates Hello carries.
+const MaxCandidates = 8
+
+// Hello is the viewer's payload in its handshake with the camera.
+type Hello struct {
+	Version    uint8          `cbor:"1,keyasint"`
+	ID         uint64         `cbor:"2,keyasint"`          // of the connection, as in Connect and punches
+	Proof      identity.Proof `cbor:"3,keyasint,omitzero"` // absent once paired
+	PunchKey   PunchKey       `cbor:"4,keyasint"`
+	Flags      Flags          `cbor:"5,keyasint,omitempty"`
+	Profile    Profile        `cbor:"6,keyasint"`
+	Candidates []Endpoint     `cbor:"7,keyasint,omitempty"` // the viewer's own addresses
+}
+
+// Welcome is the camera's payload in its answer.
+type Welcome struct {
+	Profile     Profile `cbor:"1,keyasint"`
+	PayloadType uint8   `cbor:"2,keyasint"` // RTP, 96–127
+	ClockRate   uint32  `cbor:"3,keyasint"` // hertz; 90000 for H.264
+	SSRC        uint32  `cbor:"4,keyasint"`
+	Width       uint16  `cbor:"5,keyasint,omitempty"` // pixels
+	Height      uint16  `cbor:"6,keyasint,omitempty"`
+	FrameRate   uint32  `cbor:"7,keyasint,omitempty"` // frames per 1000 seconds
+}
+
+// Token is drawn at random by the camera for one path.
+type Token [8]byte
+
+// PathChallenge asks whether the viewer receives at an address.
+type PathChallenge struct {
+	Token Token `cbor:"1,keyasint"`
+}
+
+// PathResponse answers, on the path that the challenge came by.
+type PathResponse struct {
+	Token Token `cbor:"1,keyasint"`
+}
+
+// Use moves the media to a path.
+type Use struct {
+	Sequence uint32 `cbor:"1,keyasint"`          // grows; the camera ignores one that is not greater
+	Token    Token  `cbor:"2,keyasint,omitzero"` // of the direct path's challenge; absent: the path by which Use came
+	Next     uint64 `cbor:"3,keyasint,omitempty"`
+	// Next is the extended RTP sequence number after the greatest received
+	// (RFC 3711's packet index + 1); 0: nothing was received.
+}
+
+// Consent says that the viewer still wants the media (RFC 7675).
+type Consent struct {
+	Sequence uint32 `cbor:"1,keyasint"`
+}
+
+// ConsentAck answers Consent on the path by which it came.
+type ConsentAck struct {
+	Sequence uint32 `cbor:"1,keyasint"`
+}
+
+// Bye ends a connection.
+type Bye struct {
+	Code Code `cbor:"1,keyasint,omitempty"`
+}
+
+// Type methods: key 0 of each message.
+func (*Register) Type() Type      { return TypeRegister }
+func (*Registered) Type() Type    { return TypeRegistered }
+func (*Login) Type() Type         { return TypeLogin }
+func (*LoggedIn) Type() Type      { return TypeLoggedIn }
+func (*Ping) Type() Type          { return TypePing }
+func (*Pong) Type() Type          { return TypePong }
+func (*Goodbye) Type() Type       { return TypeGoodbye }
+func (*Connect) Type() Type       { return TypeConnect }
+func (*Peer) Type() Type          { return TypePeer }
+func (*Introduce) Type() Type     { return TypeIntroduce }
+func (*IntroduceAck) Type() Type  { return TypeIntroduceAck }
+func (*Refused) Type() Type       { return TypeRefused }
+func (*Hello) Type() Type         { return TypeHello }
+func (*Welcome) Type() Type       { return TypeWelcome }
+func (*PathChallenge) Type() Type { return TypePathChallenge }
+func (*PathResponse) Type() Type  { return TypePathResponse }
+func (*Use) Type() Type           { return TypeUse }
+func (*Consent) Type() Type       { return TypeConsent }
+func (*ConsentAck) Type() Type    { return TypeConsentAck }
+func (*Bye) Type() Type           { return TypeBye }
