@@ -1,22 +1,3 @@
-// Package lab describes a small internet and runs it.
-//
-// A Topology is plain data: it validates, prints and hashes without root and without touching the kernel. Only what is
-// built from it does.
-//
-//	                        the fabric (user-space internet)
-//	     ┌─────────────────────────────┼───────────────────────────────┐
-//	     │ Site.Link                   │ Site.Link                     │ PublicHost.Link
-//	┌────┴──── carrier ────┐   ┌───────┴─ viewer ─────┐   ┌────────────┴─────────┐
-//	│ Behavior, WAN        │   │ Behavior, WAN        │   │ rendezvous: Addrs    │
-//	├──────── LAN ─────────┤   ├──────── LAN ─────────┤   └──────────────────────┘
-//	│   ┌── camera ──┐     │   │ host viewer          │
-//	│   │ Behind:    │     │   └──────────────────────┘
-//	│   │  "carrier" │     │
-//	│   ├─── LAN ────┤     │    A site is a router and what hangs on its LAN. Its WAN side hangs on the fabric, or, with
-//	│   │ host camera│     │    Behind, on another site's LAN. The link belongs to the outermost site: within one, packets
-//	└───┴────────────┴─────┘    take no time.
-//
-// Addresses that a topology leaves out are filled in by Resolve, the same ones each time (topology_address.go has the plan).
 package lab
 
 import (
@@ -39,7 +20,23 @@ const (
 	MaxAddrs  = 16 // addresses of one router or public host
 )
 
-// Topology is sites and public hosts around one internet. It is not safe for concurrent use; Clone it.
+// Topology is sites and public hosts around one internet. It is plain data: it validates, prints and hashes without root and
+// without touching the kernel. It is not safe for concurrent use; Clone it.
+//
+//	                        the fabric (user-space internet)
+//	     ┌─────────────────────────────┼───────────────────────────────┐
+//	     │ Site.Link                   │ Site.Link                     │ PublicHost.Link
+//	┌────┴──── carrier ────┐   ┌───────┴─ viewer ─────┐   ┌────────────┴─────────┐
+//	│ Behavior, WAN        │   │ Behavior, WAN        │   │ rendezvous: Addrs    │
+//	├──────── LAN ─────────┤   ├──────── LAN ─────────┤   └──────────────────────┘
+//	│   ┌── camera ──┐     │   │ host viewer          │
+//	│   │ Behind:    │     │   └──────────────────────┘
+//	│   │  "carrier" │     │
+//	│   ├─── LAN ────┤     │    A site is a router and what hangs on its LAN. Its WAN side hangs on the fabric, or, with
+//	│   │ host camera│     │    Behind, on another site's LAN. The link belongs to the outermost site: within one, packets
+//	└───┴────────────┴─────┘    take no time.
+//
+// Addresses that a topology leaves out are filled in by Resolve, the same ones each time (topology_address.go has the plan).
 type Topology struct {
 	Name    string
 	Summary string // one line

@@ -170,6 +170,9 @@ func (t *Topology) lookupPresets(ps *Problems) {
 // not a perfect one.
 func resolveLink(path, name string, given link.Profile, ps *Problems) link.Profile {
 	if name == "" && given.Name != "" {
+		if err := given.Validate(); err != nil {
+			ps.add(path, err.Error())
+		}
 		return given
 	}
 	if name == "" {
