@@ -1,8 +1,13 @@
 package media
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
+
+	"github.com/pion/rtp"
+	"github.com/pion/srtp/v3"
 )
 
 // ReceiverConfig configures a Receiver. Zero knobs take the defaults.
@@ -70,11 +75,25 @@ type Output struct {
 	RTCP   [][]byte // SRTCP packets for the camera, to be sent at once on the current path
 }
 
+// maxPacket bounds an SRTP packet, and with the window what a receiver holds: 4 MiB.
+const maxPacket = 2048
+
+var (
+	errHeader = errors.New("no rtp header")
+	errStream = errors.New("another stream's ssrc or payload type")
+)
+
 // Receiver turns SRTP packets into frames. It is not safe for concurrent use.
 type Receiver struct {
-	cfg ReceiverConfig
-	out Output
-	q   Quality
+	cfg     ReceiverConfig
+	in, out *srtp.Context
+	header  rtp.Header // scratch for pion
+	buffer  buffer
+	repair  repair
+	report  report
+	next    Output // being collected
+	given   Output // what Ready returned last
+	q       Quality
 }
 
 // NewReceiver returns a receiver for one stream.
@@ -83,24 +102,136 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Receiver{cfg: cfg}, nil
+	r := &Receiver{cfg: cfg}
+	if r.in, err = cfg.Keys.camera.context(); err != nil {
+		return nil, err
+	}
+	if r.out, err = cfg.Keys.viewer.context(); err != nil {
+		return nil, err
+	}
+	r.repair.srtt = cfg.RTT
+	r.buffer.waitKey = true
+	return r, nil
 }
 
 // HandlePacket takes an SRTP or SRTCP packet from any path. b is not kept. An error says why it was
-// dropped, and Quality counts it; a duplicate is counted and no error. Drain Ready afterwards.
-func (r *Receiver) HandlePacket(now time.Time, b []byte) error { return nil }
+// dropped, and Quality counts it; a duplicate is counted and is no error. Drain Ready afterwards.
+func (r *Receiver) HandlePacket(now time.Time, b []byte) error {
+	if isRTCP(b) {
+		return r.handleRTCP(now, b)
+	}
+	if len(b) < 12+tagLen || len(b) > maxPacket || b[0]>>6 != 2 {
+		r.q.Rejected.Header++
+		return fmt.Errorf("handle rtp packet of %d bytes: %w", len(b), errHeader)
+	}
+	if binary.BigEndian.Uint32(b[8:]) != r.cfg.Keys.ssrc || b[1]&0x7F != r.cfg.PayloadType {
+		r.q.Rejected.Stream++
+		return fmt.Errorf("handle rtp packet: %w", errStream)
+	}
+	seq := r.buffer.extend(binary.BigEndian.Uint16(b[2:]))
+	switch {
+	case r.buffer.tooOld(seq):
+		r.q.Rejected.Replay++
+		return fmt.Errorf("handle rtp packet %d: %w", seq, errReplay)
+	case r.buffer.seen(seq):
+		r.duplicate(seq)
+		return nil
+	}
+	p := r.buffer.get()
+	if err := r.decrypt(p, b); err != nil {
+		r.buffer.put(p)
+		return fmt.Errorf("handle rtp packet %d: %w", seq, err)
+	}
+	r.accept(now, seq, p)
+	return nil
+}
+
+// decrypt authenticates b and fills p.
+func (r *Receiver) decrypt(p *packet, b []byte) error {
+	plain, err := r.in.DecryptRTP(p.buf[:0], b, &r.header)
+	switch {
+	case errors.Is(err, srtp.ErrFailedToVerifyAuthTag):
+		r.q.Rejected.Auth++
+		return err
+	case err != nil: // replays have been sorted out before
+		r.q.Rejected.Header++
+		return err
+	}
+	p.buf, p.size, p.payload = plain, len(b), payloadOf(plain)
+	p.ts, p.marker = r.header.Timestamp, r.header.Marker
+	if ext := r.header.GetExtension(extCapture); len(ext) >= 8 {
+		p.captured = binary.BigEndian.Uint64(ext)
+	}
+	return nil
+}
+
+// unreadable stands for a payload that cannot be told; its frame is dropped as malformed.
+var unreadable = []byte{0}
+
+// payloadOf returns an RTP packet's payload without padding. The header has been parsed before, so it
+// is whole.
+func payloadOf(b []byte) []byte {
+	n := 12 + 4*int(b[0]&0xF)
+	if b[0]&0x10 != 0 {
+		n += 4 + 4*int(binary.BigEndian.Uint16(b[n+2:]))
+	}
+	payload := b[n:]
+	if b[0]&0x20 == 0 {
+		return payload
+	}
+	if len(payload) == 0 {
+		return unreadable
+	}
+	// RFC 3550 §5.1: the last byte counts the padding, itself included.
+	padding := int(payload[len(payload)-1])
+	if padding == 0 || padding > len(payload) {
+		return unreadable
+	}
+	return payload[:len(payload)-padding]
+}
 
 // HandleTimeout does what is due at now. Call it at Deadline.
-func (r *Receiver) HandleTimeout(now time.Time) {}
+func (r *Receiver) HandleTimeout(now time.Time) {
+	if !r.buffer.started {
+		return
+	}
+	r.repairMissing(now)
+	r.requestKeyFrame(now)
+	r.reportReception(now)
+}
 
 // Deadline returns when HandleTimeout is next needed; zero: not at all.
-func (r *Receiver) Deadline() time.Time { return time.Time{} }
+func (r *Receiver) Deadline() time.Time {
+	var first time.Time
+	earlier := func(t time.Time) {
+		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
+			first = t
+		}
+	}
+	if r.buffer.missing > 0 {
+		earlier(r.repair.due)
+	}
+	earlier(r.repair.keyDue)
+	earlier(r.report.due)
+	return first
+}
 
 // Ready returns what has come up since the last call.
-func (r *Receiver) Ready() Output { return r.out }
+func (r *Receiver) Ready() Output {
+	r.given, r.next = r.next, Output{Frames: r.given.Frames[:0], RTCP: r.given.RTCP[:0]}
+	return r.given
+}
 
 // HighestSeq returns the greatest extended sequence number (SRTP index) received.
-func (r *Receiver) HighestSeq() (seq uint64, ok bool) { return 0, false }
+func (r *Receiver) HighestSeq() (seq uint64, ok bool) { return r.buffer.highest, r.buffer.started }
 
 // Quality returns the counts so far.
-func (r *Receiver) Quality() Quality { return r.q }
+func (r *Receiver) Quality() Quality {
+	q := r.q
+	if r.buffer.started {
+		q.Expected = r.buffer.highest - r.buffer.base + 1
+	}
+	q.Jitter = r.report.jitter()
+	q.RTT = r.repair.srtt
+	return q
+}

@@ -51,8 +51,8 @@ func (c SenderConfig) withDefaults() (SenderConfig, error) {
 		return c, fmt.Errorf("make media sender: no keys, derive them with NewKeys")
 	case c.PayloadType >= 128 || c.PayloadType >= 64 && c.PayloadType < 96:
 		return c, fmt.Errorf("make media sender: payload type %d is not RTP's beside RTCP (RFC 5761 §4), use 96 to 127", c.PayloadType)
-	case c.MTU < minMTU || c.MTU > 65507:
-		return c, fmt.Errorf("make media sender: MTU %d, use %d to 65507 bytes", c.MTU, minMTU)
+	case c.MTU < minMTU || c.MTU > maxPacket:
+		return c, fmt.Errorf("make media sender: MTU %d, use %d to %d bytes", c.MTU, minMTU, maxPacket)
 	case c.HistoryPackets < 0 || c.HistoryPackets > window:
 		return c, fmt.Errorf("make media sender: history of %d packets, use 1 to %d", c.HistoryPackets, window)
 	case c.ResendGap < 0:
