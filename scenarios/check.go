@@ -1,0 +1,157 @@
+package scenarios
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/punchlab/punchlab/lab"
+	"github.com/punchlab/punchlab/topologies/document"
+)
+
+// MaxTimeout bounds an attempt.
+const MaxTimeout = time.Hour
+
+// roles are the hosts that a stack runs in.
+var roles = map[string][]string{
+	DefaultStack: {"camera", "viewer", "rendezvous"},
+}
+
+// check finds what is wrong with the meaning. Types and ranges are the schema's.
+func (s *Scenario) check(d *document.Document) {
+	report := func(path, msg string) { d.Report(path, &lab.Problem{Msg: msg}) }
+	if !slices.Contains(stacks, s.Stack) {
+		d.Report("", lab.Unknown("stack", "stack", s.Stack, stacks))
+	} else if s.base != nil {
+		s.checkRoles(d)
+	}
+	if s.Trial.Media < 0 || s.Trial.Media > MaxTimeout {
+		report("trial.media", fmt.Sprintf("%v is impossible: give 0s to %v", s.Trial.Media, MaxTimeout))
+	}
+	switch {
+	case s.Trial.Timeout <= 0 || s.Trial.Timeout > MaxTimeout:
+		report("trial.timeout", fmt.Sprintf("%v is impossible: give more than 0s, %v at most", s.Trial.Timeout, MaxTimeout))
+	case s.Trial.Timeout <= s.Trial.Media:
+		report("trial.timeout", fmt.Sprintf("%v is no longer than the media (%v): a trial needs time to connect as well", s.Trial.Timeout, s.Trial.Media))
+	}
+	if n := s.count(); n > MaxCells {
+		report("axes", fmt.Sprintf("more than %d cells: leave out values", MaxCells))
+	}
+	for _, a := range s.Axes {
+		path := document.Member("axes", a.Key)
+		for _, p := range s.checkAxis(a.Key, a.Values) {
+			where := path
+			if p.value >= 0 {
+				where = document.Index(path, p.value)
+			}
+			d.Report("", &lab.Problem{Path: where, Msg: p.problem.Msg, Suggestion: p.problem.Suggestion})
+		}
+	}
+}
+
+func (s *Scenario) checkRoles(d *document.Document) {
+	hosts := s.base.Hosts()
+	for _, role := range roles[s.Stack] {
+		if !slices.Contains(hosts, role) {
+			d.Report("topology", &lab.Problem{Msg: fmt.Sprintf("%q has no host %q, which stack %q runs in", s.Topology, role, s.Stack)})
+		}
+	}
+}
+
+// axisProblem belongs to one value of an axis; value −1 is the axis itself.
+type axisProblem struct {
+	value   int
+	problem *lab.Problem
+}
+
+// keys lists the axes that the scenario can have.
+func (s *Scenario) keys() []string { return append(s.base.Keys(), StrategyKey) }
+
+// checkAxis tries each value on the topology. Without one, whose fault is reported elsewhere, it knows strategies only.
+func (s *Scenario) checkAxis(key string, values []string) []axisProblem {
+	var out []axisProblem
+	if key == StrategyKey {
+		for i, v := range values {
+			if !slices.Contains(strategies, v) {
+				out = append(out, axisProblem{i, lab.Unknown("", "strategy", v, strategies)})
+			}
+		}
+		return out
+	}
+	if s.base == nil {
+		return nil
+	}
+	if p := s.unknownAxis(key); p != nil {
+		return []axisProblem{{-1, p}}
+	}
+	for i, v := range values {
+		for _, p := range problems(s.base.Clone().Set(key, v)) {
+			p = &lab.Problem{Msg: p.Msg, Suggestion: p.Suggestion}
+			out = append(out, axisProblem{i, p})
+		}
+	}
+	return out
+}
+
+// unknownAxis is nil for an axis that the topology has.
+func (s *Scenario) unknownAxis(key string) *lab.Problem {
+	known := s.keys()
+	if slices.Contains(known, key) {
+		return nil
+	}
+	for _, p := range problems(s.base.Clone().Set(key, "")) {
+		if p.Path == key { // the topology knows why
+			return &lab.Problem{Msg: "unknown axis: " + p.Msg, Suggestion: p.Suggestion}
+		}
+	}
+	return lab.Unknown("", "axis", key, known)
+}
+
+func problems(err error) lab.Problems {
+	var many lab.Problems
+	var one *lab.Problem
+	switch {
+	case errors.As(err, &many):
+		return many
+	case errors.As(err, &one):
+		return lab.Problems{one}
+	}
+	return nil
+}
+
+// Narrow gives an axis other values: --set camera.nat=open,symmetric. An axis that the scenario has not, but its topology
+// has, is added behind the others. On an error, lab.Problems with the axis as their path, the scenario is as it was.
+func (s *Scenario) Narrow(key string, values []string) error {
+	var ps lab.Problems
+	for _, p := range s.checkAxis(key, values) {
+		p.problem.Path = key
+		if p.value < 0 {
+			p.problem.Path = ""
+		}
+		ps = append(ps, p.problem)
+	}
+	if len(values) == 0 {
+		ps = append(ps, &lab.Problem{Path: key, Msg: "no value: give at least one, separated by commas"})
+	}
+	for i, v := range values {
+		if slices.Contains(values[:i], v) {
+			ps = append(ps, &lab.Problem{Path: key, Msg: fmt.Sprintf("value %q is given twice", v)})
+		}
+	}
+	if err := ps.Err(); err != nil {
+		return err
+	}
+	c := s.Clone()
+	i := slices.IndexFunc(c.Axes, func(a Axis) bool { return a.Key == key })
+	if i < 0 {
+		c.Axes = append(c.Axes, Axis{Key: key})
+		i = len(c.Axes) - 1
+	}
+	c.Axes[i].Values = slices.Clone(values)
+	if c.count() > MaxCells {
+		return lab.Problems{{Path: key, Msg: fmt.Sprintf("more than %d cells: give fewer values", MaxCells)}}
+	}
+	s.Axes = c.Axes
+	return nil
+}

@@ -1,0 +1,262 @@
+// Package scenarios reads scenarios from YAML and carries the named ones.
+//
+//	name: nat-matrix
+//	summary: who reaches whom
+//	topology: two-homes           # a name, or a file beside this one
+//	stack: bundled                # the system under test
+//	axes:                         # each combination is a cell; the last axis turns fastest
+//	  camera.nat: [open, symmetric]
+//	  viewer.nat: [open, symmetric]     ┌ cell 0: open, open, direct
+//	  strategy: [direct, adaptive]      ┤ cell 1: open, open, adaptive
+//	trials: 20                          └ cell 2: open, symmetric, direct …
+//	seed: 1
+//	trial: {media: 1s, timeout: 8s}
+//
+// An axis is "strategy" or a key of the topology (lab.Topology.Keys). The loader tries every value of every axis on the
+// topology, so that a scenario that loads also runs. scenario.schema.json is the JSON Schema of these documents.
+package scenarios
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/punchlab/punchlab/lab"
+	"github.com/punchlab/punchlab/topologies"
+	"github.com/punchlab/punchlab/topologies/document"
+)
+
+// Error is one fault of a scenario's document: where it is, what it is and how it is spelt right.
+type Error = document.Error
+
+// Errors is every fault of a document at once. Load and Parse fail with it.
+type Errors = document.Errors
+
+// StrategyKey is the axis that no topology has. Every scenario sets it.
+const StrategyKey = "strategy"
+
+// DefaultStack is the system under test of a scenario that names none.
+const DefaultStack = "bundled"
+
+// Limits of a scenario.
+const (
+	MaxCells  = 100_000
+	MaxTrials = 1_000_000 // in a cell
+)
+
+var (
+	strategies = []string{"direct", "relay", "adaptive"}
+	stacks     = []string{DefaultStack}
+)
+
+// Strategies lists the values of the strategy axis.
+func Strategies() []string { return slices.Clone(strategies) }
+
+// Stacks lists the systems under test.
+func Stacks() []string { return slices.Clone(stacks) }
+
+// Scenario is an experiment: a topology, what varies, and how often. It is not safe for concurrent use.
+type Scenario struct {
+	Name     string
+	Summary  string
+	Topology string // name, or file; Base has it loaded
+	Stack    string
+	Axes     []Axis // in the order of the file; the last turns fastest
+	Trials   int    // a cell
+	Seed     uint64
+	Trial    Trial
+	Digest   string // of the document as it was loaded, whatever Narrow did since
+
+	base *lab.Topology
+}
+
+// Axis is something that varies.
+type Axis struct {
+	Key    string
+	Values []string
+}
+
+// Trial says what one attempt is.
+type Trial struct {
+	Media   time.Duration // video after the connection; 0: none, the trial ends with the connection
+	Timeout time.Duration // of the whole attempt
+}
+
+//go:embed *.yaml
+var files embed.FS
+
+//go:embed scenario.schema.json
+var schemaText []byte
+
+var schema = document.MustCompile(schemaText)
+
+// Schema returns the JSON Schema of scenarios.
+func Schema() []byte { return slices.Clone(schemaText) }
+
+// Names lists the named scenarios, sorted.
+func Names() []string { return document.Names(files) }
+
+// Load reads the scenario of a name or from a file, and its topology. What contains a slash or ends in .yaml or .yml is a file.
+func Load(nameOrFile string) (*Scenario, error) {
+	file, data, err := document.Read(files, "scenarios", "scenario", nameOrFile)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(file, data, topologies.Load)
+}
+
+// A Loader finds a scenario's topology; topologies.Load is one.
+type Loader func(nameOrFile string) (*lab.Topology, []byte, error)
+
+// Parse reads a scenario. The file's name is for the errors, and a topology's file is looked for beside it.
+func Parse(file string, data []byte, load Loader) (*Scenario, error) {
+	d, err := document.Parse(file, data)
+	if err != nil {
+		return nil, err
+	}
+	d.Check(schema)
+	s := decode(d)
+	others := s.loadTopology(d, filepath.Dir(file), load)
+	s.check(d)
+	err = d.Err()
+	if others != nil && err == nil {
+		return nil, others
+	}
+	if err != nil {
+		return nil, slices.Concat(asErrors(err), others)
+	}
+	s.Digest = s.digest()
+	return s, nil
+}
+
+func asErrors(err error) Errors {
+	var es Errors
+	errors.As(err, &es)
+	return es
+}
+
+// decode reads what the schema describes, with the defaults of what is left out.
+func decode(d *document.Document) *Scenario {
+	root := d.Root()
+	s := &Scenario{
+		Name: root.Get("name").String(), Summary: root.Get("summary").String(), Topology: root.Get("topology").String(),
+		Stack: root.Get("stack").String(), Trials: root.Get("trials").Int(), Seed: 1,
+		Trial: Trial{Media: root.Get("trial").Get("media").Duration(), Timeout: root.Get("trial").Get("timeout").Duration()},
+	}
+	if !root.Get("stack").Exists() {
+		s.Stack = DefaultStack
+	}
+	if n := root.Get("seed"); n.Exists() {
+		s.Seed = n.Uint()
+	}
+	axes := root.Get("axes")
+	for _, key := range axes.Keys() {
+		a := Axis{Key: key}
+		for _, v := range axes.Get(key).Items() {
+			a.Values = append(a.Values, v.String())
+		}
+		s.Axes = append(s.Axes, a)
+	}
+	return s
+}
+
+// loadTopology sets the base. The faults of another file come back as they are, those of this one go to the document.
+func (s *Scenario) loadTopology(d *document.Document, folder string, load Loader) Errors {
+	if s.Topology == "" {
+		return nil
+	}
+	name := s.Topology
+	isFile := document.IsFile(name)
+	if isFile && !filepath.IsAbs(name) {
+		name = "./" + filepath.Join(folder, name)
+	}
+	base, _, err := load(name)
+	if err == nil {
+		s.base = base
+		return nil
+	}
+	es := asErrors(err)
+	if len(es) > 0 && es[0].Line > 0 {
+		return es
+	}
+	for _, e := range es {
+		d.Report("topology", &lab.Problem{Msg: e.Msg, Suggestion: e.Suggestion})
+	}
+	if len(es) == 0 {
+		d.Report("topology", err)
+	}
+	return nil
+}
+
+// Base returns the topology without any axis set. It is the caller's own.
+func (s *Scenario) Base() *lab.Topology { return s.base.Clone() }
+
+// Build returns the resolved topology of a cell: Base with the cell's values. Keys that are not the topology's are left out.
+func (s *Scenario) Build(cell map[string]string) (*lab.Topology, error) {
+	t := s.Base()
+	params := map[string]string{}
+	for key, value := range cell {
+		if key != StrategyKey {
+			params[key] = value
+		}
+	}
+	if err := t.Configure(params); err != nil {
+		return nil, fmt.Errorf("build topology %s of scenario %s: %w", s.Topology, s.Name, err)
+	}
+	return t, nil
+}
+
+// Cells lists every combination of the axes' values, the last axis turning fastest. A cell's number is its index.
+func (s *Scenario) Cells() []map[string]string {
+	n := s.count()
+	cells := make([]map[string]string, n)
+	for i := range cells {
+		cell := make(map[string]string, len(s.Axes))
+		rest := i
+		for a := len(s.Axes) - 1; a >= 0; a-- {
+			values := s.Axes[a].Values
+			cell[s.Axes[a].Key] = values[rest%len(values)]
+			rest /= len(values)
+		}
+		cells[i] = cell
+	}
+	return cells
+}
+
+// count is the number of cells, at most one more than MaxCells.
+func (s *Scenario) count() int {
+	n := 1
+	for _, a := range s.Axes {
+		n = min(n*len(a.Values), MaxCells+1)
+	}
+	return n
+}
+
+// Clone returns a copy that can be narrowed by itself.
+func (s *Scenario) Clone() *Scenario {
+	c := *s
+	c.Axes = slices.Clone(s.Axes)
+	for i := range c.Axes {
+		c.Axes[i].Values = slices.Clone(c.Axes[i].Values)
+	}
+	return &c
+}
+
+// digest hashes everything that makes the scenario's cells and trials, and the topology.
+func (s *Scenario) digest() string {
+	b, err := json.Marshal(struct {
+		*Scenario
+		Base string
+	}{s, s.base.Digest()})
+	if err != nil {
+		panic("scenarios: a scenario is plain data and always encodes: " + err.Error())
+	}
+	sum := sha256.Sum256(b)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
