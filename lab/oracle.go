@@ -1,0 +1,25 @@
+package lab
+
+import "github.com/punchlab/punchlab/lab/nat"
+
+// Oracle says what is possible between two hosts, from the behaviours of the routers between them. Hosts on one LAN need
+// no hole.
+func (t *Topology) Oracle(a, b string) nat.Verdict {
+	sa, sb := t.SiteOf(a), t.SiteOf(b)
+	if sa != nil && sa == sb {
+		return nat.Direct
+	}
+	return nat.OracleShared(t.NATs(a), t.NATs(b), t.shared(sa, sb))
+}
+
+// shared counts the outermost routers that two sites have in common.
+func (t *Topology) shared(a, b *Site) (n int) {
+	if a == nil || b == nil {
+		return 0
+	}
+	ra, rb := t.route(a), t.route(b)
+	for n < len(ra) && n < len(rb) && ra[len(ra)-1-n] == rb[len(rb)-1-n] {
+		n++
+	}
+	return n
+}
