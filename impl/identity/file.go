@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -61,12 +62,11 @@ func LoadKey(path string) (Key, error) {
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		return Key{}, fmt.Errorf("load key: %s has mode %04o, so others may know the key: run chmod 600 %s, or make a new key", path, mode, path)
 	}
-	var buf [128]byte
-	n, err := f.Read(buf[:])
+	b, err := io.ReadAll(io.LimitReader(f, 256))
 	if err != nil {
-		return Key{}, fmt.Errorf("load key: %s: %w", path, err)
+		return Key{}, fmt.Errorf("load key: %w", err)
 	}
-	text, ok := strings.CutPrefix(strings.TrimSpace(string(buf[:n])), filePrefix)
+	text, ok := strings.CutPrefix(strings.TrimSpace(string(b)), filePrefix)
 	private, err := hex.DecodeString(text)
 	if !ok || err != nil || len(private) != 32 {
 		return Key{}, fmt.Errorf("load key: %s is not a key file: want one line, %q and 64 hexadecimal digits", path, strings.TrimSpace(filePrefix))

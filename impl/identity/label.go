@@ -147,6 +147,9 @@ func checkName(host string) error {
 	if host == "" {
 		return fmt.Errorf("has no host name")
 	}
+	if strings.HasPrefix(host, "-") || strings.HasPrefix(host, ".") || strings.Contains(host, "..") {
+		return fmt.Errorf("%q is not a host name", host)
+	}
 	for i := range len(host) {
 		c := host[i]
 		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
