@@ -10,8 +10,9 @@
 package reports
 
 import (
-	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -22,15 +23,100 @@ import (
 var Formats = []string{"html", "svg", "png", "md", "csv", "junit", "benchfmt"}
 
 // Write makes the reports of the run in runDir, beside its records, and returns the files written. Without formats it
-// makes all. An unknown format is an error before anything is written.
+// makes all. An unknown format is an error before anything is written. Files of an earlier report are replaced.
 func Write(runDir string, formats []string) (files []string, err error) {
 	for _, f := range formats {
 		if !slices.Contains(Formats, f) {
 			return nil, fmt.Errorf("write report: unknown format %q: use %s", f, strings.Join(Formats, ", "))
 		}
 	}
-	if _, err := record.Read(runDir); err != nil {
+	if len(formats) == 0 {
+		formats = Formats
+	}
+	run, err := record.Read(runDir)
+	if err != nil {
 		return nil, fmt.Errorf("write report: %w", err)
 	}
-	return nil, errors.New("write report: no format is made yet")
+	w := &writer{dir: runDir}
+	m := newModel(run)
+	for _, kind := range []string{"svg", "png"} {
+		if slices.Contains(formats, kind) {
+			w.plots(m, kind)
+		}
+	}
+	for _, d := range documents {
+		if slices.Contains(formats, d.format) {
+			w.file(d.name, func() ([]byte, error) { return d.make(m, w.names) })
+		}
+	}
+	if w.err != nil {
+		return nil, fmt.Errorf("write report: %w", w.err)
+	}
+	for _, n := range w.names {
+		files = append(files, filepath.Join(runDir, n))
+	}
+	return files, nil
+}
+
+// documents are the formats that are one file. make gets the files already written, to link them.
+var documents = []struct {
+	format, name string
+	make         func(m *model, files []string) ([]byte, error)
+}{
+	{"html", "report.html", (*model).html},
+	{"md", "report.md", (*model).markdown},
+	{"csv", "report.csv", (*model).csv},
+	{"junit", "report.junit.xml", (*model).junit},
+	{"benchfmt", "report.benchfmt", (*model).benchfmt},
+}
+
+// writer writes files below dir until one fails.
+type writer struct {
+	dir   string
+	names []string // relative to dir
+	err   error
+}
+
+func (w *writer) file(name string, make func() ([]byte, error)) {
+	if w.err != nil {
+		return
+	}
+	b, err := make()
+	if err == nil {
+		err = os.WriteFile(filepath.Join(w.dir, name), b, 0o644)
+	}
+	if err != nil {
+		w.err = fmt.Errorf("make %s: %w", name, err)
+		return
+	}
+	w.names = append(w.names, name)
+}
+
+// plots writes every figure that has something to plot.
+func (w *writer) plots(m *model, kind string) {
+	if err := os.MkdirAll(filepath.Join(w.dir, "plots"), 0o755); err != nil && w.err == nil {
+		w.err = err
+	}
+	for _, f := range m.plots() {
+		w.file("plots/"+f.id+"."+kind, map[string]func() ([]byte, error){"svg": f.svgFile, "png": f.pngFile}[kind])
+	}
+}
+
+// plots lists the figures that are files of their own.
+func (m *model) plots() []figure {
+	var fs []figure
+	for _, f := range m.facets {
+		fs = append(fs, m.heatFigure(directHeat, f))
+	}
+	for _, f := range m.relayFacets() {
+		fs = append(fs, m.heatFigure(relayHeat, f))
+	}
+	for _, t := range m.topics() {
+		for _, f := range t.figures {
+			if f.instead == "" {
+				fs = append(fs, f)
+			}
+		}
+	}
+	return fs
 }

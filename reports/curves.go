@@ -1,0 +1,291 @@
+package reports
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/text"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+
+	"github.com/punchlab/punchlab/lab/record"
+	"github.com/punchlab/punchlab/lab/stats"
+)
+
+// curve is an empirical distribution: how many of a number of trials had a value up to x.
+type curve struct {
+	name  string
+	order int       // its color and dash
+	xs    []float64 // ascending
+	of    int       // trials that could have had a value: a curve of len(xs) < of ends below 100 %
+}
+
+// mark is a vertical line, or a band where from < to.
+type mark struct {
+	from, to float64
+	label    string
+}
+
+// distribution is a figure of curves.
+type distribution struct {
+	curves []curve
+	marks  []mark
+	x      string // what the axis shows
+	of     string // what 100 % is
+	print  func(float64) string
+}
+
+// maxSteps bounds the points of a curve; more cannot be seen.
+const maxSteps = 240
+
+// maxBands is how many confidence bands can be told apart.
+const maxBands = 3
+
+// span returns the range of the axis, and whether it must be logarithmic to show it.
+func (d distribution) span() (low, high float64, log bool) {
+	low, high = math.Inf(1), math.Inf(-1)
+	for _, c := range d.curves {
+		if len(c.xs) > 0 {
+			low, high = math.Min(low, c.xs[0]), math.Max(high, c.xs[len(c.xs)-1])
+		}
+	}
+	for _, m := range d.marks {
+		low, high = math.Min(low, m.from), math.Max(high, m.to)
+	}
+	if log = low > 0 && high/low > 6; log {
+		pad := math.Pow(high/low, 0.03)
+		return low / pad, high * pad, true
+	}
+	pad := 0.03 * (high - low)
+	if low >= 0 && low-pad < 0 {
+		return 0, high + pad, false
+	}
+	return low - pad, high + pad, false
+}
+
+const (
+	legendLine = vg.Length(13)
+	legendIcon = vg.Length(20)
+	markRoom   = vg.Length(12)
+)
+
+// paint draws the curves with their legend above them.
+func (d distribution) paint(c draw.Canvas) {
+	top := d.paintLegend(c)
+	if len(d.marks) > 0 {
+		top -= markRoom
+	}
+	p := plot.New()
+	p.BackgroundColor = nil
+	low, high, log := d.span()
+	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = low, high, 0, 1
+	p.X.Label.Text, p.Y.Label.Text = d.x, d.of
+	p.X.Tick.Marker = ticks{d.print, log}
+	p.Y.Tick.Marker = plot.ConstantTicks{{Value: 0, Label: "0 %"}, {Value: 0.25, Label: "25 %"}, {Value: 0.5, Label: "50 %"}, {Value: 0.75, Label: "75 %"}, {Value: 1, Label: "100 %"}}
+	if log {
+		p.X.Scale = plot.LogScale{}
+		p.X.Label.Text += " (log scale)"
+	}
+	dress(p)
+	p.Add(&paper{})
+	for _, m := range d.marks {
+		p.Add(&markLine{m, len(d.marks)})
+	}
+	for i := len(d.curves) - 1; i >= 0; i-- {
+		p.Add(&steps{d.curves[i], len(d.curves) <= maxBands})
+	}
+	p.Draw(draw.Canvas{Canvas: c.Canvas, Rectangle: vg.Rectangle{Min: vg.Point{X: c.Min.X, Y: c.Min.Y + 2}, Max: vg.Point{X: c.Max.X - 4, Y: top}}})
+}
+
+// dress gives a plot the report's quiet axes.
+func dress(p *plot.Plot) {
+	for _, a := range []*plot.Axis{&p.X, &p.Y} {
+		a.LineStyle = line(0.75, muted)
+		a.Padding = 0
+		a.Tick.LineStyle = line(0.75, muted)
+		a.Tick.Length = 3
+		align := a.Tick.Label
+		a.Tick.Label = style(9, muted, align.XAlign, align.YAlign)
+		a.Label.TextStyle = style(9.5, ink, text.XCenter, text.YBottom)
+		a.Label.Padding = 3
+	}
+	p.Y.LineStyle.Width = 0
+	p.Y.Tick.LineStyle.Width = 0
+}
+
+// paintLegend writes the curves' names in lines and returns where they end.
+func (d distribution) paintLegend(c draw.Canvas) vg.Length {
+	x, y := c.Min.X+4, c.Max.Y-legendLine/2
+	st := style(9.5, ink, text.XLeft, text.YCenter)
+	for _, k := range d.curves {
+		name := fmt.Sprintf("%s (n = %s)", k.name, count(len(k.xs)))
+		w := legendIcon + 5 + st.Width(name) + 14
+		if x+w > c.Max.X && x > c.Min.X+4 {
+			x, y = c.Min.X+4, y-legendLine
+		}
+		c.StrokeLine2(k.style(), x, y, x+legendIcon, y)
+		c.FillText(st, vg.Point{X: x + legendIcon + 5, Y: y}, name)
+		x += w
+	}
+	return y - legendLine/2 - 3
+}
+
+func (k curve) style() draw.LineStyle {
+	return line(1.6, curves[k.order%len(curves)], dashes[k.order%len(dashes)]...)
+}
+
+// paper is the grid.
+type paper struct{}
+
+func (*paper) Plot(c draw.Canvas, p *plot.Plot) {
+	x, y := p.Transforms(&c)
+	for _, t := range p.Y.Tick.Marker.Ticks(p.Y.Min, p.Y.Max) {
+		c.StrokeLine2(line(0.6, rule), c.Min.X, y(t.Value), c.Max.X, y(t.Value))
+	}
+	for _, t := range p.X.Tick.Marker.Ticks(p.X.Min, p.X.Max) {
+		if t.Label != "" && t.Value >= p.X.Min && t.Value <= p.X.Max {
+			c.StrokeLine2(line(0.6, rule), x(t.Value), c.Min.Y, x(t.Value), c.Max.Y)
+		}
+	}
+}
+
+// markLine draws a mark; its label stands above the plot.
+type markLine struct {
+	mark
+	of int
+}
+
+func (m *markLine) Plot(c draw.Canvas, p *plot.Plot) {
+	x, _ := p.Transforms(&c)
+	from, to := x(m.from), x(m.to)
+	if to-from > 1.5 {
+		c.FillPolygon(withAlpha(muted, 0x30), []vg.Point{{X: from, Y: c.Min.Y}, {X: to, Y: c.Min.Y}, {X: to, Y: c.Max.Y}, {X: from, Y: c.Max.Y}})
+	}
+	st := line(1, ink, 3, 2)
+	c.StrokeLine2(st, from, c.Min.Y, from, c.Max.Y+3)
+	if to-from > 1.5 {
+		c.StrokeLine2(st, to, c.Min.Y, to, c.Max.Y+3)
+	}
+	label := style(9, ink, text.XLeft, text.YBottom)
+	w := label.Width(m.label)
+	at := (from+to)/2 - w/2
+	if m.of > 1 && m.label != "" {
+		at = from + 2 // several: each begins at its line
+	}
+	at = max(c.Min.X-20, min(at, c.Max.X-w))
+	c.FillText(label, vg.Point{X: at, Y: c.Max.Y + 4}, m.label)
+}
+
+// steps draws a curve, and around it the band that holds the true distribution with 95 % confidence.
+type steps struct {
+	curve
+	band bool
+}
+
+func (s *steps) Plot(c draw.Canvas, p *plot.Plot) {
+	if len(s.xs) == 0 || s.of == 0 {
+		return
+	}
+	x, y := p.Transforms(&c)
+	top := float64(len(s.xs)) / float64(s.of)
+	at := func(f float64) vg.Length { return y(math.Max(0, math.Min(1, f))) }
+	idx := s.indices()
+	if e := stats.DKW(s.of, record.Confidence); s.band && e < 0.5 {
+		var upper, lower []vg.Point
+		before := 0.0
+		for _, i := range idx {
+			f := float64(i+1) / float64(s.of)
+			px := x(s.xs[i])
+			upper = append(upper, vg.Point{X: px, Y: at(before + e)}, vg.Point{X: px, Y: at(f + e)})
+			lower = append(lower, vg.Point{X: px, Y: at(before - e)}, vg.Point{X: px, Y: at(f - e)})
+			before = f
+		}
+		upper = append(upper, vg.Point{X: c.Max.X, Y: at(top + e)})
+		lower = append(lower, vg.Point{X: c.Max.X, Y: at(top - e)})
+		slices.Reverse(lower)
+		c.FillPolygon(withAlpha(curves[s.order%len(curves)], 0x22), append(upper, lower...))
+	}
+	pts := []vg.Point{{X: c.Min.X, Y: y(0)}}
+	before := 0.0
+	for _, i := range idx {
+		f := float64(i+1) / float64(s.of)
+		px := x(s.xs[i])
+		pts = append(pts, vg.Point{X: px, Y: y(before)}, vg.Point{X: px, Y: y(f)})
+		before = f
+	}
+	pts = append(pts, vg.Point{X: c.Max.X, Y: y(top)})
+	c.StrokeLines(s.style(), pts)
+}
+
+// indices picks the steps to draw: the last of equal values, the extremes, and at most maxSteps between.
+func (s *steps) indices() []int {
+	n := len(s.xs)
+	var idx []int
+	for j := range min(n, maxSteps) {
+		i := j
+		if n > maxSteps {
+			i = j * (n - 1) / (maxSteps - 1)
+		}
+		for i+1 < n && s.xs[i+1] == s.xs[i] {
+			i++
+		}
+		if len(idx) == 0 || idx[len(idx)-1] < i {
+			idx = append(idx, i)
+		}
+	}
+	return idx
+}
+
+// ticks chooses round values for an axis, printed with their unit.
+type ticks struct {
+	print func(float64) string
+	log   bool
+}
+
+func (t ticks) Ticks(low, high float64) []plot.Tick {
+	var out []plot.Tick
+	for _, v := range t.values(low, high) {
+		out = append(out, plot.Tick{Value: v, Label: t.print(v)})
+	}
+	return out
+}
+
+func (t ticks) values(low, high float64) []float64 {
+	if !t.log {
+		step := niceStep((high - low) / 6)
+		var vs []float64
+		for i := math.Ceil(low / step); i*step <= high+step*1e-9; i++ {
+			vs = append(vs, i*step)
+		}
+		return vs
+	}
+	decades := math.Log10(high / low)
+	multiples := []float64{1, 2, 5}
+	if decades < 1 {
+		multiples = []float64{1, 1.5, 2, 3, 4, 5, 7}
+	} else if decades > 3 {
+		multiples = []float64{1}
+	}
+	var vs []float64
+	for e := math.Floor(math.Log10(low)); e <= math.Ceil(math.Log10(high)); e++ {
+		for _, k := range multiples {
+			if v := k * math.Pow(10, e); v >= low && v <= high {
+				vs = append(vs, v)
+			}
+		}
+	}
+	return vs
+}
+
+// niceStep rounds a step up to 1, 2 or 5 times a power of ten.
+func niceStep(s float64) float64 {
+	p := math.Pow(10, math.Floor(math.Log10(s)))
+	for _, k := range []float64{1, 2, 5} {
+		if s <= k*p*(1+1e-9) {
+			return k * p
+		}
+	}
+	return 10 * p
+}

@@ -1,0 +1,191 @@
+package reports
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"gonum.org/v1/plot/vg"
+
+	"github.com/punchlab/punchlab/lab/record"
+	"github.com/punchlab/punchlab/lab/stats"
+)
+
+// topic is a question and the figures that answer it, one for each panel.
+type topic struct {
+	id, title, says string
+	figures         []figure
+}
+
+// quantity is something measured in every trial (or frame) and drawn as a distribution.
+type quantity struct {
+	id, title string
+	axis      string
+	values    func(*group) []float64
+	of        func(*group, []float64) int // how many could have had a value
+	share     string                      // what 100 % is
+	unit      string                      // of n: trials or frames
+	print     func(float64) string
+	bound     func(*group) []float64 // drawn as a mark: the range of a bound
+	boundName string
+	fixed     []mark
+}
+
+func ofSupported(g *group, _ []float64) int { return g.supported() }
+func ofValues(_ *group, xs []float64) int   { return len(xs) }
+
+func sampler(f func(record.Trial) *float64) func(*group) []float64 {
+	return func(g *group) []float64 { return g.sample(f) }
+}
+
+// atBound marks what a perfect protocol would reach, and the goal of a tenth more.
+var atBound = []mark{{1, 1, "bound"}, {1.1, 1.1, "1.1×"}}
+
+var quantities = map[string]quantity{
+	"connect": {"connect-time", "Time to connect", "time to connect", sampler(connectS), ofSupported, "share of trials", "trials",
+		seconds, sampler(triangleS), "triangle bound", nil},
+	"frame": {"first-frame-time", "Time to the first whole frame", "time to the first frame", sampler(firstFrameS), ofSupported, "share of trials", "trials",
+		seconds, sampler(boundS), "its bound", nil},
+	"packet ratio": {"first-packet-ratio", "First media packet ÷ triangle bound", "ratio to the triangle bound", sampler(packetRatio), ofValues,
+		"share of trials with a packet", "trials", ratio, nil, "", atBound},
+	"frame ratio": {"first-frame-ratio", "First whole frame ÷ its bound", "ratio to the bound", sampler(frameRatio), ofValues,
+		"share of trials with a frame", "trials", ratio, nil, "", atBound},
+	"latency": {"frame-latency", "One-way frame latency", "one-way latency", (*group).frames, ofValues, "share of frames", "frames", seconds, nil, "", nil},
+	"goodput": {"goodput", "Goodput", "goodput", sampler(goodputBps), ofValues, "share of trials with media", "trials", bits, nil, "", nil},
+	"idle": {"camera-idle-up", "Sent by the camera with no viewer", "bytes sent with no viewer", sampler(idleBytes), ofValues,
+		"share of trials", "trials", size, nil, "", nil},
+}
+
+// topics are the page's distributions, in its order.
+func (m *model) topics() []topic {
+	ask := func(id, title, says string, names ...string) topic {
+		t := topic{id: id, title: title, says: says}
+		for _, p := range m.panels {
+			for _, n := range names {
+				t.figures = append(t.figures, m.figure(quantities[n], p))
+			}
+		}
+		return t
+	}
+	return []topic{
+		ask("time", "How soon?", "Trials that never connected count too: their curve ends below 100 %. The dashed line is the least time that the links allow.", "connect", "frame"),
+		ask("ratio", "How close to the bound?", "Each time divided by the least that the links of its own cell allow: 1 is perfect, whatever the link.", "packet ratio", "frame ratio"),
+		ask("media", "How well does video flow?", "Latency is one-way, from the camera's capture to the viewer's whole frame, on one clock. Goodput counts whole frames.", "latency", "goodput"),
+		ask("idle", "What does a camera send with no viewer?", "Keepalives only, if all is well.", "idle"),
+		m.lateness(),
+	}
+}
+
+// figure draws one quantity for one panel.
+func (m *model) figure(q quantity, p *panel) figure {
+	f := figure{id: slug(q.id, p.params), title: q.title, w: 460, h: 270}
+	if len(p.params) > 0 {
+		f.title += ", " + label(p.params)
+	}
+	d := distribution{x: q.axis, of: q.share, print: q.print, marks: slices.Clone(q.fixed)}
+	var alt, ns, single []string
+	var bounds []float64
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, g := range p.groups {
+		xs := q.values(g)
+		if len(xs) == 0 {
+			ns = append(ns, g.title()+": none")
+			continue
+		}
+		low, high = math.Min(low, xs[0]), math.Max(high, xs[len(xs)-1])
+		of := q.of(g, xs)
+		d.curves = append(d.curves, curve{g.title(), g.order, xs, of})
+		n := "n = " + count(len(xs))
+		if of != len(xs) {
+			n += " of " + count(of)
+		}
+		ns = append(ns, g.title()+" "+n)
+		alt = append(alt, fmt.Sprintf("%s: median %s, p95 %s, %s", g.title(), quantile(xs, 0.5, q.print), quantile(xs, 0.95, q.print), n))
+		single = append(single, fmt.Sprintf("%s (%s)", g.title(), n))
+		if q.bound != nil {
+			bounds = append(bounds, q.bound(g)...)
+		}
+	}
+	if len(d.curves) == 0 {
+		f.instead = "Not measured in this run."
+		return f
+	}
+	if low == high {
+		f.instead = fmt.Sprintf("%s in every one of the %s: %s. Seed %d, engine %s.", q.print(low), q.unit, strings.Join(single, ", "), m.summary.Seed, m.summary.Engine)
+		return f
+	}
+	if len(bounds) > 0 {
+		from, to := slices.Min(bounds), slices.Max(bounds)
+		name := q.boundName + " " + span(q.print(from), q.print(to))
+		d.marks = append(d.marks, mark{from, to, name})
+		alt = append(alt, name)
+	}
+	f.caption = fmt.Sprintf("%s (%s). %s %s", q.unit, strings.Join(ns, ", "), bandText(d.curves), m.provenance())
+	f.caption = strings.ToUpper(f.caption[:1]) + f.caption[1:]
+	f.alt = fmt.Sprintf("Cumulative distribution of %s. %s.", q.axis, strings.Join(alt, "; "))
+	f.h += vg.Length(max(0, (len(d.curves)-1)/3)) * legendLine
+	f.paint = d.paint
+	return f
+}
+
+// provenance says where a figure comes from.
+func (m *model) provenance() string {
+	s := fmt.Sprintf("%s, seed %d, engine %s", m.summary.Scenario, m.summary.Seed, m.summary.Engine)
+	if c := m.run.Manifest.Versions.Commit; c != "" {
+		s += ", commit " + c[:min(12, len(c))]
+	}
+	if !m.run.Manifest.Complete {
+		s += ", incomplete run"
+	}
+	return s + "."
+}
+
+// bandText says how sure the curves are.
+func bandText(cs []curve) string {
+	var s []string
+	for _, c := range cs {
+		e := stats.DKW(c.of, record.Confidence)
+		if e >= 0.5 {
+			s = append(s, c.name+" "+tooFew)
+		} else {
+			s = append(s, fmt.Sprintf("%s ±%s %%", c.name, number(100*e, 1)))
+		}
+	}
+	what := "95 % band (DKW): "
+	if len(cs) > maxBands {
+		what = "95 % band (DKW, not drawn): "
+	}
+	return what + strings.Join(s, ", ") + "."
+}
+
+// lateLimitS is the lateness over which a trial is a harness error.
+const lateLimitS = 2e-3
+
+// lateness shows the lab's own: judged trials beside those that were refused.
+func (m *model) lateness() topic {
+	t := topic{id: "lateness", title: "Was the lab itself on time?",
+		says: "Each trial's p99 of due − delivered over its packets. A trial over 2 ms is a harness error, kept and run again: an overloaded machine is seen and never measured."}
+	judged, refused := &group{name: "counted", order: 0}, &group{name: "harness errors", order: 1}
+	for _, c := range m.cells {
+		for _, tr := range c.trials {
+			g := judged
+			if !tr.Outcome.HasVerdict() {
+				g = refused
+			}
+			g.judged = append(g.judged, tr)
+		}
+	}
+	q := quantity{"lab-lateness", "Lateness of the lab", "p99 lateness of a trial", sampler(func(t record.Trial) *float64 {
+		if t.Lateness == nil {
+			return nil
+		}
+		return &t.Lateness.P99
+	}), ofValues, "share of trials", "trials", seconds, nil, "", []mark{{lateLimitS, lateLimitS, "limit 2 ms"}}}
+	groups := []*group{judged}
+	if len(refused.judged) > 0 {
+		groups = append(groups, refused)
+	}
+	t.figures = []figure{m.figure(q, &panel{groups: groups})}
+	return t
+}

@@ -1,0 +1,145 @@
+package reports
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/punchlab/punchlab/lab/record"
+)
+
+// group is a strategy over all the cells in which it ran.
+type group struct {
+	name     string // "" where no strategy is told
+	order    int    // among the run's strategies: its color
+	cells    []*cell
+	outcomes map[record.Outcome]int
+	judged   []record.Trial
+}
+
+// groupBy splits cells by strategy, in the axis's order.
+func (m *model) groupBy(cells []*cell) []*group {
+	var names []string
+	for _, a := range slices.Concat(m.axes, m.fixed) {
+		if a.Key == strategyKey {
+			names = a.Values
+		}
+	}
+	if len(names) == 0 {
+		names = []string{""}
+	}
+	var groups []*group
+	for i, name := range names {
+		g := &group{name: name, order: i, outcomes: map[record.Outcome]int{}}
+		for _, c := range cells {
+			if c.Params[strategyKey] != name {
+				continue
+			}
+			g.cells = append(g.cells, c)
+			for _, t := range c.trials {
+				g.outcomes[t.Outcome]++
+				if t.Outcome.HasVerdict() {
+					g.judged = append(g.judged, t)
+				}
+			}
+		}
+		if len(g.cells) > 0 {
+			groups = append(groups, g)
+		}
+	}
+	return groups
+}
+
+// title names the group in a sentence.
+func (g *group) title() string {
+	if g.name == "" {
+		return "all trials"
+	}
+	return g.name
+}
+
+func (g *group) connected() int { return g.outcomes[record.Direct] + g.outcomes[record.Relayed] }
+
+// supported counts the trials that could have connected.
+func (g *group) supported() int { return len(g.judged) - g.outcomes[record.Unsupported] }
+
+// sample collects a value of each judged trial that has it, ascending.
+func (g *group) sample(value func(record.Trial) *float64) []float64 {
+	var xs []float64
+	for _, t := range g.judged {
+		if v := value(t); v != nil {
+			xs = append(xs, *v)
+		}
+	}
+	slices.Sort(xs)
+	return xs
+}
+
+// frames collects the latency of every frame, ascending.
+func (g *group) frames() []float64 {
+	var xs []float64
+	for _, t := range g.judged {
+		if t.Media != nil {
+			xs = append(xs, t.Media.LatencyS...)
+		}
+	}
+	slices.Sort(xs)
+	return xs
+}
+
+// What a trial measured, as sample takes it.
+func connectS(t record.Trial) *float64     { return t.ConnectS }
+func firstPacketS(t record.Trial) *float64 { return t.FirstPacketS }
+func firstFrameS(t record.Trial) *float64  { return t.FirstFrameS }
+func triangleS(t record.Trial) *float64    { return t.TriangleS }
+func boundS(t record.Trial) *float64       { return t.BoundS }
+func packetRatio(t record.Trial) *float64  { return t.FirstPacketRatio() }
+func frameRatio(t record.Trial) *float64   { return t.FirstFrameRatio() }
+
+func goodputBps(t record.Trial) *float64 {
+	if t.Media == nil {
+		return nil
+	}
+	return t.Media.GoodputBps
+}
+
+func idleBytes(t record.Trial) *float64 {
+	n, ok := t.Bytes["camera_idle_up"]
+	if !ok {
+		return nil
+	}
+	v := float64(n)
+	return &v
+}
+
+// oracleKind is an oracle's verdict without its parameters: "birthday(0.9, 256)" is "birthday".
+func oracleKind(oracle string) string {
+	kind, _, _ := strings.Cut(oracle, "(")
+	return strings.TrimSpace(kind)
+}
+
+// leak reports whether a direct path was found where the oracle says that none can be: the lab is then suspected.
+func (c *cell) leak() bool {
+	return oracleKind(c.Oracle) == "relay-only" && c.Outcomes[record.Direct] > 0
+}
+
+// shortfall reports whether the oracle promises a direct path that not every trial found. The strategy "relay" does
+// not look for one.
+func (c *cell) shortfall() bool {
+	return oracleKind(c.Oracle) == "direct" && c.Params[strategyKey] != "relay" && c.Trials > 0 &&
+		c.Outcomes[record.Direct] < c.Trials-c.Outcomes[record.Unsupported]
+}
+
+// unsupported reports whether the cell's strategy cannot run there at all.
+func (c *cell) unsupported() bool { return c.Trials > 0 && c.Outcomes[record.Unsupported] == c.Trials }
+
+// name tells the cell from the others of the run.
+func (m *model) name(c *cell) string {
+	var s []string
+	for _, a := range m.axes {
+		s = append(s, a.Key+"="+c.Params[a.Key])
+	}
+	if len(s) == 0 {
+		return m.summary.Scenario
+	}
+	return strings.Join(s, " ")
+}

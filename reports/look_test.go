@@ -1,0 +1,46 @@
+package reports
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/punchlab/punchlab/lab/record"
+)
+
+var look = flag.String("look", "", "write the reports of every synthetic run below this `folder`, to be looked at")
+
+// runs are the shapes of run that a page must be good with.
+var runs = map[string]synthetic{
+	"matrix":       {seed: 1, axes: natMatrix(sixNATs, []string{"direct", "adaptive"}, []string{"broadband"}), trials: 20, media: true, harness: 0.01},
+	"four-links":   {seed: 2, axes: natMatrix(sixNATs, []string{"direct", "relay", "adaptive"}, []string{"lan", "broadband", "lte", "satellite"}), trials: 5, media: true},
+	"twelve":       {seed: 3, axes: natMatrix(twelveNATs, []string{"direct", "adaptive", "ice"}, []string{"broadband", "lte"}), trials: 50, harness: 0.02, leak: true},
+	"one-strategy": {seed: 4, axes: natMatrix(sixNATs[2:], []string{"direct"}, []string{"lte"}), trials: 8},
+	"all-failed":   {seed: 5, axes: natMatrix(sixNATs[:3], []string{"direct"}, []string{"broadband"}), trials: 10, failAll: true},
+	"one-trial":    {seed: 6, axes: natMatrix(sixNATs[2:3], []string{"adaptive"}, []string{"lan"}), trials: 1, media: true},
+	"incomplete":   {seed: 7, axes: natMatrix(sixNATs, []string{"direct", "adaptive"}, []string{"broadband"}), trials: 20, incompleteAfter: 517, harness: 0.03},
+	"same-lan":     {seed: 8, axes: []record.Axis{{Key: "strategy", Values: []string{"direct", "adaptive"}}, {Key: "link", Values: []string{"lan", "lte"}}}, trials: 40, media: true},
+	"no-verdict":   {seed: 9, axes: natMatrix(sixNATs[:2], []string{"direct"}, []string{"lan"}), trials: 2, harness: 1},
+	"unmeasured":   {seed: 10, axes: natMatrix(sixNATs[:2], []string{"direct", "adaptive"}, []string{"lan"}), trials: 30, unmeasured: true, noAxes: true},
+	"no-axes":      {seed: 11, trials: 30, media: true},
+}
+
+// TestLook writes the reports for eyes: go test ./reports -run Look -look /tmp/look
+func TestLook(t *testing.T) {
+	if *look == "" {
+		t.Skip("no -look folder")
+	}
+	for name, s := range runs {
+		dir := filepath.Join(*look, name)
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		s.writeTo(t, dir)
+		files, err := Write(dir, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		t.Logf("%s: %d files", dir, len(files))
+	}
+}

@@ -1,0 +1,234 @@
+package reports
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"html"
+	"html/template"
+	"slices"
+	"strings"
+
+	"github.com/punchlab/punchlab/lab/record"
+)
+
+//go:embed assets/page.gohtml
+var pageText string
+
+//go:embed assets/page.css
+var pageCSS string
+
+//go:embed assets/page.js
+var pageJS string
+
+var pageTemplate = template.Must(template.New("page").Parse(pageText))
+
+func escape(s string) string { return html.EscapeString(s) }
+
+// pageData is what the template reads.
+type pageData struct {
+	Scenario, Verdict, Badge    string
+	CSS                         template.CSS
+	JS                          template.JS
+	Notes                       []pageNote
+	Meta                        []pair
+	Strategies                  template.HTML
+	Matrices, Relays            []pageMatrix
+	MatrixSays, RelaySays       string
+	OracleKey                   []oracleMark
+	Topics                      []pageTopic
+	Cells, Trials               template.HTML
+	CellsSay, TrialsSay         string
+	Fixed, Environment, Modules []pair
+	Sysctls                     []pair
+	Provenance                  string
+	Ramp                        template.CSS
+}
+
+type pair struct{ Key, Value string }
+
+type pageNote struct {
+	Class, Text string
+}
+
+type pageMatrix struct {
+	Title, Caption, Files string
+	Wide                  bool
+	Table                 template.HTML
+	Links                 []pair
+}
+
+type pageTopic struct {
+	ID, Title, Says string
+	Figures         []pageFigure
+}
+
+type pageFigure struct {
+	Title, Caption, Instead string
+	SVG                     template.HTML
+	Links                   []pair
+}
+
+// pageLimit is the size that a page stays under; trialsFloor is kept for trials whatever else is on it.
+const (
+	pageLimit   = 4_800_000
+	trialsFloor = 200_000
+)
+
+// html renders report.html. files says which plots were also written.
+func (m *model) html(files []string) ([]byte, error) {
+	d := pageData{
+		Scenario: m.summary.Scenario, Verdict: m.verdict(), Badge: m.badge(),
+		CSS: template.CSS(pageCSS), JS: template.JS(pageJS),
+		Meta: m.meta(), Strategies: template.HTML(m.strategyTable()),
+		Fixed: m.fixedPairs(), Environment: m.environment(), Provenance: m.provenance(),
+		Modules: sortedPairs(m.run.Manifest.Versions.Modules), Sysctls: sortedPairs(m.run.Manifest.Sysctls),
+		MatrixSays: m.matrixSays(), OracleKey: m.oracleKey(), Ramp: rampCSS(cividis),
+	}
+	for _, n := range m.notes() {
+		class := "note"
+		if n.warning {
+			class = "note warning"
+		}
+		d.Notes = append(d.Notes, pageNote{class, n.text})
+	}
+	for _, f := range m.facets {
+		d.Matrices = append(d.Matrices, m.matrix(directHeat, f, files))
+	}
+	d.RelaySays = m.relaySays()
+	for _, f := range m.relayFacets() {
+		d.Relays = append(d.Relays, m.matrix(relayHeat, f, files))
+	}
+	for _, t := range m.topics() {
+		d.Topics = append(d.Topics, t.page(files))
+	}
+	d.CellsSay, d.Cells = m.cellTable()
+	var b bytes.Buffer
+	if err := pageTemplate.Execute(&b, d); err != nil {
+		return nil, fmt.Errorf("render page: %w", err)
+	}
+	d.TrialsSay, d.Trials = m.trialLists(max(trialsFloor, pageLimit-b.Len()))
+	b.Reset()
+	if err := pageTemplate.Execute(&b, d); err != nil {
+		return nil, fmt.Errorf("render page: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+func (t topic) page(files []string) pageTopic {
+	p := pageTopic{ID: t.id, Title: t.title, Says: t.says}
+	for _, f := range t.figures {
+		pf := pageFigure{Title: f.title, Caption: f.caption, Instead: f.instead}
+		if f.instead == "" {
+			pf.SVG = template.HTML(f.svg())
+			pf.Links = linksTo(f.id, files)
+		}
+		p.Figures = append(p.Figures, pf)
+	}
+	return p
+}
+
+// linksTo lists the files of a figure among those written.
+func linksTo(id string, files []string) []pair {
+	var ps []pair
+	for _, kind := range []string{"svg", "png"} {
+		if name := "plots/" + id + "." + kind; slices.Contains(files, name) {
+			ps = append(ps, pair{strings.ToUpper(kind), name})
+		}
+	}
+	return ps
+}
+
+func rampCSS(r ramp) template.CSS {
+	var s []string
+	for i := range 11 {
+		s = append(s, hex(r.at(float64(i)/10)))
+	}
+	return template.CSS("linear-gradient(90deg," + strings.Join(s, ",") + ")")
+}
+
+func (m *model) badge() string {
+	if m.run.Manifest.Complete {
+		return ""
+	}
+	return "incomplete"
+}
+
+// matrixSays explains the matrices' axes, and what is not plotted because it has one value.
+func (m *model) matrixSays() string {
+	var s string
+	switch {
+	case m.rowKey == "":
+		s = "One cell: nothing varies in this run."
+	case m.colKey == "":
+		s = fmt.Sprintf("One row for each %s.", m.rowKey)
+	default:
+		s = fmt.Sprintf("Rows are %s, columns are %s.", m.rowKey, m.colKey)
+	}
+	var fixed []string
+	for _, p := range m.fixedPairs() {
+		fixed = append(fixed, p.Key+" is "+p.Value)
+	}
+	if len(fixed) > 0 {
+		s += " Everywhere, " + strings.Join(fixed, " and ") + "."
+	}
+	return s
+}
+
+func (m *model) fixedPairs() []pair {
+	var ps []pair
+	for _, a := range m.fixed {
+		ps = append(ps, pair{a.Key, a.Values[0]})
+	}
+	return ps
+}
+
+// oracleKey lists the marks that occur.
+func (m *model) oracleKey() []oracleMark {
+	var key []oracleMark
+	for _, o := range oracleMarks {
+		if slices.ContainsFunc(m.cells, func(c *cell) bool { return oracleKind(c.Oracle) == o.Kind }) {
+			key = append(key, o)
+		}
+	}
+	return key
+}
+
+// relayFacets are the matrices in which anything was relayed.
+func (m *model) relayFacets() []*facet {
+	var fs []*facet
+	for _, f := range m.facets {
+		if f.any(func(c *cell) bool { return c.Outcomes[record.Relayed] > 0 }) {
+			fs = append(fs, f)
+		}
+	}
+	return fs
+}
+
+func (f *facet) any(is func(*cell) bool) bool {
+	for _, row := range f.at {
+		if slices.ContainsFunc(row, func(c *cell) bool { return c != nil && is(c) }) {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *model) relaySays() string {
+	relayed, bytes := 0, int64(0)
+	for _, c := range m.cells {
+		relayed += c.Outcomes[record.Relayed]
+		bytes += c.Bytes["relay"]
+	}
+	if relayed == 0 {
+		return "No trial was relayed."
+	}
+	s := fmt.Sprintf("%s of %s trials with a verdict were relayed (%s, 95 %% interval %s)", count(relayed), count(m.summary.Trials), percent(relayed, m.summary.Trials), interval(relayed, m.summary.Trials))
+	if bytes > 0 {
+		s += fmt.Sprintf("; the relay carried %s in all", size(float64(bytes)))
+	}
+	if n := len(m.facets) - len(m.relayFacets()); n > 0 {
+		s += fmt.Sprintf(". Strategies in which nothing was relayed are not drawn (%s)", plural(n, "matrix without"))
+	}
+	return s + "."
+}

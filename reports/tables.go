@@ -1,0 +1,230 @@
+package reports
+
+import (
+	"fmt"
+	"html/template"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/punchlab/punchlab/lab/record"
+)
+
+func sortedPairs(m map[string]string) []pair {
+	var ps []pair
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		ps = append(ps, pair{k, m[k]})
+	}
+	return ps
+}
+
+// strategyRow is what a strategy achieved, for the tables of page and markdown.
+func (m *model) strategyRows() (head []string, rows [][]string) {
+	head = []string{"strategy", "n", "connected", "direct (95 % interval)", "relayed", "failed", "harness errors", "connect, median", "connect, p95", "first frame, median", "first packet ÷ bound, median"}
+	for _, g := range m.groups {
+		n := len(g.judged)
+		rows = append(rows, []string{
+			g.title(), count(n), percent(g.connected(), n),
+			percent(g.outcomes[record.Direct], n) + " (" + interval(g.outcomes[record.Direct], n) + ")",
+			percent(g.outcomes[record.Relayed], n), percent(g.outcomes[record.Failed], n), count(g.outcomes[record.HarnessError]),
+			quantile(g.sample(connectS), 0.5, seconds), quantile(g.sample(connectS), 0.95, seconds),
+			quantile(g.sample(firstFrameS), 0.5, seconds), quantile(g.sample(packetRatio), 0.5, ratio),
+		})
+	}
+	return head, rows
+}
+
+func (m *model) strategyTable() string {
+	head, rows := m.strategyRows()
+	var b strings.Builder
+	b.WriteString(`<table class="data"><thead><tr>`)
+	for _, h := range head {
+		fmt.Fprintf(&b, `<th scope="col">%s</th>`, escape(h))
+	}
+	b.WriteString("</tr></thead><tbody>")
+	for _, r := range rows {
+		fmt.Fprintf(&b, `<tr><th scope="row">%s</th>`, escape(r[0]))
+		for _, v := range r[1:] {
+			fmt.Fprintf(&b, "<td>%s</td>", softInterval(v))
+		}
+		b.WriteString("</tr>")
+	}
+	b.WriteString("</tbody></table>")
+	return b.String()
+}
+
+// softInterval sets the parenthesis of a value in small type.
+func softInterval(v string) string {
+	value, rest, ok := strings.Cut(v, " (")
+	if !ok {
+		return escape(v)
+	}
+	return escape(value) + " <small>(" + escape(rest) + "</small>"
+}
+
+// brief prints a quantile for the narrow columns of the cell table.
+func brief(d *record.Dist, q func(*record.Dist) float64, least int, print func(float64) string) string {
+	switch {
+	case d == nil:
+		return "–"
+	case d.N < least:
+		return tooFew
+	}
+	return print(q(d))
+}
+
+func p50(d *record.Dist) float64 { return d.P50 }
+func p95(d *record.Dist) float64 { return d.P95 }
+
+// cellColumns are the table of cells, for page and markdown alike.
+func (m *model) cellColumns() (head []string, row func(*cell) []string) {
+	head = []string{"cell"}
+	for _, a := range m.axes {
+		head = append(head, a.Key)
+	}
+	head = append(head, "n", "direct", "relayed", "failed", "unsup­ported", "harness errors", "direct rate", "95 % interval", "oracle",
+		"connect n", "p50", "p95", "first frame n", "p50", "p95", "packet ÷ bound p50", "intact frames", "relayed bytes")
+	return head, func(c *cell) []string {
+		r := []string{fmt.Sprint(c.index)}
+		for _, a := range m.axes {
+			r = append(r, c.Params[a.Key])
+		}
+		for _, n := range []int{c.Trials, c.Outcomes[record.Direct], c.Outcomes[record.Relayed], c.Outcomes[record.Failed], c.Outcomes[record.Unsupported], c.Outcomes[record.HarnessError]} {
+			r = append(r, count(n))
+		}
+		k := c.Outcomes[record.Direct]
+		return append(r, percent(k, c.Trials), interval(k, c.Trials), orDash(c.Oracle),
+			sizeOf(c.ConnectS), brief(c.ConnectS, p50, 1, seconds), brief(c.ConnectS, p95, minForP95, seconds),
+			sizeOf(c.FirstFrameS), brief(c.FirstFrameS, p50, 1, seconds), brief(c.FirstFrameS, p95, minForP95, seconds),
+			brief(c.FirstPacketRatio, p50, 1, ratio), intact(c.Media), relayBytes(c))
+	}
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "–"
+	}
+	return s
+}
+
+func sizeOf(d *record.Dist) string {
+	if d == nil {
+		return "0"
+	}
+	return count(d.N)
+}
+
+func intact(m *record.CellMedia) string {
+	if m == nil {
+		return "–"
+	}
+	return percent(m.FramesIntact, m.FramesSent)
+}
+
+func relayBytes(c *cell) string {
+	b, ok := c.Bytes["relay"]
+	if !ok {
+		return "–"
+	}
+	return size(float64(b))
+}
+
+// cellTable lists every cell; the columns that say nothing in this run are left out.
+func (m *model) cellTable() (says string, table template.HTML) {
+	head, row := m.cellColumns()
+	rows := make([][]string, len(m.cells))
+	for i, c := range m.cells {
+		rows[i] = row(c)
+	}
+	keep := informative(head, rows)
+	var b strings.Builder
+	b.WriteString(`<table class="data cells" id="cells-table"><thead><tr>`)
+	for i, h := range head {
+		if keep[i] {
+			fmt.Fprintf(&b, `<th scope="col">%s</th>`, escape(h))
+		}
+	}
+	b.WriteString("</tr></thead><tbody>\n")
+	for i, c := range m.cells {
+		fmt.Fprintf(&b, `<tr><th scope="row"><a href="#c%d">%d</a>`, c.index, c.index)
+		for j, v := range rows[i] {
+			if j > 0 && keep[j] {
+				if v == tooFew {
+					v = "few"
+				}
+				fmt.Fprintf(&b, "<td>%s", escape(v))
+			}
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("</tbody></table>")
+	says = fmt.Sprintf("%s. n counts the trials with a verdict; rates and times are of those. “few”: %s for that quantile (p95 needs %d).", plural(len(m.cells), "cell"), tooFew, minForP95)
+	return says, template.HTML(b.String())
+}
+
+// informative tells which columns to print: an unused outcome or a measurement that was never made is left out.
+func informative(head []string, rows [][]string) []bool {
+	keep := make([]bool, len(head))
+	for j := range head {
+		for _, r := range rows {
+			if r[j] != "–" && !(r[j] == "0" && (strings.HasPrefix(head[j], "unsup") || head[j] == "harness errors" || strings.HasSuffix(head[j], " n"))) {
+				keep[j] = true
+			}
+		}
+	}
+	if len(keep) > 0 {
+		keep[0] = true
+	}
+	return keep
+}
+
+// meta is the line under the headline.
+func (m *model) meta() []pair {
+	man := m.run.Manifest
+	ps := []pair{
+		{"trials", fmt.Sprintf("%s with a verdict in %s", count(m.summary.Trials), plural(len(m.cells), "cell"))},
+		{"engine", m.summary.Engine}, {"seed", fmt.Sprint(m.summary.Seed)},
+		{"run", man.Start.UTC().Format("2006-01-02 15:04 UTC")},
+	}
+	if w := m.run.Wall(); w > 0 {
+		ps = append(ps, pair{"took", w.Round(100 * time.Millisecond).String()})
+	}
+	if c := man.Versions.Commit; c != "" {
+		ps = append(ps, pair{"commit", c[:min(12, len(c))]})
+	}
+	return ps
+}
+
+// environment is what someone needs to run it again.
+func (m *model) environment() []pair {
+	man := m.run.Manifest
+	end := "not ended"
+	if man.End != nil {
+		end = man.End.UTC().Format(time.RFC3339)
+	}
+	commit := orDash(man.Versions.Commit)
+	if man.Versions.Dirty {
+		commit += " with uncommitted changes"
+	}
+	ps := []pair{
+		{"command", orDash(strings.Join(man.Command, " "))},
+		{"scenario", man.Scenario.Name + " " + man.Scenario.Digest},
+		{"topology", man.Topology.Name + " " + man.Topology.Digest},
+		{"seed", fmt.Sprint(man.Seed)}, {"engine", man.Engine}, {"trials a cell", fmt.Sprint(man.TrialsPerCell)},
+		{"commit", commit}, {"Go", man.Versions.Go}, {"kernel", man.Kernel},
+		{"CPU", fmt.Sprintf("%s, %s", man.CPU.Model, plural(man.CPU.Cores, "core"))},
+		{"start", man.Start.UTC().Format(time.RFC3339)}, {"end", end}, {"complete", yes(man.Complete)},
+	}
+	for _, a := range m.fixed {
+		ps = append(ps, pair{a.Key + " (fixed)", a.Values[0]})
+	}
+	return ps
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
