@@ -1,5 +1,7 @@
 package nat
 
+import "slices"
+
 // Verdict is what is possible between two paths of routers.
 type Verdict int
 
@@ -7,9 +9,9 @@ type Verdict int
 const (
 	Direct      Verdict = iota + 1 // the endpoints that a server sees are enough
 	Predictable                    // a port must be guessed, and its allocator can be
-	Birthday                       // a random port must be guessed, on one side only
-	Portmap                        // only a port mapping protocol opens the way; no Behavior says so yet
-	RelayOnly                      // nothing over UDP
+	Birthday                       // a port that is drawn at random must be guessed, on one side only
+	Portmap                        // only a port mapping protocol opens the way (which no Behavior speaks of, so far)
+	RelayOnly                      // no UDP from one host to the other
 )
 
 // String returns "direct", "predictable", "birthday", "portmap" or "relay-only".
@@ -19,9 +21,156 @@ func (v Verdict) String() string {
 
 // Oracle says what is possible between a host behind the routers a and one behind the routers b, each path innermost
 // router first. The paths share no router.
+//
+// Direct is exact, for a fresh network and a protocol in which both hosts send to the endpoint that a server sees of
+// the other, repeat it, and answer to whatever endpoint a packet came from. Each may be first: quirks that punish who
+// is late (Behavior.InboundFirstRemap) do not count.
 func Oracle(a, b []Behavior) Verdict { return OracleShared(a, b, 0) }
 
-// OracleShared is Oracle for paths whose last (outermost) shared routers are the same ones.
+// OracleShared is Oracle for paths whose last (outermost) shared routers are the same ones: two homes behind one
+// carrier's NAT, or, if the whole paths are shared, two hosts in one LAN. The hosts then know each other's own
+// addresses too.
 func OracleShared(a, b []Behavior, shared int) Verdict {
-	return RelayOnly
+	shared = min(max(shared, 0), len(a), len(b))
+	if newMeeting(a, b, shared).meet(nil, nil) {
+		return Direct
+	}
+	next := [2][]point{newMeeting(a, b, shared).next(0), newMeeting(a, b, shared).next(1)}
+	guess := func(first, second bool) bool {
+		var known [2][]point
+		if first {
+			known[0] = next[0]
+		}
+		if second {
+			known[1] = next[1]
+		}
+		return newMeeting(a, b, shared).meet(known[0], known[1])
+	}
+	pa, pb := predictable(a), predictable(b)
+	switch {
+	case guess(pa, pb):
+		return Predictable
+	case guess(true, pb) || guess(pa, true):
+		return Birthday
+	default:
+		return RelayOnly
+	}
+}
+
+// predictable reports whether the next external endpoint of a path can be told from those seen before.
+func predictable(path []Behavior) bool {
+	return !slices.ContainsFunc(path, func(b Behavior) bool {
+		return b.Kind != NoNAT && b.Mapping != EndpointIndependent &&
+			(b.PortAssignment == PortRandom || b.PortAssignment == PortBlock || b.Pooling == Arbitrary)
+	})
+}
+
+// meeting is two hosts that a server introduces to each other.
+type meeting struct {
+	lan    [2]*network
+	local  [2]point
+	server point
+	world  *world
+	shared bool
+}
+
+func newMeeting(a, b []Behavior, shared int) *meeting {
+	w := newWorld()
+	m := &meeting{world: w, server: point{w.host(w.internet), 1}, shared: shared > 0}
+	common := w.internet
+	for i := range shared {
+		common = w.behind(common, a[len(a)-1-i])
+	}
+	for i, path := range [][]Behavior{a, b} {
+		m.lan[i] = common
+		for j := len(path) - shared - 1; j >= 0; j-- {
+			m.lan[i] = w.behind(m.lan[i], path[j])
+		}
+		m.local[i] = point{w.host(m.lan[i]), 101 + i}
+	}
+	return m
+}
+
+// login returns the endpoints that the server sees.
+func (m *meeting) login() (seen [2]point, ok bool) {
+	for i := range seen {
+		p, ok := rise(m.lan[i], m.local[i], m.server)
+		if !ok {
+			return seen, false
+		}
+		if _, seen[i], ok = fall(p); !ok {
+			return seen, false
+		}
+	}
+	return seen, true
+}
+
+// next returns the endpoint that host i's next mapping would get.
+func (m *meeting) next(i int) []point {
+	if _, ok := m.login(); !ok {
+		return nil
+	}
+	elsewhere := point{m.world.host(m.world.internet), 1}
+	p, ok := rise(m.lan[i], m.local[i], elsewhere)
+	if !ok {
+		return nil
+	}
+	return []point{p.src}
+}
+
+// meet plays the exchange until nothing changes and reports whether both hosts have heard the other. The guesses are
+// endpoints of either host that the other tries before the one that the server saw.
+func (m *meeting) meet(guessA, guessB []point) bool {
+	seen, ok := m.login()
+	if !ok {
+		return false
+	}
+	known := [2][]point{append(slices.Clone(guessB), seen[1]), append(slices.Clone(guessA), seen[0])}
+	if m.shared {
+		known[0], known[1] = append(known[0], m.local[1]), append(known[1], m.local[0])
+	}
+	var heard [2]bool
+	// Every round that teaches nothing is the last; mappings per reply could go on teaching for ever.
+	const rounds = 8
+	for range rounds {
+		learned := m.round(&known, &heard)
+		if heard[0] && heard[1] {
+			return true
+		}
+		if !learned {
+			return false
+		}
+	}
+	return false
+}
+
+// round has both hosts send to all endpoints that they know, before any packet arrives: what goes out opens what comes
+// in. It reports whether anyone learned a new endpoint.
+func (m *meeting) round(known *[2][]point, heard *[2]bool) (learned bool) {
+	type flight struct {
+		packet
+		to int // the host that it is meant for
+	}
+	var flights []flight
+	for i := range known {
+		for _, dst := range known[i] {
+			if p, ok := rise(m.lan[i], m.local[i], dst); ok {
+				flights = append(flights, flight{p, 1 - i})
+			}
+		}
+	}
+	for _, f := range flights {
+		to, from, ok := fall(f.packet)
+		if !ok || to != m.local[f.to] {
+			continue
+		}
+		if !heard[f.to] {
+			heard[f.to], learned = true, true
+		}
+		if !slices.Contains(known[f.to], from) {
+			known[f.to] = append(known[f.to], from)
+			learned = true
+		}
+	}
+	return learned
 }

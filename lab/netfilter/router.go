@@ -1,37 +1,159 @@
 // Package netfilter realizes a nat.Behavior in a router's network namespace, with kernel nftables and netlink alone.
+//
+//	        lan0, lan1, … ┌──────────── router's namespace ────────────┐ wan0
+//	hosts ────────────────┤ prerouting -300  judge, and for UDP translate├──────── uplink
+//	                      │            -150  draw a TCP mapping         │
+//	                      │            -100  dnat (TCP)                 │
+//	                      │ postrouting 100  snat (TCP, ping)           │
+//	                      └────────────────────────────────────────────┘
+//
+// UDP is translated without connection tracking: three dynamic sets with timeouts hold a NAT's whole state, and the
+// rules rewrite the packet themselves.
+//
+//	fwd     internal endpoint [remote address [remote port]] → external endpoint     mapping, as wide as its dependency
+//	rev     external endpoint → fwd's key                                            its inverse
+//	filter  internal or external endpoint [remote address [remote port]]             who may answer
+//
+//	out:  fwd has it? ── no ──► draw a port that rev lacks, up to 8 times, and enter it in fwd and rev
+//	       │ yes
+//	      hit:  enter the remote into filter; refresh; rewrite the source; to an external address? hairpin ──► in
+//	in:   rev and filter have it? rewrite the destination: drop or reject
+//
+// Conntrack can't do that for ADM and APDM: it rewrites a remote's source port where two flows clash. TCP does use it,
+// behind the same sets, because a connection must outlive neither.
 package netfilter
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
 
+	"github.com/google/nftables"
+	mdlayher "github.com/mdlayher/netlink"
 	"github.com/punchlab/punchlab/lab/nat"
 	"github.com/punchlab/punchlab/lab/netns"
+	"github.com/vishvananda/netlink"
 )
 
-// Config says where a router sits and how it behaves. Every field but Seed and External (for NoNAT) must be set.
+// Config says where a router sits and how it behaves.
 type Config struct {
-	LAN       string       // the inner devices, "lan0" or with a final star "lan*"
-	WAN       string       // the outer device, "wan0"
-	External  []netip.Addr // public IPv4 addresses; the first is the WAN device's own
-	LANPrefix netip.Prefix // traffic inside it is forwarded untouched
+	LAN       string       // the inner devices: "lan0", or with a final star "lan*"
+	WAN       string       // the outer device: "wan0"
+	External  []netip.Addr // the WAN device's IPv4 addresses that mappings may have; a router that only routes needs none
+	LANPrefix netip.Prefix // traffic inside it is forwarded untouched; without NAT the public addresses behind the router
 	Behavior  nat.Behavior
 	Seed      uint64 // of the random port orders
 }
 
+func (c Config) validate() error {
+	switch {
+	case c.LAN == "" || c.WAN == "":
+		return errors.New("LAN and WAN devices must be named")
+	case len(c.LAN) > 15 || len(c.WAN) > 15:
+		return fmt.Errorf("device names %q and %q: at most 15 characters", c.LAN, c.WAN)
+	case !c.LANPrefix.Addr().Is4():
+		return fmt.Errorf("LAN prefix is %v: want an IPv4 prefix", c.LANPrefix)
+	case c.Behavior.Kind == nat.Translate && len(c.External) == 0:
+		return errors.New("a translator needs an external address")
+	case c.Behavior.Kind == nat.Masquerade && len(c.External) > 1:
+		return fmt.Errorf("masquerade uses one external address, not %d", len(c.External))
+	}
+	for _, a := range c.External {
+		if !a.Is4() {
+			return fmt.Errorf("external address %v: want IPv4", a)
+		}
+		if c.LANPrefix.Contains(a) {
+			return fmt.Errorf("external address %v lies in the LAN %v", a, c.LANPrefix)
+		}
+	}
+	return Supports(c.Behavior)
+}
+
 // Router is a running NAT or firewall. It is not safe for concurrent use.
-type Router struct{}
+type Router struct {
+	ns      *netns.NS
+	conn    *nftables.Conn
+	table   *table
+	sysctls sysctls
+}
 
-// Install programs the router's namespace.
-func Install(ns *netns.NS, c Config) (*Router, error) { return &Router{}, nil }
+// Install programs the router's namespace: its settings and one nftables table.
+func Install(ns *netns.NS, c Config) (*Router, error) {
+	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("install router: %w", err)
+	}
+	// A transaction is one sendmsg; the default buffer ends it at some 200 KB. A connection that lasts, because
+	// closing one waits for the kernel to free what transactions replaced: 16 ms instead of 0.04.
+	roomy := func(c *mdlayher.Conn) error { return c.SetWriteBuffer(8 << 20) }
+	conn, err := nftables.New(nftables.WithNetNSFd(ns.FD()), nftables.AsLasting(), nftables.WithSockOptions(roomy))
+	if err != nil {
+		return nil, fmt.Errorf("install router: open nftables: %w", err)
+	}
+	r := &Router{ns: ns, conn: conn, table: &table{cfg: c}}
+	if err := r.start(c); err != nil {
+		return nil, errors.Join(fmt.Errorf("install router: %w", err), conn.CloseLasting())
+	}
+	return r, nil
+}
 
-// Apply replaces the table in one transaction and forgets all flows: a reboot with another behavior.
-func (r *Router) Apply(b nat.Behavior, seed uint64) error { return nil }
+func (r *Router) start(c Config) error {
+	if err := r.sysctls.route(r.ns); err != nil {
+		return err
+	}
+	return r.load(c)
+}
+
+// Apply replaces the table in one transaction and forgets all flows: a reboot, or another behavior.
+func (r *Router) Apply(b nat.Behavior, seed uint64) error {
+	c := r.table.cfg
+	c.Behavior, c.Seed = b, seed
+	if err := c.validate(); err != nil {
+		return fmt.Errorf("apply behavior: %w", err)
+	}
+	if err := r.load(c); err != nil {
+		return fmt.Errorf("apply behavior: %w", err)
+	}
+	return nil
+}
+
+func (r *Router) load(c Config) error {
+	t := &table{conn: r.conn, cfg: c, Behavior: c.Behavior.WithDefaults()}
+	t.build()
+	if t.err != nil {
+		return fmt.Errorf("build nftables: %w", t.err)
+	}
+	if err := r.conn.Flush(); err != nil {
+		return fmt.Errorf("load nftables: %w", err)
+	}
+	r.table = t
+	if err := r.sysctls.timeouts(r.ns, c.Behavior); err != nil {
+		return err
+	}
+	return r.flushConntrack()
+}
 
 // Reset forgets all flows and keeps the rules; sequential and random port orders start again.
-func (r *Router) Reset(seed uint64) error { return nil }
+func (r *Router) Reset(seed uint64) error {
+	r.table.cfg.Seed = seed
+	r.table.reset(seed)
+	if err := r.conn.Flush(); err != nil {
+		return fmt.Errorf("reset router: %w", err)
+	}
+	return r.flushConntrack()
+}
 
-// Close removes the table and ends the netlink connection.
-func (r *Router) Close() error { return nil }
+// flushConntrack costs a walk of the kernel's table only if this namespace has a connection in it.
+func (r *Router) flushConntrack() error {
+	if err := r.ns.Netlink().ConntrackTableFlush(netlink.ConntrackTable); err != nil {
+		return fmt.Errorf("flush conntrack: %w", err)
+	}
+	return nil
+}
 
-// Supports names what the behavior asks for and netfilter cannot do exactly; nil if it can do it all.
-func Supports(b nat.Behavior) error { return b.Validate() }
+// Close ends the netlink connection. The table stays in the namespace, and goes with it.
+func (r *Router) Close() error {
+	if err := r.conn.CloseLasting(); err != nil {
+		return fmt.Errorf("close nftables: %w", err)
+	}
+	return nil
+}

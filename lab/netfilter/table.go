@@ -1,0 +1,219 @@
+package netfilter
+
+import (
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"github.com/punchlab/punchlab/lab/nat"
+	"golang.org/x/sys/unix"
+)
+
+const tableName = "punchlab"
+
+// Set and map types.
+var (
+	addrType = nftables.TypeIPAddr
+	portType = nftables.TypeInetService
+	numType  = nftables.TypeMark // a host-order number
+	endpoint = nftables.MustConcatSetType(addrType, portType)
+)
+
+// keyType is an endpoint and as much of the remote one as the dependency asks for. Dependency 0 counts as none.
+func keyType(d nat.Dependency) nftables.SetDatatype {
+	words := []nftables.SetDatatype{addrType, portType, addrType, portType}
+	return nftables.MustConcatSetType(words[:2+max(int(d)-1, 0)]...)
+}
+
+// table writes the messages that make one router's table, and remembers what a reset must do.
+type table struct {
+	conn *nftables.Conn
+	cfg  Config
+	nat.Behavior
+	t   *nftables.Table
+	ids uint32
+	err error
+
+	flows    []*nftables.Set // hold what flows leave behind
+	restarts []restart       // chains whose counters start again
+
+	raw, mangle, dst, src *nftables.Chain
+	ext                   *nftables.Set   // the external addresses
+	pair                  *nftables.Set   // internal → external address; nil for one external address
+	pickChain             *nftables.Chain // pairs a host with an address
+	address               rule            // puts a new mapping's external address into its word
+	order                 order
+}
+
+// restart is a chain that a reset empties and fills again, since a counter lives in its rule.
+type restart struct {
+	chain *nftables.Chain
+	rules func(seed uint64) []rule
+}
+
+// build queues the whole table; the caller flushes.
+func (t *table) build() {
+	t.t = &nftables.Table{Name: tableName, Family: nftables.TableFamilyIPv4}
+	t.conn.AddTable(t.t) // so that the deletion finds one
+	t.conn.DelTable(t.t)
+	t.conn.AddTable(t.t)
+	t.raw = t.hook("raw", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -300)
+	if t.Kind != nat.Masquerade {
+		t.rule(t.raw, iif(t.cfg.LAN), within(t.cfg.LANPrefix), notrack, accept)
+	}
+	t.blocked()
+	switch {
+	case t.Kind == nat.Masquerade:
+		t.masquerade()
+	case t.Kind == nat.NoNAT && t.Filtering != 0:
+		t.firewall()
+	case t.Kind == nat.Translate:
+		t.translate()
+	}
+	for _, r := range t.restarts {
+		t.fillChain(r, t.cfg.Seed)
+	}
+}
+
+// blocked drops what no mapping could let through: UDP where there is none, TCP to other ports than the allowed ones.
+// Without its SYN no connection begins, and answers to inbound ones pass.
+func (t *table) blocked() {
+	lan := []rule{iif(t.cfg.LAN)}
+	if t.Kind == nat.Masquerade { // traffic inside the LAN has not been let through yet
+		lan = append(lan, outside(t.cfg))
+	}
+	if t.UDPBlocked {
+		t.rule(t.raw, join(lan...), proto(unix.IPPROTO_UDP), drop)
+		t.rule(t.raw, iif(t.cfg.WAN), proto(unix.IPPROTO_UDP), drop)
+	}
+	if len(t.TCPPorts) == 0 {
+		return
+	}
+	var elems []nftables.SetElement
+	for _, p := range t.TCPPorts {
+		elems = append(elems, nftables.SetElement{Key: portBytes(int(p))})
+	}
+	open := t.add(&nftables.Set{Name: "tcp_ports", KeyType: portType}, elems...)
+	t.rule(t.raw, join(lan...), proto(unix.IPPROTO_TCP), tcpFlags(syn|ack, syn), transport(remote, l4Dst, 2), lacks(open, remote), drop)
+}
+
+// translate builds the translator: UDP without conntrack, TCP with it, and a plain source NAT for ping.
+func (t *table) translate() {
+	t.rule(t.raw, iif(t.cfg.WAN), within(t.cfg.LANPrefix), drop)
+	t.mangle = t.hook("mangle", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -150)
+	t.dst = t.hook("dst", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, -100)
+	t.src = t.hook("src", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, 100)
+	t.externals()
+	t.order = t.newOrder()
+	udp := &plane{table: t, name: "udp", proto: unix.IPPROTO_UDP, stateless: true, idle: t.UDPTimeout}
+	udp.build()
+	tcp := &plane{table: t, name: "tcp", proto: unix.IPPROTO_TCP, idle: t.TCPTransitory}
+	tcp.build()
+	t.ping()
+}
+
+// ping gives echo requests the external address of their host. ICMP errors about TCP are conntrack's own work.
+func (t *table) ping() {
+	source := rule{&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: w(external)}}
+	if t.pair != nil {
+		t.rule(t.src, oif(t.cfg.WAN), proto(unix.IPPROTO_ICMP), network(internal, ipSrc, 4), get(t.pair, internal, external), source)
+	}
+	t.rule(t.src, oif(t.cfg.WAN), proto(unix.IPPROTO_ICMP), immediate(external, t.cfg.External[0].AsSlice()), source)
+}
+
+// reject answers what is not let in, as the behavior says, and drops it.
+func (t *table) reject(c *nftables.Chain, p byte) {
+	switch {
+	case t.Unsolicited == nat.RST && p == unix.IPPROTO_TCP:
+		t.rule(c, rule{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}})
+	case t.Unsolicited != nat.Drop:
+		const portUnreachable = 3
+		t.rule(c, rule{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: portUnreachable}})
+	}
+	t.rule(c, drop)
+}
+
+// add declares a set. Its ID is ours, since google/nftables draws IDs from an unlocked global.
+func (t *table) add(s *nftables.Set, elems ...nftables.SetElement) *nftables.Set {
+	t.ids++
+	s.ID, s.Table = t.ids, t.t
+	t.fail(t.conn.AddSet(s, nil))
+	const perMessage = 1000 // a message holds less than 64 KiB of elements
+	for chunk := range slices.Chunk(elems, perMessage) {
+		t.fail(t.conn.SetAddElements(s, chunk))
+	}
+	if s.Dynamic {
+		t.flows = append(t.flows, s)
+	}
+	return s
+}
+
+func (t *table) fail(err error) {
+	if t.err == nil {
+		t.err = err
+	}
+}
+
+func (t *table) dynamic(name string, key nftables.SetDatatype, idle time.Duration) *nftables.Set {
+	return t.add(&nftables.Set{Name: name, KeyType: key, Dynamic: true, HasTimeout: true, Timeout: idle})
+}
+
+func (t *table) dynamicMap(name string, key, value nftables.SetDatatype, idle time.Duration) *nftables.Set {
+	return t.add(&nftables.Set{Name: name, KeyType: key, IsMap: true, DataType: value, Dynamic: true, HasTimeout: true, Timeout: idle})
+}
+
+// forever is dynamicMap for what only a reset forgets.
+func (t *table) forever(name string, key, value nftables.SetDatatype) *nftables.Set {
+	return t.add(&nftables.Set{Name: name, KeyType: key, IsMap: true, DataType: value, Dynamic: true})
+}
+
+func (t *table) numbered(name string, value nftables.SetDatatype, values [][]byte) *nftables.Set {
+	elems := make([]nftables.SetElement, len(values))
+	for i, v := range values {
+		elems[i] = nftables.SetElement{Key: numBytes(i), Val: v}
+	}
+	return t.add(&nftables.Set{Name: name, KeyType: numType, IsMap: true, DataType: value, KeyByteOrder: binaryutil.NativeEndian}, elems...)
+}
+
+func (t *table) chain(name string) *nftables.Chain {
+	return t.conn.AddChain(&nftables.Chain{Name: name, Table: t.t})
+}
+
+func (t *table) hook(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority nftables.ChainPriority) *nftables.Chain {
+	return t.conn.AddChain(&nftables.Chain{Name: name, Table: t.t, Type: kind, Hooknum: hook, Priority: &priority})
+}
+
+func (t *table) rule(c *nftables.Chain, parts ...rule) {
+	t.conn.AddRule(&nftables.Rule{Table: t.t, Chain: c, Exprs: join(parts...)})
+}
+
+// restarted makes a chain that holds a counter.
+func (t *table) restarted(name string, rules func(seed uint64) []rule) *nftables.Chain {
+	c := t.chain(name)
+	t.restarts = append(t.restarts, restart{chain: c, rules: rules})
+	return c
+}
+
+func (t *table) fillChain(r restart, seed uint64) {
+	for _, exprs := range r.rules(seed) {
+		t.rule(r.chain, exprs)
+	}
+}
+
+// reset queues what makes the table forget: empty sets, and counters that start again.
+func (t *table) reset(seed uint64) {
+	for _, s := range t.flows {
+		t.conn.FlushSet(s)
+	}
+	for _, r := range t.restarts {
+		t.conn.FlushChain(r.chain)
+		t.fillChain(r, seed)
+	}
+}
+
+func portBytes(p int) []byte { return binary.BigEndian.AppendUint16(nil, uint16(p)) }
+
+func numBytes(n int) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(n)) }
