@@ -55,7 +55,7 @@ func (j *cookieJar) rotate(now time.Time, rand io.Reader) error {
 
 // cookie is what proves that someone receives at from.
 func cookie(secret []byte, from netip.AddrPort) [macSize]byte {
-	address := from.Addr().Unmap().As16()
+	address := from.Addr().As16()
 	return keyed(secret, address[:], binary.LittleEndian.AppendUint16(nil, from.Port()))
 }
 

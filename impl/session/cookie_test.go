@@ -136,3 +136,14 @@ func TestCookieBitFlipsAndTruncation(t *testing.T) {
 		t.Error("a forged cookie changed the initiation")
 	}
 }
+
+// A new responder has no previous secret; nobody else knows one for it.
+func TestCookieUnderNoSecret(t *testing.T) {
+	ci, cr := config(t, 1), config(t, 2)
+	i := newInitiator(t, ci, cr.Static.Public(), nil)
+	forged := cookie(make([]byte, 32), source)
+	end := len(i.message) - macSize
+	mac2 := keyed(forged[:], i.message[:end])
+	copy(i.message[end:], mac2[:])
+	challenge(t, newResponder(t, cr), epoch, source, i.Message())
+}
