@@ -42,3 +42,9 @@ type Packet struct {
 	To   netip.AddrPort
 	B    []byte
 }
+
+// Prologues of the handshakes: they name the responder's role, so that what was meant for one is never valid for another.
+const (
+	PrologueRendezvous = "punchlab rendezvous 1"
+	PrologueCamera     = "punchlab camera 1"
+)

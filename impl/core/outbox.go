@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"net/netip"
 	"time"
 )
@@ -14,6 +15,8 @@ type Outbox struct {
 	taken   bool
 	scratch []byte
 	traffic Traffic
+	quiet   bool
+	idle    Count
 }
 
 // Begin starts a call into the core: what an earlier Ready has returned becomes invalid.
@@ -37,7 +40,16 @@ func (o *Outbox) Ready() Output {
 func (o *Outbox) Send(from, to netip.AddrPort, p Purpose, b []byte) {
 	o.out.Packets = append(o.out.Packets, Packet{from, to, b})
 	o.traffic.Sent[p].Add(len(b))
+	if o.quiet {
+		o.idle.Add(len(b))
+	}
 }
+
+// Quiet says whether what follows is sent with nobody to serve; Idle counts it.
+func (o *Outbox) Quiet(quiet bool) { o.quiet = quiet }
+
+// Idle is what was sent while Quiet.
+func (o *Outbox) Idle() Count { return o.idle }
 
 // Relay queues b as Send does, counted as relayed too: it goes to a relay instead of the peer.
 func (o *Outbox) Relay(from, to netip.AddrPort, p Purpose, b []byte) {
@@ -108,6 +120,17 @@ func (t Traffic) Total() (c Count) {
 
 // Drops counts packets dropped, by reason.
 type Drops map[string]int64
+
+// Reason is the innermost error's text: wrapped ones may hold addresses, and reasons must stay few.
+func Reason(err error) string {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err.Error()
+		}
+		err = next
+	}
+}
 
 // Earliest is the earlier of two deadlines; zero means none.
 func Earliest(a, b time.Time) time.Time {

@@ -18,8 +18,8 @@ type Policy struct {
 	Fast   []time.Duration // when the quick punches to each candidate leave
 	Slow   time.Duration   // interval of the later ones, until GiveUp
 	GiveUp time.Duration   // direct paths not found by then are not looked for any more
-	// Blind is how many bytes of media a camera may send to the viewer's endpoint as the rendezvous saw it, before it
-	// has heard the viewer itself.
+	// Blind is how many bytes of media a camera may send, to the viewer's endpoint as the rendezvous saw it and through
+	// the relay, before it has heard the viewer itself.
 	Blind int
 }
 

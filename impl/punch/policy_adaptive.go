@@ -3,7 +3,7 @@ package punch
 import "time"
 
 // adaptive races both from the first moment: media flows through the relay until the viewer nominates a direct path.
-// Only the first access unit goes out blindly, because the relay carries the rest.
+// Only the first access unit goes to the viewer's endpoint before the viewer is heard, because the relay carries the rest.
 var adaptive = Policy{
 	Name:    "adaptive",
 	Summary: "direct raced with the relay; media moves to the direct path without losing a frame",
@@ -12,5 +12,5 @@ var adaptive = Policy{
 	Fast:    quick,
 	Slow:    400 * time.Millisecond,
 	GiveUp:  3 * time.Second,
-	Blind:   64 << 10,
+	Blind:   256 << 10,
 }

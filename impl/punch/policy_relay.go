@@ -5,4 +5,5 @@ var relay = Policy{
 	Name:    "relay",
 	Summary: "everything through the rendezvous' relay",
 	Relay:   true,
+	Blind:   256 << 10,
 }

@@ -1,0 +1,27 @@
+package punch
+
+import "net/netip"
+
+// Route is the sort of a path.
+type Route uint8
+
+// The routes. The zero value is no path.
+const (
+	Direct Route = iota + 1
+	Relay
+)
+
+// String names the route.
+func (r Route) String() string { return [...]string{"none", "direct", "relay"}[r] }
+
+// Path is where packets to the peer go. It is comparable; the zero value is no path.
+type Path struct {
+	Route Route
+	Addr  netip.AddrPort // of the peer, where the route is Direct
+}
+
+// To is the direct path to an address.
+func To(addr netip.AddrPort) Path { return Path{Direct, addr} }
+
+// ViaRelay is the path through the relay.
+var ViaRelay = Path{Route: Relay}

@@ -1,0 +1,194 @@
+package rendezvous
+
+import (
+	"container/list"
+	"net/netip"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/session"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+const (
+	serverPings = 3               // unanswered ones after which a silent device is offline
+	pingAgain   = 2 * time.Second // between them
+)
+
+type role uint8
+
+const (
+	camera role = iota + 1
+	viewer
+)
+
+type clientKey struct {
+	key  identity.PublicKey
+	role role
+}
+
+// client is a device that proved its key.
+type client struct {
+	key     clientKey
+	uid     identity.UID
+	current *link // confirmed; nil: offline
+	pending *link // waits for confirmation
+	last    time.Time
+	pings   int // unanswered ones
+	timer   timer
+	place   *list.Element // among the offline ones
+	intros  map[uint64]*intro
+	tokens  float64 // Connects allowed
+	refill  time.Time
+	channel uint16 // the last one given out
+	ends    []*relayEnd
+}
+
+// link is one session of a device.
+type link struct {
+	client        *client
+	sess          *session.Session
+	remote, local netip.AddrPort // validated
+	initiation    [16]byte
+	response      []byte
+	started       time.Time
+	rtt           time.Duration
+	ping          uint64
+	probing       netip.AddrPort // where the last probe of a new address went
+	probe         uint64
+}
+
+// client finds or makes the record of a device.
+func (s *Server) client(k clientKey) (*client, error) {
+	if c := s.clients[k]; c != nil {
+		return c, nil
+	}
+	if len(s.clients) >= s.cfg.MaxRegistrations {
+		oldest := s.offline.Front()
+		if oldest == nil {
+			return nil, errFull
+		}
+		s.forget(oldest.Value.(*client))
+	}
+	c := &client{key: k, uid: k.key.UID()}
+	c.timer.due = func(now time.Time) { s.check(now, c) }
+	c.place = s.offline.PushBack(c)
+	s.clients[k] = c
+	return c, nil
+}
+
+func (s *Server) forget(c *client) {
+	s.dropPending(c)
+	s.timers.set(&c.timer, time.Time{})
+	s.offline.Remove(c.place)
+	delete(s.clients, c.key)
+	other := clientKey{c.key.key, camera + viewer - c.key.role}
+	if s.clients[other] == nil {
+		s.cfg.Store.Forget(c.key.key)
+	}
+}
+
+func (s *Server) dropPending(c *client) {
+	if c.pending != nil {
+		delete(s.byIndex, c.pending.sess.LocalIndex())
+		c.pending = nil
+	}
+}
+
+// confirm makes a pending session the device's own: it has shown that it holds the keys and receives at its address.
+func (s *Server) confirm(now time.Time, l *link) {
+	c := l.client
+	old := c.current
+	c.pending, c.current = nil, l
+	l.rtt = now.Sub(l.started)
+	l.response = nil
+	switch {
+	case old != nil:
+		delete(s.byIndex, old.sess.LocalIndex())
+		if old.remote != l.remote || old.local != l.local {
+			s.rebind(c)
+			s.box.Emit(Moved{UID: c.uid, From: old.remote, To: l.remote, At: now})
+		}
+	default:
+		s.offline.Remove(c.place)
+		c.place = nil
+		if c.key.role == camera {
+			s.cameras[c.uid] = c
+			s.stats.Online++
+			s.box.Emit(Online{UID: c.uid, Endpoint: l.remote, At: now})
+		}
+	}
+	s.timers.set(&c.timer, now.Add(s.patience()))
+}
+
+// patience is the silence after which a device is asked.
+func (s *Server) patience() time.Duration {
+	return max(s.cfg.Expiry-serverPings*pingAgain, s.cfg.Keepalive)
+}
+
+func (c *client) heard(now time.Time) {
+	c.last = now
+	c.pings = 0
+}
+
+// check is the device's timer: it asks a silent one, and lets it go when it does not answer.
+func (s *Server) check(now time.Time, c *client) {
+	if p := c.pending; p != nil && now.Sub(p.started) >= pendingLife {
+		s.dropPending(c)
+	}
+	if c.current == nil {
+		return
+	}
+	if due := c.last.Add(s.patience()); now.Before(due) {
+		s.timers.set(&c.timer, due)
+		return
+	}
+	if c.pings >= serverPings || now.Sub(c.current.started) > session.RejectAfterTime {
+		s.away(now, c, "it fell silent")
+		return
+	}
+	l := c.current
+	c.pings++
+	l.ping++
+	s.send(l, l.local, l.remote, core.Keepalive, &wire.Ping{Sequence: l.ping})
+	s.timers.set(&c.timer, now.Add(pingAgain))
+}
+
+// away marks a device offline.
+func (s *Server) away(now time.Time, c *client, cause string) {
+	if c.current == nil {
+		return
+	}
+	delete(s.byIndex, c.current.sess.LocalIndex())
+	c.current = nil
+	s.timers.set(&c.timer, time.Time{})
+	if c.pending != nil {
+		s.timers.set(&c.timer, c.pending.started.Add(pendingLife))
+	}
+	c.place = s.offline.PushBack(c)
+	s.rebind(c)
+	if c.key.role == camera {
+		delete(s.cameras, c.uid)
+		s.stats.Online--
+		s.box.Emit(Offline{UID: c.uid, Cause: cause, At: now})
+	}
+}
+
+// probe asks whether a device receives at an address it has sent from.
+func (s *Server) probe(l *link, from, to netip.AddrPort) {
+	l.ping++
+	l.probing, l.probe = from, l.ping
+	s.send(l, to, from, core.Keepalive, &wire.Ping{Sequence: l.ping})
+}
+
+// pong moves the endpoint where it answers a probe from the address probed.
+func (s *Server) pong(now time.Time, l *link, from, to netip.AddrPort, m *wire.Pong) {
+	if l.client.current != l || m.Sequence != l.probe || from != l.probing || !from.IsValid() {
+		return
+	}
+	old := l.remote
+	l.remote, l.local, l.probing = from, to, netip.AddrPort{}
+	s.rebind(l.client)
+	s.box.Emit(Moved{UID: l.client.uid, From: old, To: from, At: now})
+}

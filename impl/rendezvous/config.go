@@ -1,0 +1,121 @@
+package rendezvous
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/identity"
+)
+
+// Config describes a Server. Zero knobs take the defaults named.
+type Config struct {
+	Static identity.Key
+	Rand   io.Reader // cryptographically random
+	Store  Store     // what outlives a restart; nil: memory
+
+	Keepalive time.Duration // between a device's pings, whole seconds; 0: 15 s (RFC 8085 §3.5)
+	Expiry    time.Duration // silence after which a device is offline, whole seconds; 0: 2 × Keepalive + 5 s
+
+	MaxRegistrations    int     // devices remembered; 0: 100,000
+	MaxIntroductions    int     // going on at a time, and relays; 0: 10,000
+	HandshakesPerSecond int     // more are answered with cookies; 0: 1,000; below 0: always
+	ConnectsPerSecond   float64 // of one viewer, with bursts of ten times as many; 0: 5
+
+	NoRelay    bool          // refuse to relay
+	RelayRate  int           // bytes a second of one relay, both ways together; 0: 1,250,000 (10 Mbit/s)
+	RelayBurst int           // bytes; 0: 1 MiB, a key frame or two
+	RelayIdle  time.Duration // silence after which a relay is closed; 0: 2 min
+}
+
+func (c Config) withDefaults() (Config, error) {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	if c.Store == nil {
+		c.Store = Memory{}
+	}
+	if c.Keepalive == 0 {
+		c.Keepalive = 15 * time.Second
+	}
+	if c.Expiry == 0 {
+		c.Expiry = 2*c.Keepalive + 5*time.Second
+	}
+	if c.ConnectsPerSecond == 0 {
+		c.ConnectsPerSecond = 5
+	}
+	if c.RelayIdle == 0 {
+		c.RelayIdle = 2 * time.Minute
+	}
+	def(&c.MaxRegistrations, 100_000)
+	def(&c.MaxIntroductions, 10_000)
+	def(&c.HandshakesPerSecond, 1000)
+	def(&c.RelayRate, 1_250_000)
+	def(&c.RelayBurst, 1<<20)
+	switch {
+	case c.Static.IsZero():
+		return c, errors.New("configure rendezvous: the static key is missing")
+	case c.Rand == nil:
+		return c, errors.New("configure rendezvous: the source of randomness is missing")
+	case c.Keepalive < time.Second || c.Keepalive%time.Second != 0:
+		return c, fmt.Errorf("configure rendezvous: keepalive %v: use whole seconds, at least one", c.Keepalive)
+	case c.Expiry <= c.Keepalive || c.Expiry%time.Second != 0 || c.Expiry > 65535*time.Second:
+		return c, fmt.Errorf("configure rendezvous: expiry %v: use whole seconds, more than the keepalive of %v", c.Expiry, c.Keepalive)
+	case c.MaxRegistrations < 0 || c.MaxIntroductions < 0 || c.RelayRate < 0 || c.RelayBurst < 0 || c.RelayIdle < 0 || c.ConnectsPerSecond < 0:
+		return c, errors.New("configure rendezvous: a limit is below 0")
+	}
+	return c, nil
+}
+
+// Store keeps what must outlive a restart: the greatest handshake timestamp of each device, without which a recorded
+// handshake could be replayed. Implementations are called on the server's goroutine and must not block for long.
+type Store interface {
+	Stamp(identity.PublicKey) uint64 // 0: unknown
+	SetStamp(identity.PublicKey, uint64)
+	Forget(identity.PublicKey)
+}
+
+// Memory is a Store that forgets with the process. A replay after that is still harmless: what it starts is never
+// confirmed.
+type Memory map[identity.PublicKey]uint64
+
+// Stamp returns what SetStamp set.
+func (m Memory) Stamp(k identity.PublicKey) uint64 { return m[k] }
+
+// SetStamp remembers a timestamp.
+func (m Memory) SetStamp(k identity.PublicKey, s uint64) { m[k] = s }
+
+// Forget forgets a device.
+func (m Memory) Forget(k identity.PublicKey) { delete(m, k) }
+
+// Online says that a camera can be reached now.
+type Online struct {
+	UID      identity.UID
+	Endpoint netip.AddrPort
+	At       time.Time
+}
+
+// Offline says that a camera cannot be reached any more.
+type Offline struct {
+	UID   identity.UID
+	Cause string
+	At    time.Time
+}
+
+// Moved says that a device's endpoint has changed.
+type Moved struct {
+	UID      identity.UID
+	From, To netip.AddrPort
+	At       time.Time
+}
+
+// Introduced says that a camera has acknowledged a viewer's request.
+type Introduced struct {
+	Camera, Viewer identity.UID
+	Relay          bool
+	At             time.Time
+}

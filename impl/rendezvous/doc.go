@@ -1,0 +1,25 @@
+// Package rendezvous introduces viewers to cameras, keeps track of which cameras are online, and relays where no direct
+// path exists. It knows devices by their keys and sees none of what they say to each other.
+//
+//	              response                 first sealed datagram        Goodbye, or silence and
+//	initiation ──────────────► pending ─────────────────────────► online ──── 3 pings unanswered ──► offline
+//	                             │ 10 s                             │  ▲                                │
+//	                             ▼                                  └──┘ Pong from a new address:       │ evicted when room
+//	                          forgotten                                  the endpoint has moved          ▼ is needed
+//
+// An endpoint that is told to anybody, or relayed to, has been seen to receive: it is the one that answered the handshake,
+// or a Pong came from there. A session replaces an older one of the same key only once it is confirmed, so a replayed
+// initiation changes nothing.
+//
+//	Connect ──► Peer to the viewer, Introduce to the camera (again until IntroduceAck)
+//	        └─► Refused: the same for a camera that is unknown and one that is offline
+//
+// A relay is bound to one introduction: frames are accepted only with a channel number from the endpoint it was given to,
+// and go only to the endpoint of the other party, within a byte quota; they are opaque.
+//
+// Memory is bounded: MaxRegistrations devices are remembered (the device that has been offline longest makes room for a
+// new one; where all are online the new one is refused), MaxIntroductions introductions and as many relays (a new one is
+// refused), one pending session a device.
+//
+// The package is a core (see impl/core): not safe for concurrent use.
+package rendezvous

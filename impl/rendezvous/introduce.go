@@ -1,0 +1,175 @@
+package rendezvous
+
+import (
+	"encoding/binary"
+	"io"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+const (
+	minRTO       = 50 * time.Millisecond
+	lastGap      = time.Second      // between repetitions of Introduce
+	introGiveUp  = 5 * time.Second  // without the camera's acknowledgement
+	introMemory  = 30 * time.Second // an acknowledged one is remembered, to answer a repeated Connect
+	connectBurst = 10               // times Config.ConnectsPerSecond
+)
+
+// intro is a viewer's request to a camera.
+type intro struct {
+	id, viewerID   uint64
+	viewer, camera *client
+	noise1         []byte
+	relay          *relay // nil: none
+	started        time.Time
+	gap            time.Duration
+	acked          bool
+	timer          timer
+}
+
+// connect answers a viewer. Whether the camera exists or is merely offline shows neither in the answer nor in its time.
+func (s *Server) connect(now time.Time, l *link, m *wire.Connect) {
+	v := l.client
+	if in := v.intros[m.ID]; in != nil { // a repetition: its answer was lost, or is late
+		s.sendPeer(in)
+		return
+	}
+	cam := s.cameras[m.Camera]
+	code := wire.Code(0)
+	switch {
+	case !v.allowed(now, s.cfg.ConnectsPerSecond):
+		code = wire.CodeRateLimited
+	case cam == nil:
+		code = wire.CodeUnavailable
+	case len(s.intros) >= s.cfg.MaxIntroductions:
+		code = wire.CodeRateLimited
+	}
+	if code != 0 {
+		s.refuse(v, m.ID, code)
+		return
+	}
+	id := s.newID()
+	in := &intro{id: id, viewerID: m.ID, viewer: v, camera: cam, noise1: m.Noise1, started: now}
+	in.timer.due = func(now time.Time) { s.again(now, in) }
+	if m.Relay {
+		in.relay = s.newRelay(now, v, cam)
+	}
+	if v.intros == nil {
+		v.intros = map[uint64]*intro{}
+	}
+	v.intros[m.ID] = in
+	s.intros[id] = in
+	s.stats.Introductions++
+	in.gap = max(2*cam.current.rtt, minRTO)
+	s.introduce(now, in) // first: the first flight waits for it
+	s.sendPeer(in)
+}
+
+func (s *Server) newID() uint64 {
+	for {
+		var b [8]byte
+		if _, err := io.ReadFull(s.cfg.Rand, b[:]); err != nil {
+			return uint64(len(s.intros)) + 1
+		}
+		id := binary.LittleEndian.Uint64(b[:])
+		if id != 0 && s.intros[id] == nil {
+			return id
+		}
+	}
+}
+
+// allowed takes a token from the viewer's bucket.
+func (c *client) allowed(now time.Time, rate float64) bool {
+	full := rate * connectBurst
+	if c.refill.IsZero() {
+		c.tokens = full
+	} else {
+		c.tokens = min(full, c.tokens+now.Sub(c.refill).Seconds()*rate)
+	}
+	c.refill = now
+	if c.tokens < 1 {
+		return false
+	}
+	c.tokens--
+	return true
+}
+
+func (s *Server) refuse(v *client, id uint64, code wire.Code) {
+	s.stats.Refused++
+	if v.current != nil {
+		s.send(v.current, v.current.local, v.current.remote, core.Signal, &wire.Refused{ID: id, Code: code})
+	}
+}
+
+func (s *Server) sendPeer(in *intro) {
+	v, c := in.viewer.current, in.camera.current
+	if v == nil || c == nil {
+		return
+	}
+	m := &wire.Peer{ID: in.viewerID, Endpoint: wire.At(c.remote)}
+	if in.relay != nil {
+		m.Channel = in.relay.ends[0].channel
+	}
+	s.send(v, v.local, v.remote, core.Signal, m)
+}
+
+// introduce sends Introduce and arms the repetition.
+func (s *Server) introduce(now time.Time, in *intro) {
+	v, c := in.viewer.current, in.camera.current
+	if v == nil || c == nil {
+		s.end(in)
+		return
+	}
+	m := &wire.Introduce{ID: in.id, Endpoint: wire.At(v.remote), Noise1: in.noise1}
+	if in.relay != nil {
+		m.Channel = in.relay.ends[1].channel
+	}
+	s.send(c, c.local, c.remote, core.Signal, m)
+	s.timers.set(&in.timer, now.Add(in.gap))
+	in.gap = min(2*in.gap, lastGap)
+}
+
+// again is the introduction's timer.
+func (s *Server) again(now time.Time, in *intro) {
+	switch {
+	case in.acked:
+		s.end(in)
+	case now.Sub(in.started) >= introGiveUp:
+		s.refuse(in.viewer, in.viewerID, wire.CodeUnavailable)
+		s.end(in)
+	default:
+		s.introduce(now, in)
+	}
+}
+
+// acknowledged ends the repetition.
+func (s *Server) acknowledged(now time.Time, c *client, m *wire.IntroduceAck) error {
+	in := s.intros[m.ID]
+	if in == nil || in.camera != c {
+		return errIntro
+	}
+	if in.acked {
+		return nil
+	}
+	in.acked = true
+	s.timers.set(&in.timer, now.Add(introMemory))
+	if m.Code != 0 {
+		if in.relay != nil {
+			s.closeRelay(in.relay)
+		}
+		s.refuse(in.viewer, in.viewerID, m.Code)
+		s.end(in)
+		return nil
+	}
+	s.box.Emit(Introduced{Camera: c.uid, Viewer: in.viewer.uid, Relay: in.relay != nil, At: now})
+	return nil
+}
+
+// end forgets an introduction. Its relay lives on, until it is idle.
+func (s *Server) end(in *intro) {
+	s.timers.set(&in.timer, time.Time{})
+	delete(s.intros, in.id)
+	delete(in.viewer.intros, in.viewerID)
+}
