@@ -133,3 +133,14 @@ func Unmarshal(b []byte) (Message, error) {
 	}
 	return m, nil
 }
+
+// Types returns every message type, ascending.
+func Types() []Type {
+	var out []Type
+	for t := Type(0); t < 24; t++ {
+		if newMessage(t) != nil {
+			out = append(out, t)
+		}
+	}
+	return out
+}

@@ -1,0 +1,267 @@
+package wire_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/session"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+func TestMessagesRoundTrip(t *testing.T) {
+	seen := map[wire.Type]bool{}
+	for _, s := range samples(t) {
+		b := marshal(t, s.message)
+		got, err := wire.Unmarshal(b)
+		if err != nil {
+			t.Errorf("%s: %v", s.name, err)
+			continue
+		}
+		if d := cmp.Diff(s.message, got, cmpopts.EquateComparable(netip.AddrPort{})); d != "" {
+			t.Errorf("%s (-want +got):\n%s", s.name, d)
+		}
+		if b[1] != 0 || wire.Type(b[2]) != s.message.Type() {
+			t.Errorf("%s starts with % x", s.name, b[:3])
+		}
+		seen[s.message.Type()] = true
+	}
+	for _, typ := range wire.Types() {
+		if !seen[typ] {
+			t.Errorf("no sample of %v", typ)
+		}
+	}
+}
+
+func TestMessagesTruncated(t *testing.T) {
+	for _, s := range samples(t) {
+		b := marshal(t, s.message)
+		for n := range b {
+			if _, err := wire.Unmarshal(b[:n]); err == nil {
+				t.Errorf("%s: decoded %d bytes of %d", s.name, n, len(b))
+			}
+		}
+	}
+}
+
+// A flipped bit gives another message or an error, never the same message.
+func TestMessagesBitFlips(t *testing.T) {
+	for _, s := range samples(t) {
+		b := marshal(t, s.message)
+		for bit := range len(b) * 8 {
+			c := bytes.Clone(b)
+			c[bit/8] ^= 1 << (bit % 8)
+			m, err := wire.Unmarshal(c)
+			if err != nil {
+				continue
+			}
+			if again := marshal(t, m); !bytes.Equal(again, c) {
+				t.Errorf("%s with bit %d flipped: %x decodes and encodes as %x", s.name, bit, c, again)
+			}
+		}
+	}
+}
+
+// Each way to write a message otherwise than PROTOCOL.md says.
+func TestOnlyOneEncoding(t *testing.T) {
+	for name, c := range map[string]struct {
+		hex  string
+		want error
+	}{
+		"ping":                {"a2000501182a", nil},
+		"trailing byte":       {"a2000501182a00", wire.ErrNotCanonical},
+		"trailing break":      {"a2000501182aff", wire.ErrNotCanonical},
+		"unknown key":         {"a3000501182a0203", wire.ErrNotCanonical},
+		"missing key":         {"a10005", wire.ErrNotCanonical},
+		"key twice":           {"a3000501182a01182a", wire.ErrNotCanonical},
+		"type twice":          {"a300050005182a", wire.ErrNotCanonical},
+		"long integer":        {"a200050119002a", wire.ErrNotCanonical},
+		"long key":            {"a200051801182a", wire.ErrNotCanonical},
+		"long type":           {"a200180501182a", wire.ErrUnknownType},
+		"long map":            {"b802000501182a", wire.ErrNotMessage},
+		"indefinite map":      {"bf000501182aff", wire.ErrNotMessage},
+		"float":               {"a2000501f95140", wire.ErrNotCanonical},
+		"negative":            {"a200050120", wire.ErrNotCanonical},
+		"null":                {"a2000501f6", wire.ErrNotCanonical},
+		"tag":                 {"a2000501c1182a", wire.ErrNotCanonical},
+		"bignum":              {"a2000501c241ff", wire.ErrNotCanonical},
+		"text key":            {"a20005613101", wire.ErrNotCanonical},
+		"type not first":      {"a201182a0005", wire.ErrNotMessage},
+		"array":               {"82051a", wire.ErrNotMessage},
+		"tagged map":          {"d9d9f7a2000501182a", wire.ErrNotMessage},
+		"empty map":           {"a0", wire.ErrNotMessage},
+		"nothing":             {"", wire.ErrNotMessage},
+		"type 0":              {"a10000", wire.ErrUnknownType},
+		"type 21":             {"a10015", wire.ErrUnknownType},
+		"pong":                {"a30006010102465db8d8221234", nil},
+		"default written out": {"a200070100", wire.ErrNotCanonical},
+		"order":               {"a3000602460102030412340101", wire.ErrNotCanonical},
+		"false written out":   {"a3000801010400", wire.ErrNotCanonical},
+		"short byte string":   {"a2000f014701020304050607", wire.ErrNotCanonical},
+		"long byte string":    {"a2000f0149010203040506070809", wire.ErrNotCanonical},
+		"text for bytes":      {"a2000f01683132333435363738", wire.ErrNotCanonical},
+		"array for bytes":     {"a2000f01880102030405060708", wire.ErrNotCanonical},
+		"chunked bytes":       {"a2000f015f44010203044405060708ff", wire.ErrNotCanonical},
+		"integer too big":     {"a20012011b0000000100000000", wire.ErrNotCanonical},
+	} {
+		b, err := hex.DecodeString(c.hex)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if _, err := wire.Unmarshal(b); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v; want %v", name, err, c.want)
+		}
+	}
+}
+
+func TestImpossibleValues(t *testing.T) {
+	uid := key(t, 1).Public().UID()
+	badUID := uid
+	badUID[0], badUID[1] = badUID[1], badUID[0]
+	noise1 := make([]byte, session.MinInitiation)
+	v4 := at("192.0.2.1:1")
+	hello := func(change func(*wire.Hello)) *wire.Hello {
+		h := &wire.Hello{Version: 1, ID: 1, PunchKey: wire.PunchKey{1}, Profile: wire.ProfileAES128GCM}
+		change(h)
+		return h
+	}
+	for name, m := range map[string]wire.Message{
+		"version 0":         &wire.Register{},
+		"login version 0":   &wire.Login{},
+		"expiry":            &wire.Registered{Endpoint: v4, Keepalive: 15, Expiry: 15},
+		"keepalive 0":       &wire.Registered{Endpoint: v4, Expiry: 15},
+		"login expiry":      &wire.LoggedIn{Endpoint: v4},
+		"id 0":              &wire.Connect{Camera: uid, Noise1: noise1},
+		"UID":               &wire.Connect{ID: 1, Camera: badUID, Noise1: noise1},
+		"no UID":            &wire.Connect{ID: 1, Noise1: noise1},
+		"short initiation":  &wire.Connect{ID: 1, Camera: uid, Noise1: noise1[1:]},
+		"long initiation":   &wire.Introduce{ID: 1, Endpoint: v4, Noise1: make([]byte, session.MaxInitiation+1)},
+		"channel below":     &wire.Peer{ID: 1, Endpoint: v4, Channel: wire.MinChannel - 1},
+		"channel above":     &wire.Introduce{ID: 1, Endpoint: v4, Noise1: noise1, Channel: wire.MaxChannel + 1},
+		"no code":           &wire.Refused{ID: 1},
+		"local code":        &wire.Refused{ID: 1, Code: wire.CodeCameraSilent},
+		"local code in bye": &wire.Bye{Code: wire.FirstLocalCode},
+		"unknown flag":      hello(func(h *wire.Hello) { h.Flags = 8 }),
+		"hello version":     hello(func(h *wire.Hello) { h.Version = 0 }),
+		"hello id":          hello(func(h *wire.Hello) { h.ID = 0 }),
+		"punch key":         hello(func(h *wire.Hello) { h.PunchKey = wire.PunchKey{} }),
+		"candidates":        hello(func(h *wire.Hello) { h.Candidates = make([]wire.Endpoint, wire.MaxCandidates+1) }),
+		"candidate":         hello(func(h *wire.Hello) { h.Candidates = []wire.Endpoint{at("224.0.0.1:1")} }),
+		"payload type":      &wire.Welcome{Profile: 7, PayloadType: 95, ClockRate: 90000},
+		"clock rate":        &wire.Welcome{Profile: 7, PayloadType: 96},
+		"token 0":           &wire.PathChallenge{},
+		"response token 0":  &wire.PathResponse{},
+		"use 0":             &wire.Use{},
+		"no endpoint":       &wire.Peer{ID: 1},
+		"port 0":            &wire.Peer{ID: 1, Endpoint: at("192.0.2.1:0")},
+		"unspecified":       &wire.Peer{ID: 1, Endpoint: at("0.0.0.0:1")},
+		"unspecified ipv6":  &wire.Peer{ID: 1, Endpoint: at("[::]:1")},
+		"broadcast":         &wire.Peer{ID: 1, Endpoint: at("255.255.255.255:1")},
+		"multicast":         &wire.Peer{ID: 1, Endpoint: at("[ff02::1]:1")},
+		"mapped":            &wire.Peer{ID: 1, Endpoint: wire.Endpoint{AddrPort: netip.MustParseAddrPort("[::ffff:192.0.2.1]:1")}},
+		"zone":              &wire.Peer{ID: 1, Endpoint: wire.Endpoint{AddrPort: netip.MustParseAddrPort("[fe80::1%eth0]:1")}},
+	} {
+		if b, err := wire.Marshal(m); err == nil {
+			t.Errorf("%s: encoded as %x", name, b)
+		} else if !errors.Is(err, wire.ErrInvalid) && !errors.Is(err, wire.ErrEndpoint) {
+			t.Errorf("%s: %v is neither %v nor %v", name, err, wire.ErrInvalid, wire.ErrEndpoint)
+		}
+	}
+}
+
+// The decoder validates as well: values that Marshal would not write.
+func TestImpossibleValuesReceived(t *testing.T) {
+	for name, s := range map[string]string{
+		"version 0":    "a200010100",
+		"code 64":      "a3000c0101021840",
+		"port 0":       "a3000601010246010203040000",
+		"multicast":    "a3000601010246e00000010001",
+		"mapped":       "a300060101025200000000000000000000ffff010203040001",
+		"five bytes":   "a300060101024501020304ff",
+		"token 0":      "a2000f01480000000000000000",
+		"payload type": "a5000e010702185f031a00015f900401",
+	} {
+		b, err := hex.DecodeString(s)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if m, err := wire.Unmarshal(b); err == nil {
+			t.Errorf("%s: decoded as %+v", name, m)
+		}
+	}
+}
+
+func TestCodesOfLaterVersionsDecode(t *testing.T) {
+	b, _ := hex.DecodeString("a3000c010102183f")
+	m, err := wire.Unmarshal(b)
+	if err != nil || m.(*wire.Refused).Code != 63 {
+		t.Errorf("code 63: %v, %v", m, err)
+	}
+}
+
+func TestEndpointsAreUnmapped(t *testing.T) {
+	if got := wire.Ats([]netip.AddrPort{netip.MustParseAddrPort("[::ffff:192.0.2.1]:5"), netip.MustParseAddrPort("[fe80::1%eth0]:5")}); got[0] != at("192.0.2.1:5") || got[1] != at("[fe80::1]:5") {
+		t.Errorf("Ats = %v", got)
+	}
+}
+
+// Everything but media fits one datagram, and no answer is longer than what it
+// answers.
+func TestSizes(t *testing.T) {
+	uid := key(t, 1).Public().UID()
+	far := at("[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535")
+	longest := make([]byte, session.MaxInitiation)
+	relayed := func(payload int) int { return payload + session.TransportOverhead + wire.ChannelOverhead }
+	for _, m := range []wire.Message{
+		&wire.Connect{ID: 1<<64 - 1, Camera: uid, Noise1: longest, Relay: true},
+		&wire.Introduce{ID: 1<<64 - 1, Endpoint: far, Noise1: longest, Channel: wire.MaxChannel},
+	} {
+		if n := relayed(len(marshal(t, m))); n > session.MaxDatagram {
+			t.Errorf("%v takes %d bytes", m.Type(), n)
+		}
+	}
+	hello := &wire.Hello{Version: 255, ID: 1<<64 - 1, Proof: identity.Proof{1}, PunchKey: wire.PunchKey{1}, Flags: 7, Profile: 0xffff}
+	for range wire.MaxCandidates {
+		hello.Candidates = append(hello.Candidates, far)
+	}
+	if n := len(marshal(t, hello)) + session.InitiationOverhead; n > session.MaxInitiation {
+		t.Errorf("the longest Hello's initiation takes %d bytes", n)
+	}
+	welcome := len(marshal(t, &wire.Welcome{Profile: 0xffff, PayloadType: 127, ClockRate: 1<<32 - 1, SSRC: 1<<32 - 1, Width: 65535, Height: 65535, FrameRate: 1<<32 - 1}))
+	challenge := len(marshal(t, &wire.PathChallenge{Token: wire.Token{1}}))
+	if n := session.ResponseOverhead + welcome + session.TransportOverhead + challenge; n > wire.DefaultPunch {
+		t.Errorf("the answer to a punch takes %d bytes, the punch %d", n, wire.DefaultPunch)
+	}
+	registered := len(marshal(t, &wire.Registered{Endpoint: far, Keepalive: 1000, Expiry: 65535}))
+	if n := session.ResponseOverhead + max(registered, welcome); n > session.MinInitiation || session.CookieSize > session.MinInitiation {
+		t.Errorf("a response takes %d bytes, the initiation %d", n, session.MinInitiation)
+	}
+	if _, err := wire.Unmarshal(make([]byte, wire.MaxMessage+1)); !errors.Is(err, wire.ErrTooLong) {
+		t.Errorf("an oversized message: %v", err)
+	}
+	if 5*wire.DefaultPunch > 1024 {
+		t.Errorf("five punches take %d bytes", 5*wire.DefaultPunch)
+	}
+}
+
+func TestCodes(t *testing.T) {
+	names := map[string]bool{}
+	for _, c := range wire.Codes() {
+		if names[c.String()] || c.Sentence() == "" || c.Error() != c.Sentence() || !c.Known() {
+			t.Errorf("code %d: %q, %q", uint8(c), c, c.Sentence())
+		}
+		names[c.String()] = true
+		if c.Travels() != (c < wire.FirstLocalCode) {
+			t.Errorf("code %v travels: %v", c, c.Travels())
+		}
+	}
+	if wire.Code(0).Known() || wire.Code(63).Travels() || wire.Code(63).String() != "code-63" {
+		t.Error("an unknown code is known")
+	}
+}

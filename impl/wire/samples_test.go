@@ -1,0 +1,86 @@
+package wire_test
+
+import (
+	"bytes"
+	"net/netip"
+	"testing"
+
+	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/session"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+func at(s string) wire.Endpoint { return wire.At(netip.MustParseAddrPort(s)) }
+
+func key(t testing.TB, first byte) identity.Key {
+	t.Helper()
+	var private [32]byte
+	for i := range private {
+		private[i] = first + byte(i)
+	}
+	k, err := identity.KeyFromPrivate(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// sample is a message with a name for its scenario.
+type sample struct {
+	name    string
+	message wire.Message
+}
+
+// samples has each type at least once, with and without what is optional.
+func samples(t testing.TB) []sample {
+	uid := key(t, 1).Public().UID()
+	noise1 := bytes.Repeat([]byte{0xee}, session.MinInitiation)
+	proof := identity.PairingProof(identity.Secret{1}, key(t, 2).Public(), key(t, 1).Public())
+	v4, v6 := at("192.0.2.1:40000"), at("[2001:db8::1]:443")
+	return []sample{
+		{"register", &wire.Register{Version: wire.ProtocolVersion, Keepalive: 15, Boot: 7}},
+		{"register-least", &wire.Register{Version: wire.ProtocolVersion}},
+		{"registered", &wire.Registered{Endpoint: v4, Keepalive: 15, Expiry: 60}},
+		{"registered-ipv6", &wire.Registered{Endpoint: v6, Keepalive: 25, Expiry: 100}},
+		{"login", &wire.Login{Version: wire.ProtocolVersion}},
+		{"logged-in", &wire.LoggedIn{Endpoint: v4, Expiry: 60}},
+		{"ping", &wire.Ping{Sequence: 1 << 40}},
+		{"pong", &wire.Pong{Sequence: 1 << 40}},
+		{"pong-endpoint", &wire.Pong{Sequence: 2, Endpoint: v4}},
+		{"goodbye", &wire.Goodbye{}},
+		{"goodbye-code", &wire.Goodbye{Code: wire.CodeReplaced}},
+		{"connect", &wire.Connect{ID: 0x0123456789abcdef, Camera: uid, Noise1: noise1}},
+		{"connect-relay", &wire.Connect{ID: 1, Camera: uid, Noise1: noise1, Relay: true}},
+		{"peer", &wire.Peer{ID: 1, Endpoint: v6}},
+		{"peer-channel", &wire.Peer{ID: 1, Endpoint: v4, Channel: wire.MinChannel}},
+		{"introduce", &wire.Introduce{ID: 1, Endpoint: v4, Noise1: noise1}},
+		{"introduce-channel", &wire.Introduce{ID: 1, Endpoint: v4, Noise1: noise1, Channel: wire.MaxChannel}},
+		{"introduce-ack", &wire.IntroduceAck{ID: 1}},
+		{"introduce-ack-code", &wire.IntroduceAck{ID: 1, Code: wire.CodeNotPaired}},
+		{"refused", &wire.Refused{ID: 1, Code: wire.CodeUnavailable}},
+		{"hello", &wire.Hello{Version: wire.ProtocolVersion, ID: 1, Proof: proof, PunchKey: wire.PunchKey{1, 15: 2},
+			Flags: wire.FlagStart | wire.FlagDirect | wire.FlagRelay, Profile: wire.ProfileAES128GCM,
+			Candidates: []wire.Endpoint{at("10.0.0.2:5000"), v6}}},
+		{"hello-least", &wire.Hello{Version: wire.ProtocolVersion, ID: 1, PunchKey: wire.PunchKey{1}, Profile: wire.ProfileAES128GCM}},
+		{"welcome", &wire.Welcome{Profile: wire.ProfileAES128GCM, PayloadType: 96, ClockRate: 90000, SSRC: 0xdeadbeef,
+			Width: 1280, Height: 720, FrameRate: 30000}},
+		{"welcome-least", &wire.Welcome{Profile: wire.ProfileAES128GCM, PayloadType: 127, ClockRate: 90000}},
+		{"path-challenge", &wire.PathChallenge{Token: wire.Token{1, 2, 3, 4, 5, 6, 7, 8}}},
+		{"path-response", &wire.PathResponse{Token: wire.Token{1, 2, 3, 4, 5, 6, 7, 8}}},
+		{"use", &wire.Use{Sequence: 1, Token: wire.Token{1, 2, 3, 4, 5, 6, 7, 8}, Next: 1 << 20}},
+		{"use-least", &wire.Use{Sequence: 2}},
+		{"consent", &wire.Consent{Sequence: 3}},
+		{"consent-ack", &wire.ConsentAck{Sequence: 3}},
+		{"bye", &wire.Bye{}},
+		{"bye-code", &wire.Bye{Code: wire.CodeEnded}},
+	}
+}
+
+func marshal(t testing.TB, m wire.Message) []byte {
+	t.Helper()
+	b, err := wire.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
