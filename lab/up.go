@@ -30,33 +30,35 @@ type Lab struct {
 
 // Up realises a resolved topology on a fabric. Seed fixes the order of random ports and every link's decisions.
 // On an error nothing is left.
-func Up(fabric *live.Fabric, t *Topology, seed uint64) (l *Lab, err error) {
+func Up(fabric *live.Fabric, t *Topology, seed uint64) (*Lab, error) {
 	n, err := fabric.NewNet(seed)
 	if err != nil {
 		return nil, fmt.Errorf("make network: %w", err)
 	}
-	l = &Lab{
+	l := &Lab{
 		topo: t, digest: t.Digest(), net: n,
 		hosts: map[string]*Machine{}, routers: map[string]*netfilter.Router{}, uplinks: map[string]*live.Uplink{},
 		spaces: map[string]*netns.NS{}, lanPort: map[string]int{},
 		closers: []io.Closer{n},
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("bring up topology %s: %w", t.Name, err), l.Close())
-		}
-	}()
-	for i := range t.Public {
-		if err := l.addPublic(&t.Public[i]); err != nil {
-			return nil, err
-		}
-	}
-	for _, s := range outermostFirst(t) {
-		if err := l.addSite(s, seed); err != nil {
-			return nil, fmt.Errorf("site %s: %w", s.Name, err)
-		}
+	if err := l.build(seed); err != nil {
+		return nil, errors.Join(fmt.Errorf("bring up topology %s: %w", t.Name, err), l.Close())
 	}
 	return l, nil
+}
+
+func (l *Lab) build(seed uint64) error {
+	for i := range l.topo.Public {
+		if err := l.addPublic(&l.topo.Public[i]); err != nil {
+			return err
+		}
+	}
+	for _, s := range outermostFirst(l.topo) {
+		if err := l.addSite(s, seed); err != nil {
+			return fmt.Errorf("site %s: %w", s.Name, err)
+		}
+	}
+	return nil
 }
 
 // outermostFirst orders sites so that a router comes after the one it hangs on.

@@ -1,0 +1,287 @@
+package lab_test
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/punchlab/punchlab/lab"
+	"github.com/punchlab/punchlab/lab/live"
+	"github.com/punchlab/punchlab/lab/netns/netnstest"
+	"github.com/punchlab/punchlab/topologies"
+)
+
+func TestMain(m *testing.M) {
+	live.Main()
+	netnstest.Main(m)
+}
+
+func startFabric(t testing.TB) *live.Fabric {
+	t.Helper()
+	netnstest.Require(t, "netns", "nftables")
+	f, err := live.Start(live.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+func topology(t testing.TB, name string, settings ...string) *lab.Topology {
+	t.Helper()
+	topo, _, err := topologies.Load(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(settings); i += 2 {
+		if err := topo.Set(settings[i], settings[i+1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := topo.Resolve(); err != nil {
+		t.Fatal(err)
+	}
+	return topo
+}
+
+func up(t testing.TB, f *live.Fabric, topo *lab.Topology) *lab.Lab {
+	t.Helper()
+	l, err := lab.Up(f, topo, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// ask sends a datagram from one host to another's port and returns the source that the other saw.
+func ask(t testing.TB, l *lab.Lab, from, to string) (seen netip.AddrPort, err error) {
+	t.Helper()
+	at := netip.AddrPortFrom(l.Host(to).Addr(), 7)
+	server, err := l.Host(to).ListenUDP(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	client, err := l.Host(from).ListenUDP(netip.AddrPort{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := client.WriteToUDPAddrPort([]byte("hello"), at); err != nil {
+		t.Fatal(err)
+	}
+	server.SetReadDeadline(time.Now().Add(2 * time.Second))
+	_, seen, err = server.ReadFromUDPAddrPort(make([]byte, 100))
+	return seen, err
+}
+
+func TestHostsReachTheInternetThroughTheirRouters(t *testing.T) {
+	f := startFabric(t)
+	for _, name := range topologies.Names() {
+		t.Run(name, func(t *testing.T) {
+			topo := topology(t, name)
+			l := up(t, f, topo)
+			for _, host := range []string{"camera", "viewer"} {
+				seen, err := ask(t, l, host, "rendezvous")
+				if err != nil {
+					t.Fatalf("%s: %v", host, err)
+				}
+				want := topo.Outermost(topo.SiteOf(host)).WAN[0]
+				if seen.Addr() != want {
+					t.Errorf("%s was seen as %v, want its outermost router's address %v", host, seen, want)
+				}
+			}
+		})
+	}
+}
+
+func TestHostsWithoutNATHaveTheirOwnAddresses(t *testing.T) {
+	l := up(t, startFabric(t), topology(t, "two-homes", "camera.nat", "open", "viewer.nat", "firewall"))
+	for _, host := range []string{"camera", "viewer"} {
+		seen, err := ask(t, l, host, "rendezvous")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen.Addr() != l.Host(host).Addr() {
+			t.Errorf("%s was seen as %v, want its own address %v", host, seen, l.Host(host).Addr())
+		}
+	}
+	if _, err := ask(t, l, "viewer", "camera"); err != nil {
+		t.Errorf("nothing filters the open site, yet the viewer didn't reach the camera: %v", err)
+	}
+	if _, err := ask(t, l, "camera", "viewer"); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the camera went through the viewer's firewall unasked: %v", err)
+	}
+}
+
+func TestSameLANIsLocal(t *testing.T) {
+	l := up(t, startFabric(t), topology(t, "same-lan"))
+	seen, err := ask(t, l, "viewer", "camera")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen.Addr() != l.Host("viewer").Addr() {
+		t.Errorf("on one LAN the viewer was seen as %v, want %v untranslated", seen, l.Host("viewer").Addr())
+	}
+}
+
+func TestProveAcceptsEveryPresetAndRefusesTheWrongOne(t *testing.T) {
+	f := startFabric(t)
+	l := up(t, f, topology(t, "two-homes"))
+	for _, nat := range []string{"full-cone", "restricted-cone", "port-restricted-cone", "symmetric", "linux", "symmetric-sequential"} {
+		if err := l.Configure(topology(t, "two-homes", "camera.nat", nat, "link", "satellite"), 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Prove(t.Context()); err != nil {
+			t.Errorf("%s: %v", nat, err)
+		}
+	}
+	wrong := topology(t, "two-homes", "camera.nat", "symmetric")
+	lied := wrong.Site("camera")
+	full := topology(t, "two-homes", "camera.nat", "full-cone")
+	lied.Behavior = full.Site("camera").Behavior // says symmetric, is full cone
+	liar := up(t, f, wrong)
+	lied.Behavior = topology(t, "two-homes", "camera.nat", "symmetric").Site("camera").Behavior
+	if err := liar.Prove(t.Context()); !errors.Is(err, lab.ErrMisclassified) {
+		t.Errorf("a full cone where the topology says symmetric: Prove returned %v", err)
+	}
+}
+
+func TestResetForgetsFlows(t *testing.T) {
+	l := up(t, startFabric(t), topology(t, "two-homes", "camera.nat", "full-cone", "viewer.nat", "open"))
+	client, err := l.Host("camera").ListenUDP(netip.AddrPort{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	at := netip.AddrPortFrom(l.Host("rendezvous").Addr(), 7)
+	server, err := l.Host("rendezvous").ListenUDP(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	buf := make([]byte, 100)
+	if _, err := client.WriteToUDPAddrPort([]byte("open"), at); err != nil {
+		t.Fatal(err)
+	}
+	server.SetReadDeadline(time.Now().Add(2 * time.Second))
+	_, mapped, err := server.ReadFromUDPAddrPort(buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reaches := func() bool {
+		if _, err := server.WriteToUDPAddrPort([]byte("in"), mapped); err != nil {
+			t.Fatal(err)
+		}
+		client.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		_, err := client.Read(buf)
+		return err == nil
+	}
+	if !reaches() {
+		t.Fatal("the full cone's mapping doesn't let the answer in")
+	}
+	if err := l.Reset(2); err != nil {
+		t.Fatal(err)
+	}
+	if reaches() {
+		t.Error("the mapping outlived Reset")
+	}
+}
+
+func TestPoolReusesAndProves(t *testing.T) {
+	p := &lab.Pool{Fabric: startFabric(t)}
+	defer p.Close()
+	first, err := p.Get(t.Context(), topology(t, "two-homes", "camera.nat", "symmetric"), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Put(first); err != nil {
+		t.Fatal(err)
+	}
+	other, err := p.Get(t.Context(), topology(t, "two-homes", "camera.nat", "full-cone"), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other != first {
+		t.Error("a lab of the same shape was made anew instead of configured")
+	}
+	shaped, err := p.Get(t.Context(), topology(t, "two-homes", "camera.nat", "open"), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if shaped == other {
+		t.Error("one lab was handed out twice")
+	}
+	if err := errors.Join(p.Put(shaped), p.Put(other)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestNoDescriptorIsLeft(t *testing.T) {
+	f := startFabric(t)
+	topo := topology(t, "cgn")
+	count := func() int {
+		d, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(d)
+	}
+	cycle := func() {
+		l, err := lab.Up(f, topo, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(l.Prove(t.Context()), l.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cycle() // what opens once stays open
+	before := count()
+	for range 5 {
+		cycle()
+	}
+	if after := count(); after > before {
+		t.Errorf("%d descriptors before, %d after five labs", before, after)
+	}
+}
+
+func BenchmarkUp(b *testing.B) {
+	f := startFabric(b)
+	topo := topology(b, "two-homes")
+	for b.Loop() {
+		l, err := lab.Up(f, topo, 1)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		l.Close()
+		b.StartTimer()
+	}
+}
+
+func BenchmarkReset(b *testing.B) {
+	l := up(b, startFabric(b), topology(b, "two-homes"))
+	for b.Loop() {
+		if err := l.Reset(1); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkConfigureAndProve(b *testing.B) {
+	l := up(b, startFabric(b), topology(b, "two-homes"))
+	topos := []*lab.Topology{topology(b, "two-homes", "camera.nat", "symmetric"), topology(b, "two-homes", "camera.nat", "full-cone")}
+	for i := 0; b.Loop(); i++ {
+		if err := errors.Join(l.Configure(topos[i%2], 1), l.Prove(b.Context())); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

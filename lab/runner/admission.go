@@ -1,0 +1,79 @@
+package runner
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// The fabric's lateness (p99 of a trial) by which admission is governed. Trials later than LateLimit are void; the number at
+// once falls well before that.
+const (
+	LateLimit  = 2 * time.Millisecond
+	lateTarget = 800 * time.Microsecond
+)
+
+// admission decides how many trials run at once: additive increase, multiplicative decrease on lateness, as TCP does on
+// loss. It starts low, so that a slow machine never sees a burst. It is safe for concurrent use.
+type admission struct {
+	mu      sync.Mutex
+	free    *sync.Cond
+	limit   float64
+	max     float64
+	running int
+	cut     time.Time // when the limit was last lowered
+	now     func() time.Time
+}
+
+// cutPause is how long a decrease is given to take effect: trials in flight still report the old load.
+const cutPause = 300 * time.Millisecond
+
+func newAdmission(max int, now func() time.Time) *admission {
+	a := &admission{limit: min(8, float64(max)), max: float64(max), now: now}
+	a.free = sync.NewCond(&a.mu)
+	return a
+}
+
+// enter waits until a trial may start. It returns ctx's error when ctx ends first.
+func (a *admission) enter(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.free.Broadcast()
+	})
+	defer stop()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for a.running >= int(a.limit) && ctx.Err() == nil {
+		a.free.Wait()
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	a.running++
+	return nil
+}
+
+// leave ends a trial and learns from how late the fabric was during it. known is false where that was not measured.
+func (a *admission) leave(p99 time.Duration, known bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.running--
+	switch now := a.now(); {
+	case !known:
+	case p99 > lateTarget:
+		if now.Sub(a.cut) >= cutPause {
+			a.limit, a.cut = max(1, a.limit*0.8), now
+		}
+	case a.limit < a.max:
+		a.limit = min(a.max, a.limit+0.5)
+	}
+	a.free.Broadcast()
+}
+
+// load returns how many trials run and how many may.
+func (a *admission) load() (running, limit int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.running, int(a.limit)
+}

@@ -1,0 +1,103 @@
+// Package runner turns a plan into records: every trial of every cell, many at once, each admitted when the machine has room.
+//
+//	Plan ─▶ batches of one topology ─▶ workers ─▶ lab.Pool ─▶ System.Try ─▶ record.Trial ─▶ Sink
+//	                                      ▲                                     │
+//	                                  admission ◀── lateness of the fabric ─────┘
+//
+// Most of a trial is waiting, so many run at once; how many is decided by how late the fabric delivers. A trial during which
+// it ran late, or a device queue dropped, says nothing about the system under test: it is kept as a harness error and run
+// again. The runner measures and records. It never judges, averages or draws.
+package runner
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/punchlab/punchlab/lab"
+	"github.com/punchlab/punchlab/lab/stack"
+)
+
+// The hosts that a topology must have for a trial.
+const (
+	Camera     = "camera"
+	Viewer     = "viewer"
+	Rendezvous = "rendezvous"
+)
+
+// Plan is what to run.
+type Plan struct {
+	System stack.System
+	Cells  []Cell
+	Trials int // per cell
+	Seed   uint64
+
+	Idle    time.Duration // before the viewer asks
+	Media   time.Duration // video to receive; zero: connect only
+	Timeout time.Duration // of a trial
+
+	// Done says which trials already have a verdict, and how often others were tried; nil: none.
+	Done func(cell, trial int) (verdict bool, attempts int)
+	// Mine says which trials are this shard's; nil: all.
+	Mine func(cell, trial int) bool
+}
+
+// Cell is one combination of the axes.
+type Cell struct {
+	Index    int // in the scenario's order
+	Params   map[string]string
+	Strategy string
+	Topology *lab.Topology // resolved
+}
+
+func (p Plan) validate() error {
+	switch {
+	case p.System == nil:
+		return fmt.Errorf("validate plan: no system under test")
+	case len(p.Cells) == 0:
+		return fmt.Errorf("validate plan: no cells")
+	case p.Trials < 1:
+		return fmt.Errorf("validate plan: %d trials a cell: give at least 1", p.Trials)
+	case p.Timeout <= 0:
+		return fmt.Errorf("validate plan: timeout %v: give a positive one", p.Timeout)
+	}
+	for _, c := range p.Cells {
+		for _, h := range []string{Camera, Viewer, Rendezvous} {
+			if c.Topology.HostAddr(h) == nil {
+				return fmt.Errorf("validate plan: topology %s has no host %q: a trial needs one", c.Topology.Name, h)
+			}
+		}
+	}
+	return nil
+}
+
+// Seed derives a trial's seed from the run's seed, the cell's parameters and the trial's number alone, so that narrowing an
+// axis, another number of jobs or another shard leaves each trial the same.
+func Seed(run uint64, params map[string]string, trial int) uint64 {
+	h := sha256.New()
+	for _, k := range slices.Sorted(maps.Keys(params)) {
+		fmt.Fprintf(h, "%q=%q\n", k, params[k])
+	}
+	var tail [16]byte
+	binary.BigEndian.PutUint64(tail[:8], run)
+	binary.BigEndian.PutUint64(tail[8:], uint64(trial))
+	h.Write(tail[:])
+	return binary.BigEndian.Uint64(h.Sum(nil)) >> 11 // fits a JSON number exactly
+}
+
+// triangle is the lower bound of the first packet: viewer → rendezvous → camera → viewer.
+func triangle(t *lab.Topology) time.Duration {
+	return t.Path(Viewer, Rendezvous).Delay + t.Path(Rendezvous, Camera).Delay + t.Path(Camera, Viewer).Delay
+}
+
+// bound is the lower bound of the first whole frame: the triangle, and the frame's bytes over the slowest link.
+func bound(t *lab.Topology, wire int) time.Duration {
+	b := triangle(t)
+	if rate := t.Path(Camera, Viewer).Rate; rate > 0 {
+		b += time.Duration(float64(wire) * 8 / float64(rate) * float64(time.Second))
+	}
+	return b
+}

@@ -1,0 +1,148 @@
+package runner
+
+import (
+	"testing"
+
+	"github.com/punchlab/punchlab/topologies"
+)
+
+// testPlan has cells on two topologies, two cells each.
+func testPlan(t *testing.T, trials int) Plan {
+	t.Helper()
+	var p Plan
+	p.Trials = trials
+	for i, nat := range []string{"full-cone", "full-cone", "symmetric", "symmetric"} {
+		topo, _, err := topologies.Load("two-homes")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := topo.Set("camera.nat", nat); err != nil {
+			t.Fatal(err)
+		}
+		if err := topo.Resolve(); err != nil {
+			t.Fatal(err)
+		}
+		p.Cells = append(p.Cells, Cell{Index: i, Params: map[string]string{"camera.nat": nat}, Topology: topo})
+	}
+	return p
+}
+
+func drain(q *queue) (batches [][]task) {
+	for b := q.next(); b != nil; b = q.next() {
+		batches = append(batches, b)
+	}
+	return batches
+}
+
+func TestQueueHandsOutEachTrialOnceInBatchesOfOneTopology(t *testing.T) {
+	p := testPlan(t, 20)
+	q := newQueue(p, 4)
+	if q.left != 80 {
+		t.Errorf("%d trials wait, want 80", q.left)
+	}
+	seen := map[[2]int]int{}
+	for _, b := range drain(q) {
+		for _, task := range b {
+			seen[[2]int{task.cell.Index, task.trial}]++
+			if task.cell.Topology.Digest() != b[0].cell.Topology.Digest() {
+				t.Errorf("a batch mixes topologies: its lab would be configured again")
+			}
+		}
+	}
+	if len(seen) != 80 || q.left != 0 {
+		t.Errorf("%d different trials handed out, %d left; want 80 and 0", len(seen), q.left)
+	}
+	for k, n := range seen {
+		if n != 1 {
+			t.Errorf("cell %d trial %d handed out %d times", k[0], k[1], n)
+		}
+	}
+}
+
+func TestQueueRetriesUntilTheLimit(t *testing.T) {
+	p := testPlan(t, 1)
+	q := newQueue(p, 1)
+	first := drain(q)[0][0]
+	runs := 1
+	for q.retry(first) {
+		b := q.next()
+		if len(b) != 1 || b[0].trial != first.trial || b[0].attempt != first.attempt+1 {
+			t.Fatalf("a retry came back as %+v after %+v", b, first)
+		}
+		first = b[0]
+		runs++
+	}
+	if runs != maxAttempts {
+		t.Errorf("a trial that is always void ran %d times, want %d", runs, maxAttempts)
+	}
+}
+
+func TestQueueResumesWhereARunStopped(t *testing.T) {
+	p := testPlan(t, 3)
+	p.Done = func(cell, trial int) (bool, int) {
+		switch {
+		case cell == 0:
+			return true, 1
+		case cell == 1 && trial == 2:
+			return false, 2 // void twice
+		}
+		return false, 0
+	}
+	open := map[[2]int]int{}
+	for _, b := range drain(newQueue(p, 1)) {
+		for _, task := range b {
+			open[[2]int{task.cell.Index, task.trial}] = task.attempt
+		}
+	}
+	if len(open) != 9 {
+		t.Errorf("%d trials open, want 9: cell 0 is done", len(open))
+	}
+	if got := open[[2]int{1, 2}]; got != 2 {
+		t.Errorf("a trial void twice goes on as attempt %d, want 2", got)
+	}
+}
+
+func TestShardsCoverThePlanOnce(t *testing.T) {
+	const n = 3
+	seen := map[[2]int]int{}
+	for i := range n {
+		p := testPlan(t, 5)
+		p.Mine = func(cell, trial int) bool { return (cell*p.Trials+trial)%n == i }
+		for _, b := range drain(newQueue(p, 2)) {
+			for _, task := range b {
+				seen[[2]int{task.cell.Index, task.trial}]++
+			}
+		}
+	}
+	if len(seen) != 20 {
+		t.Errorf("%d shards cover %d trials, want 20", n, len(seen))
+	}
+	for k, times := range seen {
+		if times != 1 {
+			t.Errorf("cell %d trial %d is in %d shards", k[0], k[1], times)
+		}
+	}
+}
+
+func TestSeedDependsOnTheTrialAlone(t *testing.T) {
+	a := map[string]string{"camera.nat": "symmetric", "strategy": "direct"}
+	if Seed(1, a, 3) != Seed(1, map[string]string{"strategy": "direct", "camera.nat": "symmetric"}, 3) {
+		t.Error("the order of parameters changes the seed")
+	}
+	seeds := map[uint64]bool{}
+	for run := range uint64(3) {
+		for trial := range 50 {
+			for _, s := range []string{"direct", "relay"} {
+				seeds[Seed(run, map[string]string{"strategy": s}, trial)] = true
+			}
+		}
+	}
+	if len(seeds) != 300 {
+		t.Errorf("%d different seeds for 300 trials", len(seeds))
+	}
+	for s := range seeds {
+		if uint64(float64(s)) != s {
+			t.Fatalf("seed %d is not exact as a JSON number", s)
+		}
+	}
+}

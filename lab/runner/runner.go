@@ -1,0 +1,159 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/punchlab/punchlab/lab"
+	"github.com/punchlab/punchlab/lab/live"
+	"github.com/punchlab/punchlab/lab/record"
+)
+
+// DefaultJobs is how many trials may run at once where the machine keeps up.
+const DefaultJobs = 96
+
+// Config says where and how a plan is run.
+type Config struct {
+	Fabric *live.Fabric
+	Jobs   int                          // most trials at once; zero: DefaultJobs
+	Sink   func(record.Trial) error     // keeps a record; called from many goroutines
+	Watch  func(record.Trial, Progress) // after each record; may be nil; called from one goroutine at a time
+}
+
+// Progress is how far a run is.
+type Progress struct {
+	Done, Total    int // trials with a verdict, and trials in all; those of a resumed run's earlier part are not counted
+	Void           int // harness errors so far
+	Unfilled       int // trials given up after repeated harness errors
+	Running, Limit int // trials now, and as many as admission lets run
+	Elapsed        time.Duration
+}
+
+// Rate returns trials with a verdict per second.
+func (p Progress) Rate() float64 {
+	if p.Elapsed <= 0 {
+		return 0
+	}
+	return float64(p.Done) / p.Elapsed.Seconds()
+}
+
+// Left estimates the time to the end; zero when it can't be told.
+func (p Progress) Left() time.Duration {
+	if p.Done == 0 {
+		return 0
+	}
+	return time.Duration(float64(p.Elapsed) / float64(p.Done) * float64(p.Total-p.Done-p.Unfilled))
+}
+
+// ErrUnfilled means that some trials have no verdict: the lab failed them each time.
+var ErrUnfilled = errors.New("trials without a verdict")
+
+type run struct {
+	Plan
+	Config
+	pool  *lab.Pool
+	gate  *admission
+	queue *queue
+	start time.Time
+
+	mu       sync.Mutex
+	progress Progress
+	fatal    error
+	cancel   context.CancelFunc
+}
+
+// Run runs the plan and returns when every trial has a verdict, ctx ends, the sink fails or the fabric dies. Records that the
+// sink has taken stay valid in every case.
+func Run(ctx context.Context, p Plan, c Config) (Progress, error) {
+	if err := p.validate(); err != nil {
+		return Progress{}, err
+	}
+	if c.Jobs == 0 {
+		c.Jobs = DefaultJobs
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	workers := c.Jobs
+	r := &run{
+		Plan: p, Config: c, pool: &lab.Pool{Fabric: c.Fabric}, gate: newAdmission(c.Jobs, time.Now),
+		queue: newQueue(p, workers), start: time.Now(), cancel: cancel,
+	}
+	r.progress.Total = r.queue.left
+	var wg sync.WaitGroup
+	for range min(workers, r.queue.left) {
+		wg.Go(func() { r.work(ctx) })
+	}
+	wg.Wait()
+	err := r.pool.Close()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.progress.Elapsed = time.Since(r.start)
+	switch {
+	case r.fatal != nil:
+		return r.progress, r.fatal
+	case ctx.Err() != nil:
+		return r.progress, context.Cause(ctx)
+	case r.progress.Unfilled > 0:
+		return r.progress, fmt.Errorf("%w: %d after %d attempts each", ErrUnfilled, r.progress.Unfilled, maxAttempts)
+	}
+	return r.progress, err
+}
+
+// work runs batches until none is left. A worker that runs out goes away: retries are taken up by those that made them.
+func (r *run) work(ctx context.Context) {
+	for {
+		batch := r.queue.next()
+		if batch == nil {
+			return
+		}
+		for _, t := range batch {
+			if r.gate.enter(ctx) != nil {
+				return
+			}
+			rec, late, ok := r.try(ctx, t)
+			r.gate.leave(late, ok)
+			if ctx.Err() != nil {
+				return // cut short: says nothing
+			}
+			r.keep(t, rec)
+		}
+	}
+}
+
+// keep records a trial and puts it back if it has no verdict.
+func (r *run) keep(t task, rec record.Trial) {
+	if err := r.Sink(rec); err != nil {
+		r.stop(fmt.Errorf("keep record: %w", err))
+		return
+	}
+	again := !rec.Outcome.HasVerdict() && r.queue.retry(t)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := &r.progress
+	switch {
+	case rec.Outcome.HasVerdict():
+		p.Done++
+	case again:
+		p.Void++
+	default:
+		p.Void++
+		p.Unfilled++
+	}
+	p.Running, p.Limit = r.gate.load()
+	p.Elapsed = time.Since(r.start)
+	if r.Watch != nil {
+		r.Watch(rec, *p)
+	}
+}
+
+func (r *run) stop(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fatal == nil {
+		r.fatal = err
+	}
+	r.cancel()
+}

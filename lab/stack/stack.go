@@ -1,0 +1,68 @@
+// Package stack is the seam between the lab and a system under test.
+//
+//	runner ──Try──▶ System ──▶ Lab's hosts: real sockets, real processes
+//	       ◀─Observation─┘      what happened, as measured on the hosts
+//
+// A System is tried once per trial, on a lab that was reset and whose NATs were proved. It reports what it observed; it
+// does not judge. What only the lab can know (lateness, the oracle, the bound) is the runner's to add.
+package stack
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/punchlab/punchlab/lab"
+	"github.com/punchlab/punchlab/lab/record"
+)
+
+// Trial is what a System is asked to do.
+type Trial struct {
+	Seed     uint64
+	Strategy string
+	Idle     time.Duration // how long the camera stays registered before a viewer asks
+	Media    time.Duration // video to receive; zero: connect only
+	Timeout  time.Duration // of the whole trial, from the viewer's request
+}
+
+// Observation is what a System saw. Zero durations did not happen.
+type Observation struct {
+	Outcome     record.Outcome
+	Connect     time.Duration // viewer's request → session with the camera
+	FirstPacket time.Duration // viewer's request → first media packet, authenticated
+	FirstFrame  time.Duration // viewer's request → first whole access unit
+	PathChanges int
+
+	FirstFrameWire int // bytes on the wire, IP headers included, of the first access unit; 0: no media
+	Media          *record.Media
+	Bytes          map[string]int64
+	Probes         map[string]float64
+	Cause          string // one sentence, where it did not go direct
+	Error          string
+}
+
+// System is a system under test. Try is called from many goroutines, each with a lab of its own, and leaves no socket,
+// goroutine or process behind. An error is the lab's fault, not the system's.
+type System interface {
+	Name() string
+	Strategies() []string
+	Try(ctx context.Context, l *lab.Lab, t Trial) (Observation, error)
+}
+
+// Systems lists what can be put under test.
+func Systems() []System { return []System{Bundled{}} }
+
+// Lookup returns the system of that name.
+func Lookup(name string) (System, error) {
+	all := Systems()
+	i := slices.IndexFunc(all, func(s System) bool { return s.Name() == name })
+	if i < 0 {
+		names := make([]string, len(all))
+		for i, s := range all {
+			names[i] = s.Name()
+		}
+		return nil, fmt.Errorf("unknown stack %q: this build has %v", name, names)
+	}
+	return all[i], nil
+}
