@@ -1,7 +1,6 @@
 package live_test
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -173,9 +172,3 @@ func TestRoundTrip(t *testing.T) {
 		}
 	})
 }
-
-const victimEnv = "LIVE_TEST_VICTIM"
-
-func victim() {}
-
-var _ = errors.Is

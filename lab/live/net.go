@@ -12,6 +12,7 @@ import (
 	"github.com/punchlab/punchlab/lab/fabric"
 	"github.com/punchlab/punchlab/lab/link"
 	"github.com/punchlab/punchlab/lab/netns"
+	"golang.org/x/sys/unix"
 )
 
 // Fabric is a fabric process. It is safe for concurrent use.
@@ -20,9 +21,16 @@ type Fabric struct {
 	veth   bool
 	ids    atomic.Uint32 // of nets and uplinks
 
-	mu     sync.Mutex
-	nets   map[*Net]struct{}
-	closed bool
+	mu      sync.Mutex
+	nets    map[*Net]struct{}
+	devices map[place]struct{} // of open uplinks
+	closed  bool
+}
+
+// place is where a device is: a namespace, by its inode, and a name.
+type place struct {
+	ns   uint64
+	name string
 }
 
 // Start starts the fabric process. It ends with Close or with this process.
@@ -31,7 +39,7 @@ func Start(o Options) (*Fabric, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Fabric{client: c, veth: o.NoTUN || !tunUsable(), nets: map[*Net]struct{}{}}, nil
+	return &Fabric{client: c, veth: o.NoTUN || !tunUsable(), nets: map[*Net]struct{}{}, devices: map[place]struct{}{}}, nil
 }
 
 // Done is closed when the fabric process has ended, by Close or by itself.
@@ -96,10 +104,33 @@ type Net struct {
 
 // Uplink is an access link in a net. It is safe for concurrent use.
 type Uplink struct {
-	name string
-	net  *Net
-	id   uint32
-	dev  *device
+	name  string
+	net   *Net
+	id    uint32
+	dev   *device
+	place place
+}
+
+// claim keeps a second uplink from taking a device over that is in use.
+func (f *Fabric) claim(ns *netns.NS, name string) (place, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(ns.FD(), &st); err != nil {
+		return place{}, fmt.Errorf("look at namespace: %w", err)
+	}
+	p := place{st.Ino, name}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, taken := f.devices[p]; taken {
+		return place{}, fmt.Errorf("device %q of this namespace belongs to another uplink: close that first, or choose another name", name)
+	}
+	f.devices[p] = struct{}{}
+	return p, nil
+}
+
+func (f *Fabric) unclaim(p place) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.devices, p)
 }
 
 // Attach makes the device in the namespace, with its addresses and a default route for each family it has, and
@@ -125,9 +156,23 @@ func (n *Net) attach(c UplinkConfig) (*Uplink, error) {
 	}
 	u := &Uplink{name: c.Name, net: n, id: n.fab.ids.Add(1)}
 	var err error
+	if u.place, err = n.fab.claim(c.NS, c.Device); err != nil {
+		return nil, err
+	}
 	if u.dev, err = n.makeDevice(u.id, c); err != nil {
+		n.fab.unclaim(u.place)
 		return nil, explainDevice(err)
 	}
+	if err := n.connect(u, c); err != nil {
+		u.dev.abandon()
+		n.fab.unclaim(u.place)
+		return nil, err
+	}
+	return u, nil
+}
+
+// connect hands the uplink's device to the fabric process.
+func (n *Net) connect(u *Uplink, c UplinkConfig) error {
 	routed := slices.Clone(c.Routed)
 	for _, p := range c.Addrs {
 		if host := netip.PrefixFrom(p.Addr(), p.Addr().BitLen()); !slices.Contains(routed, host) {
@@ -135,23 +180,17 @@ func (n *Net) attach(c UplinkConfig) (*Uplink, error) {
 		}
 	}
 	a := attachment{kind: u.dev.kind, dst: u.dev.host, src: u.dev.far, name: c.Name, routed: routed, up: c.Profile.Up, down: c.Profile.Down}
-	_, err = n.fab.client.call(opAttach, n.id, u.id, func(e *encoder) { e.attachment(a) }, u.dev.fd)
-	if err != nil {
-		u.dev.abandon()
-		return nil, err
+	if _, err := n.fab.client.call(opAttach, n.id, u.id, func(e *encoder) { e.attachment(a) }, u.dev.fd); err != nil {
+		return err
 	}
 	n.mu.Lock()
-	closed := n.closed
-	if !closed {
-		at, _ := slices.BinarySearchFunc(n.uplinks, u.name, func(u *Uplink, name string) int { return strings.Compare(u.name, name) })
-		n.uplinks = slices.Insert(n.uplinks, at, u)
+	defer n.mu.Unlock()
+	if n.closed {
+		return fmt.Errorf("net is %w", ErrClosed)
 	}
-	n.mu.Unlock()
-	if closed {
-		u.dev.abandon()
-		return nil, fmt.Errorf("net is %w", ErrClosed)
-	}
-	return u, nil
+	at, _ := slices.BinarySearchFunc(n.uplinks, u.name, func(u *Uplink, name string) int { return strings.Compare(u.name, name) })
+	n.uplinks = slices.Insert(n.uplinks, at, u)
+	return nil
 }
 
 func (n *Net) makeDevice(serial uint32, c UplinkConfig) (*device, error) {
@@ -257,6 +296,7 @@ func (n *Net) release() error {
 	var err error
 	for _, u := range n.uplinks {
 		err = errors.Join(err, u.dev.close(false))
+		n.fab.unclaim(u.place)
 	}
 	n.uplinks = nil
 	if n.core != nil {
@@ -305,5 +345,7 @@ func (u *Uplink) Close() error {
 	if errors.Is(err, ErrFabricEnded) {
 		err = nil
 	}
-	return errors.Join(err, u.dev.close(true))
+	err = errors.Join(err, u.dev.close(true))
+	n.fab.unclaim(u.place)
+	return err
 }

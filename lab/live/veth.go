@@ -1,6 +1,7 @@
 package live
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -14,6 +15,9 @@ import (
 func newVeth(ns, core *netns.NS, serial uint32, c deviceConfig) (*device, error) {
 	d := &device{kind: kindPacket, fd: -1, nl: -1, host: mac(serial, 1), far: mac(serial, 2)}
 	far := fmt.Sprintf("u%d", serial)
+	if err := removeFormer(ns, c.name); err != nil {
+		return nil, err
+	}
 	err := core.Do(func() error {
 		nl, err := openNetlink()
 		if err != nil {
@@ -58,6 +62,28 @@ func newVeth(ns, core *netns.NS, serial uint32, c deviceConfig) (*device, error)
 		return nil, err
 	}
 	return d, nil
+}
+
+// removeFormer takes a device away that a closed net left: its other end's namespace is being removed, but the kernel
+// takes its time.
+func removeFormer(ns *netns.NS, name string) error {
+	return ns.Do(func() error {
+		index, err := indexOf(name)
+		if err != nil || index == 0 {
+			return err
+		}
+		nl, err := openNetlink()
+		if err != nil {
+			return err
+		}
+		defer unix.Close(nl)
+		var b batch
+		b.remove(index)
+		if err := b.do(nl); err != nil && !errors.Is(err, unix.ENODEV) {
+			return fmt.Errorf("remove the former device %q: %w", name, err)
+		}
+		return nil
+	})
 }
 
 // mac is a locally administered address.

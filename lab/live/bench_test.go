@@ -1,0 +1,185 @@
+package live_test
+
+import (
+	"fmt"
+	"net/netip"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/punchlab/punchlab/lab/link"
+	"github.com/punchlab/punchlab/lab/live"
+	"github.com/punchlab/punchlab/lab/netns"
+	"github.com/punchlab/punchlab/lab/netns/netnstest"
+	"golang.org/x/sys/unix"
+)
+
+func BenchmarkLiveReset(b *testing.B) {
+	benchmarkCall(b, func(n *live.Net, i int) error { return n.Reset(uint64(i)) })
+}
+func BenchmarkLiveStats(b *testing.B) {
+	benchmarkCall(b, func(n *live.Net, i int) error { _, err := n.Stats(); return err })
+}
+
+// benchmarkCall times a call on a net of four uplinks.
+func benchmarkCall(b *testing.B, call func(n *live.Net, i int) error) {
+	netnstest.Require(b, "netns")
+	n := newNet(b, start(b, live.Options{}))
+	for i := range 4 {
+		newSite(b, n, fmt.Sprint("s", i), netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), delay(time.Millisecond))
+	}
+	i := 0
+	for b.Loop() {
+		i++
+		if err := call(n, i); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkLiveSetup makes and closes a net of two sites, namespaces included.
+func BenchmarkLiveSetup(b *testing.B) {
+	netnstest.Require(b, "netns")
+	for _, veth := range []bool{false, true} {
+		b.Run(map[bool]string{false: "tun", true: "veth"}[veth], func(b *testing.B) {
+			f := start(b, live.Options{NoTUN: veth})
+			for b.Loop() {
+				n := newNet(b, f)
+				for i := range 2 {
+					ns, err := netns.New()
+					if err != nil {
+						b.Fatal(err)
+					}
+					_, err = n.Attach(live.UplinkConfig{Name: fmt.Sprint(i), NS: ns, Addrs: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 32)}})
+					if err != nil {
+						b.Fatal(err)
+					}
+					ns.Close()
+				}
+				if err := n.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkLiveDelay sends a packet at a time through a 5 ms path and reports by how much the way was longer, seen
+// by the sockets, so that wake-ups of sender and receiver count too.
+func BenchmarkLiveDelay(b *testing.B) {
+	netnstest.Require(b, "netns")
+	for _, o := range []live.Options{{}, {Precise: true}, {NoTUN: true}} {
+		b.Run(fmt.Sprintf("precise=%v,veth=%v", o.Precise, o.NoTUN), func(b *testing.B) {
+			n := newNet(b, start(b, o))
+			p := link.Profile{Up: link.Impairment{Delay: 5 * time.Millisecond}}
+			from, to := newSite(b, n, "a", addrA, p), newSite(b, n, "b", addrB, p)
+			var sum time.Duration
+			for b.Loop() {
+				began := time.Now()
+				from.send(b, to, "x")
+				to.receive(b)
+				sum += time.Since(began) - 5*time.Millisecond
+			}
+			s, err := n.Stats()
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(sum.Microseconds())/float64(b.N), "µs-error/op")
+			b.ReportMetric(float64(s.Lateness.P50.Microseconds()), "µs-late-p50")
+			b.ReportMetric(float64(s.Lateness.P99.Microseconds()), "µs-late-p99")
+		})
+	}
+}
+
+// BenchmarkLiveThroughput floods a path of perfect links with packets of 1200 bytes, and for comparison a raw TUN
+// device whose packets another thread copies to a second one without looking at them.
+func BenchmarkLiveThroughput(b *testing.B) {
+	netnstest.Require(b, "netns")
+	b.Run("tun", func(b *testing.B) { benchmarkThroughput(b, live.Options{}) })
+	b.Run("veth", func(b *testing.B) { benchmarkThroughput(b, live.Options{NoTUN: true}) })
+	b.Run("raw-tun", benchmarkRawTUN)
+}
+
+func benchmarkThroughput(b *testing.B, o live.Options) {
+	f := start(b, o)
+	if f.TUN() == o.NoTUN {
+		b.Skip("/dev/net/tun cannot be opened here")
+	}
+	n := newNet(b, f)
+	from, to := newSite(b, n, "a", addrA, link.Profile{}), newSite(b, n, "b", addrB, link.Profile{})
+	flood(b, from, to)
+}
+
+// flood sends b.N packets as fast as they are received: at most a window of them is under way.
+func flood(b *testing.B, from, to *site) {
+	_ = to.conn.SetReadBuffer(8 << 20)
+	var received atomic.Int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for int(received.Load()) < b.N {
+			if _, err := to.receiveWithin(time.Second); err != nil {
+				return
+			}
+			received.Add(1)
+		}
+	}()
+	payload := make([]byte, 1172)
+	const window = 64
+	b.SetBytes(1200)
+	b.ResetTimer()
+	for i := range b.N {
+		for int64(i)-received.Load() >= window {
+			select {
+			case <-done:
+				b.Fatalf("%d of %d packets arrived", received.Load(), i)
+			default:
+				runtime.Gosched()
+			}
+		}
+		from.send(b, to, string(payload))
+	}
+	<-done
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1000, "kpps")
+}
+
+func benchmarkRawTUN(b *testing.B) {
+	var fds [2]int
+	var sites [2]*site
+	for i, addr := range []netip.Addr{addrA, addrB} {
+		ns, fd, conn := rawTUN(b, addr)
+		defer ns.Close()
+		defer conn.Close()
+		fds[i], sites[i] = fd, &site{ns: ns, conn: conn, addr: netip.AddrPortFrom(addr, 7000)}
+	}
+	stop, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		b.Fatal(err)
+	}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		runtime.LockOSThread()
+		var buf [2048]byte
+		for {
+			poll := []unix.PollFd{{Fd: int32(fds[0]), Events: unix.POLLIN}, {Fd: int32(stop), Events: unix.POLLIN}}
+			if _, err := unix.Poll(poll, -1); err == nil && poll[1].Revents != 0 {
+				return
+			}
+			for {
+				n, err := unix.Read(fds[0], buf[:])
+				if err != nil {
+					break
+				}
+				_, _ = unix.Write(fds[1], buf[:n])
+			}
+		}
+	}()
+	flood(b, sites[0], sites[1])
+	_, _ = unix.Write(stop, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	<-stopped
+	for _, fd := range append(fds[:], stop) {
+		unix.Close(fd)
+	}
+}
