@@ -252,7 +252,7 @@ func (t *Topology) Subnets(site string) []Subnet {
 	var out []Subnet
 	for i := range t.Sites {
 		s := &t.Sites[i]
-		if s.Behind != site || !s.Public() || len(s.WAN) == 0 || t.loops(s) {
+		if s.Behind != site || !s.Public() || len(s.WAN) == 0 || t.stranded(s) {
 			continue
 		}
 		out = append(out, Subnet{Prefix: s.LAN, Via: s.WAN[0]})
@@ -260,11 +260,9 @@ func (t *Topology) Subnets(site string) []Subnet {
 	return out
 }
 
-// loops says whether following Behind from s never reaches the fabric.
-func (t *Topology) loops(s *Site) bool {
-	route := t.route(s)
-	last := route[len(route)-1]
-	return last.Behind != "" && t.Site(last.Behind) != nil
+// stranded says whether following Behind from s never reaches the fabric: there is a loop, or a site that does not exist.
+func (t *Topology) stranded(s *Site) bool {
+	return t.Outermost(s).Behind != ""
 }
 
 // Clone returns a copy that shares nothing with the original.

@@ -57,15 +57,15 @@ func (t *Topology) forget() {
 	}
 }
 
-// assign fills in what is missing, outer sites before those behind them. Where it finds no room it says so; sites in a loop
-// stay as they are.
+// assign fills in what is missing, outer sites before those behind them. Where it finds no room it says so; sites that
+// nothing connects stay as they are.
 func (t *Topology) assign(ps *Problems) {
 	taken := t.given()
 	t.assignPublic(ps, taken)
 	for depth := 1; depth <= len(t.Sites); depth++ {
 		for i := range t.Sites {
 			s := &t.Sites[i]
-			if !t.loops(s) && len(t.route(s)) == depth {
+			if !t.stranded(s) && len(t.route(s)) == depth {
 				t.assignSite(i, s, ps, taken)
 			}
 		}

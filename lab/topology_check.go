@@ -108,7 +108,7 @@ func (t *Topology) checkAddresses(ps *Problems) {
 	}
 	for i := range t.Sites {
 		s := &t.Sites[i]
-		if t.loops(s) {
+		if t.stranded(s) {
 			continue
 		}
 		outer := t.Site(s.Behind)

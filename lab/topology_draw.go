@@ -62,7 +62,7 @@ func (t *Topology) drawSite(s *Site) *branch {
 		lan.add(&branch{lines: []string{h.Name + " " + addr}})
 	}
 	for _, c := range t.children(s) {
-		if !t.loops(c) {
+		if !t.stranded(c) {
 			lan.add(t.drawSite(c))
 		}
 	}

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
-
-	"github.com/punchlab/punchlab/lab"
 )
 
 // Node is a value in a document, for decoding by hand. What is missing or of another type reads as empty: the schema reports
@@ -111,4 +109,4 @@ func (n Node) Prefix() netip.Prefix {
 	return p
 }
 
-func (n Node) report(msg string) { n.d.Report(n.path, &lab.Problem{Msg: msg}) }
+func (n Node) report(msg string) { n.d.fault(n.d.Position(n.path), n.path, msg) }

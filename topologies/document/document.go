@@ -11,6 +11,8 @@ package document
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -25,7 +27,7 @@ import (
 
 // Limits of a document. They are generous for people and keep hostile input cheap.
 const (
-	MaxBytes = 64 << 10
+	MaxBytes = 32 << 10
 	MaxDepth = 16 // of mappings and sequences within each other
 )
 
@@ -44,13 +46,15 @@ type Document struct {
 	sense  Errors              // faults of meaning, from Report
 	weak   map[*Error]bool     // of shape, to be left out where sense has more to say
 
-	explained []string // paths of missing keys that a misspelt one explains
+	refused   map[string]bool // places of values that are not read at all: their shape is no further fault
+	explained map[string]bool // places of keys that a misspelt one stands for: they are not missing
 }
 
 // Parse reads a document. It fails with Errors if the bytes are no YAML at all; everything milder is kept for Err.
 func Parse(file string, data []byte) (*Document, error) {
 	d := &Document{
-		File: file, values: map[string]Position{}, keys: map[string]Position{}, order: map[string][]string{}, weak: map[*Error]bool{},
+		File: file, values: map[string]Position{}, keys: map[string]Position{}, order: map[string][]string{},
+		weak: map[*Error]bool{}, refused: map[string]bool{}, explained: map[string]bool{},
 	}
 	switch {
 	case len(data) > MaxBytes:
@@ -99,20 +103,24 @@ func parse(data []byte) (f *ast.File, err error) {
 // tooDeep finds nesting that costs the parser much: brackets within brackets, and dash after dash on one line. It counts
 // brackets in text too, and text with that many open ones is refused.
 func tooDeep(data []byte) (Position, bool) {
-	depth, dashes, line, column := 0, 0, 1, 0
+	brackets, dashes, line, column := 0, 0, 1, 0
+	before := ' '
 	for _, r := range string(data) {
 		column++
 		switch r {
 		case '\n':
 			line, column, dashes = line+1, 0, 0
 		case '[', '{':
-			depth++
+			brackets++
 		case ']', '}':
-			depth = max(0, depth-1)
-		case '-', '?', ':':
-			dashes++
+			brackets = max(0, brackets-1)
+		case ' ':
+			if before == '-' || before == '?' {
+				dashes++
+			}
 		}
-		if depth > 4*MaxDepth || dashes > 16*MaxDepth {
+		before = r
+		if brackets > 4*MaxDepth || dashes > 4*MaxDepth {
 			return Position{line, column}, true
 		}
 	}
@@ -162,7 +170,10 @@ func (d *Document) read(path string, n ast.Node, depth int) any {
 	case *ast.IntegerNode:
 		return n.Value
 	case *ast.FloatNode:
-		return n.Value
+		if !math.IsInf(n.Value, 0) && !math.IsNaN(n.Value) {
+			return n.Value
+		}
+		d.fault(d.values[path], path, "too large a number")
 	case *ast.StringNode:
 		return n.Value
 	case *ast.LiteralNode:
@@ -177,6 +188,7 @@ func (d *Document) read(path string, n ast.Node, depth int) any {
 	default:
 		d.fault(d.values[path], path, "not supported here: write a plain value ("+n.Type().String()+")")
 	}
+	d.refused[path] = true
 	return nil
 }
 
@@ -297,21 +309,22 @@ func (d *Document) report(path, msg, suggestion string) {
 
 // Err is every fault found so far, as Errors; nil if there is none.
 func (d *Document) Err() error {
-	sense := map[string]bool{}
+	said := map[string]bool{} // places about which there is something better to say than a weak fault
 	for _, e := range d.sense {
-		sense[e.Path] = true
+		said[e.Path] = true
 	}
-	wrong := map[string]bool{} // places whose shape is wrong
-	for _, path := range d.explained {
-		wrong[path] = true
+	wrong := maps.Clone(d.explained) // places whose shape is wrong
+	for _, e := range d.shape {
+		if !d.weak[e] {
+			said[e.Path], wrong[e.Path] = true, true
+		}
 	}
 	var all Errors
 	for _, e := range d.shape {
-		if d.weak[e] && sense[e.Path] {
-			continue // the lab has more to say about it
+		if !d.weak[e] || !said[e.Path] {
+			wrong[e.Path] = true
+			all = append(all, e)
 		}
-		wrong[e.Path] = true
-		all = append(all, e)
 	}
 	for _, e := range d.sense {
 		if !under(wrong, e.Path) {

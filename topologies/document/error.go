@@ -45,7 +45,10 @@ func (es Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// err sorts the faults by place, and is nil if there is none.
+// maxErrors bounds what a hopeless document says about itself.
+const maxErrors = 100
+
+// err sorts the faults by place, and is nil if there is none. Past the first hundred they are only counted.
 func (es Errors) err() error {
 	if len(es) == 0 {
 		return nil
@@ -56,5 +59,8 @@ func (es Errors) err() error {
 		}
 		return a.Column - b.Column
 	})
+	if more := len(es) - maxErrors; more > 0 {
+		es = append(es[:maxErrors:maxErrors], &Error{File: es[0].File, Msg: fmt.Sprintf("%d more faults follow", more)})
+	}
 	return es
 }

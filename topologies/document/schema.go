@@ -53,9 +53,8 @@ func (d *Document) Check(s *Schema) {
 	collect(invalid, &leaves)
 	// Unknown keys first: a key that they explain is not also reported as missing.
 	slices.SortStableFunc(leaves, func(a, b *jsonschema.ValidationError) int { return rank(a) - rank(b) })
-	misspelt := map[string]bool{}
 	for _, leaf := range leaves {
-		d.checkLeaf(s, leaf, misspelt)
+		d.checkLeaf(s, leaf)
 	}
 }
 
@@ -75,7 +74,7 @@ func rank(e *jsonschema.ValidationError) int {
 	return 1
 }
 
-func (d *Document) checkLeaf(s *Schema, leaf *jsonschema.ValidationError, misspelt map[string]bool) {
+func (d *Document) checkLeaf(s *Schema, leaf *jsonschema.ValidationError) {
 	path := d.path(leaf.InstanceLocation)
 	at := schemaAt(s.root, leaf.InstanceLocation)
 	switch k := leaf.ErrorKind.(type) {
@@ -87,25 +86,27 @@ func (d *Document) checkLeaf(s *Schema, leaf *jsonschema.ValidationError, misspe
 		for _, name := range k.Properties {
 			child := Member(path, name)
 			p := lab.Unknown(child, "key", name, known)
-			d.shape = append(d.shape, d.at(d.keys[child], child, "unknown key"+strings.TrimPrefix(p.Msg, "unknown key "+strconv.Quote(name)), p.Suggestion))
-			d.weak[d.shape[len(d.shape)-1]] = true
+			e := d.at(d.keys[child], child, p.Msg, p.Suggestion)
+			d.shape = append(d.shape, e)
+			d.weak[e] = true
 			if p.Suggestion != "" {
-				misspelt[Member(path, p.Suggestion)] = true
+				d.explained[Member(path, p.Suggestion)] = true
 			}
 		}
 	case *kind.Required:
 		for _, name := range k.Missing {
 			child := Member(path, name)
-			e := d.at(d.Position(path), child, "missing", "")
-			if misspelt[child] {
-				d.explained = append(d.explained, child)
-				continue
+			if !d.explained[child] {
+				d.shape = append(d.shape, d.at(d.Position(path), child, "missing", ""))
 			}
-			d.shape = append(d.shape, e)
 		}
 	case *kind.UniqueItems:
 		item := Index(path, k.Duplicates[1])
 		d.fault(d.Position(item), item, "the same again: item "+strconv.Itoa(k.Duplicates[0])+" is equal")
+	case *kind.Type:
+		if !d.refused[path] {
+			d.fault(d.Position(path), path, describe(k, at))
+		}
 	default:
 		e := d.at(d.Position(path), path, describe(leaf.ErrorKind, at), "")
 		d.shape = append(d.shape, e)
@@ -239,7 +240,7 @@ func word(jsonType string) string {
 	case "null":
 		return "nothing"
 	case "boolean":
-		return "true or false"
+		return "a boolean"
 	case "integer":
 		return "an integer"
 	default:

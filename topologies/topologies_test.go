@@ -1,0 +1,234 @@
+package topologies_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/punchlab/punchlab/lab"
+	"github.com/punchlab/punchlab/lab/link"
+	"github.com/punchlab/punchlab/lab/nat"
+	"github.com/punchlab/punchlab/topologies"
+)
+
+// TestDocuments parses documents, or loads shipped ones and sets keys, and compares the drawing or the errors.
+// Rewrite what is expected with -rewrite.
+func TestDocuments(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		if strings.Contains(path, "fuzz") {
+			return
+		}
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			switch d.Cmd {
+			case "parse":
+				topo, err := topologies.Parse("x.yaml", []byte(d.Input))
+				return outcome(topo, err)
+			case "load":
+				topo, _, err := topologies.Load(d.CmdArgs[0].Key)
+				if err != nil {
+					return outcome(nil, err)
+				}
+				params := map[string]string{}
+				for _, arg := range d.CmdArgs[1:] {
+					params[arg.Key] = arg.Vals[0]
+				}
+				return outcome(topo, topo.Configure(params))
+			}
+			t.Fatalf("unknown command %q", d.Cmd)
+			return ""
+		})
+	})
+}
+
+func outcome(t *lab.Topology, err error) string {
+	if err != nil {
+		return err.Error() + "\n"
+	}
+	return strings.ReplaceAll(t.Draw(), "\n\n", "\n") // datadriven ends an answer at an empty line
+}
+
+func TestShippedFilesAreNamedAfterThemselves(t *testing.T) {
+	if want := []string{"cgn", "same-lan", "two-homes"}; !slices.Equal(topologies.Names(), want) {
+		t.Errorf("topologies %v, want %v", topologies.Names(), want)
+	}
+	for _, name := range topologies.Names() {
+		topo, text, err := topologies.Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if topo.Name != name || topo.Summary == "" || len(text) == 0 {
+			t.Errorf("topology %s calls itself %q, summary %q", name, topo.Name, topo.Summary)
+		}
+	}
+}
+
+// A file on disk is read like a shipped one, and its name is in the errors.
+func TestLoadFile(t *testing.T) {
+	_, text, err := topologies.Load("two-homes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "mine.yaml")
+	if err := os.WriteFile(file, []byte(strings.Replace(string(text), "camera\n    nat: port-restricted-cone", "camera\n    nat: open", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	topo, _, err := topologies.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := topo.Site("camera").NAT; got != "open" {
+		t.Errorf("camera.nat is %q, want that of the file", got)
+	}
+	if err := os.WriteFile(file, []byte("name: mine\nsites: []\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = topologies.Load(file)
+	var es topologies.Errors
+	if !errors.As(err, &es) {
+		t.Fatalf("error %v, want topologies.Errors", err)
+	}
+	want := topologies.Errors{{File: file, Line: 2, Column: 8, Path: "sites", Msg: "0 entries are too few: 1 at least"}}
+	if diff := cmp.Diff(want, es); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Hosts of the shipped topologies are those that the bundled stack runs in.
+func TestShippedRoles(t *testing.T) {
+	for _, name := range topologies.Names() {
+		topo, _, err := topologies.Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hosts := topo.Hosts()
+		slices.Sort(hosts)
+		if want := []string{"camera", "rendezvous", "viewer"}; !slices.Equal(hosts, want) {
+			t.Errorf("%s has hosts %v, want %v", name, hosts, want)
+		}
+		if n := len(topo.HostAddr("rendezvous")); n != 2 {
+			t.Errorf("%s: rendezvous has %d addresses, want the 2 that RFC 5780 needs", name, n)
+		}
+	}
+}
+
+// The published schema, the presets and the Go types say the same.
+func TestSchemaAgrees(t *testing.T) {
+	type object struct {
+		Properties map[string]json.RawMessage `json:"properties"`
+		Required   []string                   `json:"required"`
+		Enum       []string                   `json:"enum"`
+		MaxItems   int                        `json:"maxItems"`
+	}
+	var s struct {
+		object
+		Defs map[string]object `json:"$defs"`
+	}
+	if err := json.Unmarshal(topologies.Schema(), &s); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		schema  object
+		of      any
+		derived []string // set by Resolve, not by a document
+	}{
+		{s.object, lab.Topology{}, nil},
+		{s.Defs["site"], lab.Site{}, []string{"behavior", "profile"}},
+		{s.Defs["host"], lab.Host{}, nil},
+		{s.Defs["public"], lab.PublicHost{}, []string{"profile"}},
+	} {
+		var fields, keys []string
+		for _, f := range reflect.VisibleFields(reflect.TypeOf(c.of)) {
+			if name := strings.ToLower(f.Name); f.IsExported() && !slices.Contains(c.derived, name) {
+				fields = append(fields, name)
+			}
+		}
+		for key := range c.schema.Properties {
+			keys = append(keys, key)
+		}
+		slices.Sort(fields)
+		slices.Sort(keys)
+		if diff := cmp.Diff(fields, keys); diff != "" {
+			t.Errorf("%T and the schema's keys differ (-Go +schema):\n%s", c.of, diff)
+		}
+	}
+	for _, name := range s.Defs["nat"].Enum {
+		if _, ok := nat.Lookup(name); !ok {
+			t.Errorf("the schema lists NAT preset %q, which does not exist", name)
+		}
+	}
+	for _, p := range nat.Presets() {
+		if !slices.Contains(s.Defs["nat"].Enum, p.Name) {
+			t.Errorf("NAT preset %q is missing in topology.schema.json: add it to $defs.nat.enum", p.Name)
+		}
+	}
+	var links []string
+	for _, p := range link.Presets() {
+		links = append(links, p.Name)
+	}
+	if diff := cmp.Diff(links, s.Defs["link"].Enum); diff != "" {
+		t.Errorf("link presets and $defs.link.enum of topology.schema.json differ (-Go +schema):\n%s", diff)
+	}
+	if got := s.Defs["addrs"].MaxItems; got != lab.MaxAddrs {
+		t.Errorf("the schema allows %d addresses, the lab %d", got, lab.MaxAddrs)
+	}
+}
+
+// FuzzParse: any bytes give a sound topology or errors with places, soon.
+func FuzzParse(f *testing.F) {
+	for _, name := range topologies.Names() {
+		_, text, err := topologies.Load(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		start := time.Now()
+		topo, err := topologies.Parse("x.yaml", data)
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("took %v", took)
+		}
+		if err != nil {
+			checkErrors(t, data, err)
+			return
+		}
+		digest := topo.Digest()
+		if err := topo.Resolve(); err != nil || topo.Digest() != digest {
+			t.Errorf("a resolved topology does not resolve to itself: %v", err)
+		}
+		for _, host := range topo.Hosts() {
+			if len(topo.HostAddr(host)) == 0 {
+				t.Errorf("host %s has no address", host)
+			}
+		}
+		if topo.Draw() == "" {
+			t.Error("nothing is drawn")
+		}
+	})
+}
+
+func checkErrors(t *testing.T, data []byte, err error) {
+	t.Helper()
+	var es topologies.Errors
+	if !errors.As(err, &es) || len(es) == 0 {
+		t.Fatalf("error %T %v, want topologies.Errors", err, err)
+	}
+	lines := strings.Count(string(data), "\n") + strings.Count(string(data), "\r") + 1
+	for _, e := range es {
+		if e.Msg == "" || e.Line < 0 || e.Line > lines || (e.Line > 0 && e.Column < 1) {
+			t.Errorf("fault without a place in %d lines: %#v", lines, e)
+		}
+		if strings.ContainsAny(e.Error(), "\n\x00\x1b") {
+			t.Errorf("fault is not one line of plain text: %q", e.Error())
+		}
+	}
+}
