@@ -22,9 +22,11 @@ func (v Verdict) String() string {
 // Oracle says what is possible between a host behind the routers a and one behind the routers b, each path innermost
 // router first. The paths share no router.
 //
-// Direct is exact, for a fresh network and a protocol in which both hosts send to the endpoint that a server sees of
-// the other, repeat it, and answer to whatever endpoint a packet came from. Each may be first: quirks that punish who
-// is late (Behavior.InboundFirstRemap) do not count.
+// Direct is exact, for a fresh network and hosts that send to the endpoint that a server sees of the other, repeat it,
+// and answer to whatever endpoint a packet came from. It means that some order works: both at once, or one of them
+// silent until it hears the other. For all cells but those of an endpoint-independent filter behind a dependent
+// mapping, both at once does; there an early punch makes a second mapping, and the answer leaves by that one instead
+// of the one that let the packet in. Quirks that punish who is late (Behavior.InboundFirstRemap) do not count.
 func Oracle(a, b []Behavior) Verdict { return OracleShared(a, b, 0) }
 
 // OracleShared is Oracle for paths whose last (outermost) shared routers are the same ones: two homes behind one
@@ -32,8 +34,10 @@ func Oracle(a, b []Behavior) Verdict { return OracleShared(a, b, 0) }
 // addresses too.
 func OracleShared(a, b []Behavior, shared int) Verdict {
 	shared = min(max(shared, 0), len(a), len(b))
-	if newMeeting(a, b, shared).meet(nil, nil) {
-		return Direct
+	for _, order := range []schedule{atOnce, firstOnly, secondOnly} {
+		if newMeeting(a, b, shared).meet(order, nil, nil) {
+			return Direct
+		}
 	}
 	next := [2][]point{newMeeting(a, b, shared).next(0), newMeeting(a, b, shared).next(1)}
 	guess := func(first, second bool) bool {
@@ -44,7 +48,7 @@ func OracleShared(a, b []Behavior, shared int) Verdict {
 		if second {
 			known[1] = next[1]
 		}
-		return newMeeting(a, b, shared).meet(known[0], known[1])
+		return newMeeting(a, b, shared).meet(atOnce, known[0], known[1])
 	}
 	pa, pb := predictable(a), predictable(b)
 	switch {
@@ -118,9 +122,18 @@ func (m *meeting) next(i int) []point {
 	return []point{p.src}
 }
 
+// schedule says who sends before it has heard anything.
+type schedule [2]bool
+
+var (
+	atOnce     = schedule{true, true}
+	firstOnly  = schedule{true, false}
+	secondOnly = schedule{false, true}
+)
+
 // meet plays the exchange until nothing changes and reports whether both hosts have heard the other. The guesses are
 // endpoints of either host that the other tries before the one that the server saw.
-func (m *meeting) meet(guessA, guessB []point) bool {
+func (m *meeting) meet(order schedule, guessA, guessB []point) bool {
 	seen, ok := m.login()
 	if !ok {
 		return false
@@ -133,7 +146,7 @@ func (m *meeting) meet(guessA, guessB []point) bool {
 	// Every round that teaches nothing is the last; mappings per reply could go on teaching for ever.
 	const rounds = 8
 	for range rounds {
-		learned := m.round(&known, &heard)
+		learned := m.round(order, &known, &heard)
 		if heard[0] && heard[1] {
 			return true
 		}
@@ -146,13 +159,16 @@ func (m *meeting) meet(guessA, guessB []point) bool {
 
 // round has both hosts send to all endpoints that they know, before any packet arrives: what goes out opens what comes
 // in. It reports whether anyone learned a new endpoint.
-func (m *meeting) round(known *[2][]point, heard *[2]bool) (learned bool) {
+func (m *meeting) round(order schedule, known *[2][]point, heard *[2]bool) (learned bool) {
 	type flight struct {
 		packet
 		to int // the host that it is meant for
 	}
 	var flights []flight
 	for i := range known {
+		if !order[i] && !heard[i] {
+			continue
+		}
 		for _, dst := range known[i] {
 			if p, ok := rise(m.lan[i], m.local[i], dst); ok {
 				flights = append(flights, flight{p, 1 - i})

@@ -117,14 +117,29 @@ func TestOracle(t *testing.T) {
 	}
 }
 
-// RFC 4787 words the filter as belonging to the internal endpoint. Then punches that leave by another mapping open the
-// first one too, and port-restricted × symmetric works: the famous hole in the table is one of FilterPerMapping.
-func TestFilterOfTheInternalEndpoint(t *testing.T) {
-	restricted, _ := nat.Lookup("port-restricted-cone")
-	symmetric, _ := nat.Lookup("symmetric")
-	symmetric.FilterPerMapping = false
-	if got := nat.Oracle([]nat.Behavior{restricted}, []nat.Behavior{symmetric}); got != nat.Direct {
-		t.Errorf("port-restricted × symmetric by RFC wording: %v, want direct", got)
+// RFC 4787 words the filter as belonging to the internal endpoint: a punch that leaves by another mapping opens the
+// first one too. That helps where the answer, which leaves by that other mapping as well, passes a filter by address;
+// port-restricted × symmetric stays as it is.
+func TestWordingOfTheFilter(t *testing.T) {
+	for _, test := range []struct {
+		a, b                 string
+		internal, perMapping nat.Verdict
+	}{
+		{"adm-adf", "adm-adf", nat.Direct, nat.Birthday},
+		{"apdm-adf", "symmetric", nat.Direct, nat.Birthday},
+		{"apdm-adf", "apdm-adf", nat.Direct, nat.Birthday},
+		{"port-restricted-cone", "symmetric", nat.Birthday, nat.Birthday},
+		{"symmetric", "symmetric", nat.RelayOnly, nat.RelayOnly},
+	} {
+		a, _ := nat.Lookup(test.a)
+		b, _ := nat.Lookup(test.b)
+		if got := nat.Oracle([]nat.Behavior{a}, []nat.Behavior{b}); got != test.perMapping {
+			t.Errorf("%s × %s, filter per mapping: %v, want %v", test.a, test.b, got, test.perMapping)
+		}
+		a.FilterPerMapping, b.FilterPerMapping = false, false
+		if got := nat.Oracle([]nat.Behavior{a}, []nat.Behavior{b}); got != test.internal {
+			t.Errorf("%s × %s, filter of the internal endpoint: %v, want %v", test.a, test.b, got, test.internal)
+		}
 	}
 }
 

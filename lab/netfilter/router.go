@@ -82,9 +82,12 @@ func Install(ns *netns.NS, c Config) (*Router, error) {
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("install router: %w", err)
 	}
-	// A transaction is one sendmsg; the default buffer ends it at some 200 KB. A connection that lasts, because
-	// closing one waits for the kernel to free what transactions replaced: 16 ms instead of 0.04.
-	roomy := func(c *mdlayher.Conn) error { return c.SetWriteBuffer(8 << 20) }
+	// A transaction is one sendmsg, and all its answers come at once; the default buffers end both at some 200 KB. (An
+	// ordinary user gets what net.core.[rw]mem_max allows.) A connection that lasts, because closing one waits for the
+	// kernel to free what transactions replaced: 16 ms instead of 0.04.
+	roomy := func(c *mdlayher.Conn) error {
+		return errors.Join(c.SetWriteBuffer(8<<20), c.SetReadBuffer(8<<20))
+	}
 	conn, err := nftables.New(nftables.WithNetNSFd(ns.FD()), nftables.AsLasting(), nftables.WithSockOptions(roomy))
 	if err != nil {
 		return nil, fmt.Errorf("install router: open nftables: %w", err)

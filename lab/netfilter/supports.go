@@ -12,8 +12,8 @@ import (
 // ErrUnsupported is what Supports wraps.
 var ErrUnsupported = errors.New("netfilter can't do it exactly")
 
-// maxBlocks bounds the rules that place a drawn port in a block.
-const maxBlocks = 256
+// maxBlocks bounds the rules that place a drawn port in a block: what an ordinary user's netlink buffer holds.
+const maxBlocks = 64
 
 // Supports names what the behavior asks for and netfilter cannot do exactly; nil if it can do it all. Run such a
 // behavior on the table engine.

@@ -286,7 +286,7 @@ func (c *client) testHairpin(now time.Time) {
 	if p.over || now.Before(p.next) {
 		return
 	}
-	if c.greetings[0].failed || c.greetings[1].failed || p.sent == 2*enough {
+	if c.greetings[0].failed || c.greetings[1].failed || p.sent == enough+1 {
 		p.over = true
 		return
 	}
@@ -298,7 +298,7 @@ func (c *client) testHairpin(now time.Time) {
 	c.send(ySocket, x, p.ids[1], 0)
 	p.sent++
 	p.next = now.Add(burst)
-	if p.sent == 2*enough {
+	if p.sent == enough+1 {
 		p.next = now.Add(c.rtt + margin)
 	}
 }

@@ -1,0 +1,25 @@
+package netfilter_test
+
+import (
+	"testing"
+
+	"github.com/punchlab/punchlab/lab/nat"
+)
+
+func TestPresetsClassifyAsPromised(t *testing.T) {
+	core := newCore(t)
+	srv := startServer(t, core)
+	home := newSite(t, core, wanA, "10.0", 1)
+	for _, p := range nat.Presets() {
+		if p.Behavior.Kind == nat.NoNAT {
+			continue // see TestFirewall
+		}
+		t.Run(p.Name, func(t *testing.T) {
+			home.install(p.Behavior)
+			r := classify(t, home.hosts[0], "10.0.0.2", srv)
+			if err := r.Check([]nat.Behavior{p.Behavior}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
