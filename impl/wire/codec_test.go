@@ -68,54 +68,57 @@ func TestMessagesBitFlips(t *testing.T) {
 	}
 }
 
-// Each way to write a message otherwise than PROTOCOL.md says.
+// otherEncodings are the ways to write a message otherwise than PROTOCOL.md says,
+// beside some that are right.
+var otherEncodings = []struct {
+	name, hex string
+	want      error
+}{
+	{"ping", "a2000501182a", nil},
+	{"trailing byte", "a2000501182a00", wire.ErrNotCanonical},
+	{"trailing break", "a2000501182aff", wire.ErrNotCanonical},
+	{"unknown key", "a3000501182a0203", wire.ErrNotCanonical},
+	{"missing key", "a10005", wire.ErrNotCanonical},
+	{"key twice", "a3000501182a01182a", wire.ErrNotCanonical},
+	{"type twice", "a300050005182a", wire.ErrNotCanonical},
+	{"long integer", "a200050119002a", wire.ErrNotCanonical},
+	{"long key", "a200051801182a", wire.ErrNotCanonical},
+	{"long type", "a200180501182a", wire.ErrUnknownType},
+	{"long map", "b802000501182a", wire.ErrNotMessage},
+	{"indefinite map", "bf000501182aff", wire.ErrNotMessage},
+	{"float", "a2000501f95140", wire.ErrNotCanonical},
+	{"negative", "a200050120", wire.ErrNotCanonical},
+	{"null", "a2000501f6", wire.ErrNotCanonical},
+	{"tag", "a2000501c1182a", wire.ErrNotCanonical},
+	{"bignum", "a2000501c241ff", wire.ErrNotCanonical},
+	{"text key", "a20005613101", wire.ErrNotCanonical},
+	{"type not first", "a201182a0005", wire.ErrNotMessage},
+	{"array", "82051a", wire.ErrNotMessage},
+	{"tagged map", "d9d9f7a2000501182a", wire.ErrNotMessage},
+	{"empty map", "a0", wire.ErrNotMessage},
+	{"nothing", "", wire.ErrNotMessage},
+	{"type 0", "a10000", wire.ErrUnknownType},
+	{"type 21", "a10015", wire.ErrUnknownType},
+	{"pong", "a30006010102465db8d8221234", nil},
+	{"default written out", "a200070100", wire.ErrNotCanonical},
+	{"order", "a3000602460102030412340101", wire.ErrNotCanonical},
+	{"false written out", "a3000801010400", wire.ErrNotCanonical},
+	{"short byte string", "a2000f014701020304050607", wire.ErrNotCanonical},
+	{"long byte string", "a2000f0149010203040506070809", wire.ErrNotCanonical},
+	{"text for bytes", "a2000f01683132333435363738", wire.ErrNotCanonical},
+	{"array for bytes", "a2000f01880102030405060708", wire.ErrNotCanonical},
+	{"chunked bytes", "a2000f015f44010203044405060708ff", wire.ErrNotCanonical},
+	{"integer too big", "a20012011b0000000100000000", wire.ErrNotCanonical},
+}
+
 func TestOnlyOneEncoding(t *testing.T) {
-	for name, c := range map[string]struct {
-		hex  string
-		want error
-	}{
-		"ping":                {"a2000501182a", nil},
-		"trailing byte":       {"a2000501182a00", wire.ErrNotCanonical},
-		"trailing break":      {"a2000501182aff", wire.ErrNotCanonical},
-		"unknown key":         {"a3000501182a0203", wire.ErrNotCanonical},
-		"missing key":         {"a10005", wire.ErrNotCanonical},
-		"key twice":           {"a3000501182a01182a", wire.ErrNotCanonical},
-		"type twice":          {"a300050005182a", wire.ErrNotCanonical},
-		"long integer":        {"a200050119002a", wire.ErrNotCanonical},
-		"long key":            {"a200051801182a", wire.ErrNotCanonical},
-		"long type":           {"a200180501182a", wire.ErrUnknownType},
-		"long map":            {"b802000501182a", wire.ErrNotMessage},
-		"indefinite map":      {"bf000501182aff", wire.ErrNotMessage},
-		"float":               {"a2000501f95140", wire.ErrNotCanonical},
-		"negative":            {"a200050120", wire.ErrNotCanonical},
-		"null":                {"a2000501f6", wire.ErrNotCanonical},
-		"tag":                 {"a2000501c1182a", wire.ErrNotCanonical},
-		"bignum":              {"a2000501c241ff", wire.ErrNotCanonical},
-		"text key":            {"a20005613101", wire.ErrNotCanonical},
-		"type not first":      {"a201182a0005", wire.ErrNotMessage},
-		"array":               {"82051a", wire.ErrNotMessage},
-		"tagged map":          {"d9d9f7a2000501182a", wire.ErrNotMessage},
-		"empty map":           {"a0", wire.ErrNotMessage},
-		"nothing":             {"", wire.ErrNotMessage},
-		"type 0":              {"a10000", wire.ErrUnknownType},
-		"type 21":             {"a10015", wire.ErrUnknownType},
-		"pong":                {"a30006010102465db8d8221234", nil},
-		"default written out": {"a200070100", wire.ErrNotCanonical},
-		"order":               {"a3000602460102030412340101", wire.ErrNotCanonical},
-		"false written out":   {"a3000801010400", wire.ErrNotCanonical},
-		"short byte string":   {"a2000f014701020304050607", wire.ErrNotCanonical},
-		"long byte string":    {"a2000f0149010203040506070809", wire.ErrNotCanonical},
-		"text for bytes":      {"a2000f01683132333435363738", wire.ErrNotCanonical},
-		"array for bytes":     {"a2000f01880102030405060708", wire.ErrNotCanonical},
-		"chunked bytes":       {"a2000f015f44010203044405060708ff", wire.ErrNotCanonical},
-		"integer too big":     {"a20012011b0000000100000000", wire.ErrNotCanonical},
-	} {
+	for _, c := range otherEncodings {
 		b, err := hex.DecodeString(c.hex)
 		if err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("%s: %v", c.name, err)
 		}
 		if _, err := wire.Unmarshal(b); !errors.Is(err, c.want) {
-			t.Errorf("%s: %v; want %v", name, err, c.want)
+			t.Errorf("%s: %v; want %v", c.name, err, c.want)
 		}
 	}
 }

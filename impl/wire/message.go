@@ -98,7 +98,7 @@ type Peer struct {
 
 // Introduce brings a viewer's request to the camera.
 type Introduce struct {
-	ID       uint64   `cbor:"1,keyasint"` // as in Connect
+	ID       uint64   `cbor:"1,keyasint"` // drawn by the rendezvous; the connection's is in Hello
 	Endpoint Endpoint `cbor:"2,keyasint"` // where the viewer appears from
 	Noise1   []byte   `cbor:"3,keyasint"`
 	Channel  uint16   `cbor:"4,keyasint,omitempty"` // the camera's relay channel
