@@ -174,7 +174,10 @@ func (s *Scenario) loadTopology(d *document.Document, folder string, load Loader
 	name := s.Topology
 	isFile := document.IsFile(name)
 	if isFile && !filepath.IsAbs(name) {
-		name = "./" + filepath.Join(folder, name)
+		name = filepath.Join(folder, name)
+		if !document.IsFile(name) {
+			name = "./" + name
+		}
 	}
 	base, _, err := load(name)
 	if err == nil {
@@ -186,7 +189,11 @@ func (s *Scenario) loadTopology(d *document.Document, folder string, load Loader
 		return es
 	}
 	for _, e := range es {
-		d.Report("topology", &lab.Problem{Msg: e.Msg, Suggestion: e.Suggestion})
+		msg := e.Msg
+		if isFile {
+			msg = e.File + ": " + msg
+		}
+		d.Report("topology", &lab.Problem{Msg: msg, Suggestion: e.Suggestion})
 	}
 	if len(es) == 0 {
 		d.Report("topology", err)
