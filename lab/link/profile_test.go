@@ -1,0 +1,74 @@
+package link
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestPresets(t *testing.T) {
+	for _, name := range []string{"perfect", "lan", "broadband", "lte", "satellite"} {
+		p, ok := Lookup(name)
+		if !ok || p.Name != name {
+			t.Fatalf("%s: not found", name)
+		}
+		if err := p.Validate(); err != nil {
+			t.Error(err)
+		}
+		if p.Source == "" {
+			t.Errorf("%s: no source", name)
+		}
+	}
+	if len(Presets()) != 5 {
+		t.Errorf("%d presets", len(Presets()))
+	}
+	if _, ok := Lookup("carrier-pigeon"); ok {
+		t.Error("an unknown link was found")
+	}
+	b, _ := Lookup("broadband")
+	if rtt := 2 * (b.Up.Delay + b.Down.Delay); rtt < 40*time.Millisecond || rtt > 60*time.Millisecond {
+		t.Errorf("round trip between two homes on broadband: %v, want about 50ms", rtt)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for want, i := range map[string]Impairment{
+		"loss":        {Loss: -0.1},
+		"duplicate":   {Duplicate: 1.1},
+		"corrupt":     {Corrupt: math.NaN()},
+		"reorder":     {Reorder: 2},
+		"bad-to-good": {Burst: &GilbertElliott{BadToGood: 3}},
+		"delay":       {Delay: -1},
+		"jitter":      {Jitter: 2 * MaxDelay},
+		"rate":        {Rate: -1},
+		"queue":       {QueueBytes: MaxQueue + 1},
+		"MTU":         {MTU: 20},
+	} {
+		err := Profile{Name: "x", Down: i}.Validate()
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "down") {
+			t.Errorf("%+v: error %v, want one that names %s and the direction", i, err, want)
+		}
+	}
+	if err := (Profile{}).Validate(); err != nil {
+		t.Errorf("a perfect link: %v", err)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	for _, c := range []struct {
+		in    Impairment
+		mtu   int
+		queue int
+	}{
+		{Impairment{}, 1500, 0},
+		{Impairment{Rate: 80_000_000}, 1500, 1_000_000},
+		{Impairment{Rate: 1000}, 1500, 3000},
+		{Impairment{Rate: 1000, QueueBytes: 5, MTU: 576}, 576, 5},
+		{Impairment{Rate: MaxRate}, 1500, MaxQueue},
+	} {
+		if got := c.in.defaults(); got.MTU != c.mtu || got.QueueBytes != c.queue {
+			t.Errorf("%+v: MTU %d, queue %d, want %d, %d", c.in, got.MTU, got.QueueBytes, c.mtu, c.queue)
+		}
+	}
+}
