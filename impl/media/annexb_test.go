@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"reflect"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -159,8 +160,8 @@ func TestReaderReadsTheClip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(EmbeddedClip().AccessUnits, got); diff != "" {
-		t.Errorf("access units (-want +got):\n%s", diff)
+	if !reflect.DeepEqual(EmbeddedClip().AccessUnits, got) { // a megabyte is too much for cmp
+		t.Errorf("%d access units differ from the clip's", len(got))
 	}
 }
 
@@ -206,7 +207,6 @@ func TestNotH264IsRefused(t *testing.T) {
 func FuzzAnnexB(f *testing.F) {
 	f.Add(nals("\x67sps", "\x68pps", "\x65\x80idr", "\x41\x9Ap"))
 	f.Add([]byte{0, 0, 0, 1, 9, 0xF0, 0, 0, 1, 0x65, 0x80, 0, 0, 3, 1, 0, 0, 0})
-	f.Add(EmbeddedClip().AccessUnits[1].Data)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		clip, err := ParseAnnexB(b, 25)
 		source, _ := NewReader(iotest.HalfReader(bytes.NewReader(b)), 25)

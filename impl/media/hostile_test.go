@@ -80,20 +80,16 @@ func TestBadPacketsAreCounted(t *testing.T) {
 	if q := r.Quality(); q.Duplicate != uint64(len(packets)) || q.FramesReceived != 3 || q.Lost != 0 {
 		t.Errorf("quality: %+v", q)
 	}
-	for len(packets) < 2*window { // until the first ones have left the window
-		more := clipNext(t, s, r)
-		packets = append(packets, more...)
+	for i := 3; len(packets) < 2*window; i++ { // until the first ones have left the window
+		packets = append(packets, clipNext(t, s, r, i)...)
 	}
 	bad(&want.Replay, packets[0])
 }
 
-var clipIndex = 3
-
 // clipNext streams one more access unit.
-func clipNext(t testing.TB, s *Sender, r *Receiver) [][]byte {
+func clipNext(t testing.TB, s *Sender, r *Receiver, index int) [][]byte {
 	t.Helper()
-	au := EmbeddedClip().At(clipIndex)
-	clipIndex++
+	au := EmbeddedClip().At(index)
 	packets, err := s.Packetize(nil, epoch.Add(au.PTS), au)
 	if err != nil {
 		t.Fatal(err)

@@ -12,7 +12,7 @@
 #	        white  black  frame number, 12 bits,      even parity  odd parity
 #	                      most significant first      of 2..13     of 2..13
 #
-# White is a one. framecounter_test.go reads them back.
+# White is a one. decode_test.go reads them back.
 #
 # Needs ffmpeg with libx264 and drawtext (Debian: apt-get install ffmpeg) and go, whose module
 # golang.org/x/image carries the font. One thread, fixed seeds and bit-exact flags: the same
@@ -21,6 +21,10 @@ set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 out=${1:-$here/clip.h264}
 font=$(cd "$here" && go list -m -f '{{.Dir}}' golang.org/x/image)/font/gofont/ttfs/Go-Mono-Bold.ttf
+if [ ! -f "$font" ]; then
+	echo "make-clip.sh: no font at $font; run: go mod download golang.org/x/image" >&2
+	exit 70
+fi
 
 # block INDEX EXPRESSION: a white block where EXPRESSION of the frame number n is not zero.
 filters=

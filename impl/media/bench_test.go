@@ -1,0 +1,64 @@
+package media
+
+import (
+	"testing"
+	"time"
+)
+
+// BenchmarkPacketize: per packet of the clip, encryption and history included.
+func BenchmarkPacketize(b *testing.B) {
+	s, _ := newPair(b, SenderConfig{}, ReceiverConfig{})
+	clip, dst := EmbeddedClip(), make([][]byte, 0, 64)
+	b.ReportAllocs()
+	for i, n := 0, 0; n < b.N; i++ {
+		packets, err := s.Packetize(dst, epoch, clip.At(i))
+		if err != nil {
+			b.Fatal(err)
+		}
+		n += len(packets)
+	}
+}
+
+// BenchmarkHandlePacket: per packet of the clip, decryption, frames and their hashes included.
+func BenchmarkHandlePacket(b *testing.B) {
+	s, r := newPair(b, SenderConfig{}, ReceiverConfig{})
+	clip := EmbeddedClip()
+	var packets [][]byte
+	for i := 0; len(packets) < b.N; i++ {
+		made, err := s.Packetize(nil, epoch, clip.At(i))
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, p := range made {
+			packets = append(packets, append([]byte(nil), p...))
+		}
+	}
+	b.ReportAllocs()
+	now := epoch
+	b.ResetTimer()
+	for _, p := range packets[:b.N] {
+		now = now.Add(4 * time.Millisecond)
+		if err := r.HandlePacket(now, p); err != nil {
+			b.Fatal(err)
+		}
+		if d := r.Deadline(); !d.After(now) {
+			r.HandleTimeout(now)
+		}
+		r.Ready()
+	}
+}
+
+// BenchmarkDuplicate: the second copy of a packet, over another path.
+func BenchmarkDuplicate(b *testing.B) {
+	s, r := newPair(b, SenderConfig{}, ReceiverConfig{})
+	packets := clipPackets(b, s, 1)
+	if err := r.HandlePacket(epoch, packets[0]); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := r.HandlePacket(epoch, packets[0]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
