@@ -61,7 +61,8 @@ type Site struct {
 	LAN      netip.Prefix // the router has its first address, Gateway; zero: Resolve gives one
 	Hosts    []Host
 
-	autoWAN, autoLAN bool // Resolve gave them, and may give others
+	autoWAN netip.Addr // what Resolve gave, and may replace
+	autoLAN netip.Prefix
 }
 
 // Host is a host on a site's LAN.
@@ -69,7 +70,7 @@ type Host struct {
 	Name string
 	Addr netip.Addr // zero: Resolve gives one
 
-	auto bool
+	auto netip.Addr // what Resolve gave, and may replace
 }
 
 // PublicHost hangs on the fabric by a link of its own, behind nothing.
@@ -79,7 +80,7 @@ type PublicHost struct {
 	Link    string       // preset; empty: Profile counts
 	Profile link.Profile
 
-	auto bool
+	auto []netip.Addr // what Resolve gave, and may replace; never written to
 }
 
 // Path is what lies between two hosts, base values without any queue or chance.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // The address plan. Site number k is the k-th on the fabric, i the i-th of all, both from 0.
@@ -38,21 +39,21 @@ const (
 func (t *Topology) forget() {
 	for i := range t.Sites {
 		s := &t.Sites[i]
-		if s.autoWAN {
+		if s.autoWAN.IsValid() && slices.Equal(s.WAN, []netip.Addr{s.autoWAN}) {
 			s.WAN = nil
 		}
-		if s.autoLAN {
+		if s.LAN == s.autoLAN {
 			s.LAN = netip.Prefix{}
 		}
 		for j := range s.Hosts {
-			if s.Hosts[j].auto {
-				s.Hosts[j].Addr = netip.Addr{}
+			if h := &s.Hosts[j]; h.Addr == h.auto {
+				h.Addr = netip.Addr{}
 			}
 		}
 	}
 	for i := range t.Public {
-		if t.Public[i].auto {
-			t.Public[i].Addrs = nil
+		if p := &t.Public[i]; slices.Equal(p.Addrs, p.auto) {
+			p.Addrs = nil
 		}
 	}
 }
@@ -91,10 +92,9 @@ func (t *Topology) given() map[netip.Addr]bool {
 func (t *Topology) assignPublic(ps *Problems, taken map[netip.Addr]bool) {
 	for i := range t.Public {
 		p := &t.Public[i]
-		if len(p.Addrs) > 0 && !p.auto {
+		if len(p.Addrs) > 0 {
 			continue
 		}
-		p.auto = true
 		pool := netip.PrefixFrom(publicHosts, 24)
 		for n := 2*i + 1; len(p.Addrs) < 2; n++ {
 			a := offset(publicHosts, n)
@@ -107,6 +107,7 @@ func (t *Topology) assignPublic(ps *Problems, taken map[netip.Addr]bool) {
 				p.Addrs = append(p.Addrs, a)
 			}
 		}
+		p.auto = slices.Clone(p.Addrs)
 	}
 }
 
@@ -116,7 +117,7 @@ func (t *Topology) assignSite(i int, s *Site, ps *Problems, taken map[netip.Addr
 		for n := 1; ok && n < blockSize/2 && len(s.WAN) == 0; n++ {
 			if a := offset(block, n); !taken[a] {
 				taken[a] = true
-				s.WAN, s.autoWAN = []netip.Addr{a}, true
+				s.WAN, s.autoWAN = []netip.Addr{a}, a
 			}
 		}
 		if len(s.WAN) == 0 {
@@ -125,7 +126,6 @@ func (t *Topology) assignSite(i int, s *Site, ps *Problems, taken map[netip.Addr
 		}
 	}
 	if !s.LAN.IsValid() {
-		s.autoLAN = true
 		switch {
 		case s.Public() && s.Behind != "":
 			s.LAN = t.nestedLAN(s)
@@ -137,6 +137,7 @@ func (t *Topology) assignSite(i int, s *Site, ps *Problems, taken map[netip.Addr
 		default:
 			s.LAN = t.privateLAN(i, s)
 		}
+		s.autoLAN = s.LAN
 	}
 	t.assignLAN(i, s, ps)
 }
@@ -246,7 +247,7 @@ func (t *Topology) assignLAN(i int, s *Site, ps *Problems) {
 			ps.add(hostPath(i, j, "addr"), "no address is left in "+s.LAN.String())
 			return
 		}
-		h.Addr, h.auto = a, true
+		h.Addr, h.auto = a, a
 	}
 	for _, c := range children {
 		if len(c.WAN) > 0 {
@@ -257,7 +258,7 @@ func (t *Topology) assignLAN(i int, s *Site, ps *Problems) {
 			ps.add(sitePath(t.index(c), "wan"), "no address is left in "+s.LAN.String()+" of "+quote(s.Name))
 			return
 		}
-		c.WAN, c.autoWAN = []netip.Addr{a}, true
+		c.WAN, c.autoWAN = []netip.Addr{a}, a
 	}
 }
 

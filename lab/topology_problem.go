@@ -73,14 +73,15 @@ func DidYouMean(suggestion string) string {
 	return " (did you mean " + strconv.Quote(suggestion) + "?)"
 }
 
-// Nearest returns the known word that word is most likely a misspelling of, or "" if none is near. Near is one edit for
-// every three letters (insertion, deletion, substitution, exchange of neighbors), or a beginning of three letters or more.
+// Nearest returns the known word that word is most likely a misspelling of, or "" if none is near. Near is one edit
+// (insertion, deletion, substitution, exchange of neighbors) for every three letters begun, or a beginning of three letters or
+// more.
 func Nearest(word string, known []string) string {
 	word = strings.ToLower(word)
 	if word == "" || len(word) > 64 {
 		return ""
 	}
-	best, limit := "", max(1, len(word)/3)+1
+	best, limit := "", (len(word)+2)/3+1
 	for _, k := range known {
 		if d := editDistance(word, k); d < limit {
 			best, limit = k, d

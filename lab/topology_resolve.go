@@ -10,7 +10,7 @@ import (
 
 // Resolve looks the presets up, fills in the addresses that are missing and checks everything. The same document always gets
 // the same addresses. On an error, which is Problems, the topology is as it was. To resolve a resolved topology again is
-// free of effect; after a change by hand it gives new addresses where it gave the old ones.
+// free of effect; after a change by hand it gives new addresses where it gave the old ones, and keeps those set by hand.
 func (t *Topology) Resolve() error {
 	c := t.Clone()
 	var ps Problems

@@ -81,8 +81,25 @@ func (t *Topology) set(key, value string, ps *Problems) {
 	case field == LinkKey && t.setPublicLink(name, value):
 		lookupLink(key, value, ps)
 	default:
-		*ps = append(*ps, Unknown("", "key", key, t.Keys()))
+		p := Unknown("", "key", key, t.Keys())
+		if own := t.keyOfHost(key); own != "" {
+			p = &Problem{Msg: "unknown key " + quote(key), Suggestion: own}
+		}
+		*ps = append(*ps, p)
 	}
+}
+
+// keyOfHost is the key that someone meant who named a host instead of its site.
+func (t *Topology) keyOfHost(key string) string {
+	host, field, _ := strings.Cut(key, ".")
+	s := t.SiteOf(host)
+	switch {
+	case s != nil && field == "nat":
+		return s.Name + ".nat"
+	case s != nil && field == LinkKey:
+		return t.Outermost(s).Name + ".link"
+	}
+	return ""
 }
 
 func (t *Topology) setPublicLink(host, value string) bool {

@@ -104,6 +104,9 @@ func (s *Scenario) unknownAxis(key string) *lab.Problem {
 		if p.Path == key { // the topology knows why
 			return &lab.Problem{Msg: "unknown axis: " + p.Msg, Suggestion: p.Suggestion}
 		}
+		if slices.Contains(known, p.Suggestion) && lab.Nearest(key, []string{StrategyKey}) == "" {
+			return &lab.Problem{Msg: fmt.Sprintf("unknown axis %q", key), Suggestion: p.Suggestion}
+		}
 	}
 	return lab.Unknown("", "axis", key, known)
 }

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -170,10 +169,7 @@ func (d *Document) read(path string, n ast.Node, depth int) any {
 	case *ast.IntegerNode:
 		return n.Value
 	case *ast.FloatNode:
-		if !math.IsInf(n.Value, 0) && !math.IsNaN(n.Value) {
-			return n.Value
-		}
-		d.fault(d.values[path], path, "too large a number")
+		return n.Value
 	case *ast.StringNode:
 		return n.Value
 	case *ast.LiteralNode:

@@ -45,7 +45,7 @@ func TestHostileDocuments(t *testing.T) {
 		"documents":        {fill("--- a\n"), "a second document"},
 		"open quote":       {"\"" + strings.Repeat("a", document.MaxBytes-1), "not YAML"},
 		"digits":           {fill("9"), ""},
-		"infinite number":  {"a: 1.0e999", "a: too large a number"},
+		"not a number":     {"a: .nan", "a: not supported here"},
 		"infinity":         {"a: .inf", "a: not supported here"},
 		"no text":          {"a: \xff", "not text in UTF-8"},
 		"too many bytes":   {fill("#") + "#", "32769 bytes are too many"},
