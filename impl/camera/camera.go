@@ -1,0 +1,263 @@
+// Package camera is the camera's side of the protocol.
+//
+//	            Introduce, authentic                sealed datagram            Use
+//	(nothing) ──────────────────────► answering ───────────────────► heard ──────────► serving
+//	              │                     │ Noise-2 again and again       │ media: blind      │ media: on the path
+//	              │                     │ media: blind, ≤ Policy.Blind  │ or by relay       │ the viewer named
+//	              │                     ▼ 10 s                          └─────────┬─────────┘
+//	              ▼                   gone                                        ▼ Bye, or 30 s without Consent
+//	 first flight, in the call that handed over Introduce:                      gone
+//	 Noise-2 + first key frame to the viewer's endpoint as the rendezvous saw it,
+//	 the same through the relay where there is one, Noise-2 to the viewer's host candidates
+//
+// Without a viewer the camera sends keepalives and nothing else. It answers only viewers that know its pairing secret or
+// are paired already. Media goes to addresses that the rendezvous has validated or that echoed a challenge; any other
+// address gets at most punch.MaxUnconfirmedPackets, none larger than what it answers.
+//
+// A camera serves several viewers, each with a stream, keys and a source of its own. The package is a core (see
+// impl/core): not safe for concurrent use.
+package camera
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/media"
+	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/session"
+	"github.com/punchlab/punchlab/impl/uplink"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+// Config describes a Camera. Zero knobs take the defaults named.
+type Config struct {
+	Static        identity.Key
+	Rendezvous    []netip.AddrPort // addresses of the rendezvous, tried in this order
+	RendezvousKey identity.PublicKey
+	Secret        identity.Secret      // the label's pairing secret
+	Paired        []identity.PublicKey // viewers admitted without a proof
+	Rand          io.Reader            // cryptographically random
+	Boot          uint64               // how often the camera has started, if it counts
+
+	Source     func() media.Source // the video, from a key frame on, for one viewer
+	Keepalive  time.Duration       // between pings; 0: 15 s (RFC 8085 §3.5)
+	Consent    time.Duration       // silence of a viewer that ends its stream; 0: 30 s (RFC 7675 §5.1), never more
+	MaxViewers int                 // at a time; 0: 8
+	MTU        int                 // bytes of the largest SRTP packet; 0: media.DefaultMTU
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Keepalive == 0 {
+		c.Keepalive = 15 * time.Second
+	}
+	if c.Consent == 0 {
+		c.Consent = consentLimit
+	}
+	if c.MaxViewers == 0 {
+		c.MaxViewers = 8
+	}
+	switch {
+	case c.Source == nil:
+		return c, errors.New("configure camera: no source of video; media.EmbeddedClip has one")
+	case c.Secret == identity.Secret{} && len(c.Paired) == 0:
+		return c, errors.New("configure camera: neither a pairing secret nor a paired viewer: nobody could watch")
+	case c.Keepalive < time.Second || c.MaxViewers < 0:
+		return c, fmt.Errorf("configure camera: keepalive %v, %d viewers: use at least 1 s and 1", c.Keepalive, c.MaxViewers)
+	case c.Consent < 0 || c.Consent > consentLimit:
+		return c, fmt.Errorf("configure camera: consent lasts %v: use at most %v (RFC 7675 §5.1)", c.Consent, consentLimit)
+	}
+	return c, nil
+}
+
+const (
+	consentLimit = 30 * time.Second
+	unheardLife  = 10 * time.Second // of a viewer that was answered and never heard
+	maxStamps    = 1024             // viewers whose last timestamp is remembered; the oldest makes room
+)
+
+// Camera serves video to the viewers that a rendezvous introduces.
+type Camera struct {
+	cfg       Config
+	box       core.Outbox
+	link      *uplink.Link
+	responder *session.Responder
+
+	viewers []*viewer
+	byIndex map[uint32]*viewer
+	stamps  map[identity.PublicKey]uint64
+	order   []identity.PublicKey // of stamps, oldest first
+	stats   Stats
+	closed  bool
+}
+
+// Stats counts since New.
+type Stats struct {
+	Traffic     core.Traffic
+	Idle        core.Count // of Traffic, sent while there was no viewer
+	Dropped     core.Drops // packets, by reason
+	Viewers     int        // now
+	Streams     int64      // started
+	FramesSent  int64      // access units, each counted once a stream
+	Resent      int64      // packets
+	PathChanges int64
+	KeyFrames   int64 // asked for by viewers
+	Registered  bool
+	RTT         time.Duration // to the rendezvous
+	Reflexive   netip.AddrPort
+}
+
+// New returns a camera. Start it.
+func New(cfg Config) (*Camera, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	c := &Camera{
+		cfg: cfg, byIndex: map[uint32]*viewer{}, stamps: map[identity.PublicKey]uint64{},
+		stats: Stats{Dropped: core.Drops{}},
+	}
+	sc := session.Config{Static: cfg.Static, Rand: cfg.Rand, Taken: c.taken}
+	c.link, err = uplink.New(uplink.Config{
+		Session: sc, Rendezvous: cfg.RendezvousKey, Addrs: cfg.Rendezvous, Keepalive: cfg.Keepalive,
+		Hello: &wire.Register{Version: wire.ProtocolVersion, Keepalive: uint16(cfg.Keepalive / time.Second), Boot: cfg.Boot},
+		Up:    func(now time.Time, m wire.Message) { c.box.Emit(Registered{At: now, Reflexive: c.link.Reflexive()}) },
+		Down:  func(now time.Time) { c.box.Emit(Unregistered{At: now}) },
+	}, &c.box)
+	if err != nil {
+		return nil, fmt.Errorf("configure camera: %w", err)
+	}
+	sc.Prologue = []byte(core.PrologueCamera)
+	c.responder, err = session.NewResponder(sc)
+	return c, err
+}
+
+func (c *Camera) taken(i uint32) bool {
+	return c.byIndex[i] != nil || c.link != nil && c.link.Owns(i)
+}
+
+// Start registers at the rendezvous, and again whenever the rendezvous falls silent.
+func (c *Camera) Start(now time.Time) error {
+	c.begin()
+	return c.link.Start(now)
+}
+
+// Close says goodbye to everybody. The camera does nothing more.
+func (c *Camera) Close(now time.Time) {
+	c.begin()
+	for _, v := range slices.Clone(c.viewers) {
+		v.sendControl(&wire.Bye{Code: wire.CodeShuttingDown})
+		c.drop(now, v, wire.CodeShuttingDown)
+	}
+	c.link.Close(wire.CodeShuttingDown)
+	c.closed = true
+}
+
+// begin starts a call into the core.
+func (c *Camera) begin() {
+	c.box.Begin()
+	c.box.Quiet(len(c.viewers) == 0)
+}
+
+// HandlePacket takes a datagram.
+func (c *Camera) HandlePacket(now time.Time, from, _ netip.AddrPort, b []byte) {
+	c.begin()
+	if c.closed {
+		return
+	}
+	if err := c.handle(now, from, b); err != nil {
+		c.stats.Dropped[core.Reason(err)]++
+	}
+}
+
+// Why packets are dropped, beside what session, wire and media say.
+var (
+	errKind    = errors.New("not a datagram for a camera")
+	errStray   = errors.New("from nobody who is served")
+	errSession = errors.New("unknown session")
+	errOld     = errors.New("initiation is not newer than the viewer's last")
+	errUnasked = errors.New("message that nobody asked for")
+	errRepeat  = errors.New("punch seen before")
+)
+
+func (c *Camera) handle(now time.Time, from netip.AddrPort, b []byte) error {
+	path := punch.To(from)
+	if wire.Classify(b) == wire.ChannelData {
+		channel, data, err := wire.ParseChannelData(b)
+		if err != nil {
+			return err
+		}
+		v := c.byChannel(channel)
+		if v == nil || !c.link.IsRemote(from) || wire.Classify(data) == wire.ChannelData {
+			return errStray
+		}
+		return c.fromViewer(now, punch.ViaRelay, v, data)
+	}
+	if index, ok := session.ReceiverIndex(b); ok && c.link.Owns(index) {
+		m, err := c.link.Handle(now, from, b)
+		if err == nil && m != nil {
+			err = c.fromRendezvous(now, m)
+		}
+		return err
+	}
+	return c.fromViewer(now, path, nil, b)
+}
+
+// HandleTimeout does what is due.
+func (c *Camera) HandleTimeout(now time.Time) {
+	c.begin()
+	if c.closed {
+		return
+	}
+	c.link.HandleTimeout(now)
+	for _, v := range slices.Clone(c.viewers) {
+		v.timeout(now)
+	}
+}
+
+// Deadline is when HandleTimeout is wanted.
+func (c *Camera) Deadline() time.Time {
+	if c.closed {
+		return time.Time{}
+	}
+	d := c.link.Deadline()
+	for _, v := range c.viewers {
+		d = core.Earliest(d, v.deadline())
+	}
+	return d
+}
+
+// Ready returns what is to be sent and was noticed.
+func (c *Camera) Ready() core.Output { return c.box.Ready() }
+
+// Stats returns the counts so far.
+func (c *Camera) Stats() Stats {
+	s := c.stats
+	s.Traffic, s.Idle = c.box.Traffic(), c.box.Idle()
+	s.Dropped = core.Drops{}
+	for k, n := range c.stats.Dropped {
+		s.Dropped[k] = n
+	}
+	s.Viewers, s.Registered = len(c.viewers), c.link.Up()
+	s.RTT, s.Reflexive = c.link.RTT(), c.link.Reflexive()
+	return s
+}
+
+// Label is what the camera's maker prints, given the rendezvous' names.
+func (c *Camera) Label(hosts ...string) identity.Label {
+	return identity.Label{Key: c.cfg.Static.Public(), RendezvousKey: c.cfg.RendezvousKey, Rendezvous: hosts, Secret: c.cfg.Secret}
+}
+
+func (c *Camera) byChannel(channel uint16) *viewer {
+	for _, v := range c.viewers {
+		if v.channel == channel {
+			return v
+		}
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package camera
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/media"
+	"github.com/punchlab/punchlab/impl/punch"
+)
+
+// stream is a viewer's video: access units leave when their PTS comes, counted from the first flight.
+//
+//	wanted ──first flight──► flowing ──Policy.Blind bytes, viewer unheard──► paused ──Use──► flowing …
+type stream struct {
+	wanted bool // from the Hello
+	begun  bool
+	ended  bool // the source has
+	paused time.Time
+
+	source media.Source
+	sender *media.Sender
+	next   media.AccessUnit
+	origin time.Time // when PTS 0 is due
+	blind  int       // bytes of media sent before the viewer was heard
+	frames int64
+	packet [][]byte
+}
+
+// startStream sends the first access unit by the media's path, and to the viewer's endpoint too where that is another.
+func (v *viewer) startStream(now time.Time, direct bool) {
+	s := &v.stream
+	if !v.pull() {
+		return
+	}
+	s.begun = true
+	s.origin = now.Add(-s.next.PTS)
+	packets := v.packetize(now)
+	if direct && v.path.Route == punch.Relay {
+		v.sendMedia(punch.To(v.reflexive), packets)
+	}
+	v.sendMedia(v.path, packets)
+	v.pull()
+}
+
+// pull reads the next access unit.
+func (v *viewer) pull() bool {
+	s := &v.stream
+	au, err := s.source.Next()
+	if err != nil {
+		s.ended = true
+		if !errors.Is(err, io.EOF) {
+			v.cam.stats.Dropped[core.Reason(err)]++
+		}
+		return false
+	}
+	s.next = au
+	return true
+}
+
+// packetize makes the packets of the next access unit.
+func (v *viewer) packetize(now time.Time) [][]byte {
+	s := &v.stream
+	var err error
+	s.packet, err = s.sender.Packetize(s.packet[:0], now, s.next)
+	if err != nil {
+		v.cam.stats.Dropped[core.Reason(err)]++
+		return nil
+	}
+	s.frames++
+	v.cam.stats.FramesSent++
+	return s.packet
+}
+
+// sendMedia sends packets, as far as the budget of an unheard viewer goes.
+func (v *viewer) sendMedia(path punch.Path, packets [][]byte) {
+	for _, b := range packets {
+		if !v.confirmed {
+			if v.stream.blind+len(b) > v.policy.Blind {
+				return
+			}
+			v.stream.blind += len(b)
+		}
+		v.send(path, core.Media, b)
+	}
+}
+
+// flowing says whether access units leave by the clock.
+func (s *stream) flowing() bool { return s.begun && !s.ended && s.paused.IsZero() }
+
+func (v *viewer) streamTimeout(now time.Time) {
+	s := &v.stream
+	for s.flowing() && !now.Before(s.origin.Add(s.next.PTS)) {
+		if !v.confirmed && s.blind+len(s.next.Data) > v.policy.Blind {
+			s.paused = now
+			return
+		}
+		v.sendMedia(v.path, v.packetize(now))
+		if b, err := s.sender.Report(now); err == nil && b != nil {
+			v.send(v.path, core.RTCP, b)
+		}
+		v.pull()
+	}
+}
+
+func (v *viewer) streamDeadline() time.Time {
+	if !v.stream.flowing() {
+		return time.Time{}
+	}
+	return v.stream.origin.Add(v.stream.next.PTS)
+}
+
+// rtcp takes the viewer's feedback.
+func (v *viewer) rtcp(now time.Time, b []byte) error {
+	f, err := v.stream.sender.HandleRTCP(now, b)
+	if err != nil {
+		return err
+	}
+	if f.KeyFrame {
+		v.cam.stats.KeyFrames++ // a stored stream has its next one within a second
+	}
+	v.resend(f.Resend)
+	return nil
+}
+
+func (v *viewer) resend(packets [][]byte) {
+	v.cam.stats.Resent += int64(len(packets))
+	for _, b := range packets {
+		v.send(v.path, core.Media, b)
+	}
+}
+
+// moveTo makes path the media's. next is the extended sequence number that the viewer waits for; 0: it has nothing.
+//
+// What was sent by another direct path before may never arrive and is sent again from there on; what is on its way
+// through the relay still arrives. Single losses are left to NACK.
+func (v *viewer) moveTo(now time.Time, path punch.Path, next uint64) {
+	from, again := v.path, v.nominated
+	v.path, v.nominated = path, true
+	if path.Route == punch.Direct {
+		v.agent.Stop()
+	}
+	if from != path {
+		v.cam.stats.PathChanges++
+		v.cam.box.Emit(PathChanged{At: now, Viewer: v.key.UID(), From: from, To: path})
+	}
+	s := &v.stream
+	if !s.begun {
+		return
+	}
+	lost := from != path && from.Route == punch.Direct || next == 0 && !again
+	if lost {
+		v.resend(s.sender.Since(now, nil, max(next, 1)-1))
+	}
+	if !s.paused.IsZero() {
+		s.origin = s.origin.Add(now.Sub(s.paused))
+		s.paused = time.Time{}
+		v.streamTimeout(now)
+	}
+}

@@ -1,0 +1,313 @@
+package camera
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/session"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+// Noise-2 is repeated through the relay with these gaps until the viewer is heard.
+const (
+	firstRepeat = 60 * time.Millisecond
+	lastRepeat  = time.Second
+	// answerGap spreads the answers to punches, so that the budget of an unconfirmed address outlives a burst of loss.
+	answerGap = 100 * time.Millisecond
+)
+
+// viewer is one that is served, or about to be.
+type viewer struct {
+	cam        *Camera
+	key        identity.PublicKey
+	initiation [16]byte
+	sess       *session.Session
+	noise2     []byte
+	conn       uint64 // the connection's id
+	punchKey   wire.PunchKey
+	punches    uint32 // counter of the last punch accepted
+	punched    uint32 // counter of the last punch sent
+	answered   time.Time
+
+	policy    punch.Policy
+	agent     *punch.Agent
+	reflexive netip.AddrPort
+	channel   uint16
+	path      punch.Path // of the media
+	nominated bool       // by Use
+	use       uint32     // sequence of the last Use
+	confirmed bool       // the session was heard
+	started   time.Time
+	heard     time.Time // sealed, that is consenting
+	repeat    time.Time // of Noise-2 through the relay
+	repeatGap time.Duration
+
+	stream stream
+}
+
+// fromViewer takes a datagram that came by a path. v is known where it came through the relay.
+func (c *Camera) fromViewer(now time.Time, path punch.Path, v *viewer, b []byte) error {
+	switch wire.Classify(b) {
+	case wire.Transport:
+		index, _ := session.ReceiverIndex(b)
+		u := c.byIndex[index]
+		if u == nil || v != nil && u != v {
+			return errSession
+		}
+		return u.sealed(now, path, b)
+	case wire.PunchPacket:
+		if path.Route != punch.Direct {
+			return errKind
+		}
+		return c.punch(now, path.Addr, b)
+	case wire.RTCP:
+		if v == nil {
+			v = c.byAddr(path.Addr)
+		}
+		if v == nil {
+			return errStray
+		}
+		return v.rtcp(now, b)
+	}
+	return errKind
+}
+
+// byAddr finds the viewer that was heard from an address.
+func (c *Camera) byAddr(addr netip.AddrPort) *viewer {
+	for _, v := range c.viewers {
+		if cand := v.agent.Find(addr); cand != nil && cand.Heard {
+			return v
+		}
+	}
+	return nil
+}
+
+// punch takes a punch packet: its source is where the viewer appears from. Each is answered at most once, with no more
+// bytes than it had.
+func (c *Camera) punch(now time.Time, from netip.AddrPort, b []byte) error {
+	p, err := wire.ParsePunch(b)
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(c.viewers, func(v *viewer) bool { return v.conn == p.ID })
+	if at < 0 {
+		return errStray
+	}
+	v := c.viewers[at]
+	if _, err := wire.OpenPunch(v.punchKey, b); err != nil {
+		return err
+	}
+	if p.Counter <= v.punches {
+		return errRepeat
+	}
+	v.punches = p.Counter
+	cand := v.agent.Add(now, from, punch.PeerReflexive)
+	if cand == nil {
+		return nil
+	}
+	cand.Heard = true
+	if v.nominated && v.path.Route == punch.Direct || now.Sub(v.answered) < answerGap {
+		return nil
+	}
+	v.answered = now
+	room := len(b)
+	if !v.confirmed && len(v.noise2) <= room {
+		v.sendNoise2(punch.To(from))
+		room -= len(v.noise2)
+	}
+	if !cand.Trusted {
+		return v.challenge(cand, room)
+	}
+	return nil
+}
+
+// sealed takes a datagram of the session.
+func (v *viewer) sealed(now time.Time, path punch.Path, b []byte) error {
+	plain, err := v.sess.Open(nil, b)
+	if err != nil {
+		return err
+	}
+	m, err := wire.Unmarshal(plain)
+	if err != nil {
+		return err
+	}
+	v.heard = now
+	if !v.confirmed {
+		v.confirmed = true
+		v.repeat = time.Time{}
+		v.cam.replace(now, v)
+	}
+	var cand *punch.Candidate
+	if path.Route == punch.Direct {
+		if cand = v.agent.Add(now, path.Addr, punch.PeerReflexive); cand == nil {
+			return errStray
+		}
+		cand.Heard = true
+	}
+	return v.message(now, path, cand, m)
+}
+
+// message does what the viewer asks for.
+func (v *viewer) message(now time.Time, path punch.Path, cand *punch.Candidate, m wire.Message) error {
+	switch m := m.(type) {
+	case *wire.PathResponse:
+		v.echoed(path, m.Token)
+	case *wire.Use:
+		return v.used(now, path, cand, m)
+	case *wire.Consent:
+		v.sealTo(path, &wire.ConsentAck{Sequence: m.Sequence})
+		if cand != nil && !cand.Trusted {
+			return v.challenge(cand, wire.MaxPunch)
+		}
+	case *wire.Bye:
+		v.cam.drop(now, v, wire.CodeEnded)
+	default:
+		return errUnasked
+	}
+	return nil
+}
+
+// replace ends older connections of the same viewer once a newer one is heard.
+func (c *Camera) replace(now time.Time, v *viewer) {
+	for _, old := range slices.Clone(c.viewers) {
+		if old != v && old.key == v.key && old.started.Before(v.started) {
+			c.drop(now, old, wire.CodeReplaced)
+		}
+	}
+}
+
+// echoed trusts a path whose challenge came back on it.
+func (v *viewer) echoed(path punch.Path, token wire.Token) *punch.Candidate {
+	cand := v.agent.Find(path.Addr)
+	if path.Route != punch.Direct || cand == nil || token == (wire.Token{}) || cand.Challenge != punch.Nonce(token) {
+		return nil
+	}
+	cand.Trusted = true
+	return cand
+}
+
+// used moves the media to the path that the viewer names, if the viewer is known to receive there.
+func (v *viewer) used(now time.Time, path punch.Path, cand *punch.Candidate, m *wire.Use) error {
+	if m.Sequence <= v.use {
+		return nil // late, or a repetition
+	}
+	if m.Token != (wire.Token{}) && path.Route == punch.Direct {
+		v.echoed(path, m.Token)
+	}
+	switch {
+	case path.Route == punch.Relay && !v.policy.Relay, path.Route == punch.Direct && !v.policy.Direct:
+		return errUnasked
+	case cand != nil && !cand.Trusted:
+		return v.challenge(cand, wire.MaxPunch)
+	}
+	v.use = m.Sequence
+	v.moveTo(now, path, m.Next)
+	return nil
+}
+
+// challenge asks whether the viewer receives at an address, in no more bytes than room.
+func (v *viewer) challenge(cand *punch.Candidate, room int) error {
+	if cand.Challenge == (punch.Nonce{}) {
+		t, err := v.cam.token()
+		if err != nil {
+			return err
+		}
+		cand.Challenge = t
+	}
+	b := v.seal(&wire.PathChallenge{Token: wire.Token(cand.Challenge)})
+	if len(b) <= room && v.agent.Spend(cand.Addr, len(b)) {
+		v.send(punch.To(cand.Addr), core.Control, b)
+	}
+	return nil
+}
+
+// timeout does what is due.
+func (v *viewer) timeout(now time.Time) {
+	switch {
+	case !v.confirmed && now.Sub(v.started) >= unheardLife:
+		v.cam.drop(now, v, wire.CodeExpired)
+		return
+	case now.Sub(v.heard) >= v.cam.cfg.Consent:
+		v.cam.drop(now, v, wire.CodeExpired)
+		return
+	}
+	if core.Due(now, v.repeat) {
+		v.repeatGap = min(2*v.repeatGap, lastRepeat)
+		v.repeat = now.Add(v.repeatGap)
+		if v.policy.Relay {
+			v.sendNoise2(punch.ViaRelay)
+		}
+	}
+	v.agent.Due(now, v.punchAt)
+	v.streamTimeout(now)
+}
+
+// punchAt repeats Noise-2 until the viewer is heard, and then punches until it has nominated a direct path.
+func (v *viewer) punchAt(cand *punch.Candidate) {
+	if !v.confirmed {
+		v.sendNoise2(punch.To(cand.Addr))
+		return
+	}
+	v.punched++
+	b := wire.AppendPunch(nil, v.punchKey, wire.Punch{ID: v.conn, Counter: v.punched}, wire.MinPunch)
+	if v.agent.Spend(cand.Addr, len(b)) {
+		v.send(punch.To(cand.Addr), core.Punch, b)
+	}
+}
+
+func (v *viewer) deadline() time.Time {
+	d := v.heard.Add(v.cam.cfg.Consent)
+	if !v.confirmed {
+		d = core.Earliest(d, v.started.Add(unheardLife))
+	}
+	d = core.Earliest(d, v.repeat)
+	d = core.Earliest(d, v.agent.Deadline())
+	return core.Earliest(d, v.streamDeadline())
+}
+
+// sendNoise2 sends the handshake's answer by a path.
+func (v *viewer) sendNoise2(path punch.Path) {
+	if path.Route == punch.Relay || v.agent.Spend(path.Addr, len(v.noise2)) {
+		v.send(path, core.Handshake, v.noise2)
+	}
+}
+
+func (v *viewer) seal(m wire.Message) []byte {
+	b, err := wire.Marshal(m)
+	if err != nil {
+		return nil
+	}
+	return v.sess.Seal(nil, b)
+}
+
+// sealTo answers by the path of what is answered; an address that is not trusted has its budget.
+func (v *viewer) sealTo(path punch.Path, m wire.Message) {
+	b := v.seal(m)
+	if path.Route == punch.Relay || v.agent.Spend(path.Addr, len(b)) {
+		v.send(path, core.Control, b)
+	}
+}
+
+// sendControl sends by the media's path.
+func (v *viewer) sendControl(m wire.Message) {
+	if v.path.Route != 0 {
+		v.sealTo(v.path, m)
+	}
+}
+
+// send is the only way to a viewer.
+func (v *viewer) send(path punch.Path, p core.Purpose, b []byte) {
+	box := &v.cam.box
+	if path.Route == punch.Direct {
+		box.Send(noAddr, path.Addr, p, b)
+		return
+	}
+	framed, err := wire.AppendChannelData(make([]byte, 0, wire.ChannelOverhead+len(b)), v.channel, b)
+	if err == nil && v.cam.link.Up() {
+		box.Relay(noAddr, v.cam.link.Remote(), p, framed)
+	}
+}

@@ -1,0 +1,337 @@
+package viewer
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/media"
+	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/session"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+// maxEarly is how many media packets are kept that overtook Noise-2: a key frame of the clip and more.
+const maxEarly = 128
+
+// attempt is one connection, from Connect to its end.
+type attempt struct {
+	v       *Viewer
+	id      uint64
+	policy  punch.Policy
+	agent   *punch.Agent
+	hs      *session.Initiator
+	connect *wire.Connect
+	started time.Time
+
+	// Connecting.
+	again    time.Time // Connect is repeated
+	gap      time.Duration
+	peerAt   time.Time // Peer came
+	endpoint netip.AddrPort
+	channel  uint16
+	inbound  uint16 // channel of the frame being handled
+	punchKey wire.PunchKey
+	punches  uint32 // counter of the last punch sent
+	seen     uint32 // counter of the camera's last punch
+	early    []earlyPacket
+	gaveUp   bool // looking for a direct path
+
+	// Watching.
+	sess     *session.Session
+	noise2   []byte
+	receiver *media.Receiver
+	path     punch.Path // named by Use
+	shown    punch.Path // by which the newest media came
+	token    wire.Token // of path, where the camera asked for it
+	use      uint32
+	useDue   time.Time
+	useSent  time.Time
+	useGap   time.Duration
+	onPath   time.Time // newer media last came by path
+	alive    time.Time // anything authentic did
+	heard    time.Time // anything authentic
+	consent  time.Time
+	consents uint32
+}
+
+type earlyPacket struct {
+	path punch.Path
+	b    []byte
+}
+
+func newAttempt(now time.Time, v *Viewer, label identity.Label, policy punch.Policy) (*attempt, error) {
+	a := &attempt{v: v, policy: policy, started: now}
+	var idBytes [8]byte
+	for a.id == 0 {
+		if _, err := io.ReadFull(v.cfg.Rand, idBytes[:]); err != nil {
+			return nil, fmt.Errorf("draw connection id: %w", err)
+		}
+		a.id = binary.LittleEndian.Uint64(idBytes[:])
+	}
+	if _, err := io.ReadFull(v.cfg.Rand, a.punchKey[:]); err != nil {
+		return nil, fmt.Errorf("draw punch key: %w", err)
+	}
+	hello := &wire.Hello{
+		Version: wire.ProtocolVersion, ID: a.id, PunchKey: a.punchKey, Flags: policy.Flags() | wire.FlagStart,
+		Proof: identity.PairingProof(label.Secret, v.cfg.Static.Public(), label.Key), Profile: wire.ProfileAES128GCM,
+	}
+	if policy.Direct {
+		hello.Candidates = wire.Ats(v.cfg.Host)
+	}
+	payload, err := wire.Marshal(hello)
+	if err != nil {
+		return nil, err
+	}
+	a.hs, err = session.NewInitiator(session.Config{
+		Static: v.cfg.Static, Rand: v.cfg.Rand, Prologue: []byte(core.PrologueCamera), Taken: v.taken,
+	}, label.Key, v.stamp.Next(now), payload)
+	if err != nil {
+		return nil, err
+	}
+	a.connect = &wire.Connect{ID: a.id, Camera: label.UID(), Noise1: a.hs.Message(), Relay: policy.Relay}
+	return a, nil
+}
+
+func (a *attempt) index() uint32 {
+	if a.sess != nil {
+		return a.sess.LocalIndex()
+	}
+	return a.hs.LocalIndex()
+}
+
+// sendConnect asks the rendezvous, once logged in, and again until it answers.
+func (a *attempt) sendConnect(now time.Time) {
+	link := a.v.link
+	if !link.Up() || !a.peerAt.IsZero() || a.sess != nil {
+		return
+	}
+	if a.v.stats.ConnectSent.IsZero() {
+		a.v.stats.ConnectSent = now
+		a.gap = link.RTO()
+	} else {
+		a.gap *= 2
+	}
+	link.Send(core.Signal, a.connect)
+	a.again = now.Add(a.gap)
+}
+
+// peerKnown begins the punching.
+func (a *attempt) peerKnown(now time.Time, m *wire.Peer) {
+	if !a.peerAt.IsZero() {
+		return
+	}
+	a.peerAt, a.again = now, time.Time{}
+	a.v.stats.PeerKnown = now
+	a.endpoint = m.Endpoint.AddrPort
+	if a.policy.Relay {
+		a.channel = m.Channel
+	}
+	a.agent = punch.NewAgent(a.policy, now)
+	if a.path.Route == punch.Direct { // Noise-2 was faster
+		return
+	}
+	a.agent.Add(now, a.endpoint, punch.Reflexive)
+	a.agent.Due(now, a.punchAt)
+}
+
+// punchAt sends a punch. Its size leaves the camera room for an answer.
+func (a *attempt) punchAt(c *punch.Candidate) {
+	b := wire.AppendPunch(nil, a.punchKey, wire.Punch{ID: a.id, Counter: a.punches + 1}, wire.DefaultPunch)
+	if a.agent.Spend(c.Addr, len(b)) {
+		a.punches++
+		a.v.box.Send(netip.AddrPort{}, c.Addr, core.Punch, b)
+	}
+}
+
+// mayRelay says whether frames of a channel are taken: before Peer says which one, any, since only an authentic
+// datagram inside has an effect.
+func (a *attempt) mayRelay(channel uint16) bool {
+	return a.policy.Relay && (a.channel == channel || a.peerAt.IsZero() && a.channel == 0)
+}
+
+// handle takes a datagram that came by a path.
+func (a *attempt) handle(now time.Time, path punch.Path, b []byte) error {
+	if path.Route == punch.Direct && !a.policy.Direct {
+		return errStray
+	}
+	switch wire.Classify(b) {
+	case wire.Response:
+		return a.response(now, path, b)
+	case wire.Transport:
+		return a.sealed(now, path, b)
+	case wire.PunchPacket:
+		return a.punched(now, path, b)
+	case wire.RTP, wire.RTCP:
+		return a.media(now, path, b)
+	}
+	return errKind
+}
+
+// response takes Noise-2: the camera's answer. Copies of it say that a path works.
+func (a *attempt) response(now time.Time, path punch.Path, b []byte) error {
+	if a.sess != nil {
+		if string(b) != string(a.noise2) {
+			return session.ErrReplay
+		}
+		a.directHeard(now, path)
+		return nil
+	}
+	sess, payload, err := a.hs.Finish(b)
+	if err != nil {
+		return err
+	}
+	m, err := wire.Unmarshal(payload)
+	if err != nil {
+		return err
+	}
+	welcome, ok := m.(*wire.Welcome)
+	if !ok || welcome.Profile != wire.ProfileAES128GCM {
+		return wire.CodeProfile
+	}
+	rtt := max(2*a.v.link.RTT(), minRTO)
+	a.receiver, err = media.NewReceiver(media.ReceiverConfig{
+		Keys: media.NewKeys(sess.Export), PayloadType: welcome.PayloadType, FPS: a.v.cfg.FPS, RTT: rtt,
+	})
+	if err != nil {
+		return err
+	}
+	a.sess, a.noise2, a.again = sess, append([]byte(nil), b...), time.Time{}
+	a.heard, a.alive = now, now
+	if path.Route == punch.Relay && a.channel == 0 { // Peer is late or lost
+		a.channel = a.inbound
+	}
+	a.path, a.shown, a.useGap = path, path, a.rto()
+	a.useDue = now.Add(useWait)
+	a.armConsent(now)
+	a.v.stats.Connected = now
+	a.v.box.Emit(Connected{At: now, Path: path})
+	if path.Route == punch.Direct {
+		a.v.stats.DirectAt = now
+		a.stopPunching()
+	}
+	early := a.early
+	a.early = nil
+	for _, e := range early {
+		_ = a.media(now, e.path, e.b) // a bad one is counted by the receiver
+	}
+	return nil
+}
+
+func (a *attempt) stopPunching() {
+	if a.agent != nil {
+		a.agent.Stop()
+	}
+}
+
+// timeout does what is due.
+func (a *attempt) timeout(now time.Time) {
+	if core.Due(now, a.again) {
+		a.sendConnect(now)
+	}
+	if a.agent != nil {
+		a.agent.Due(now, a.punchAt)
+	}
+	if a.sess != nil {
+		a.watchTimeout(now)
+	}
+	if at, end := a.expiry(); core.Due(now, at) {
+		end(now)
+	}
+}
+
+// expiry is when the attempt's patience ends, and what happens then.
+func (a *attempt) expiry() (time.Time, func(now time.Time)) {
+	cfg, endpoint := &a.v.cfg, a.endpoint
+	switch {
+	case a.sess != nil:
+		if at := a.giveUpDirect(); !at.IsZero() {
+			return at, a.directFailed
+		}
+		return a.heard.Add(cfg.SilentTimeout), func(now time.Time) {
+			a.fail(now, wire.CodePathLost, fmt.Sprintf("%s: nothing for %v by %s", wire.CodePathLost.Sentence(), cfg.SilentTimeout, name(a.path)))
+		}
+	case a.peerAt.IsZero():
+		return a.started.Add(cfg.SignalTimeout), func(now time.Time) {
+			a.fail(now, wire.CodeRendezvousSilent, fmt.Sprintf("%s %v for %v", wire.CodeRendezvousSilent.Sentence(), a.v.link.Remote(), cfg.SignalTimeout))
+		}
+	case !a.policy.Relay:
+		return a.agent.GiveUp(), func(now time.Time) {
+			a.fail(now, wire.CodeCameraSilent, a.silence())
+		}
+	case a.channel == 0:
+		return a.peerAt.Add(max(a.policy.GiveUp, cfg.SignalTimeout)), func(now time.Time) {
+			a.fail(now, wire.CodeNoRelay, wire.CodeNoRelay.Sentence()+", and "+a.silence())
+		}
+	}
+	return a.peerAt.Add(cfg.AnswerTimeout), func(now time.Time) {
+		a.fail(now, wire.CodeRelaySilent, fmt.Sprintf("%s for %v, nor from the camera's endpoint %v", wire.CodeRelaySilent.Sentence(), cfg.AnswerTimeout, endpoint))
+	}
+}
+
+// silence is why there is no direct path.
+func (a *attempt) silence() string {
+	return fmt.Sprintf("%s: nothing from %v in %v after %d punches, so a NAT between filters by port or maps by destination",
+		wire.CodeCameraSilent.Sentence(), a.endpoint, a.policy.GiveUp, a.punches)
+}
+
+// giveUpDirect is when the search for a direct path ends without one; zero: it has ended, or there is one.
+func (a *attempt) giveUpDirect() time.Time {
+	if a.gaveUp || a.agent == nil || !a.policy.Direct || a.path.Route == punch.Direct {
+		return time.Time{}
+	}
+	return a.agent.GiveUp()
+}
+
+func (a *attempt) directFailed(now time.Time) {
+	a.gaveUp = true
+	a.v.stats.NotDirect = a.silence()
+	a.v.box.Emit(DirectFailed{At: now, Cause: a.silence()})
+}
+
+func (a *attempt) deadline() time.Time {
+	d, _ := a.expiry()
+	d = core.Earliest(d, a.again)
+	if a.agent != nil {
+		d = core.Earliest(d, a.agent.Deadline())
+	}
+	if a.sess != nil {
+		d = core.Earliest(d, a.watchDeadline())
+	}
+	return d
+}
+
+// fail ends the attempt.
+func (a *attempt) fail(now time.Time, code wire.Code, cause string) {
+	a.finish()
+	a.v.stats.NotDirect = cause
+	a.v.box.Emit(Failed{At: now, Code: code, Cause: cause})
+}
+
+// close ends it as one side wishes.
+func (a *attempt) close(now time.Time, code wire.Code) {
+	if a.sess != nil {
+		a.sendControl(&wire.Bye{Code: code})
+	}
+	a.finish()
+	a.v.box.Emit(Closed{At: now, Code: code})
+}
+
+func (a *attempt) finish() {
+	if a.receiver != nil {
+		a.v.stats.Quality = a.receiver.Quality()
+	}
+	a.v.stats.Path = a.shown
+	a.v.watch = nil
+}
+
+func name(p punch.Path) string {
+	if p.Route == punch.Direct {
+		return p.Addr.String()
+	}
+	return "the relay"
+}

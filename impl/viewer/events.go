@@ -1,0 +1,60 @@
+package viewer
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/media"
+	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+// LoggedIn says that the rendezvous knows the viewer.
+type LoggedIn struct {
+	At        time.Time
+	Reflexive netip.AddrPort
+	RTT       time.Duration
+}
+
+// Connected says that the camera has answered: both sides hold the session's keys.
+type Connected struct {
+	At   time.Time
+	Path punch.Path
+}
+
+// FirstPacket says that the first authentic media packet has arrived.
+type FirstPacket struct {
+	At   time.Time
+	Path punch.Path
+}
+
+// FrameReceived hands over a whole frame.
+type FrameReceived struct {
+	Frame media.Frame
+	Path  punch.Path // by which the packet that completed it came
+}
+
+// PathChanged says that the media has moved.
+type PathChanged struct {
+	At       time.Time
+	From, To punch.Path
+}
+
+// DirectFailed says that no direct path was found in time; the relay goes on.
+type DirectFailed struct {
+	At    time.Time
+	Cause string
+}
+
+// Failed says that there is no connection, and why. The viewer is idle again.
+type Failed struct {
+	At    time.Time
+	Code  wire.Code
+	Cause string // one sentence
+}
+
+// Closed says that the connection has ended as one side wished.
+type Closed struct {
+	At   time.Time
+	Code wire.Code
+}

@@ -1,0 +1,313 @@
+// Package viewer is the viewer's side of the protocol.
+//
+//	        Start, LoggedIn                   Connect                Noise-2, by any path
+//	offline ──────────────► idle or waiting ─────────► connecting ───────────────────────► watching
+//	                             ▲                       │ punches to the camera's          │ Use: names the path
+//	                             │                       │ endpoint, once Peer says it      │ Consent every 5 s
+//	                             └──── Failed, Closed ◄──┴──────────────────────────────────┘
+//
+// While watching, the path is the one by which Noise-2 came first. A viewer that watches through the relay goes on
+// looking for a direct path, and moves to it as soon as anything authentic comes from the camera directly:
+//
+//	relay ── punch, Noise-2, challenge or media from the camera directly ──► Use by that path (again after an RTO,
+//	  ▲                                                                   with the camera's token once it asks)
+//	  └──────────── no media on the direct path for 1 s ──────────────────── direct
+//
+// Use needs no acknowledgement: it is repeated for as long as newer media comes by another path than the one named.
+// The receiver knows the stream's first sequence number and drops duplicates, so that a move loses and repeats nothing.
+//
+// The package is a core (see impl/core): not safe for concurrent use.
+package viewer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/media"
+	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/session"
+	"github.com/punchlab/punchlab/impl/uplink"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+// Config describes a Viewer. Zero knobs take the defaults named.
+type Config struct {
+	Static        identity.Key
+	Rendezvous    []netip.AddrPort // addresses of the rendezvous, tried in this order
+	RendezvousKey identity.PublicKey
+	Rand          io.Reader        // cryptographically random
+	Host          []netip.AddrPort // the viewer's own addresses, for cameras on the same network; at most 8
+
+	Keepalive     time.Duration // between pings to the rendezvous; 0: 15 s
+	ConsentEvery  time.Duration // × 0.8–1.2; 0: 5 s (RFC 7675 §5.1)
+	SignalTimeout time.Duration // for an answer of the rendezvous; 0: 5 s
+	AnswerTimeout time.Duration // for the camera's, where a relay is allowed; 0: 10 s
+	SilentTimeout time.Duration // silence of the camera that ends the connection; 0: 10 s
+	FPS           int           // the source's frames per second; 0: that of media's clip
+}
+
+func (c Config) withDefaults() (Config, error) {
+	def := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&c.Keepalive, 15*time.Second)
+	def(&c.ConsentEvery, 5*time.Second)
+	def(&c.SignalTimeout, 5*time.Second)
+	def(&c.AnswerTimeout, 10*time.Second)
+	def(&c.SilentTimeout, 10*time.Second)
+	switch {
+	case len(c.Host) > wire.MaxCandidates:
+		return c, fmt.Errorf("configure viewer: %d host addresses, at most %d fit", len(c.Host), wire.MaxCandidates)
+	case c.Keepalive < time.Second || c.ConsentEvery <= 0 || c.SignalTimeout <= 0 || c.AnswerTimeout <= 0 || c.SilentTimeout <= 0:
+		return c, errors.New("configure viewer: a time is below its least value")
+	}
+	for _, h := range c.Host {
+		if !punch.Plausible(h) {
+			return c, fmt.Errorf("configure viewer: %v is no host address; give the address and port of a bound socket", h)
+		}
+	}
+	return c, nil
+}
+
+// Viewer watches one camera at a time. Not safe for concurrent use.
+type Viewer struct {
+	cfg    Config
+	box    core.Outbox
+	link   *uplink.Link
+	stamp  session.Stamp
+	watch  *attempt // nil: idle
+	stats  Stats
+	closed bool
+}
+
+// Stats counts since New, over all connections.
+type Stats struct {
+	Traffic     core.Traffic
+	Probes      core.Count // punches sent
+	Dropped     core.Drops // packets, by reason
+	Media       core.Count // SRTP received, duplicates too
+	MediaDirect core.Count // of them, by the direct path
+	MediaRelay  core.Count // of them, through the relay
+	PathChanges int64
+	Uses        int64 // Use messages sent
+	Frames      int64 // delivered
+	Path        punch.Path
+	LoggedIn    bool
+	RTT         time.Duration // to the rendezvous
+	Reflexive   netip.AddrPort
+
+	// The last connection. Zero times: it did not happen.
+	Asked        time.Time // Connect was called
+	ConnectSent  time.Time
+	PeerKnown    time.Time
+	Connected    time.Time
+	FirstPacket  time.Time
+	FirstFrame   time.Time
+	DirectAt     time.Time // media flows directly from then
+	NotDirect    string    // why there is no direct path, one sentence; empty: there is one, or it is still looked for
+	Quality      media.Quality
+	CameraSilent time.Duration // the longest silence while watching
+}
+
+// New returns a viewer. Start it.
+func New(cfg Config) (*Viewer, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	v := &Viewer{cfg: cfg, stats: Stats{Dropped: core.Drops{}}}
+	v.link, err = uplink.New(uplink.Config{
+		Session: session.Config{Static: cfg.Static, Rand: cfg.Rand, Taken: v.taken}, Rendezvous: cfg.RendezvousKey,
+		Addrs: cfg.Rendezvous, Keepalive: cfg.Keepalive, Hello: &wire.Login{Version: wire.ProtocolVersion},
+		Up: v.loggedIn, Down: func(time.Time) {},
+	}, &v.box)
+	if err != nil {
+		return nil, fmt.Errorf("configure viewer: %w", err)
+	}
+	return v, nil
+}
+
+func (v *Viewer) taken(i uint32) bool {
+	return v.link != nil && v.link.Owns(i) || v.watch != nil && v.watch.index() == i
+}
+
+// Start logs in at the rendezvous, and again whenever the rendezvous falls silent.
+func (v *Viewer) Start(now time.Time) error {
+	v.box.Begin()
+	return v.link.Start(now)
+}
+
+func (v *Viewer) loggedIn(now time.Time, _ wire.Message) {
+	v.box.Emit(LoggedIn{At: now, Reflexive: v.link.Reflexive(), RTT: v.link.RTT()})
+	if v.watch != nil {
+		v.watch.sendConnect(now)
+	}
+}
+
+// Connect asks for the video of the camera that the label names, by a strategy (see punch.Names). Before LoggedIn the
+// request waits for it. One connection at a time.
+func (v *Viewer) Connect(now time.Time, label identity.Label, strategy string) error {
+	v.box.Begin()
+	policy, err := punch.Lookup(strategy)
+	switch {
+	case err != nil:
+		return fmt.Errorf("connect: %w", err)
+	case v.closed || !v.link.Started():
+		return errors.New("connect: the viewer is not started; call Start")
+	case v.watch != nil:
+		return errors.New("connect: already watching a camera; call Disconnect before")
+	case label.RendezvousKey != v.cfg.RendezvousKey:
+		return errors.New("connect: the label names another rendezvous; make a viewer for that one")
+	}
+	a, err := newAttempt(now, v, label, policy)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	v.watch = a
+	v.resetStats(now)
+	a.sendConnect(now)
+	return nil
+}
+
+func (v *Viewer) resetStats(now time.Time) {
+	s := &v.stats
+	s.Asked, s.NotDirect, s.Quality, s.CameraSilent = now, "", media.Quality{}, 0
+	for _, t := range []*time.Time{&s.ConnectSent, &s.PeerKnown, &s.Connected, &s.FirstPacket, &s.FirstFrame, &s.DirectAt} {
+		*t = time.Time{}
+	}
+}
+
+// Disconnect ends the connection, if there is one.
+func (v *Viewer) Disconnect(now time.Time) {
+	v.box.Begin()
+	if v.watch != nil {
+		v.watch.close(now, wire.CodeEnded)
+	}
+}
+
+// Close ends everything and says goodbye. The viewer does nothing more.
+func (v *Viewer) Close(now time.Time) {
+	v.Disconnect(now)
+	v.link.Close(wire.CodeShuttingDown)
+	v.closed = true
+}
+
+// Why packets are dropped, beside what session, wire and media say.
+var (
+	errKind    = errors.New("not a datagram for a viewer")
+	errStray   = errors.New("from nobody who is watched")
+	errUnasked = errors.New("message that nobody asked for")
+	errRepeat  = errors.New("punch seen before")
+	errEarly   = errors.New("too much media before the handshake's answer")
+)
+
+// HandlePacket takes a datagram.
+func (v *Viewer) HandlePacket(now time.Time, from, _ netip.AddrPort, b []byte) {
+	v.box.Begin()
+	if v.closed {
+		return
+	}
+	if err := v.handle(now, from, b); err != nil {
+		v.stats.Dropped[core.Reason(err)]++
+	}
+}
+
+func (v *Viewer) handle(now time.Time, from netip.AddrPort, b []byte) error {
+	if wire.Classify(b) == wire.ChannelData {
+		channel, data, err := wire.ParseChannelData(b)
+		if err != nil {
+			return err
+		}
+		if v.watch == nil || !v.link.IsRemote(from) || !v.watch.mayRelay(channel) {
+			return errStray
+		}
+		v.watch.inbound = channel
+		return v.watch.handle(now, punch.ViaRelay, data)
+	}
+	if index, ok := session.ReceiverIndex(b); ok && v.link.Owns(index) {
+		m, err := v.link.Handle(now, from, b)
+		if err == nil && m != nil {
+			err = v.fromRendezvous(now, m)
+		}
+		return err
+	}
+	if v.watch == nil {
+		return errStray
+	}
+	return v.watch.handle(now, punch.To(from), b)
+}
+
+func (v *Viewer) fromRendezvous(now time.Time, m wire.Message) error {
+	switch m := m.(type) {
+	case *wire.Peer:
+		if v.watch == nil || v.watch.id != m.ID {
+			return errStray
+		}
+		v.watch.peerKnown(now, m)
+		return nil
+	case *wire.Refused:
+		if v.watch == nil || v.watch.id != m.ID {
+			return errStray
+		}
+		if v.watch.sess == nil {
+			v.watch.fail(now, m.Code, m.Code.Sentence())
+		}
+		return nil
+	case *wire.Goodbye:
+		return nil
+	}
+	return errUnasked
+}
+
+// HandleTimeout does what is due.
+func (v *Viewer) HandleTimeout(now time.Time) {
+	v.box.Begin()
+	if v.closed {
+		return
+	}
+	v.link.HandleTimeout(now)
+	if v.watch != nil {
+		v.watch.timeout(now)
+	}
+}
+
+// Deadline is when HandleTimeout is wanted.
+func (v *Viewer) Deadline() time.Time {
+	if v.closed {
+		return time.Time{}
+	}
+	d := v.link.Deadline()
+	if v.watch != nil {
+		d = core.Earliest(d, v.watch.deadline())
+	}
+	return d
+}
+
+// Ready returns what is to be sent and was noticed.
+func (v *Viewer) Ready() core.Output { return v.box.Ready() }
+
+// Stats returns the counts so far.
+func (v *Viewer) Stats() Stats {
+	s := v.stats
+	s.Traffic = v.box.Traffic()
+	s.Probes = s.Traffic.Of(core.Punch)
+	s.Dropped = core.Drops{}
+	for k, n := range v.stats.Dropped {
+		s.Dropped[k] = n
+	}
+	s.LoggedIn, s.RTT, s.Reflexive = v.link.Up(), v.link.RTT(), v.link.Reflexive()
+	if v.watch != nil {
+		s.Path = v.watch.shown
+		if v.watch.receiver != nil {
+			s.Quality = v.watch.receiver.Quality()
+		}
+	}
+	return s
+}

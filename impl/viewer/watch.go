@@ -1,0 +1,272 @@
+package viewer
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/session"
+	"github.com/punchlab/punchlab/impl/uplink"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+const (
+	minRTO = 50 * time.Millisecond
+	// useWait is how long after Noise-2 the first media packet is waited for before Use says that nothing came: they
+	// leave together, so that all but the slowest links deliver them together.
+	useWait = 30 * time.Millisecond
+	maxUse  = 2 * time.Second // longest gap between repetitions of Use
+	// pathSilence is how long a path may be without new media before it is asked whether it lives, and pathDead how
+	// long without anything authentic before the relay is asked for the media instead.
+	pathSilence = time.Second
+	pathDead    = 2500 * time.Millisecond
+)
+
+// rto is how long an answer of the camera is waited for. The way by the rendezvous bounds the direct one on most paths.
+func (a *attempt) rto() time.Duration { return max(2*a.v.link.RTT(), a.v.link.RTO(), minRTO) }
+
+// sealed takes a datagram of the session.
+func (a *attempt) sealed(now time.Time, path punch.Path, b []byte) error {
+	if a.sess == nil {
+		return session.ErrIndex
+	}
+	plain, err := a.sess.Open(nil, b)
+	if err != nil {
+		return err
+	}
+	m, err := wire.Unmarshal(plain)
+	if err != nil {
+		return err
+	}
+	a.authentic(now, path)
+	switch m := m.(type) {
+	case *wire.PathChallenge:
+		a.challenged(now, path, m.Token)
+	case *wire.ConsentAck:
+		a.directHeard(now, path)
+	case *wire.Bye:
+		a.finish()
+		a.v.box.Emit(Closed{At: now, Code: m.Code})
+	default:
+		return errUnasked
+	}
+	return nil
+}
+
+func (a *attempt) authentic(now time.Time, path punch.Path) {
+	a.v.stats.CameraSilent = max(a.v.stats.CameraSilent, now.Sub(a.heard))
+	a.heard = now
+	if path == a.path {
+		a.alive = now
+	}
+}
+
+// challenged answers on the path by which the camera asks: with Use where that path is wanted.
+func (a *attempt) challenged(now time.Time, path punch.Path, token wire.Token) {
+	if path.Route != punch.Direct {
+		return
+	}
+	if a.path.Route == punch.Direct && a.path != path {
+		a.send(path, core.Control, a.seal(&wire.PathResponse{Token: token}))
+		return
+	}
+	a.path, a.token = path, token
+	a.stopPunching()
+	a.sendUse(now)
+}
+
+// punched takes the camera's punch.
+func (a *attempt) punched(now time.Time, path punch.Path, b []byte) error {
+	if path.Route != punch.Direct {
+		return errKind
+	}
+	p, err := wire.OpenPunch(a.punchKey, b)
+	switch {
+	case err != nil:
+		return err
+	case p.ID != a.id:
+		return errStray
+	case p.Counter <= a.seen:
+		return errRepeat
+	}
+	a.seen = p.Counter
+	if a.sess != nil {
+		a.directHeard(now, path)
+	}
+	return nil
+}
+
+// directHeard moves to a direct path by which something authentic has come, from the relay.
+func (a *attempt) directHeard(now time.Time, path punch.Path) {
+	if path.Route != punch.Direct || a.path.Route == punch.Direct {
+		return
+	}
+	a.path, a.token = path, wire.Token{}
+	a.alive = now
+	a.useGap = a.rto()
+	a.stopPunching()
+	a.sendUse(now)
+}
+
+// media takes an SRTP or SRTCP packet. What overtook Noise-2 waits for it.
+func (a *attempt) media(now time.Time, path punch.Path, b []byte) error {
+	if a.sess == nil {
+		if len(a.early) >= maxEarly {
+			return errEarly
+		}
+		a.early = append(a.early, earlyPacket{path, append([]byte(nil), b...)})
+		return nil
+	}
+	before, had := a.receiver.HighestSeq()
+	err := a.receiver.HandlePacket(now, b)
+	if err != nil {
+		return err
+	}
+	a.authentic(now, path)
+	a.directHeard(now, path)
+	if wire.Classify(b) == wire.RTP {
+		a.count(path, len(b))
+		if highest, ok := a.receiver.HighestSeq(); ok && (!had || highest > before) {
+			a.newest(now, path, !had)
+		}
+	}
+	a.deliver(now, path)
+	return nil
+}
+
+func (a *attempt) count(path punch.Path, n int) {
+	s := &a.v.stats
+	s.Media.Add(n)
+	if path.Route == punch.Direct {
+		s.MediaDirect.Add(n)
+	} else {
+		s.MediaRelay.Add(n)
+	}
+}
+
+// newest notices by which path the newest media comes.
+func (a *attempt) newest(now time.Time, path punch.Path, first bool) {
+	if first {
+		a.v.stats.FirstPacket = now
+		a.v.box.Emit(FirstPacket{At: now, Path: path})
+	}
+	if path == a.path {
+		a.onPath = now
+		a.useGap = a.rto()
+	}
+	if a.use == 0 {
+		a.sendUse(now) // the first flight has arrived
+	}
+	switch {
+	case path == a.path && path != a.shown:
+		if path.Route != a.shown.Route {
+			a.v.stats.PathChanges++
+		}
+		a.v.box.Emit(PathChanged{At: now, From: a.shown, To: path})
+		a.shown = path
+		if path.Route == punch.Direct && a.v.stats.DirectAt.IsZero() {
+			a.v.stats.DirectAt = now
+		}
+	case path != a.path && now.Sub(a.useSent) >= a.rto(): // the camera does not know better
+		a.sendUse(now)
+	}
+}
+
+// deliver hands over what the receiver has.
+func (a *attempt) deliver(now time.Time, path punch.Path) {
+	out := a.receiver.Ready()
+	for _, b := range out.RTCP {
+		a.send(a.path, core.RTCP, append([]byte(nil), b...))
+	}
+	for _, f := range out.Frames {
+		if a.v.stats.FirstFrame.IsZero() {
+			a.v.stats.FirstFrame = now
+		}
+		a.v.stats.Frames++
+		a.v.box.Emit(FrameReceived{Frame: f, Path: path})
+	}
+}
+
+// sendUse names the path and says what the receiver waits for.
+func (a *attempt) sendUse(now time.Time) {
+	a.use++
+	m := &wire.Use{Sequence: a.use, Token: a.token}
+	if highest, ok := a.receiver.HighestSeq(); ok {
+		m.Next = highest + 1
+	}
+	a.send(a.path, core.Control, a.seal(m))
+	a.v.stats.Uses++
+	a.useSent = now
+	a.useDue = now.Add(a.useGap)
+	a.useGap = min(2*a.useGap, maxUse)
+}
+
+// watchTimeout repeats Use while it has no effect, falls back to the relay, keeps the consent fresh, and lets the
+// receiver ask for what is missing.
+func (a *attempt) watchTimeout(now time.Time) {
+	if core.Due(now, a.useDue) {
+		a.checkPath(now)
+	}
+	if core.Due(now, a.consent) {
+		a.sendConsent()
+		a.armConsent(now)
+	}
+	if core.Due(now, a.receiver.Deadline()) {
+		a.receiver.HandleTimeout(now)
+		a.deliver(now, a.shown)
+	}
+}
+
+// checkPath looks whether new media has come by the path since Use named it, and not too long ago.
+func (a *attempt) checkPath(now time.Time) {
+	if due := a.onPath.Add(pathSilence); a.onPath.After(a.useSent) && now.Before(due) {
+		a.useDue = due
+		return
+	}
+	if a.path.Route == punch.Direct && a.policy.Relay && a.channel != 0 && now.Sub(a.alive) >= pathDead {
+		a.path, a.token = punch.ViaRelay, wire.Token{}
+		a.alive = now
+		a.useGap = a.rto()
+	} else if a.use > 0 {
+		a.sendConsent() // the answer tells a dead path from a source that has nothing to send
+	}
+	a.sendUse(now)
+}
+
+func (a *attempt) sendConsent() {
+	a.consents++
+	a.sendControl(&wire.Consent{Sequence: a.consents})
+}
+
+func (a *attempt) armConsent(now time.Time) {
+	every := a.v.cfg.ConsentEvery
+	a.consent = now.Add(every*4/5 + uplink.Jitter(a.v.cfg.Rand, every*2/5))
+}
+
+func (a *attempt) watchDeadline() time.Time {
+	d := core.Earliest(a.useDue, a.consent)
+	return core.Earliest(d, a.receiver.Deadline())
+}
+
+func (a *attempt) seal(m wire.Message) []byte {
+	b, err := wire.Marshal(m)
+	if err != nil {
+		return nil
+	}
+	return a.sess.Seal(nil, b)
+}
+
+func (a *attempt) sendControl(m wire.Message) { a.send(a.path, core.Control, a.seal(m)) }
+
+// send is the only way to the camera.
+func (a *attempt) send(path punch.Path, p core.Purpose, b []byte) {
+	if path.Route == punch.Direct {
+		a.v.box.Send(netip.AddrPort{}, path.Addr, p, b)
+		return
+	}
+	framed, err := wire.AppendChannelData(make([]byte, 0, wire.ChannelOverhead+len(b)), a.channel, b)
+	if err == nil && a.v.link.Up() {
+		a.v.box.Relay(netip.AddrPort{}, a.v.link.Remote(), p, framed)
+	}
+}

@@ -1,0 +1,36 @@
+package virtual_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/viewer"
+	"github.com/punchlab/punchlab/impl/virtual"
+)
+
+var restricted = &virtual.NATConfig{Mapping: virtual.EndpointIndependent, Filtering: virtual.AddressAndPortDependent}
+
+// The goal of the protocol, exactly: the first encrypted frame comes after three one-way delays.
+func TestFirstFlightIsTheTriangle(t *testing.T) {
+	for _, strategy := range []string{"direct", "adaptive"} {
+		w := newWorld(t, worldConfig{seed: 1, cameraNAT: restricted, viewerNAT: restricted})
+		start := w.net.Now
+		w.connect(strategy)
+		w.net.Run(5*time.Second, nil)
+		p, ok := first[viewer.FirstPacket](w.viewerHost)
+		if !ok {
+			t.Fatalf("%s: no media; viewer %+v\ncamera %+v\nrendezvous %+v", strategy, w.viewer.Stats(), w.camera.Stats(), w.server.Stats())
+		}
+		d := w.cfg
+		triangle := (d.viewerDelay + d.rendezvousDelay) + (d.rendezvousDelay + d.cameraDelay) + (d.cameraDelay + d.viewerDelay)
+		if got := p.At.Sub(start); got != triangle || p.Path.Route != punch.Direct {
+			t.Errorf("%s: first packet after %v by %v, want %v directly", strategy, got, p.Path, triangle)
+		}
+		f, _ := first[viewer.FrameReceived](w.viewerHost)
+		if got := f.Frame.Complete.Sub(start); got != triangle {
+			t.Errorf("%s: first frame after %v, want %v", strategy, got, triangle)
+		}
+		w.checkFrames(100)
+	}
+}
