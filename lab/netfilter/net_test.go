@@ -266,3 +266,12 @@ func (s *sock) try(to netip.AddrPort, dst *sock, expected bool) (netip.AddrPort,
 	}
 	return dst.receive(s.send(to), wait)
 }
+
+func renameLink(t testing.TB, ns *netns.NS, from, to string) {
+	t.Helper()
+	l, err := ns.Netlink().LinkByName(from)
+	must(t, err)
+	must(t, ns.Netlink().LinkSetDown(l))
+	must(t, ns.Netlink().LinkSetName(l, to))
+	must(t, ns.Netlink().LinkSetUp(l))
+}
