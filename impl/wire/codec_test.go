@@ -108,7 +108,7 @@ var otherEncodings = []struct {
 	{"text for bytes", "a2000f01683132333435363738", wire.ErrNotCanonical},
 	{"array for bytes", "a2000f01880102030405060708", wire.ErrNotCanonical},
 	{"chunked bytes", "a2000f015f44010203044405060708ff", wire.ErrNotCanonical},
-	{"integer too big", "a20012011b0000000100000000", wire.ErrNotCanonical},
+	{"integer too big", "a30012011b000000010000000002480000000000000000", wire.ErrNotCanonical},
 }
 
 func TestOnlyOneEncoding(t *testing.T) {
@@ -161,6 +161,7 @@ func TestImpossibleValues(t *testing.T) {
 		"token 0":           &wire.PathChallenge{},
 		"response token 0":  &wire.PathResponse{},
 		"use 0":             &wire.Use{},
+		"padding":           &wire.Consent{Padding: wire.Padding{7: 1}},
 		"no endpoint":       &wire.Peer{ID: 1},
 		"port 0":            &wire.Peer{ID: 1, Endpoint: at("192.0.2.1:0")},
 		"unspecified":       &wire.Peer{ID: 1, Endpoint: at("0.0.0.0:1")},
@@ -236,10 +237,15 @@ func TestSizes(t *testing.T) {
 	if n := len(marshal(t, hello)) + session.InitiationOverhead; n > session.MaxInitiation {
 		t.Errorf("the longest Hello's initiation takes %d bytes", n)
 	}
-	welcome := len(marshal(t, &wire.Welcome{Profile: 0xffff, PayloadType: 127, ClockRate: 1<<32 - 1, SSRC: 1<<32 - 1, Width: 65535, Height: 65535, FrameRate: 1<<32 - 1}))
+	welcome := len(marshal(t, &wire.Welcome{Profile: 0xffff, PayloadType: 127, ClockRate: 1<<32 - 1, Width: 65535, Height: 65535, FrameRate: 1<<32 - 1}))
 	challenge := len(marshal(t, &wire.PathChallenge{Token: wire.Token{1}}))
 	if n := session.ResponseOverhead + welcome + session.TransportOverhead + challenge; n > wire.DefaultPunch {
 		t.Errorf("the answer to a punch takes %d bytes, the punch %d", n, wire.DefaultPunch)
+	}
+	for _, m := range []wire.Message{&wire.Use{Sequence: 1}, &wire.Consent{}} {
+		if n := len(marshal(t, m)); n < challenge {
+			t.Errorf("a challenge of %d bytes may answer %v of %d", challenge, m.Type(), n)
+		}
 	}
 	registered := len(marshal(t, &wire.Registered{Endpoint: far, Keepalive: 1000, Expiry: 65535}))
 	if n := session.ResponseOverhead + max(registered, welcome); n > session.MinInitiation || session.CookieSize > session.MinInitiation {

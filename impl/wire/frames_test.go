@@ -93,7 +93,18 @@ func TestChannelData(t *testing.T) {
 
 func TestPunch(t *testing.T) {
 	k := wire.PunchKey{1, 2, 3}
-	want := wire.Punch{ID: 0x0123456789abcdef, Counter: 42}
+	for _, fromCamera := range []bool{false, true} {
+		testPunch(t, k, wire.Punch{ID: 0x0123456789abcdef, Counter: 42, FromCamera: fromCamera})
+	}
+	if _, err := wire.ParsePunch(make([]byte, wire.MaxPunch+1)); !errors.Is(err, wire.ErrPunch) {
+		t.Errorf("an oversized punch: %v", err)
+	}
+	if wire.PunchVersion != session.Version {
+		t.Error("a punch has another version than the session's datagrams")
+	}
+}
+
+func testPunch(t *testing.T, k wire.PunchKey, want wire.Punch) {
 	for size, length := range map[int]int{0: wire.MinPunch, wire.MinPunch: wire.MinPunch, wire.DefaultPunch: wire.DefaultPunch, 9999: wire.MaxPunch} {
 		b := wire.AppendPunch([]byte("before"), k, want, size)[6:]
 		if len(b) != length || wire.Classify(b) != wire.PunchPacket {
@@ -120,11 +131,5 @@ func TestPunch(t *testing.T) {
 				t.Fatalf("opened with bit %d flipped", bit)
 			}
 		}
-	}
-	if _, err := wire.ParsePunch(make([]byte, wire.MaxPunch+1)); !errors.Is(err, wire.ErrPunch) {
-		t.Errorf("an oversized punch: %v", err)
-	}
-	if wire.PunchVersion != session.Version {
-		t.Error("a punch has another version than the session's datagrams")
 	}
 }

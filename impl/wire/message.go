@@ -149,15 +149,15 @@ type Hello struct {
 	Candidates []Endpoint     `cbor:"7,keyasint,omitempty"` // the viewer's own addresses
 }
 
-// Welcome is the camera's payload in its answer.
+// Welcome is the camera's payload in its answer. The stream's SSRC, first sequence
+// number and first timestamp follow from the session's keys.
 type Welcome struct {
 	Profile     Profile `cbor:"1,keyasint"`
-	PayloadType uint8   `cbor:"2,keyasint"` // RTP, 96–127
-	ClockRate   uint32  `cbor:"3,keyasint"` // hertz; 90000 for H.264
-	SSRC        uint32  `cbor:"4,keyasint"`
-	Width       uint16  `cbor:"5,keyasint,omitempty"` // pixels
-	Height      uint16  `cbor:"6,keyasint,omitempty"`
-	FrameRate   uint32  `cbor:"7,keyasint,omitempty"` // frames per 1000 seconds
+	PayloadType uint8   `cbor:"2,keyasint"`           // RTP, 96–127
+	ClockRate   uint32  `cbor:"3,keyasint"`           // hertz; 90000 for H.264
+	Width       uint16  `cbor:"4,keyasint,omitempty"` // pixels
+	Height      uint16  `cbor:"5,keyasint,omitempty"`
+	FrameRate   uint32  `cbor:"6,keyasint,omitempty"` // frames per 1000 seconds
 }
 
 // Token is drawn at random by the camera for one path.
@@ -175,8 +175,8 @@ type PathResponse struct {
 
 // Use moves the media to a path.
 type Use struct {
-	Sequence uint32 `cbor:"1,keyasint"`          // grows; the camera ignores one that is not greater
-	Token    Token  `cbor:"2,keyasint,omitzero"` // of the direct path's challenge; absent: the path by which Use came
+	Sequence uint32 `cbor:"1,keyasint"` // grows; the camera ignores one that is not greater
+	Token    Token  `cbor:"2,keyasint"` // of the path's challenge; zero: there was none. Always written, see Padding
 	Next     uint64 `cbor:"3,keyasint,omitempty"`
 	// Next is the extended RTP sequence number after the greatest received
 	// (RFC 3711's packet index + 1); 0: nothing was received.
@@ -184,8 +184,13 @@ type Use struct {
 
 // Consent says that the viewer still wants the media (RFC 7675).
 type Consent struct {
-	Sequence uint32 `cbor:"1,keyasint"`
+	Sequence uint32  `cbor:"1,keyasint"`
+	Padding  Padding `cbor:"2,keyasint"`
 }
+
+// Padding is zeros that make a message no shorter than the PathChallenge that may
+// answer it from an address not yet validated.
+type Padding [8]byte
 
 // ConsentAck answers Consent on the path by which it came.
 type ConsentAck struct {

@@ -12,9 +12,10 @@ import (
 // A punch opens the sender's filter towards the receiver and tells the receiver,
 // if it arrives, where its sender appears from:
 //
-//	0 type=8 │ 1 version=1 │ 2 zero(2) │ 4 counter(4) │ 8 connection id(8) │ 16 zeros … │ n−16 mac(16)
+//	0 type=8 │ 1 version=1 │ 2 from │ 3 zero │ 4 counter(4) │ 8 connection id(8) │ 16 zeros … │ n−16 mac(16)
 //
-// Numbers are little-endian. mac = BLAKE2s-128(punch key, all before it). The
+// Numbers are little-endian. from is 0 for the viewer and 1 for the camera, so that
+// a punch sent back to its sender is not taken for the peer's. mac = BLAKE2s-128(punch key, all before it). The
 // receiver answers no counter twice and never with more bytes than the punch had;
 // the zeros are there to allow an answer.
 const (
@@ -47,7 +48,9 @@ var (
 // Punch is the content of a punch packet.
 type Punch struct {
 	ID      uint64 // the connection's, as in Connect
-	Counter uint32 // grows with each punch of a connection
+	Counter uint32 // grows with each punch of a sender
+	// FromCamera says who made it. Drop one that this side could have made.
+	FromCamera bool
 }
 
 func punchTag(key PunchKey, b []byte) []byte {
@@ -63,7 +66,11 @@ func punchTag(key PunchKey, b []byte) []byte {
 func AppendPunch(dst []byte, key PunchKey, p Punch, size int) []byte {
 	size = min(max(size, MinPunch), MaxPunch)
 	start := len(dst)
-	dst = append(dst, TypePunch, PunchVersion, 0, 0)
+	from := byte(0)
+	if p.FromCamera {
+		from = 1
+	}
+	dst = append(dst, TypePunch, PunchVersion, from, 0)
 	dst = binary.LittleEndian.AppendUint32(dst, p.Counter)
 	dst = binary.LittleEndian.AppendUint64(dst, p.ID)
 	dst = append(dst, make([]byte, size-punchHeader-punchMAC)...)
@@ -75,7 +82,7 @@ func ParsePunch(b []byte) (Punch, error) {
 	if len(b) < MinPunch || len(b) > MaxPunch {
 		return Punch{}, fmt.Errorf("parse punch: %w: %d bytes", ErrPunch, len(b))
 	}
-	if b[0] != TypePunch || b[1] != PunchVersion || b[2] != 0 || b[3] != 0 {
+	if b[0] != TypePunch || b[1] != PunchVersion || b[2] > 1 || b[3] != 0 {
 		return Punch{}, fmt.Errorf("parse punch: %w: header % x", ErrPunch, b[:4])
 	}
 	for _, c := range b[punchHeader : len(b)-punchMAC] {
@@ -83,7 +90,7 @@ func ParsePunch(b []byte) (Punch, error) {
 			return Punch{}, fmt.Errorf("parse punch: %w: padding is not zero", ErrPunch)
 		}
 	}
-	return Punch{ID: binary.LittleEndian.Uint64(b[8:]), Counter: binary.LittleEndian.Uint32(b[4:])}, nil
+	return Punch{ID: binary.LittleEndian.Uint64(b[8:]), Counter: binary.LittleEndian.Uint32(b[4:]), FromCamera: b[2] == 1}, nil
 }
 
 // OpenPunch reads a punch and checks its mac.

@@ -62,7 +62,7 @@ func samples(t testing.TB) []sample {
 			Flags: wire.FlagStart | wire.FlagDirect | wire.FlagRelay, Profile: wire.ProfileAES128GCM,
 			Candidates: []wire.Endpoint{at("10.0.0.2:5000"), v6}}},
 		{"hello-least", &wire.Hello{Version: wire.ProtocolVersion, ID: 1, PunchKey: wire.PunchKey{1}, Profile: wire.ProfileAES128GCM}},
-		{"welcome", &wire.Welcome{Profile: wire.ProfileAES128GCM, PayloadType: 96, ClockRate: 90000, SSRC: 0xdeadbeef,
+		{"welcome", &wire.Welcome{Profile: wire.ProfileAES128GCM, PayloadType: 96, ClockRate: 90000,
 			Width: 1280, Height: 720, FrameRate: 30000}},
 		{"welcome-least", &wire.Welcome{Profile: wire.ProfileAES128GCM, PayloadType: 127, ClockRate: 90000}},
 		{"path-challenge", &wire.PathChallenge{Token: wire.Token{1, 2, 3, 4, 5, 6, 7, 8}}},

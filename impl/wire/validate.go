@@ -121,7 +121,7 @@ func (m *PathResponse) validate() error { return check(m.Token != Token{}, "toke
 
 func (m *Use) validate() error { return check(m.Sequence != 0, "sequence 0") }
 
-func (m *Consent) validate() error { return nil }
+func (m *Consent) validate() error { return check(m.Padding == Padding{}, "padding") }
 
 func (m *ConsentAck) validate() error { return nil }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/flynn/noise"
 
+	"github.com/punchlab/punchlab/impl/core"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/session"
 	"github.com/punchlab/punchlab/impl/wire"
@@ -24,7 +25,7 @@ func fixed(first byte, n int) []byte {
 	return b
 }
 
-const handshakePrologue = "punchlab/1 camera"
+const handshakePrologue = core.PrologueCamera
 
 // handshake runs one with everything fixed: a viewer is introduced to a camera.
 type handshake struct {
@@ -48,7 +49,7 @@ func runHandshake(t *testing.T) *handshake {
 	x.payload1 = marshal(t, &wire.Hello{Version: wire.ProtocolVersion, ID: 0x0123456789abcdef,
 		Proof:    identity.PairingProof(identity.Secret(fixed(0xc0, 16)), x.initiator.Public(), x.responder.Public()),
 		PunchKey: wire.PunchKey(fixed(0xd0, 16)), Flags: wire.FlagStart | wire.FlagDirect, Profile: wire.ProfileAES128GCM})
-	x.payload2 = marshal(t, &wire.Welcome{Profile: wire.ProfileAES128GCM, PayloadType: 96, ClockRate: 90000, SSRC: 0xdeadbeef})
+	x.payload2 = marshal(t, &wire.Welcome{Profile: wire.ProfileAES128GCM, PayloadType: 96, ClockRate: 90000})
 	config := func(k identity.Key, parts ...[]byte) session.Config {
 		return session.Config{Static: k, Rand: bytes.NewReader(bytes.Join(parts, nil)), Prologue: []byte(handshakePrologue)}
 	}
@@ -204,11 +205,14 @@ func TestCookieVector(t *testing.T) {
 func TestPunchVector(t *testing.T) {
 	k := wire.PunchKey(fixed(0xd0, 16))
 	p := wire.Punch{ID: 0x0123456789abcdef, Counter: 3}
+	back := p
+	back.FromCamera = true
 	verify(t, "punch", vector{
-		"scenario": "the shortest punch and one of the usual size",
+		"scenario": "the viewer's shortest punch and its usual one, and the camera's",
 		"key":      h(k[:]), "id": strconv.FormatUint(p.ID, 10), "counter": p.Counter,
-		"shortest": h(wire.AppendPunch(nil, k, p, wire.MinPunch)),
-		"usual":    h(wire.AppendPunch(nil, k, p, wire.DefaultPunch)),
+		"shortest":    h(wire.AppendPunch(nil, k, p, wire.MinPunch)),
+		"from_camera": h(wire.AppendPunch(nil, k, back, wire.MinPunch)),
+		"usual":       h(wire.AppendPunch(nil, k, p, wire.DefaultPunch)),
 	})
 }
 
