@@ -1,0 +1,167 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/punchlab/punchlab/lab"
+	"github.com/punchlab/punchlab/lab/link"
+	"github.com/punchlab/punchlab/lab/nat"
+	"github.com/punchlab/punchlab/lab/netfilter"
+	"github.com/punchlab/punchlab/lab/stack"
+	"github.com/punchlab/punchlab/scenarios"
+	"github.com/punchlab/punchlab/topologies"
+	"github.com/spf13/cobra"
+)
+
+var listed = map[string]func() (rows [][]string, err error){
+	"topologies": listTopologies, "scenarios": listScenarios, "nats": listNATs, "links": listLinks, "strategies": listStrategies,
+}
+
+var listOrder = []string{"topologies", "scenarios", "strategies", "nats", "links"}
+
+func listCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:       "list " + strings.Join(listOrder, "|"),
+		Short:     "List what the lab has",
+		Example:   "  punchlab list nats\n  punchlab list scenarios --json",
+		Args:      cobra.ExactArgs(1),
+		ValidArgs: listOrder,
+		RunE: func(_ *cobra.Command, args []string) error {
+			list := listed[args[0]]
+			if list == nil {
+				return usagef("can't list %q: there are %s", args[0], strings.Join(listOrder, ", "))
+			}
+			rows, err := list()
+			if err != nil {
+				return labError(err)
+			}
+			if asJSON {
+				return json.NewEncoder(os.Stdout).Encode(objects(rows))
+			}
+			table(os.Stdout, rows)
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON array of objects")
+	return c
+}
+
+// objects turns a table with a heading into objects.
+func objects(rows [][]string) []map[string]string {
+	out := make([]map[string]string, 0, len(rows))
+	for _, r := range rows[1:] {
+		o := map[string]string{}
+		for i, k := range rows[0] {
+			o[strings.ToLower(k)] = r[i]
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+func listTopologies() ([][]string, error) {
+	rows := [][]string{{"NAME", "HOSTS", "SUMMARY"}}
+	for _, name := range topologies.Names() {
+		t, _, err := topologies.Load(name)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, []string{name, strings.Join(t.Hosts(), ","), t.Summary})
+	}
+	return rows, nil
+}
+
+func listScenarios() ([][]string, error) {
+	rows := [][]string{{"NAME", "TOPOLOGY", "CELLS", "TRIALS", "SUMMARY"}}
+	for _, name := range scenarios.Names() {
+		s, err := scenarios.Load(name)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, []string{name, s.Topology, fmt.Sprint(len(s.Cells())), fmt.Sprint(s.Trials), s.Summary})
+	}
+	return rows, nil
+}
+
+func listNATs() ([][]string, error) {
+	rows := [][]string{{"NAME", "MAPPING", "FILTERING", "PORTS", "NETFILTER", "SUMMARY"}}
+	for _, p := range nat.Presets() {
+		can := "yes"
+		if err := netfilter.Supports(p.Behavior); err != nil {
+			can = "no: " + err.Error()
+		}
+		ports := p.Behavior.PortAssignment.String()
+		rows = append(rows, []string{p.Name, p.Behavior.Mapping.String(), p.Behavior.Filtering.String(), ports, can, p.Summary})
+	}
+	return rows, nil
+}
+
+func listLinks() ([][]string, error) {
+	rows := [][]string{{"NAME", "UP", "DOWN", "SOURCE"}}
+	for _, p := range link.Presets() {
+		rows = append(rows, []string{p.Name, impairment(p.Up), impairment(p.Down), p.Source})
+	}
+	return rows, nil
+}
+
+func impairment(i link.Impairment) string {
+	s := i.Delay.String()
+	if i.Jitter > 0 {
+		s += "±" + i.Jitter.String()
+	}
+	if i.Rate > 0 {
+		s += fmt.Sprintf(" %g Mbit/s", float64(i.Rate)/1e6)
+	}
+	if i.Loss > 0 {
+		s += fmt.Sprintf(" loss %g%%", 100*i.Loss)
+	}
+	if i.Burst != nil {
+		s += " bursts"
+	}
+	return s
+}
+
+func listStrategies() ([][]string, error) {
+	rows := [][]string{{"NAME", "STACK"}}
+	for _, s := range stack.Systems() {
+		for _, name := range s.Strategies() {
+			rows = append(rows, []string{name, s.Name()})
+		}
+	}
+	return rows, nil
+}
+
+func showCommand() *cobra.Command {
+	var set []string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:     "show TOPOLOGY",
+		Short:   "Draw a topology with its addresses and behaviours",
+		Example: "  punchlab show two-homes --set camera.nat=symmetric",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			t, err := loadTopology(args[0], set)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(os.Stdout).Encode(struct {
+					*lab.Topology
+					Digest string
+				}{t, t.Digest()})
+			}
+			fmt.Print(t.Draw())
+			return nil
+		},
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return topologies.Names(), cobra.ShellCompDirectiveDefault
+		},
+	}
+	c.Flags().StringArrayVar(&set, "set", nil, "set `site.key=value`")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the resolved topology as JSON")
+	return c
+}

@@ -1,0 +1,122 @@
+// Command punchlab is the lab's command line.
+//
+//	run ─▶ RUN/ ─▶ report        measure scenarios, draw what was measured
+//	exec, show, list, doctor     look around, run any program inside a topology's host
+//	classify                     RFC 5780 from the outside
+//	rendezvous, camera, viewer   the implementation as programs of their own
+//
+// stdout is data, stderr is for people. Every flag has an environment variable: --jobs is PUNCHLAB_JOBS. NO_COLOR is
+// honoured. Exit codes: 0 pass, 1 fail, 2 could not decide, 64 usage, 70 lab error, 127 unsupported.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/punchlab/punchlab/lab/live"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Exit codes.
+const (
+	exitPass        = 0
+	exitFail        = 1
+	exitUndecided   = 2
+	exitUsage       = 64 // EX_USAGE: the call or a file it names is wrong, nothing ran
+	exitLab         = 70 // EX_SOFTWARE: the lab itself failed
+	exitUnsupported = 127
+)
+
+// commit is the commit this binary was built from, set by the Makefile.
+var commit string
+
+// exitError carries an exit code to main. A nil err exits without a message: it has been said.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+func (e *exitError) Unwrap() error { return e.err }
+
+func usage(err error) error           { return &exitError{exitUsage, err} }
+func usagef(f string, a ...any) error { return usage(fmt.Errorf(f, a...)) }
+func labError(err error) error        { return &exitError{exitLab, err} }
+func unsupported(f string, a ...any) error {
+	return &exitError{exitUnsupported, fmt.Errorf(f, a...)}
+}
+
+func main() {
+	live.Main() // returns unless this process is the fabric
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	err := root().ExecuteContext(ctx)
+	stop()
+	os.Exit(report(err))
+}
+
+// report says what went wrong, if anything, and returns the exit code.
+func report(err error) int {
+	if err == nil {
+		return exitPass
+	}
+	code := exitUsage // what cobra itself refuses is usage
+	var e *exitError
+	if errors.As(err, &e) {
+		code = e.code
+		if e.err == nil {
+			return code
+		}
+	}
+	fmt.Fprintf(os.Stderr, "punchlab: %v\n", err)
+	return code
+}
+
+func root() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "punchlab",
+		Short: "A test lab for peer-to-peer IP cameras: real sockets behind real NATs",
+		Long: `A test lab for peer-to-peer IP cameras. It runs a complete rendezvous server, camera and viewer inside Linux
+network namespaces behind every kind of NAT, measures whether they reach each other directly, how soon, and how
+well video then flows, and plots it. No root is needed: a user namespace serves.`,
+		Example: `  punchlab run nat-matrix                       measure; the report's path is printed
+  punchlab run nat-matrix --set camera.nat=symmetric --trials 50
+  punchlab exec two-homes camera -- ping -c 3 198.51.100.1
+  punchlab doctor                               what this machine can do`,
+		Version:           version(),
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) },
+	}
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usagef("%w\nSee 'punchlab %s --help'", err, c.Name())
+	})
+	c.AddCommand(runCommand(), reportCommand(), listCommand(), showCommand(), execCommand(), classifyCommand(), doctorCommand(),
+		rendezvousCommand(), cameraCommand(), viewerCommand())
+	return c
+}
+
+// fromEnvironment sets every flag that was not given from PUNCHLAB_<FLAG>.
+func fromEnvironment(flags *pflag.FlagSet) (err error) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := "PUNCHLAB_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, ok := os.LookupEnv(name)
+		if !ok || f.Changed || err != nil {
+			return
+		}
+		if e := flags.Set(f.Name, value); e != nil {
+			err = usagef("environment variable %s: %w", name, e)
+		}
+	})
+	return err
+}

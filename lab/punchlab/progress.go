@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/punchlab/punchlab/lab/record"
+	"github.com/punchlab/punchlab/lab/runner"
+	"golang.org/x/sys/unix"
+)
+
+// progress shows how far a run is: a bar that redraws itself on a terminal, a line now and then elsewhere.
+type progress struct {
+	w        *os.File
+	scenario string
+	tty      bool
+	last     time.Duration
+}
+
+func newProgress(w *os.File, scenario string) *progress {
+	_, err := unix.IoctlGetTermios(int(w.Fd()), unix.TCGETS)
+	return &progress{w: w, scenario: scenario, tty: err == nil}
+}
+
+// Intervals between two drawings.
+const (
+	redraw  = 200 * time.Millisecond
+	newLine = 5 * time.Second
+)
+
+func (p *progress) show(_ record.Trial, g runner.Progress) {
+	every := newLine
+	if p.tty {
+		every = redraw
+	}
+	if g.Elapsed-p.last < every {
+		return
+	}
+	p.last = g.Elapsed
+	if p.tty {
+		fmt.Fprintf(p.w, "\r\x1b[K%s %s", bar(g, 24), progressText(g))
+		return
+	}
+	fmt.Fprintf(p.w, "%s: %s\n", p.scenario, progressText(g))
+}
+
+func (p *progress) end(g runner.Progress) {
+	if p.tty {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+	fmt.Fprintf(p.w, "%s: %d of %d trials, %.1f/s, %d void and run again, in %v\n",
+		p.scenario, g.Done, g.Total, g.Rate(), g.Void-g.Unfilled, g.Elapsed.Round(100*time.Millisecond))
+}
+
+func bar(g runner.Progress, width int) string {
+	n := 0
+	if g.Total > 0 {
+		n = width * g.Done / g.Total
+	}
+	return "[" + strings.Repeat("#", n) + strings.Repeat(".", width-n) + "]"
+}
+
+func progressText(g runner.Progress) string {
+	s := fmt.Sprintf("%d/%d trials, %.1f/s, %d at once", g.Done, g.Total, g.Rate(), g.Running)
+	if g.Void > 0 {
+		s += fmt.Sprintf(", %d void", g.Void)
+	}
+	if left := g.Left(); left > 0 {
+		s += ", " + left.Round(time.Second).String() + " left"
+	}
+	return s
+}
+
+// table prints rows in aligned columns.
+func table(w io.Writer, rows [][]string) {
+	var width []int
+	for _, r := range rows {
+		for i, cell := range r {
+			if i == len(width) {
+				width = append(width, 0)
+			}
+			width[i] = max(width[i], len([]rune(cell)))
+		}
+	}
+	for _, r := range rows {
+		for i, cell := range r {
+			if i == len(r)-1 {
+				fmt.Fprintln(w, cell)
+				break
+			}
+			fmt.Fprint(w, cell, strings.Repeat(" ", width[i]-len([]rune(cell))+2))
+		}
+	}
+}

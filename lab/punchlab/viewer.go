@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/media"
+	"github.com/punchlab/punchlab/impl/node"
+	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/viewer"
+	"github.com/spf13/cobra"
+)
+
+type viewerFlags struct {
+	key, strategy, save string
+	length              time.Duration
+	fps                 int
+	json                bool
+}
+
+func viewerCommand() *cobra.Command {
+	var f viewerFlags
+	c := &cobra.Command{
+		Use:   "viewer LABEL",
+		Short: "Watch a camera",
+		Long: `Ask the rendezvous for the camera of a label (the text of its QR code), punch through, and receive its video. It says
+when it is connected, by which path, and how the video flows.`,
+		Example: `  punchlab viewer 'PL1/…' --for 10s --save door.h264
+  ffplay door.h264`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), args[0]) },
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.key, "key", keyFile("viewer"), "`file` of the viewer's key; made if missing")
+	fl.StringVar(&f.strategy, "strategy", "adaptive", "how to reach the camera: "+strings.Join(punch.Names(), ", "))
+	fl.StringVar(&f.save, "save", "", "write the video to `FILE.h264`")
+	fl.DurationVar(&f.length, "for", 0, "stop after so much video (default: until interrupted)")
+	fl.IntVar(&f.fps, "fps", 25, "the camera's frames per second")
+	fl.BoolVar(&f.json, "json", false, "print each event as a line of JSON on standard output")
+	_ = c.RegisterFlagCompletionFunc("strategy", cobra.FixedCompletions(punch.Names(), cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+func (f *viewerFlags) run(ctx context.Context, text string) error {
+	label, err := identity.ParseLabel(text)
+	if err != nil {
+		return usage(err)
+	}
+	if _, err := punch.Lookup(f.strategy); err != nil {
+		return usage(err)
+	}
+	k, err := loadKey(f.key)
+	if err != nil {
+		return err
+	}
+	addrs, err := resolveAll(label.Rendezvous)
+	if err != nil {
+		return usage(err)
+	}
+	conn, err := net.ListenUDP("udp4", nil)
+	if err != nil {
+		return labError(err)
+	}
+	v, err := viewer.New(viewer.Config{
+		Static: k, Rendezvous: addrs, RendezvousKey: label.RendezvousKey, Rand: rand.Reader, FPS: f.fps, Host: hostEndpoints(conn),
+	})
+	if err != nil {
+		return errors.Join(usage(err), conn.Close())
+	}
+	s, err := newScreen(f)
+	if err != nil {
+		return errors.Join(usage(err), conn.Close())
+	}
+	ctx, s.stop = context.WithCancel(ctx)
+	defer s.stop()
+	n, err := node.New(v, []*net.UDPConn{conn}, node.Options{Observe: s.event})
+	if err != nil {
+		return labError(errors.Join(err, conn.Close()))
+	}
+	defer n.Close()
+	n.Do(func(now time.Time) {
+		if err = v.Start(now); err == nil {
+			err = v.Connect(now, label, f.strategy)
+		}
+	})
+	if err != nil {
+		return labError(err)
+	}
+	<-ctx.Done()
+	n.Do(func(now time.Time) { v.Close(now) })
+	return errors.Join(n.Close(), s.end())
+}
+
+// hostEndpoints lists where hosts on our own network reach the socket.
+func hostEndpoints(conn *net.UDPConn) (eps []netip.AddrPort) {
+	port := conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	for _, a := range globalAddrs() {
+		if ep := netip.AddrPortFrom(a, port); punch.Plausible(ep) && len(eps) < 8 {
+			eps = append(eps, ep)
+		}
+	}
+	return eps
+}
+
+// screen shows a viewer's events and keeps its video. Its event method runs on the node's goroutine; the rest follows the
+// node's end.
+type screen struct {
+	flags  *viewerFlags
+	start  time.Time
+	file   *os.File
+	video  *media.Writer
+	frames int
+	want   int // 0: no end
+	failed *viewer.Failed
+	err    error
+	stop   func()
+}
+
+func newScreen(f *viewerFlags) (*screen, error) {
+	s := &screen{flags: f, start: time.Now(), want: int(f.length * time.Duration(f.fps) / time.Second)}
+	if f.save == "" {
+		return s, nil
+	}
+	file, err := os.Create(f.save)
+	if err != nil {
+		return nil, err
+	}
+	s.file, s.video = file, media.NewWriter(file)
+	return s, nil
+}
+
+func (s *screen) event(e any) {
+	switch e := e.(type) {
+	case viewer.LoggedIn:
+		s.say("logged in", "reflexive", e.Reflexive.String(), "rtt_s", e.RTT.Seconds())
+	case viewer.Connected:
+		s.say("connected", "path", e.Path.Route.String())
+	case viewer.FirstPacket:
+		s.say("first packet", "path", e.Path.Route.String())
+	case viewer.PathChanged:
+		s.say("path changed", "from", e.From.Route.String(), "to", e.To.Route.String())
+	case viewer.DirectFailed:
+		s.say("no direct path", "cause", e.Cause)
+	case viewer.FrameReceived:
+		s.frame(e)
+	case viewer.Failed:
+		s.failed = &e
+		s.say("failed", "code", e.Code.String(), "cause", e.Cause)
+		s.stop()
+	case viewer.Closed:
+		s.say("closed", "code", e.Code.String())
+		s.stop()
+	}
+}
+
+func (s *screen) frame(e viewer.FrameReceived) {
+	s.frames++
+	if s.frames == 1 || e.Frame.Key {
+		s.say("key frame", "index", e.Frame.Index, "frames", s.frames, "path", e.Path.Route.String(),
+			"latency_s", e.Frame.Complete.Sub(e.Frame.Captured).Seconds())
+	}
+	if s.video != nil && s.err == nil {
+		s.err = s.video.WriteFrame(e.Frame)
+	}
+	if s.want > 0 && s.frames >= s.want || s.err != nil {
+		s.stop()
+	}
+}
+
+// say prints an event: a JSON object on standard output, or a line for people on standard error.
+func (s *screen) say(what string, pairs ...any) {
+	at := time.Since(s.start)
+	if s.flags.json {
+		o := map[string]any{"event": what, "at_s": at.Seconds()}
+		for i := 0; i < len(pairs); i += 2 {
+			o[pairs[i].(string)] = pairs[i+1]
+		}
+		if err := writeJSON(os.Stdout, o); err != nil && s.err == nil {
+			s.err = err
+		}
+		return
+	}
+	fmt.Fprintf(os.Stderr, "%8.3f s  %s", at.Seconds(), what)
+	for i := 0; i < len(pairs); i += 2 {
+		fmt.Fprintf(os.Stderr, "  %v=%v", pairs[i], pairs[i+1])
+	}
+	fmt.Fprintln(os.Stderr)
+}
+
+// end closes the file and turns what happened into an exit code.
+func (s *screen) end() error {
+	if s.file != nil {
+		s.err = errors.Join(s.err, s.file.Close())
+	}
+	switch {
+	case s.err != nil:
+		return labError(fmt.Errorf("save video: %w", s.err))
+	case s.failed != nil:
+		return &exitError{exitFail, fmt.Errorf("no connection: %s", s.failed.Cause)}
+	case s.frames == 0:
+		return &exitError{exitUndecided, errors.New("stopped before a frame came")}
+	}
+	fmt.Fprintf(os.Stderr, "%d frames\n", s.frames)
+	return nil
+}

@@ -1,0 +1,243 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/camera"
+	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/media"
+	"github.com/punchlab/punchlab/impl/node"
+	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/rendezvous"
+	"github.com/punchlab/punchlab/impl/viewer"
+	"github.com/punchlab/punchlab/lab"
+	"github.com/punchlab/punchlab/lab/record"
+)
+
+const (
+	bundledPort = 4479 // of the rendezvous
+	// joinTimeout is for registration and login, which every trial needs before it starts.
+	joinTimeout = 10 * time.Second
+	// ipUDP is the bytes of IPv4 and UDP headers on each packet.
+	ipUDP = 28
+)
+
+// Bundled is this project's own rendezvous, camera and viewer, in this process, on real sockets in the lab's hosts.
+type Bundled struct{}
+
+// Name returns "bundled".
+func (Bundled) Name() string { return "bundled" }
+
+// Strategies lists the policies of impl/punch.
+func (Bundled) Strategies() []string { return punch.Names() }
+
+// Try registers a camera, has a viewer ask for it and receives the media.
+func (Bundled) Try(ctx context.Context, l *lab.Lab, t Trial) (o Observation, err error) {
+	b, err := newBundle(l, t)
+	if err != nil {
+		return o, err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	if err := b.join(ctx); err != nil {
+		return Observation{Outcome: record.Failed, Cause: err.Error(), Error: "no rendezvous"}, ctx.Err()
+	}
+	idle := b.idle(ctx, t.Idle)
+	var asked error
+	b.viewerNode.Do(func(now time.Time) { asked = b.viewer.Connect(now, b.label, t.Strategy) })
+	if asked != nil {
+		return o, fmt.Errorf("ask for the camera: %w", asked)
+	}
+	window, cancel := context.WithTimeout(ctx, t.Timeout)
+	defer cancel()
+	b.watch.wait(window)
+	o = b.observe()
+	if t.Idle > 0 {
+		o.Bytes["camera_idle_up"] = idle
+	}
+	return o, ctx.Err()
+}
+
+// bundle is the three nodes of one trial.
+type bundle struct {
+	trial      Trial
+	label      identity.Label
+	rendezvous *rendezvous.Server
+	camera     *camera.Camera
+	viewer     *viewer.Viewer
+	nodes      []*node.Node // rendezvous, camera, viewer
+
+	rendezvousNode, cameraNode, viewerNode *node.Node
+	watch                                  *watch
+}
+
+// newBundle opens the sockets and starts the nodes. Keys come from the trial's seed: a lab's secrets are nobody's.
+func newBundle(l *lab.Lab, t Trial) (*bundle, error) {
+	var seed [32]byte
+	for i := range 8 {
+		seed[i] = byte(t.Seed >> (8 * i))
+	}
+	random := rand.NewChaCha8(seed)
+	b := &bundle{trial: t, watch: newWatch(t)}
+	if err := b.start(l, random); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return b, nil
+}
+
+func (b *bundle) start(l *lab.Lab, random io.Reader) error {
+	var keys [3]identity.Key
+	for i := range keys {
+		k, err := identity.NewKey(random)
+		if err != nil {
+			return fmt.Errorf("make key: %w", err)
+		}
+		keys[i] = k
+	}
+	at := netip.AddrPortFrom(l.Host("rendezvous").Addr(), bundledPort)
+	b.label = identity.Label{Key: keys[1].Public(), RendezvousKey: keys[0].Public(), Rendezvous: []string{at.String()}}
+	if _, err := io.ReadFull(random, b.label.Secret[:]); err != nil {
+		return fmt.Errorf("draw pairing secret: %w", err)
+	}
+	// Each core draws from a generator of its own: the order of their calls is the scheduler's.
+	own := func() io.Reader {
+		var s [32]byte
+		_, _ = io.ReadFull(random, s[:])
+		return rand.NewChaCha8(s)
+	}
+	if err := b.startRendezvous(l.Host("rendezvous"), at, keys[0], own()); err != nil {
+		return err
+	}
+	if err := b.startCamera(l.Host("camera"), at, keys[1], own()); err != nil {
+		return err
+	}
+	return b.startViewer(l.Host("viewer"), at, keys[2], own())
+}
+
+func (b *bundle) startRendezvous(m *lab.Machine, at netip.AddrPort, k identity.Key, random io.Reader) (err error) {
+	b.rendezvous, err = rendezvous.New(rendezvous.Config{Static: k, Rand: random})
+	if err != nil {
+		return err
+	}
+	b.rendezvousNode, err = b.run(m, at, b.rendezvous, nil)
+	return err
+}
+
+func (b *bundle) startCamera(m *lab.Machine, server netip.AddrPort, k identity.Key, random io.Reader) (err error) {
+	b.camera, err = camera.New(camera.Config{
+		Static: k, Rendezvous: []netip.AddrPort{server}, RendezvousKey: b.label.RendezvousKey, Secret: b.label.Secret,
+		Rand: random, Source: func() media.Source { return &limited{media.EmbeddedClip().Loop(), b.watch.frames} },
+	})
+	if err != nil {
+		return err
+	}
+	b.cameraNode, err = b.run(m, netip.AddrPortFrom(m.Addr(), 0), b.camera, b.watch.cameraEvent)
+	if err != nil {
+		return err
+	}
+	b.cameraNode.Do(func(now time.Time) { err = b.camera.Start(now) })
+	return err
+}
+
+func (b *bundle) startViewer(m *lab.Machine, server netip.AddrPort, k identity.Key, random io.Reader) (err error) {
+	conn, err := m.ListenUDP(netip.AddrPortFrom(m.Addr(), 0))
+	if err != nil {
+		return err
+	}
+	local := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	b.viewer, err = viewer.New(viewer.Config{
+		Static: k, Rendezvous: []netip.AddrPort{server}, RendezvousKey: b.label.RendezvousKey, Rand: random,
+		Host: []netip.AddrPort{netip.AddrPortFrom(local.Addr().Unmap(), local.Port())},
+	})
+	if err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	b.viewerNode, err = b.drive(conn, b.viewer, b.watch.viewerEvent)
+	if err != nil {
+		return err
+	}
+	b.viewerNode.Do(func(now time.Time) { err = b.viewer.Start(now) })
+	return err
+}
+
+// run drives a core on a new socket.
+func (b *bundle) run(m *lab.Machine, at netip.AddrPort, c core.Core, observe func(any)) (*node.Node, error) {
+	conn, err := m.ListenUDP(at)
+	if err != nil {
+		return nil, err
+	}
+	return b.drive(conn, c, observe)
+}
+
+func (b *bundle) drive(conn *net.UDPConn, c core.Core, observe func(any)) (*node.Node, error) {
+	n, err := node.New(c, []*net.UDPConn{conn}, node.Options{Observe: observe})
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	b.nodes = append(b.nodes, n)
+	return n, nil
+}
+
+func (b *bundle) close() error {
+	var errs []error
+	for _, n := range b.nodes {
+		errs = append(errs, n.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// join waits until the camera is registered and the viewer logged in. Otherwise the trial has failed before it began.
+func (b *bundle) join(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	select {
+	case <-b.watch.registered:
+	case <-ctx.Done():
+		return fmt.Errorf("the camera did not register within %v", joinTimeout)
+	}
+	select {
+	case <-b.watch.loggedIn:
+	case <-ctx.Done():
+		return fmt.Errorf("the viewer did not log in within %v", joinTimeout)
+	}
+	return nil
+}
+
+// idle waits for d and returns how many bytes the camera sent meanwhile.
+func (b *bundle) idle(ctx context.Context, d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	before := b.cameraSent()
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+	return b.cameraSent() - before
+}
+
+func (b *bundle) cameraSent() (n int64) {
+	b.cameraNode.Do(func(time.Time) { n = b.camera.Stats().Traffic.Total().Bytes })
+	return n
+}
+
+// limited ends a source after n access units, so that what was sent and what arrived can be compared one by one.
+type limited struct {
+	media.Source
+	left int
+}
+
+func (l *limited) Next() (media.AccessUnit, error) {
+	if l.left <= 0 {
+		return media.AccessUnit{}, io.EOF
+	}
+	l.left--
+	return l.Source.Next()
+}

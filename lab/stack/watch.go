@@ -1,0 +1,190 @@
+package stack
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/camera"
+	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/media"
+	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/viewer"
+	"github.com/punchlab/punchlab/lab/record"
+)
+
+// watch follows a trial by the events of the camera and the viewer. Its event methods run on the nodes' goroutines.
+type watch struct {
+	connectOnly bool
+	frames      int // the camera has to send
+
+	registered, loggedIn chan struct{}
+	over                 chan struct{} // the trial has its end
+	once                 [3]sync.Once
+
+	mu     sync.Mutex
+	got    []media.Frame
+	failed *viewer.Failed
+	closed *viewer.Closed
+	path   punch.Path // the viewer's
+	direct bool       // a direct path was found
+	gaveUp string     // why it was not
+}
+
+// connectFrames is what a connect-only trial streams: one key frame, the proof that media flows.
+const connectFrames = 1
+
+func newWatch(t Trial) *watch {
+	w := &watch{
+		registered: make(chan struct{}), loggedIn: make(chan struct{}), over: make(chan struct{}),
+		frames: int(t.Media * time.Duration(media.EmbeddedClip().FPS) / time.Second), connectOnly: t.Media == 0,
+	}
+	if w.connectOnly {
+		w.frames = connectFrames
+	}
+	return w
+}
+
+func (w *watch) cameraEvent(e any) {
+	if _, ok := e.(camera.Registered); ok {
+		w.once[0].Do(func() { close(w.registered) })
+	}
+}
+
+func (w *watch) viewerEvent(e any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch e := e.(type) {
+	case viewer.LoggedIn:
+		w.once[1].Do(func() { close(w.loggedIn) })
+	case viewer.Connected:
+		w.path = e.Path
+	case viewer.PathChanged:
+		w.path = e.To
+	case viewer.FrameReceived:
+		w.got = append(w.got, e.Frame)
+	case viewer.DirectFailed:
+		w.gaveUp = e.Cause
+	case viewer.Failed:
+		w.failed = &e
+	case viewer.Closed:
+		w.closed = &e
+	}
+	if w.ended() {
+		w.once[2].Do(func() { close(w.over) })
+	}
+}
+
+// ended reports whether nothing more is to be learnt: all frames are here, or there is no connection.
+func (w *watch) ended() bool {
+	return w.failed != nil || w.closed != nil || len(w.got) >= w.frames
+}
+
+// wait waits for the end of the trial, or of ctx.
+func (w *watch) wait(ctx context.Context) {
+	select {
+	case <-w.over:
+	case <-ctx.Done():
+	}
+}
+
+// observe collects what the trial showed.
+func (b *bundle) observe() Observation {
+	var v viewer.Stats
+	var c camera.Stats
+	b.viewerNode.Do(func(time.Time) { v = b.viewer.Stats() })
+	b.cameraNode.Do(func(time.Time) { c = b.camera.Stats() })
+	var relayed int64
+	b.rendezvousNode.Do(func(time.Time) { relayed = b.rendezvous.Stats().RelayedBytes })
+	w := b.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := Observation{
+		Outcome: w.outcome(v), PathChanges: int(v.PathChanges),
+		Connect: after(v.Asked, v.Connected), FirstPacket: after(v.Asked, v.FirstPacket), FirstFrame: after(v.Asked, v.FirstFrame),
+		Bytes: map[string]int64{
+			"camera_up": c.Traffic.Total().Bytes, "viewer_up": v.Traffic.Total().Bytes, "relay": relayed,
+		},
+		Probes: map[string]float64{
+			"packets": float64(v.Probes.Packets + c.Traffic.Of(core.Punch).Packets),
+			"bytes":   float64(v.Probes.Bytes + c.Traffic.Of(core.Punch).Bytes),
+		},
+		Cause: w.cause(v),
+	}
+	if len(w.got) > 0 {
+		o.FirstFrameWire = w.got[0].Bytes + ipUDP*w.got[0].Packets
+	}
+	if !w.connectOnly && !v.Connected.IsZero() {
+		o.Media = w.media(v.Quality)
+	}
+	if w.failed != nil {
+		o.Error = w.failed.Code.String()
+	}
+	return o
+}
+
+// outcome says by which path the media came in the end.
+func (w *watch) outcome(v viewer.Stats) record.Outcome {
+	switch {
+	case w.failed != nil || len(w.got) == 0:
+		return record.Failed
+	case v.Path.Route == punch.Direct:
+		return record.Direct
+	}
+	return record.Relayed
+}
+
+// cause is one sentence on why the media did not go direct.
+func (w *watch) cause(v viewer.Stats) string {
+	switch {
+	case w.failed != nil:
+		return w.failed.Cause
+	case len(w.got) == 0 && v.Connected.IsZero():
+		return "the camera did not answer within the trial's time"
+	case len(w.got) == 0:
+		return "the camera answered, but no whole frame came within the trial's time"
+	case v.Path.Route == punch.Direct:
+		return ""
+	case v.NotDirect != "":
+		return v.NotDirect
+	}
+	return "no direct path was found before the media ended"
+}
+
+// media compares what came with the clip, byte for byte.
+func (w *watch) media(q media.Quality) *record.Media {
+	m := &record.Media{FramesSent: w.frames, FramesReceived: len(w.got)}
+	clip := media.EmbeddedClip()
+	var bytesAfterFirst int
+	for i, f := range w.got {
+		if bytes.Equal(f.Data, clip.At(f.Index).Data) {
+			m.FramesIntact++
+		}
+		if d := f.Complete.Sub(f.Captured).Seconds(); d > 0 {
+			m.LatencyS = append(m.LatencyS, d)
+		}
+		if i > 0 {
+			bytesAfterFirst += len(f.Data)
+		}
+	}
+	if n := len(w.got); n > 1 {
+		if d := w.got[n-1].Complete.Sub(w.got[0].Complete).Seconds(); d > 0 {
+			bps := 8 * float64(bytesAfterFirst) / d
+			m.GoodputBps = &bps
+		}
+	}
+	if q.Expected > 0 {
+		loss := float64(q.Lost) / float64(q.Expected)
+		m.Loss = &loss
+	}
+	return m
+}
+
+// after returns how long after a an event was; 0 if it was not.
+func after(a, b time.Time) time.Duration {
+	if a.IsZero() || b.IsZero() {
+		return 0
+	}
+	return b.Sub(a)
+}
