@@ -275,3 +275,11 @@ func renameLink(t testing.TB, ns *netns.NS, from, to string) {
 	must(t, ns.Netlink().LinkSetName(l, to))
 	must(t, ns.Netlink().LinkSetUp(l))
 }
+
+func addRouteTo(ns *netns.NS, prefix, via string) error {
+	_, dst, err := net.ParseCIDR(prefix)
+	if err != nil {
+		return err
+	}
+	return ns.Netlink().RouteAdd(&netlink.Route{Dst: dst, Gw: net.ParseIP(via)})
+}

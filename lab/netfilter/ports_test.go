@@ -6,17 +6,19 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/punchlab/punchlab/lab/nat"
+	"github.com/punchlab/punchlab/lab/netns"
 )
 
 // bench is one home and the core, with a plain UDP socket on each of the server's endpoints.
 type bench struct {
 	*site
+	core   *netns.NS
 	server [2][2]*sock
 }
 
 func newBench(t *testing.T, hosts int) *bench {
 	core := newCore(t)
-	b := &bench{site: newSite(t, core, wanA, "10.0", hosts)}
+	b := &bench{site: newSite(t, core, wanA, "10.0", hosts), core: core}
 	for i, a := range serverAddrs {
 		for j, p := range serverPorts {
 			b.server[i][j] = open(t, core, a.String(), p)
