@@ -22,8 +22,8 @@ var presets = []Profile{
 	},
 	{
 		Name: "broadband",
-		Up:   Impairment{Delay: 12 * ms, Jitter: 1 * ms, KeepOrder: true, Rate: 14_000_000},
-		Down: Impairment{Delay: 12 * ms, Jitter: 1 * ms, KeepOrder: true, Rate: 64_000_000},
+		Up:   Impairment{Delay: 12 * ms, Jitter: ms / 2, KeepOrder: true, Rate: 14_000_000},
+		Down: Impairment{Delay: 12 * ms, Jitter: ms / 2, KeepOrder: true, Rate: 64_000_000},
 		Source: "rates: means of UK lines, November 2019, Ofcom, UK Home Broadband Performance, 13 May 2020; " +
 			"delay: of the size of DSL and cable in FCC, Measuring Broadband America, Eighth Report, 2018 (not re-read); " +
 			"jitter and the 100 ms queue are this project's choice",

@@ -31,7 +31,7 @@ type Impairment struct {
 	Duplicate  float64 // probability of a second copy
 	Corrupt    float64 // probability of one flipped bit behind the IP header
 	Rate       int64   // bit/s; zero: unlimited
-	QueueBytes int     // bytes that may wait for the rate; zero with a rate: 100 ms at that rate, at least two packets
+	QueueBytes int     // bytes that may wait for the rate, the packet on the wire included; zero with a rate: 100 ms at that rate, at least two packets
 	MTU        int     // bytes; zero: 1500
 }
 
