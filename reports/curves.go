@@ -34,6 +34,8 @@ type distribution struct {
 	marks  []mark
 	x      string // what the axis shows
 	of     string // what 100 % is
+	unit   string // of n: trial or frame
+	band   bool   // the values do not depend on one another, so a band can be drawn
 	print  func(float64) string
 }
 
@@ -43,17 +45,26 @@ const maxSteps = 240
 // maxBands is how many confidence bands can be told apart.
 const maxBands = 3
 
-// span returns the range of the axis, and whether it must be logarithmic to show it.
+// span returns the range of the axis, and whether it must be logarithmic to show it. A few values far from all others
+// are left beyond its end, where beyond tells of them, or they would press the rest together.
 func (d distribution) span() (low, high float64, log bool) {
 	low, high = math.Inf(1), math.Inf(-1)
+	most := math.Inf(-1) // where 99 % of every curve end
 	for _, c := range d.curves {
-		if len(c.xs) > 0 {
-			low, high = math.Min(low, c.xs[0]), math.Max(high, c.xs[len(c.xs)-1])
+		last := c.xs[len(c.xs)-1]
+		low, high = math.Min(low, c.xs[0]), math.Max(high, last)
+		if len(c.xs) >= minForP99 {
+			last = stats.Quantile(c.xs, 0.99)
 		}
+		most = math.Max(most, last)
 	}
 	for _, m := range d.marks {
-		low, high = math.Min(low, m.from), math.Max(high, m.to)
+		low, most = math.Min(low, m.from), math.Max(most, m.to)
 	}
+	if end := low + 1.2*(most-low); high > low+1.8*(most-low) && most > low {
+		high = end
+	}
+	high = math.Max(high, most)
 	if log = low > 0 && high/low > 6; log {
 		pad := math.Pow(high/low, 0.03)
 		return low / pad, high * pad, true
@@ -65,10 +76,24 @@ func (d distribution) span() (low, high float64, log bool) {
 	return low - pad, high + pad, false
 }
 
+// beyond counts the values after the axis's end and names the last, "" if there are none.
+func (d distribution) beyond(unit string) string {
+	_, high, _ := d.span()
+	n, last := 0, math.Inf(-1)
+	for _, c := range d.curves {
+		i, _ := slices.BinarySearch(c.xs, high)
+		n, last = n+len(c.xs)-i, math.Max(last, c.xs[len(c.xs)-1])
+	}
+	if n == 0 || last <= high {
+		return ""
+	}
+	return fmt.Sprintf("beyond the axis: %s, up to %s", plural(n, unit), d.print(last))
+}
+
 const (
 	legendLine = vg.Length(13)
 	legendIcon = vg.Length(20)
-	markRoom   = vg.Length(12)
+	markRoom   = vg.Length(14)
 )
 
 // paint draws the curves with their legend above them.
@@ -90,11 +115,12 @@ func (d distribution) paint(c draw.Canvas) {
 	}
 	dress(p)
 	p.Add(&paper{})
-	for _, m := range d.marks {
-		p.Add(&markLine{m, len(d.marks)})
-	}
+	p.Add(markLines(d.marks))
 	for i := len(d.curves) - 1; i >= 0; i-- {
-		p.Add(&steps{d.curves[i], len(d.curves) <= maxBands})
+		p.Add(&steps{d.curves[i], d.band && len(d.curves) <= maxBands})
+	}
+	if s := d.beyond(d.unit); s != "" {
+		p.Add(remark(s + " →"))
 	}
 	p.Draw(draw.Canvas{Canvas: c.Canvas, Rectangle: vg.Rectangle{Min: vg.Point{X: c.Min.X, Y: c.Min.Y + 2}, Max: vg.Point{X: c.Max.X - 4, Y: top}}})
 }
@@ -120,7 +146,7 @@ func (d distribution) paintLegend(c draw.Canvas) vg.Length {
 	x, y := c.Min.X+4, c.Max.Y-legendLine/2
 	st := style(9.5, ink, text.XLeft, text.YCenter)
 	for _, k := range d.curves {
-		name := fmt.Sprintf("%s (n = %s)", k.name, count(len(k.xs)))
+		name := fmt.Sprintf("%s (%s)", k.name, k.n())
 		w := legendIcon + 5 + st.Width(name) + 14
 		if x+w > c.Max.X && x > c.Min.X+4 {
 			x, y = c.Min.X+4, y-legendLine
@@ -130,6 +156,14 @@ func (d distribution) paintLegend(c draw.Canvas) vg.Length {
 		x += w
 	}
 	return y - legendLine/2 - 3
+}
+
+// n prints how many values there are, and of how many.
+func (k curve) n() string {
+	if k.of != len(k.xs) {
+		return "n = " + count(len(k.xs)) + " of " + count(k.of)
+	}
+	return "n = " + count(len(k.xs))
 }
 
 func (k curve) style() draw.LineStyle {
@@ -151,31 +185,32 @@ func (*paper) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 }
 
-// markLine draws a mark; its label stands above the plot.
-type markLine struct {
-	mark
-	of int
+// remark is written into the corner that a distribution leaves empty.
+type remark string
+
+func (r remark) Plot(c draw.Canvas, _ *plot.Plot) {
+	c.FillText(style(8.5, muted, text.XRight, text.YBottom), vg.Point{X: c.Max.X - 3, Y: c.Min.Y + 4}, string(r))
 }
 
-func (m *markLine) Plot(c draw.Canvas, p *plot.Plot) {
+// markLines draws marks; their labels stand above the plot.
+type markLines []mark
+
+func (ms markLines) Plot(c draw.Canvas, p *plot.Plot) {
 	x, _ := p.Transforms(&c)
-	from, to := x(m.from), x(m.to)
-	if to-from > 1.5 {
-		c.FillPolygon(withAlpha(muted, 0x30), []vg.Point{{X: from, Y: c.Min.Y}, {X: to, Y: c.Min.Y}, {X: to, Y: c.Max.Y}, {X: from, Y: c.Max.Y}})
+	st, words := line(1, ink, 3, 2), style(9, ink, text.XLeft, text.YBottom)
+	end := c.Min.X - 24 // of the label before
+	for _, m := range ms {
+		from, to := x(m.from), x(m.to)
+		c.StrokeLine2(st, from, c.Min.Y, from, c.Max.Y+4)
+		if to-from > 1.5 {
+			c.FillPolygon(withAlpha(muted, 0x30), []vg.Point{{X: from, Y: c.Min.Y}, {X: to, Y: c.Min.Y}, {X: to, Y: c.Max.Y}, {X: from, Y: c.Max.Y}})
+			c.StrokeLine2(st, to, c.Min.Y, to, c.Max.Y+4)
+		}
+		w := words.Width(m.label)
+		at := max(end, min((from+to)/2-w/2, c.Max.X-w))
+		c.FillText(words, vg.Point{X: at, Y: c.Max.Y + 6}, m.label)
+		end = at + w + 6
 	}
-	st := line(1, ink, 3, 2)
-	c.StrokeLine2(st, from, c.Min.Y, from, c.Max.Y+3)
-	if to-from > 1.5 {
-		c.StrokeLine2(st, to, c.Min.Y, to, c.Max.Y+3)
-	}
-	label := style(9, ink, text.XLeft, text.YBottom)
-	w := label.Width(m.label)
-	at := (from+to)/2 - w/2
-	if m.of > 1 && m.label != "" {
-		at = from + 2 // several: each begins at its line
-	}
-	at = max(c.Min.X-20, min(at, c.Max.X-w))
-	c.FillText(label, vg.Point{X: at, Y: c.Max.Y + 4}, m.label)
 }
 
 // steps draws a curve, and around it the band that holds the true distribution with 95 % confidence.
@@ -192,6 +227,13 @@ func (s *steps) Plot(c draw.Canvas, p *plot.Plot) {
 	top := float64(len(s.xs)) / float64(s.of)
 	at := func(f float64) vg.Length { return y(math.Max(0, math.Min(1, f))) }
 	idx := s.indices()
+	if i := slices.IndexFunc(idx, func(i int) bool { return s.xs[i] > p.X.Max }); i >= 0 {
+		idx = idx[:i]
+		top = 0
+		if i > 0 {
+			top = float64(idx[i-1]+1) / float64(s.of)
+		}
+	}
 	if e := stats.DKW(s.of, record.Confidence); s.band && e < 0.5 {
 		var upper, lower []vg.Point
 		before := 0.0

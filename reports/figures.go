@@ -83,7 +83,7 @@ func (m *model) figure(q quantity, p *panel) figure {
 	if len(p.params) > 0 {
 		f.title += ", " + label(p.params)
 	}
-	d := distribution{x: q.axis, of: q.share, print: q.print, marks: slices.Clone(q.fixed)}
+	d := distribution{x: q.axis, of: q.share, unit: strings.TrimSuffix(q.unit, "s"), band: q.unit == "trials", print: q.print, marks: slices.Clone(q.fixed)}
 	var alt, ns, single []string
 	var bounds []float64
 	low, high := math.Inf(1), math.Inf(-1)
@@ -94,12 +94,9 @@ func (m *model) figure(q quantity, p *panel) figure {
 			continue
 		}
 		low, high = math.Min(low, xs[0]), math.Max(high, xs[len(xs)-1])
-		of := q.of(g, xs)
-		d.curves = append(d.curves, curve{g.title(), g.order, xs, of})
-		n := "n = " + count(len(xs))
-		if of != len(xs) {
-			n += " of " + count(of)
-		}
+		k := curve{g.title(), g.order, xs, q.of(g, xs)}
+		d.curves = append(d.curves, k)
+		n := k.n()
 		ns = append(ns, g.title()+" "+n)
 		alt = append(alt, fmt.Sprintf("%s: median %s, p95 %s, %s", g.title(), quantile(xs, 0.5, q.print), quantile(xs, 0.95, q.print), n))
 		single = append(single, fmt.Sprintf("%s (%s)", g.title(), n))
@@ -121,8 +118,11 @@ func (m *model) figure(q quantity, p *panel) figure {
 		d.marks = append(d.marks, mark{from, to, name})
 		alt = append(alt, name)
 	}
-	f.caption = fmt.Sprintf("%s (%s). %s %s", q.unit, strings.Join(ns, ", "), bandText(d.curves), m.provenance())
+	f.caption = fmt.Sprintf("%s (%s). %s %s", q.unit, strings.Join(ns, ", "), d.bandText(), m.provenance())
 	f.caption = strings.ToUpper(f.caption[:1]) + f.caption[1:]
+	if s := d.beyond(d.unit); s != "" {
+		f.caption += " " + strings.ToUpper(s[:1]) + s[1:] + "."
+	}
 	f.alt = fmt.Sprintf("Cumulative distribution of %s. %s.", q.axis, strings.Join(alt, "; "))
 	f.h += vg.Length(max(0, (len(d.curves)-1)/3)) * legendLine
 	f.paint = d.paint
@@ -142,9 +142,12 @@ func (m *model) provenance() string {
 }
 
 // bandText says how sure the curves are.
-func bandText(cs []curve) string {
+func (d distribution) bandText() string {
+	if !d.band {
+		return "No band: the " + d.unit + "s of one trial depend on one another."
+	}
 	var s []string
-	for _, c := range cs {
+	for _, c := range d.curves {
 		e := stats.DKW(c.of, record.Confidence)
 		if e >= 0.5 {
 			s = append(s, c.name+" "+tooFew)
@@ -153,7 +156,7 @@ func bandText(cs []curve) string {
 		}
 	}
 	what := "95 % band (DKW): "
-	if len(cs) > maxBands {
+	if len(d.curves) > maxBands {
 		what = "95 % band (DKW, not drawn): "
 	}
 	return what + strings.Join(s, ", ") + "."

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"image/color"
 	"math"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -23,7 +24,7 @@ const (
 
 // heatFigure is a matrix as a plot.
 func (m *model) heatFigure(h heat, f *facet) figure {
-	fig := figure{id: slug(h.id, f.params), title: h.title, caption: m.facetCaption(h, f) + " " + m.provenance()}
+	fig := figure{id: slug(h.id, f.params), title: h.title, caption: m.facetCaption(h, f)}
 	if len(f.params) > 0 {
 		fig.title += ", " + label(f.params)
 	}
@@ -73,8 +74,14 @@ func (t *tiles) paint(c draw.Canvas, w vg.Length) {
 	p.X.Min, p.X.Max = -0.5, float64(len(f.cols))-0.5
 	p.Y.Min, p.Y.Max = -0.5, float64(len(f.rows))-0.5
 	var xs, ys plot.ConstantTicks
+	lines := 1
+	for _, v := range f.cols {
+		lines = max(lines, len(foldName(v)))
+	}
 	for i, v := range f.cols {
-		xs = append(xs, plot.Tick{Value: float64(i), Label: strings.Join(foldName(v), "\n")})
+		folded := foldName(v)
+		blank := slices.Repeat([]string{" "}, lines-len(folded)) // labels of one height begin at one height
+		xs = append(xs, plot.Tick{Value: float64(i), Label: strings.Join(append(folded, blank...), "\n")})
 	}
 	for i, v := range f.rows {
 		ys = append(ys, plot.Tick{Value: float64(len(f.rows) - 1 - i), Label: v})
@@ -114,7 +121,7 @@ func (t *tiles) tile(c draw.Canvas, box vg.Rectangle, k *cell) {
 		c.Fill(box.Path())
 		says := "no trial"
 		if k != nil {
-			says = fmt.Sprintf("no verdict\nn 0")
+			says = "no verdict\nn 0"
 			if k.unsupported() {
 				says = fmt.Sprintf("n/a\nn %d", k.Trials)
 			}

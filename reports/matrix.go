@@ -39,7 +39,7 @@ func (m *model) facetCaption(h heat, f *facet) string {
 	if harness > 0 {
 		s += ", beside " + plural(harness, "harness error")
 	}
-	return s + ". Seed " + fmt.Sprint(m.summary.Seed) + ", engine " + m.summary.Engine + "."
+	return s + ". " + m.provenance()
 }
 
 // matrix renders one facet as a table whose cells link to their trials.

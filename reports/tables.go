@@ -21,7 +21,7 @@ func sortedPairs(m map[string]string) []pair {
 
 // strategyRow is what a strategy achieved, for the tables of page and markdown.
 func (m *model) strategyRows() (head []string, rows [][]string) {
-	head = []string{"strategy", "n", "connected", "direct (95 % interval)", "relayed", "failed", "harness errors", "connect, median", "connect, p95", "first frame, median", "first packet ÷ bound, median"}
+	head = []string{"strategy", "n", "connected", "direct (95 % interval)", "relayed", "failed", "harness errors", "connect, median", "connect, p95", "first frame, median", "first packet ÷ bound, median", "first frame ÷ bound, median"}
 	for _, g := range m.groups {
 		n := len(g.judged)
 		rows = append(rows, []string{
@@ -29,7 +29,7 @@ func (m *model) strategyRows() (head []string, rows [][]string) {
 			percent(g.outcomes[record.Direct], n) + " (" + interval(g.outcomes[record.Direct], n) + ")",
 			percent(g.outcomes[record.Relayed], n), percent(g.outcomes[record.Failed], n), count(g.outcomes[record.HarnessError]),
 			quantile(g.sample(connectS), 0.5, seconds), quantile(g.sample(connectS), 0.95, seconds),
-			quantile(g.sample(firstFrameS), 0.5, seconds), quantile(g.sample(packetRatio), 0.5, ratio),
+			quantile(g.sample(firstFrameS), 0.5, seconds), quantile(g.sample(packetRatio), 0.5, ratio), quantile(g.sample(frameRatio), 0.5, ratio),
 		})
 	}
 	return head, rows
@@ -142,7 +142,7 @@ func (m *model) cellTable() (says string, table template.HTML) {
 	b.WriteString(`<table class="data cells" id="cells-table"><thead><tr>`)
 	for i, h := range head {
 		if keep[i] {
-			fmt.Fprintf(&b, `<th scope="col">%s</th>`, escape(h))
+			fmt.Fprintf(&b, `<th scope="col"><span>%s</span></th>`, escape(h))
 		}
 	}
 	b.WriteString("</tr></thead><tbody>\n")
@@ -188,7 +188,7 @@ func (m *model) meta() []pair {
 		{"run", man.Start.UTC().Format("2006-01-02 15:04 UTC")},
 	}
 	if w := m.run.Wall(); w > 0 {
-		ps = append(ps, pair{"took", w.Round(100 * time.Millisecond).String()})
+		ps = append(ps, pair{"took", seconds(w.Seconds())})
 	}
 	if c := man.Versions.Commit; c != "" {
 		ps = append(ps, pair{"commit", c[:min(12, len(c))]})

@@ -111,15 +111,18 @@ func (m *model) notes() []note {
 	}
 	if leaks := m.where((*cell).leak); len(leaks) > 0 {
 		add(true, "%s went direct where the oracle says that only a relay can connect: suspect the lab before believing it (%s).",
-			plural(len(leaks), "cell"), m.some(leaks))
+			plural(len(leaks), "cell"), m.some(leaks, true))
 	}
 	if n := len(m.run.Trials) - m.summary.Trials; n > 0 {
 		add(n*50 > len(m.run.Trials), "%s of %s (%s) ended in a harness error: kept, shown, and counted in no rate.",
 			count(n), plural(len(m.run.Trials), "trial"), percent(n, len(m.run.Trials)))
 	}
 	ns = append(ns, m.oracleNotes()...)
-	for _, g := range m.groups {
-		if s := g.boundSentence(); s != "" {
+	for _, s := range []string{
+		m.boundSentence("The first media packet", "the triangle bound", packetRatio),
+		m.boundSentence("The first whole frame", "its bound", frameRatio),
+	} {
+		if s != "" {
 			add(false, "%s", s)
 		}
 	}
@@ -159,17 +162,38 @@ func (m *model) where(is func(*cell) bool) []*cell {
 	return cs
 }
 
-// some names a few cells.
-func (m *model) some(cells []*cell) string {
+// some names a few cells, without the strategy where it is known.
+func (m *model) some(cells []*cell, strategy bool) string {
 	var s []string
 	for i, c := range cells {
 		if i == 3 {
-			s = append(s, "…")
-			break
+			return strings.Join(s, ", ") + fmt.Sprintf(" and %s more", count(len(cells)-i))
 		}
-		s = append(s, m.name(c))
+		s = append(s, m.pairing(c, strategy))
 	}
-	return strings.Join(s, "; ")
+	return strings.Join(s, ", ")
+}
+
+// pairing names a cell in a sentence by its values: "full-cone × symmetric, lte".
+func (m *model) pairing(c *cell, strategy bool) string {
+	name := ""
+	for _, a := range m.axes {
+		if a.Key == strategyKey && !strategy {
+			continue
+		}
+		switch {
+		case name == "":
+		case a.Key == m.colKey:
+			name += " × "
+		default:
+			name += ", "
+		}
+		name += c.Params[a.Key]
+	}
+	if name == "" {
+		return "the only cell"
+	}
+	return name
 }
 
 // oracleNotes compare each strategy with what was possible.
@@ -181,7 +205,7 @@ func (m *model) oracleNotes() []note {
 		}
 		promised, cells, direct, short := 0, 0, 0, []*cell(nil)
 		for _, c := range g.cells {
-			if oracleKind(c.Oracle) != "direct" || c.Trials == 0 {
+			if oracleKind(c.Oracle) != "direct" || c.Trials == 0 || c.unsupported() {
 				continue
 			}
 			cells++
@@ -191,42 +215,38 @@ func (m *model) oracleNotes() []note {
 				short = append(short, c)
 			}
 		}
-		switch {
-		case cells == 0:
-		case len(short) == 0:
-			ns = append(ns, note{false, fmt.Sprintf("%sIn all %s where the oracle promises a direct path, every trial found it (%s of %s).",
-				prefix(g), plural(cells, "cell"), count(direct), count(promised))})
-		default:
-			ns = append(ns, note{false, fmt.Sprintf("%sIn %s of %s where the oracle promises a direct path, some trials did not find it (%s of %s did): %s.",
-				prefix(g), count(len(short)), plural(cells, "cell"), count(direct), count(promised), m.some(short))})
+		if cells == 0 {
+			continue
 		}
+		who := "Direct"
+		if g.name != "" {
+			who = "With " + g.name + ", direct"
+		}
+		s := fmt.Sprintf("%s in %s of %s trials where the oracle promises a direct path (%s)", who, count(direct), count(promised), plural(cells, "cell"))
+		if len(short) > 0 {
+			s += fmt.Sprintf("; short of it: %s", m.some(short, false))
+		}
+		ns = append(ns, note{false, s + "."})
 	}
 	return ns
 }
 
-func prefix(g *group) string {
-	if g.name == "" {
-		return ""
-	}
-	return g.name + ": "
-}
-
-// boundSentence compares the first packet and frame with the least time that physics allows.
-func (g *group) boundSentence() string {
-	packet, frame := g.sample(packetRatio), g.sample(frameRatio)
-	if len(packet) == 0 && len(frame) == 0 {
-		return ""
-	}
+// boundSentence compares a time with the least that physics allows, for each strategy that measured it.
+func (m *model) boundSentence(what, bound string, value func(record.Trial) *float64) string {
 	var s []string
-	if len(packet) > 0 {
-		s = append(s, fmt.Sprintf("the first media packet came at a median of %s the triangle bound (n = %s)", quantile(packet, 0.5, ratio), count(len(packet))))
+	for _, g := range m.groups {
+		xs := g.sample(value)
+		if len(xs) == 0 {
+			continue
+		}
+		one := quantile(xs, 0.5, ratio)
+		if g.name != "" {
+			one += " with " + g.name
+		}
+		s = append(s, one+", n = "+count(len(xs)))
 	}
-	if len(frame) > 0 {
-		s = append(s, fmt.Sprintf("the first whole frame at %s its own (n = %s)", quantile(frame, 0.5, ratio), count(len(frame))))
+	if len(s) == 0 {
+		return ""
 	}
-	text := strings.Join(s, ", ") + "."
-	if g.name == "" {
-		return strings.ToUpper(text[:1]) + text[1:]
-	}
-	return prefix(g) + text
+	return fmt.Sprintf("%s as a multiple of %s, median: %s.", what, bound, strings.Join(s, "; "))
 }

@@ -35,8 +35,10 @@
   }
   Array.from(table.tHead.rows[0].cells).forEach(function (th, i) {
     var up = true;
-    th.tabIndex = 0;
-    th.setAttribute("role", "button");
+    var knob = document.createElement("button");
+    knob.type = "button";
+    knob.append(...th.childNodes);
+    th.append(knob);
     function sort() {
       Array.from(table.tHead.rows[0].cells).forEach(function (o) { o.removeAttribute("aria-sort"); });
       th.setAttribute("aria-sort", up ? "ascending" : "descending");
@@ -45,7 +47,6 @@
       keyed.forEach(function (k) { body.appendChild(k[1]); });
       up = !up;
     }
-    th.onclick = sort;
-    th.onkeydown = function (e) { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); sort(); } };
+    knob.onclick = sort;
   });
 })();
