@@ -155,14 +155,11 @@ func (v *viewer) sealed(now time.Time, path punch.Path, b []byte) error {
 func (v *viewer) message(now time.Time, path punch.Path, cand *punch.Candidate, m wire.Message) error {
 	switch m := m.(type) {
 	case *wire.PathResponse:
-		v.echoed(path, m.Token)
+		v.agent.Echoed(punch.Nonce(m.Token))
 	case *wire.Use:
 		return v.used(now, path, cand, m)
 	case *wire.Consent:
-		v.sealTo(path, &wire.ConsentAck{Sequence: m.Sequence})
-		if cand != nil && !cand.Trusted {
-			return v.challenge(cand, wire.MaxPunch)
-		}
+		return v.consent(path, cand, m)
 	case *wire.Bye:
 		v.cam.drop(now, v, wire.CodeEnded)
 	default:
@@ -180,23 +177,15 @@ func (c *Camera) replace(now time.Time, v *viewer) {
 	}
 }
 
-// echoed trusts a path whose challenge came back on it.
-func (v *viewer) echoed(path punch.Path, token wire.Token) *punch.Candidate {
-	cand := v.agent.Find(path.Addr)
-	if path.Route != punch.Direct || cand == nil || token == (wire.Token{}) || cand.Challenge != punch.Nonce(token) {
-		return nil
-	}
-	cand.Trusted = true
-	return cand
-}
-
-// used moves the media to the path that the viewer names, if the viewer is known to receive there.
+// used moves the media to the path that the viewer names, if the viewer is known to receive there. A token names the
+// address that was challenged with it, wherever the answer comes from: behind endpoint-dependent mappings a peer may
+// receive at one address and send from another.
 func (v *viewer) used(now time.Time, path punch.Path, cand *punch.Candidate, m *wire.Use) error {
 	if m.Sequence <= v.use {
 		return nil // late, or a repetition
 	}
-	if m.Token != (wire.Token{}) && path.Route == punch.Direct {
-		v.echoed(path, m.Token)
+	if named := v.agent.Echoed(punch.Nonce(m.Token)); named != nil {
+		cand, path = named, punch.To(named.Addr)
 	}
 	switch {
 	case path.Route == punch.Relay && !v.policy.Relay, path.Route == punch.Direct && !v.policy.Direct:
@@ -207,6 +196,20 @@ func (v *viewer) used(now time.Time, path punch.Path, cand *punch.Candidate, m *
 	v.use = m.Sequence
 	v.moveTo(now, path, m.Next)
 	return nil
+}
+
+// consent is answered where the viewer is known to receive.
+func (v *viewer) consent(path punch.Path, cand *punch.Candidate, m *wire.Consent) error {
+	ack := &wire.ConsentAck{Sequence: m.Sequence}
+	if cand == nil || cand.Trusted {
+		v.sealTo(path, ack)
+		return nil
+	}
+	if v.nominated && v.path.Route == punch.Direct {
+		v.sealTo(v.path, ack)
+		return nil
+	}
+	return v.challenge(cand, wire.MaxPunch)
 }
 
 // challenge asks whether the viewer receives at an address, in no more bytes than room.

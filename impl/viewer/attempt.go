@@ -45,9 +45,12 @@ type attempt struct {
 	sess     *session.Session
 	noise2   []byte
 	receiver *media.Receiver
-	path     punch.Path // named by Use
-	shown    punch.Path // by which the newest media came
-	token    wire.Token // of path, where the camera asked for it
+	path     punch.Path       // named by Use
+	shown    punch.Path       // by which the newest media came
+	named    time.Time        // when path was chosen
+	twoWay   bool             // the camera has answered on path
+	oneWay   []netip.AddrPort // direct paths that the camera does not hear
+	token    wire.Token       // of path, where the camera asked for it
 	use      uint32
 	useDue   time.Time
 	useSent  time.Time
@@ -201,7 +204,7 @@ func (a *attempt) response(now time.Time, path punch.Path, b []byte) error {
 		return err
 	}
 	a.sess, a.noise2, a.again = sess, append([]byte(nil), b...), time.Time{}
-	a.heard, a.alive = now, now
+	a.heard, a.alive, a.named = now, now, now
 	if path.Route == punch.Relay && a.channel == 0 { // Peer is late or lost
 		a.channel = a.inbound
 	}
@@ -211,7 +214,6 @@ func (a *attempt) response(now time.Time, path punch.Path, b []byte) error {
 	a.v.stats.Connected = now
 	a.v.box.Emit(Connected{At: now, Path: path})
 	if path.Route == punch.Direct {
-		a.v.stats.DirectAt = now
 		a.stopPunching()
 	}
 	early := a.early
@@ -251,6 +253,11 @@ func (a *attempt) expiry() (time.Time, func(now time.Time)) {
 	case a.sess != nil:
 		if at := a.giveUpDirect(); !at.IsZero() {
 			return at, a.directFailed
+		}
+		if a.channel == 0 && !a.twoWay && a.agent != nil {
+			return a.agent.GiveUp(), func(now time.Time) {
+				a.fail(now, wire.CodeCameraSilent, fmt.Sprintf("the camera is heard by %s, but does not hear the viewer: its NAT filters by port", name(a.path)))
+			}
 		}
 		return a.heard.Add(cfg.SilentTimeout), func(now time.Time) {
 			a.fail(now, wire.CodePathLost, fmt.Sprintf("%s: nothing for %v by %s", wire.CodePathLost.Sentence(), cfg.SilentTimeout, name(a.path)))
@@ -325,7 +332,10 @@ func (a *attempt) finish() {
 	if a.receiver != nil {
 		a.v.stats.Quality = a.receiver.Quality()
 	}
-	a.v.stats.Path = a.shown
+	a.v.stats.Path = punch.Path{}
+	if a.twoWay {
+		a.v.stats.Path = a.path
+	}
 	a.v.watch = nil
 }
 

@@ -34,6 +34,13 @@ type FrameReceived struct {
 	Path  punch.Path // by which the packet that completed it came
 }
 
+// PathConfirmed says that a path works both ways: the camera has answered on it. A path that is heard only is left for
+// the relay after a while, if there is one. Judge by this event whether a connection is direct.
+type PathConfirmed struct {
+	At   time.Time
+	Path punch.Path
+}
+
 // PathChanged says that the media has moved.
 type PathChanged struct {
 	At       time.Time

@@ -96,9 +96,9 @@ type Stats struct {
 	MediaDirect core.Count // of them, by the direct path
 	MediaRelay  core.Count // of them, through the relay
 	PathChanges int64
-	Uses        int64 // Use messages sent
-	Frames      int64 // delivered
-	Path        punch.Path
+	Uses        int64      // Use messages sent
+	Frames      int64      // delivered
+	Path        punch.Path // in use and confirmed (see PathConfirmed); after the end, the last one
 	LoggedIn    bool
 	RTT         time.Duration // to the rendezvous
 	Reflexive   netip.AddrPort
@@ -110,7 +110,7 @@ type Stats struct {
 	Connected    time.Time
 	FirstPacket  time.Time
 	FirstFrame   time.Time
-	DirectAt     time.Time // media flows directly from then
+	DirectAt     time.Time // a direct path was confirmed
 	NotDirect    string    // why there is no direct path, one sentence; empty: there is one, or it is still looked for
 	Quality      media.Quality
 	CameraSilent time.Duration // the longest silence while watching
@@ -304,7 +304,9 @@ func (v *Viewer) Stats() Stats {
 	}
 	s.LoggedIn, s.RTT, s.Reflexive = v.link.Up(), v.link.RTT(), v.link.Reflexive()
 	if v.watch != nil {
-		s.Path = v.watch.shown
+		if v.watch.twoWay {
+			s.Path = v.watch.path
+		}
 		if v.watch.receiver != nil {
 			s.Quality = v.watch.receiver.Quality()
 		}

@@ -2,6 +2,7 @@ package viewer
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
@@ -45,6 +46,9 @@ func (a *attempt) sealed(now time.Time, path punch.Path, b []byte) error {
 		a.challenged(now, path, m.Token)
 	case *wire.ConsentAck:
 		a.directHeard(now, path)
+		if path.Route == a.path.Route {
+			a.confirm(now)
+		}
 	case *wire.Bye:
 		a.finish()
 		a.v.box.Emit(Closed{At: now, Code: m.Code})
@@ -57,7 +61,7 @@ func (a *attempt) sealed(now time.Time, path punch.Path, b []byte) error {
 func (a *attempt) authentic(now time.Time, path punch.Path) {
 	a.v.stats.CameraSilent = max(a.v.stats.CameraSilent, now.Sub(a.heard))
 	a.heard = now
-	if path == a.path {
+	if path.Route == a.path.Route {
 		a.alive = now
 	}
 }
@@ -67,11 +71,11 @@ func (a *attempt) challenged(now time.Time, path punch.Path, token wire.Token) {
 	if path.Route != punch.Direct {
 		return
 	}
-	if a.path.Route == punch.Direct && a.path != path {
+	if a.path.Route == punch.Direct && a.twoWay && a.path != path {
 		a.send(path, core.Control, a.seal(&wire.PathResponse{Token: token}))
 		return
 	}
-	a.path, a.token = path, token
+	a.name(now, path, token)
 	a.stopPunching()
 	a.sendUse(now)
 }
@@ -99,14 +103,22 @@ func (a *attempt) punched(now time.Time, path punch.Path, b []byte) error {
 
 // directHeard moves to a direct path by which something authentic has come, from the relay.
 func (a *attempt) directHeard(now time.Time, path punch.Path) {
-	if path.Route != punch.Direct || a.path.Route == punch.Direct {
+	if path.Route != punch.Direct || a.path.Route == punch.Direct || slices.Contains(a.oneWay, path.Addr) {
 		return
 	}
-	a.path, a.token = path, wire.Token{}
-	a.alive = now
-	a.useGap = a.rto()
+	a.name(now, path, wire.Token{})
 	a.stopPunching()
 	a.sendUse(now)
+}
+
+// name chooses the path that Use names.
+func (a *attempt) name(now time.Time, path punch.Path, token wire.Token) {
+	if path != a.path {
+		a.twoWay = false
+		a.alive, a.named = now, now
+		a.useGap = a.rto()
+	}
+	a.path, a.token = path, token
 }
 
 // media takes an SRTP or SRTCP packet. What overtook Noise-2 waits for it.
@@ -151,26 +163,31 @@ func (a *attempt) newest(now time.Time, path punch.Path, first bool) {
 		a.v.stats.FirstPacket = now
 		a.v.box.Emit(FirstPacket{At: now, Path: path})
 	}
-	if path == a.path {
+	if path.Route == a.path.Route {
 		a.onPath = now
 		a.useGap = a.rto()
 	}
 	if a.use == 0 {
 		a.sendUse(now) // the first flight has arrived
 	}
-	switch {
-	case path == a.path && path != a.shown:
-		if path.Route != a.shown.Route {
-			a.v.stats.PathChanges++
-		}
-		a.v.box.Emit(PathChanged{At: now, From: a.shown, To: path})
-		a.shown = path
-		if path.Route == punch.Direct && a.v.stats.DirectAt.IsZero() {
-			a.v.stats.DirectAt = now
-		}
-	case path != a.path && now.Sub(a.useSent) >= a.rto(): // the camera does not know better
-		a.sendUse(now)
+	if path.Route != a.path.Route || path.Route == a.shown.Route {
+		return
 	}
+	a.v.stats.PathChanges++
+	a.v.box.Emit(PathChanged{At: now, From: a.shown, To: path})
+	a.shown = path
+}
+
+// confirm notes that the camera has answered on the path.
+func (a *attempt) confirm(now time.Time) {
+	if a.twoWay {
+		return
+	}
+	a.twoWay = true
+	if a.path.Route == punch.Direct && a.v.stats.DirectAt.IsZero() {
+		a.v.stats.DirectAt = now
+	}
+	a.v.box.Emit(PathConfirmed{At: now, Path: a.path})
 }
 
 // deliver hands over what the receiver has.
@@ -196,9 +213,18 @@ func (a *attempt) sendUse(now time.Time) {
 		m.Next = highest + 1
 	}
 	a.send(a.path, core.Control, a.seal(m))
+	if !a.twoWay { // the camera may not hear this path, though the viewer does
+		a.sendConsent(a.path)
+		if a.path.Route == punch.Direct && a.channel != 0 {
+			a.sendConsent(punch.ViaRelay)
+		}
+	}
 	a.v.stats.Uses++
 	a.useSent = now
 	a.useDue = now.Add(a.useGap)
+	if dead := a.named.Add(pathDead); !a.twoWay && now.Before(dead) {
+		a.useDue = core.Earliest(a.useDue, dead)
+	}
 	a.useGap = min(2*a.useGap, maxUse)
 }
 
@@ -209,7 +235,7 @@ func (a *attempt) watchTimeout(now time.Time) {
 		a.checkPath(now)
 	}
 	if core.Due(now, a.consent) {
-		a.sendConsent()
+		a.sendConsent(a.path)
 		a.armConsent(now)
 	}
 	if core.Due(now, a.receiver.Deadline()) {
@@ -218,25 +244,26 @@ func (a *attempt) watchTimeout(now time.Time) {
 	}
 }
 
-// checkPath looks whether new media has come by the path since Use named it, and not too long ago.
+// checkPath looks whether the path that Use named serves: the camera answers on it, and new media comes by it.
 func (a *attempt) checkPath(now time.Time) {
-	if due := a.onPath.Add(pathSilence); a.onPath.After(a.useSent) && now.Before(due) {
+	if due := a.onPath.Add(pathSilence); a.twoWay && a.onPath.After(a.useSent) && now.Before(due) {
 		a.useDue = due
 		return
 	}
-	if a.path.Route == punch.Direct && a.policy.Relay && a.channel != 0 && now.Sub(a.alive) >= pathDead {
-		a.path, a.token = punch.ViaRelay, wire.Token{}
-		a.alive = now
-		a.useGap = a.rto()
-	} else if a.use > 0 {
-		a.sendConsent() // the answer tells a dead path from a source that has nothing to send
+	if a.path.Route == punch.Direct && a.channel != 0 && (now.Sub(a.alive) >= pathDead || !a.twoWay && now.Sub(a.named) >= pathDead) {
+		if !a.twoWay {
+			a.oneWay = append(a.oneWay, a.path.Addr)
+		}
+		a.name(now, punch.ViaRelay, wire.Token{})
+	} else if a.use > 0 && a.twoWay {
+		a.sendConsent(a.path) // the answer tells a dead path from a source that has nothing to send
 	}
 	a.sendUse(now)
 }
 
-func (a *attempt) sendConsent() {
+func (a *attempt) sendConsent(path punch.Path) {
 	a.consents++
-	a.sendControl(&wire.Consent{Sequence: a.consents})
+	a.send(path, core.Control, a.seal(&wire.Consent{Sequence: a.consents}))
 }
 
 func (a *attempt) armConsent(now time.Time) {

@@ -34,3 +34,43 @@ func TestFirstFlightIsTheTriangle(t *testing.T) {
 		w.checkFrames(100)
 	}
 }
+
+// Every pair of RFC 4787 behaviors, each strategy: direct exactly where it is possible, relayed elsewhere; every frame once.
+func TestEveryPairOfNATs(t *testing.T) {
+	for _, strategy := range punch.Names() {
+		for _, c := range nats() {
+			for _, v := range nats() {
+				w := newWorld(t, worldConfig{seed: 1, cameraNAT: c, viewerNAT: v})
+				w.connect(strategy)
+				w.net.Run(4*time.Second, nil)
+				name := strategy + " camera " + natName(c) + " viewer " + natName(v)
+				failed, bad := first[viewer.Failed](w.viewerHost)
+				want := punch.Relay
+				switch {
+				case strategy == "direct" && !possible(c, v):
+					if !bad || failed.Cause == "" {
+						t.Errorf("%s: did not fail: %+v", name, w.viewer.Stats())
+					}
+					continue
+				case strategy != "relay" && possible(c, v):
+					want = punch.Direct
+				}
+				if bad {
+					t.Errorf("%s: failed: %s", name, failed.Cause)
+					continue
+				}
+				s := w.viewer.Stats()
+				if s.Path.Route != want {
+					t.Errorf("%s: media by %v, want %v; %+v", name, s.Path, want, s)
+				}
+				if f, ok := first[viewer.DirectFailed](w.viewerHost); ok != (strategy == "adaptive" && want == punch.Relay) {
+					t.Errorf("%s: direct failed: %v %q", name, ok, f.Cause)
+				}
+				w.checkFrames(75)
+				if t.Failed() {
+					t.Fatalf("camera %+v", w.camera.Stats())
+				}
+			}
+		}
+	}
+}

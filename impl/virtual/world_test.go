@@ -91,7 +91,9 @@ func newWorld(t testing.TB, cfg worldConfig) *world {
 	w.serverHost.Do(func(time.Time) {})
 	w.cameraHost.Do(func(now time.Time) { w.check(w.camera.Start(now)) })
 	w.viewerHost.Do(func(now time.Time) { w.check(w.viewer.Start(now)) })
-	if !w.net.Run(20*time.Second, func() bool { return w.server.Stats().Online == 1 && w.viewer.Stats().LoggedIn && w.camera.Stats().RTT > 0 }) {
+	if !w.net.Run(20*time.Second, func() bool {
+		return w.server.Stats().Online == 1 && w.viewer.Stats().LoggedIn && w.camera.Stats().RTT > 0
+	}) {
 		t.Fatalf("not registered: %+v", w.server.Stats())
 	}
 	w.net.Run(100*time.Millisecond, nil) // let the confirming pings end
