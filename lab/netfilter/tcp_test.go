@@ -132,7 +132,7 @@ func TestTCPFiltering(t *testing.T) {
 					{b.core, "198.51.100.1", f != nat.AddressAndPortDependent},
 					{b.hosts[1], "10.0.1.2", f == nat.EndpointIndependent && hairpin == nat.HairpinExternalSource},
 				} {
-					wait := 200 * time.Millisecond // a hairpin that is off drops
+					wait := 60 * time.Millisecond // a hairpin that is off drops
 					if caller.want {
 						wait = comes
 					}
