@@ -30,8 +30,11 @@ func (o *Outbox) Begin() {
 	o.scratch = o.scratch[:0]
 }
 
-// Ready is the core's Ready.
+// Ready is the core's Ready. What it has returned once it does not return again, so that a driver may ask at any time.
 func (o *Outbox) Ready() Output {
+	if o.taken {
+		return Output{}
+	}
 	o.taken = true
 	return o.out
 }
