@@ -27,7 +27,8 @@ const (
 	fuEnd   = 0x40
 )
 
-// maxAccessUnit bounds one access unit, at the source and at the receiver: 8 MiB is 30 times a 4K key frame.
+// maxAccessUnit bounds one access unit at the source: far above any camera's key frame, so that a stream
+// that is not H.264 ends in an error and not in all the memory.
 const maxAccessUnit = 8 << 20
 
 var startCode = []byte{0, 0, 0, 1}

@@ -17,7 +17,7 @@ func (r *Receiver) assemble(from, to uint64) (data []byte, key bool, err error) 
 	for seq := from; seq < to; seq++ {
 		size += len(r.buffer.at(seq).pkt.payload) + len(startCode)
 	}
-	d := depacketizer{data: make([]byte, 0, min(size, maxAccessUnit))}
+	d := depacketizer{data: make([]byte, 0, size)}
 	for seq := from; seq < to; seq++ {
 		if err := d.push(r.buffer.at(seq).pkt.payload); err != nil {
 			return nil, false, err

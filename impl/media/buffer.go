@@ -211,14 +211,18 @@ func (r *Receiver) arrived(now time.Time, s *slot) {
 }
 
 // duplicate counts a copy. A packet that was asked for once and came twice was not lost but late, and
-// the second copy is the resent one.
-func (r *Receiver) duplicate(seq uint64) {
+// the second copy is the resent one. One that was asked for more often and came twice was asked for
+// again too soon.
+func (r *Receiver) duplicate(now time.Time, seq uint64) {
 	r.q.Duplicate++
 	s := r.buffer.at(seq)
-	if s.lost && s.tries == 1 {
+	switch {
+	case s.lost && s.tries == 1:
 		s.lost = false
 		r.q.Lost--
 		r.q.Repaired--
 		r.q.Reordered++
+	case s.lost && s.tries > 1:
+		r.repair.tooSoon(now)
 	}
 }

@@ -95,7 +95,7 @@ func feed(now time.Time, r *Receiver, seq16 uint16, ts uint32, marker bool, payl
 	switch {
 	case r.buffer.tooOld(seq):
 	case r.buffer.seen(seq):
-		r.duplicate(seq)
+		r.duplicate(now, seq)
 	default:
 		p := r.buffer.get()
 		p.buf = append(p.buf, payload...)

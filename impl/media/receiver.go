@@ -16,7 +16,7 @@ type ReceiverConfig struct {
 	PayloadType uint8         // 0: DefaultPayloadType
 	FPS         int           // the source's frames per second, for Frame.Index; 0: the embedded clip's
 	ReorderWait time.Duration // how long a gap may be reordering before it is asked for; 0: 10 ms
-	MaxWait     time.Duration // how long a missing packet is waited for; 0: 1 s
+	MaxWait     time.Duration // how long a missing packet is waited for; 0: 1 s, or 4 RTT where that is longer
 	RTT         time.Duration // round trip to the camera until one is measured; 0: 100 ms
 }
 
@@ -30,11 +30,11 @@ func (c ReceiverConfig) withDefaults() (ReceiverConfig, error) {
 	if c.ReorderWait == 0 {
 		c.ReorderWait = 10 * time.Millisecond
 	}
-	if c.MaxWait == 0 {
-		c.MaxWait = time.Second
-	}
 	if c.RTT == 0 {
 		c.RTT = 100 * time.Millisecond
+	}
+	if c.MaxWait == 0 {
+		c.MaxWait = max(time.Second, 4*c.RTT)
 	}
 	switch {
 	case c.Keys == (Keys{}):
@@ -134,7 +134,7 @@ func (r *Receiver) HandlePacket(now time.Time, b []byte) error {
 		r.q.Rejected.Replay++
 		return fmt.Errorf("handle rtp packet %d: %w", seq, errReplay)
 	case r.buffer.seen(seq):
-		r.duplicate(seq)
+		r.duplicate(now, seq)
 		return nil
 	}
 	p := r.buffer.get()

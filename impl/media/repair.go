@@ -11,6 +11,7 @@ const (
 	nackMost    = 128                  // sequence numbers a NACK packet, which is 128 × 4 bytes at worst
 	nackTries   = 20
 	retryLeast  = 15 * time.Millisecond
+	longestRTT  = 2 * time.Second
 	keySpacing  = 500 * time.Millisecond // between PLIs
 )
 
@@ -22,6 +23,7 @@ type repair struct {
 
 	srtt, rttvar time.Duration // RFC 6298 §2
 	measured     bool
+	doubled      time.Time // when tooSoon last did
 }
 
 func (p *repair) sooner(t time.Time) {
@@ -38,6 +40,15 @@ func (p *repair) sample(rtt time.Duration) {
 	}
 	p.rttvar += ((p.srtt - rtt).Abs() - p.rttvar) / 4
 	p.srtt += (rtt - p.srtt) / 8
+}
+
+// tooSoon doubles the estimate, at most once a round trip, until an unambiguous sample replaces it: a
+// packet asked for twice tells no round trip (Karn's algorithm, RFC 6298 §3).
+func (p *repair) tooSoon(now time.Time) {
+	if !p.doubled.IsZero() && now.Sub(p.doubled) < p.srtt {
+		return
+	}
+	p.srtt, p.measured, p.doubled = min(2*p.srtt, longestRTT), false, now
 }
 
 // retry is how long an answer to a NACK is waited for.
