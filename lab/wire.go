@@ -8,6 +8,7 @@ import (
 
 	"github.com/punchlab/punchlab/lab/netns"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -33,6 +34,7 @@ type lanCable struct {
 	addrs  []netip.Addr
 
 	gateway netip.Addr // the router's address on its LAN
+	bits    int        // length of the LAN's prefix
 	subnets []Subnet   // reached through one of addrs
 }
 
@@ -61,7 +63,7 @@ func (c lanCable) wireRouter() error {
 	if err != nil {
 		return err
 	}
-	if err := nl.LinkSetUp(link); err != nil {
+	if err := quietUp(nl, link); err != nil {
 		return err
 	}
 	gw := c.gateway
@@ -93,11 +95,11 @@ func (c lanCable) wireInner() error {
 	if err != nil {
 		return err
 	}
-	if err := nl.LinkSetUp(link); err != nil {
+	if err := quietUp(nl, link); err != nil {
 		return err
 	}
 	for _, a := range c.addrs {
-		if err := nl.AddrAdd(link, address(netip.PrefixFrom(a, a.BitLen()))); err != nil {
+		if err := nl.AddrAdd(link, address(netip.PrefixFrom(a, c.bits))); err != nil {
 			return err
 		}
 	}
@@ -113,13 +115,25 @@ func (c lanCable) wireInner() error {
 	return nl.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: gw.AsSlice()})
 }
 
+// quietUp sets a link up without an IPv6 link-local address, whose making sends packets nobody asked for.
+func quietUp(nl *netlink.Handle, link netlink.Link) error {
+	const addrGenModeNone = 1
+	if err := nl.LinkSetIP6AddrGenMode(link, addrGenModeNone); err != nil {
+		return err
+	}
+	return nl.LinkSetUp(link)
+}
+
 func neighbour(nl *netlink.Handle, link netlink.Link, ip netip.Addr, mac net.HardwareAddr) error {
 	return nl.NeighSet(&netlink.Neigh{
 		LinkIndex: link.Attrs().Index, State: netlink.NUD_PERMANENT, IP: ip.AsSlice(), HardwareAddr: mac,
 	})
 }
 
-func address(p netip.Prefix) *netlink.Addr { return &netlink.Addr{IPNet: ipNet(p)} }
+// address brings no route of its own along: the routes are set one by one.
+func address(p netip.Prefix) *netlink.Addr {
+	return &netlink.Addr{IPNet: ipNet(p), Flags: unix.IFA_F_NOPREFIXROUTE}
+}
 
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
