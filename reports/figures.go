@@ -46,7 +46,7 @@ var quantities = map[string]quantity{
 	"connect": {"connect-time", "Time to connect", "time to connect", sampler(connectS), ofSupported, "share of trials", "trials",
 		seconds, sampler(triangleS), "triangle bound", nil},
 	"frame": {"first-frame-time", "Time to the first whole frame", "time to the first frame", sampler(firstFrameS), ofSupported, "share of trials", "trials",
-		seconds, sampler(boundS), "its bound", nil},
+		seconds, sampler(boundS), "bound", nil},
 	"packet ratio": {"first-packet-ratio", "First media packet ÷ triangle bound", "ratio to the triangle bound", sampler(packetRatio), ofValues,
 		"share of trials with a packet", "trials", ratio, nil, "", atBound},
 	"frame ratio": {"first-frame-ratio", "First whole frame ÷ its bound", "ratio to the bound", sampler(frameRatio), ofValues,
@@ -59,14 +59,24 @@ var quantities = map[string]quantity{
 
 // topics are the page's distributions, in its order.
 func (m *model) topics() []topic {
+	pooled := ""
 	ask := func(id, title, says string, names ...string) topic {
-		t := topic{id: id, title: title, says: says}
+		t := topic{id: id, title: title, says: says + pooled}
 		for _, p := range m.panels {
 			for _, n := range names {
 				t.figures = append(t.figures, m.figure(quantities[n], p))
 			}
 		}
 		return t
+	}
+	if m.pooled() {
+		ns := []string{}
+		for _, a := range m.axes {
+			if !isNAT(a.Key) && a.Key != strategyKey {
+				ns = append(ns, a.Key)
+			}
+		}
+		pooled = " These curves pool all of " + strings.Join(ns, ", ") + "."
 	}
 	return []topic{
 		ask("time", "How soon?", "Trials that never connected count too: their curve ends below 100 %. The dashed line is the least time that the links allow.", "connect", "frame"),
@@ -109,7 +119,7 @@ func (m *model) figure(q quantity, p *panel) figure {
 		return f
 	}
 	if low == high {
-		f.instead = fmt.Sprintf("%s in every one of the %s: %s. Seed %d, engine %s.", q.print(low), q.unit, strings.Join(single, ", "), m.summary.Seed, m.summary.Engine)
+		f.instead = fmt.Sprintf("%s, and nothing else: %s. %s", q.print(low), strings.Join(single, ", "), m.provenance())
 		return f
 	}
 	if len(bounds) > 0 {

@@ -44,9 +44,13 @@ func (m *model) facetCaption(h heat, f *facet) string {
 
 // matrix renders one facet as a table whose cells link to their trials.
 func (m *model) matrix(h heat, f *facet, files []string) pageMatrix {
-	p := pageMatrix{Title: f.title(h), Caption: m.facetCaption(h, f), Wide: len(f.cols) > 7, Links: linksTo(slug(h.id, f.params), files)}
+	p := pageMatrix{Title: f.title(h), Caption: tie(m.facetCaption(h, f)), Wide: len(f.cols) > 7, Links: linksTo(slug(h.id, f.params), files)}
 	var b strings.Builder
-	fmt.Fprintf(&b, `<table class="heat"><caption class="sr">%s, %s</caption>`, escape(h.title), escape(p.Title))
+	class := "heat"
+	if m.rowKey == "" {
+		class = "heat single"
+	}
+	fmt.Fprintf(&b, `<table class="%s"><caption class="sr">%s, %s</caption>`, class, escape(h.title), escape(p.Title))
 	if m.colKey != "" {
 		fmt.Fprintf(&b, `<thead><tr><td class="corner"><span>%s&nbsp;↓</span><span>%s&nbsp;→</span></td>`, escape(m.rowKey), escape(m.colKey))
 		for _, v := range f.cols {

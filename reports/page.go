@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html"
 	"html/template"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -22,6 +23,13 @@ var pageCSS string
 var pageJS string
 
 var pageTemplate = template.Must(template.New("page").Parse(pageText))
+
+var loose = regexp.MustCompile(`(\d) (%|×|[kMG]?B\b|µs|ms|s\b|[kM]?bit/s)|n = `)
+
+// tie keeps a number and its unit on one line.
+func tie(s string) string {
+	return loose.ReplaceAllStringFunc(s, func(m string) string { return strings.ReplaceAll(m, " ", "\u00a0") })
+}
 
 func escape(s string) string { return html.EscapeString(s) }
 
@@ -78,7 +86,7 @@ const (
 // html renders report.html. files says which plots were also written.
 func (m *model) html(files []string) ([]byte, error) {
 	d := pageData{
-		Scenario: m.summary.Scenario, Verdict: m.verdict(), Badge: m.badge(),
+		Scenario: m.summary.Scenario, Verdict: tie(m.verdict()), Badge: m.badge(),
 		CSS: template.CSS(pageCSS), JS: template.JS(pageJS),
 		Meta: m.meta(), Strategies: template.HTML(m.strategyTable()),
 		Fixed: m.fixedPairs(), Environment: m.environment(), Provenance: m.provenance(),
@@ -90,12 +98,12 @@ func (m *model) html(files []string) ([]byte, error) {
 		if n.warning {
 			class = "note warning"
 		}
-		d.Notes = append(d.Notes, pageNote{class, n.text})
+		d.Notes = append(d.Notes, pageNote{class, tie(n.text)})
 	}
 	for _, f := range m.facets {
 		d.Matrices = append(d.Matrices, m.matrix(directHeat, f, files))
 	}
-	d.RelaySays = m.relaySays()
+	d.RelaySays = tie(m.relaySays())
 	for _, f := range m.relayFacets() {
 		d.Relays = append(d.Relays, m.matrix(relayHeat, f, files))
 	}
@@ -118,7 +126,7 @@ func (m *model) html(files []string) ([]byte, error) {
 func (t topic) page(files []string) pageTopic {
 	p := pageTopic{ID: t.id, Title: t.title, Says: t.says}
 	for _, f := range t.figures {
-		pf := pageFigure{Title: f.title, Caption: f.caption, Instead: f.instead}
+		pf := pageFigure{Title: f.title, Caption: tie(f.caption), Instead: tie(f.instead)}
 		if f.instead == "" {
 			pf.SVG = template.HTML(f.svg())
 			pf.Links = linksTo(f.id, files)

@@ -19,20 +19,33 @@ func sortedPairs(m map[string]string) []pair {
 	return ps
 }
 
-// strategyRow is what a strategy achieved, for the tables of page and markdown.
+// strategyRows are what each strategy achieved under each condition, for the tables of page and markdown.
 func (m *model) strategyRows() (head []string, rows [][]string) {
 	head = []string{"strategy", "n", "connected", "direct (95 % interval)", "relayed", "failed", "harness errors", "connect, median", "connect, p95", "first frame, median", "first packet ÷ bound, median", "first frame ÷ bound, median"}
-	for _, g := range m.groups {
-		n := len(g.judged)
-		rows = append(rows, []string{
-			g.title(), count(n), percent(g.connected(), n),
-			percent(g.outcomes[record.Direct], n) + " (" + interval(g.outcomes[record.Direct], n) + ")",
-			percent(g.outcomes[record.Relayed], n), percent(g.outcomes[record.Failed], n), count(g.outcomes[record.HarnessError]),
-			quantile(g.sample(connectS), 0.5, seconds), quantile(g.sample(connectS), 0.95, seconds),
-			quantile(g.sample(firstFrameS), 0.5, seconds), quantile(g.sample(packetRatio), 0.5, ratio), quantile(g.sample(frameRatio), 0.5, ratio),
-		})
+	for _, p := range m.panels {
+		for _, g := range p.groups {
+			name := g.title()
+			if len(p.params) > 0 {
+				name += " · " + label(p.params)
+			}
+			rows = append(rows, append([]string{name}, g.row()...))
+		}
 	}
 	return head, rows
+}
+
+func (g *group) row() []string {
+	n, direct := len(g.judged), g.outcomes[record.Direct]
+	rate := tooFew
+	if n > 0 {
+		rate = percent(direct, n) + " (" + interval(direct, n) + ")"
+	}
+	return []string{
+		count(n), percent(g.connected(), n), rate,
+		percent(g.outcomes[record.Relayed], n), percent(g.outcomes[record.Failed], n), count(g.outcomes[record.HarnessError]),
+		quantile(g.sample(connectS), 0.5, seconds), quantile(g.sample(connectS), 0.95, seconds),
+		quantile(g.sample(firstFrameS), 0.5, seconds), quantile(g.sample(packetRatio), 0.5, ratio), quantile(g.sample(frameRatio), 0.5, ratio),
+	}
 }
 
 func (m *model) strategyTable() string {
@@ -83,8 +96,8 @@ func (m *model) cellColumns() (head []string, row func(*cell) []string) {
 	for _, a := range m.axes {
 		head = append(head, a.Key)
 	}
-	head = append(head, "n", "direct", "relayed", "failed", "unsup­ported", "harness errors", "direct rate", "95 % interval", "oracle",
-		"connect n", "p50", "p95", "first frame n", "p50", "p95", "packet ÷ bound p50", "intact frames", "relayed bytes")
+	head = append(head, "n", "direct", "relayed", "failed", "unsupported", "harness errors", "direct rate", "95 % interval", "oracle",
+		"connect n", "connect p50", "connect p95", "frame n", "frame p50", "frame p95", "packet ÷ bound", "frames intact", "relay bytes")
 	return head, func(c *cell) []string {
 		r := []string{fmt.Sprint(c.index)}
 		for _, a := range m.axes {
@@ -159,7 +172,7 @@ func (m *model) cellTable() (says string, table template.HTML) {
 		b.WriteString("\n")
 	}
 	b.WriteString("</tbody></table>")
-	says = fmt.Sprintf("%s. n counts the trials with a verdict; rates and times are of those. “few”: %s for that quantile (p95 needs %d).", plural(len(m.cells), "cell"), tooFew, minForP95)
+	says = fmt.Sprintf("%s. n counts the trials with a verdict; rates and times are of those. “few”: %s for that quantile (p95 needs %d). Frame is the first whole frame; packet ÷ bound is the median of the first media packet over the triangle bound.", plural(len(m.cells), "cell"), tooFew, minForP95)
 	return says, template.HTML(b.String())
 }
 
@@ -168,7 +181,7 @@ func informative(head []string, rows [][]string) []bool {
 	keep := make([]bool, len(head))
 	for j := range head {
 		for _, r := range rows {
-			if r[j] != "–" && !(r[j] == "0" && (strings.HasPrefix(head[j], "unsup") || head[j] == "harness errors" || strings.HasSuffix(head[j], " n"))) {
+			if r[j] != "–" && !(r[j] == "0" && (head[j] == "unsupported" || head[j] == "harness errors" || strings.HasSuffix(head[j], " n"))) {
 				keep[j] = true
 			}
 		}

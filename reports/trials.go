@@ -47,7 +47,7 @@ func (m *model) trialList(b *strings.Builder, c *cell, keep int) (left int) {
 			made = append(made, fmt.Sprintf("%d %s", n, o))
 		}
 	}
-	fmt.Fprintf(b, `<details><summary><b>%d</b> %s <small>%s</small></summary><div id="c%d" tabindex="-1">`, c.index, escape(m.name(c)), strings.Join(made, ", "), c.index)
+	fmt.Fprintf(b, `<details><summary><b>%d</b> %s <small>%s</small></summary><div id="c%d" tabindex="-1">`, c.index, escape(m.pairing(c, true)), strings.Join(made, ", "), c.index)
 	fmt.Fprintf(b, "<p>Oracle: %s.", escape(orDash(c.Oracle)))
 	if c.TriangleS != nil {
 		fmt.Fprintf(b, " Triangle bound %s.", seconds(*c.TriangleS))

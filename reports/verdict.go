@@ -15,8 +15,15 @@ type note struct {
 	text    string
 }
 
-// verdict is the page's first sentence: what the best of the strategies achieved.
+// verdict is the page's first sentence: what the best of the strategies achieved, and whether the run is all there.
 func (m *model) verdict() string {
+	if m.run.Manifest.Complete {
+		return m.achieved()
+	}
+	return "Incomplete run. " + m.achieved()
+}
+
+func (m *model) achieved() string {
 	if len(m.run.Trials) == 0 {
 		return "No verdict: no trial was recorded."
 	}
@@ -174,26 +181,26 @@ func (m *model) some(cells []*cell, strategy bool) string {
 	return strings.Join(s, ", ")
 }
 
-// pairing names a cell in a sentence by its values: "full-cone × symmetric, lte".
+// pairing names a cell in a sentence by its values: "full-cone × symmetric (adaptive, lte)".
 func (m *model) pairing(c *cell, strategy bool) string {
-	name := ""
+	var pair, rest []string
 	for _, a := range m.axes {
-		if a.Key == strategyKey && !strategy {
-			continue
-		}
 		switch {
-		case name == "":
-		case a.Key == m.colKey:
-			name += " × "
+		case a.Key == strategyKey && !strategy:
+		case a.Key == m.rowKey || a.Key == m.colKey:
+			pair = append(pair, c.Params[a.Key])
 		default:
-			name += ", "
+			rest = append(rest, c.Params[a.Key])
 		}
-		name += c.Params[a.Key]
 	}
-	if name == "" {
+	switch name := strings.Join(pair, " × "); {
+	case name == "":
 		return "the only cell"
+	case len(rest) == 0:
+		return name
+	default:
+		return name + " (" + strings.Join(rest, ", ") + ")"
 	}
-	return name
 }
 
 // oracleNotes compare each strategy with what was possible.
@@ -218,13 +225,13 @@ func (m *model) oracleNotes() []note {
 		if cells == 0 {
 			continue
 		}
-		who := "Direct"
+		who := "The viewer"
 		if g.name != "" {
-			who = "With " + g.name + ", direct"
+			who = "Strategy " + g.name
 		}
-		s := fmt.Sprintf("%s in %s of %s trials where the oracle promises a direct path (%s)", who, count(direct), count(promised), plural(cells, "cell"))
+		s := fmt.Sprintf("%s went direct in %s of %s trials where the oracle promises a direct path (%s)", who, count(direct), count(promised), plural(cells, "cell"))
 		if len(short) > 0 {
-			s += fmt.Sprintf("; short of it: %s", m.some(short, false))
+			s += fmt.Sprintf("; it fell short in %s", m.some(short, false))
 		}
 		ns = append(ns, note{false, s + "."})
 	}
