@@ -113,7 +113,14 @@ func (s *Server) handle(i, j int, client netip.AddrPort, addr net.Addr, b []byte
 	if r.change&changePort != 0 {
 		out = 1 - j
 	}
-	b, err = r.response(client, s.endpoints[from][out], s.endpoints[1-i][1-j])
+	other := s.endpoints[1-i][1-j]
+	if !r.classic {
+		// RFC 5780 §7.4 wants the other address seen from the one that was asked. Coturn names the second address in
+		// all cases, and its natdiscovery, which takes the last OTHER-ADDRESS for its third mapping test, only works so.
+		// To clients that keep the first answer's, as §4.3 says, it is the same.
+		other = s.endpoints[1][1-j]
+	}
+	b, err = r.response(client, s.endpoints[from][out], other)
 	if err == nil {
 		_, err = s.conns[from][out].WriteTo(b, addr)
 	}
