@@ -94,6 +94,10 @@ func TestTopologyPath(t *testing.T) {
 	if got := topo.Path("camera", "viewer"); got != want {
 		t.Errorf("over an unlimited link: %+v, want %+v", got, want)
 	}
+	topo.Sites[2].Profile.Down.MTU = 576
+	if got := topo.Path("camera", "viewer").MTU; got != 576 {
+		t.Errorf("MTU %d, want the receiver's 576", got)
+	}
 }
 
 func TestTopologyNATsAreInnermostFirst(t *testing.T) {
@@ -198,6 +202,14 @@ func TestTopologyGivenAddresses(t *testing.T) {
 	}
 	if got := topo.Site("carrier").WAN[0].String(); got != "203.0.113.2" {
 		t.Errorf("carrier has %s, want 203.0.113.2", got)
+	}
+	topo.Sites[1].LAN = netip.MustParsePrefix("192.168.0.0/23") // the automatic LAN behind it was 192.168.1.0/24
+	topo.Sites[0].Hosts[1].Addr = netip.Addr{}
+	if err := topo.Resolve(); err != nil {
+		t.Fatal(err)
+	}
+	if got := topo.Site("home").LAN.String(); got != "192.168.2.0/24" {
+		t.Errorf("home has LAN %s, want the next free one, 192.168.2.0/24", got)
 	}
 	// A LAN that the document gives can't serve a site without a NAT: that is said, not repaired.
 	topo.Sites[2].LAN = netip.MustParsePrefix("192.168.9.0/24")

@@ -185,13 +185,45 @@ func TestDigestPinsTheExperiment(t *testing.T) {
 			t.Errorf("the digest does not see %q → %q", from, to)
 		}
 	}
-	s := load(t, "links")
+	s, err := scenarios.Parse("x.yaml", []byte(text), func(name string) (*lab.Topology, []byte, error) {
+		topo, data, err := topologies.Load(name)
+		return topo, data, errors.Join(err, topo.Set("rendezvous.link", "perfect"))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Digest == first {
+		t.Error("the digest does not see that the topology behind the name has changed")
+	}
+	s = load(t, "links")
 	before := s.Digest
 	if err := s.Narrow("link", []string{"lan"}); err != nil {
 		t.Fatal(err)
 	}
 	if s.Digest != before {
 		t.Error("Narrow changed the digest, which is the document's")
+	}
+}
+
+func TestNarrowBoundsTheCells(t *testing.T) {
+	s := load(t, "nat-matrix")
+	var nats []string
+	for _, p := range nat.Presets() {
+		nats = append(nats, p.Name)
+	}
+	links := []string{"perfect", "lan", "broadband", "lte", "satellite"}
+	var err error
+	for _, a := range []scenarios.Axis{
+		{Key: "camera.nat", Values: nats}, {Key: "viewer.nat", Values: nats}, {Key: "strategy", Values: scenarios.Strategies()},
+		{Key: "camera.link", Values: links}, {Key: "viewer.link", Values: links}, {Key: "rendezvous.link", Values: links},
+	} {
+		err = errors.Join(err, s.Narrow(a.Key, a.Values))
+	}
+	if err == nil || err.Error() != "rendezvous.link: more than 100000 cells: give fewer values" {
+		t.Errorf("error %v", err)
+	}
+	if got, want := len(s.Cells()), len(nats)*len(nats)*3*5*5; got != want {
+		t.Errorf("%d cells, want %d", got, want)
 	}
 }
 
