@@ -46,7 +46,8 @@ func (h *eventHeap) pop() event {
 		if c >= len(q) {
 			break
 		}
-		for k := c + 1; k < min(c+4, len(q)); k++ {
+		end := min(c+4, len(q)) // fixed before c moves: beyond are another node's children
+		for k := c + 1; k < end; k++ {
 			if q[k].before(&q[c]) {
 				c = k
 			}

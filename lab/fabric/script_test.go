@@ -13,7 +13,7 @@ import (
 	"github.com/punchlab/punchlab/lab/packet"
 )
 
-// TestScripts runs testdata/*.txt in virtual time. The commands:
+// TestScripts runs testdata/scripts/*.txt in virtual time. The commands:
 //
 //	net NAME [seed=N]                 makes a net; later commands mean the latest one, or net=NAME
 //	uplink NAME routed=(PREFIX,…)     one impairment a line: "up delay 5ms", "down rate 8000000"
@@ -25,7 +25,7 @@ import (
 //	late until=T                      jumps to T and delivers only then, as a driver that was held up
 //	stats | reset [seed=N] | detach NAME | close
 func TestScripts(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
 		s := &script{fab: New(Config{}), nets: map[string]*Net{}, uplinks: map[string]*Uplink{}}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			s.out.Reset()

@@ -151,6 +151,11 @@ func (n *Net) attach(c UplinkConfig) (*Uplink, error) {
 	if err := c.Profile.Validate(); err != nil {
 		return nil, err
 	}
+	for _, p := range c.Addrs {
+		if !p.IsValid() || p.Addr().Is4In6() {
+			return nil, fmt.Errorf("address %v is not one of IPv4 or IPv6 with its prefix length", p)
+		}
+	}
 	if c.Device == "" {
 		c.Device = "wan0"
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/punchlab/punchlab/lab/link"
 	"github.com/punchlab/punchlab/lab/live"
 	"github.com/punchlab/punchlab/lab/netns"
@@ -73,8 +74,10 @@ func TestNetsAreIsolated(t *testing.T) {
 	const nets = 30
 	type pair struct{ a, b *site }
 	var pairs []pair
+	var nn []*live.Net
 	for range nets { // the same addresses in each
 		n := newNet(t, f)
+		nn = append(nn, n)
 		pairs = append(pairs, pair{newSite(t, n, "a", addrA, delay(2*time.Millisecond)), newSite(t, n, "b", addrB, link.Profile{})})
 	}
 	var wg sync.WaitGroup
@@ -87,10 +90,15 @@ func TestNetsAreIsolated(t *testing.T) {
 	}
 	wg.Wait()
 	for i, p := range pairs {
+		var got, want []string
 		for k := range 20 {
-			if got, err := p.b.receiveWithin(patience); err != nil || got != fmt.Sprint(i, " ", k) {
-				t.Fatalf("net %d received %q, %v, want its own packet %d", i, got, err, k)
-			}
+			text, err := p.b.receiveWithin(patience/10)
+			got, want = append(got, fmt.Sprint(text, err)), append(want, fmt.Sprint(i, " ", k, "<nil>"))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("net %d received (-want +got):\n%s", i, diff)
+			s, err := nn[i].Stats()
+			t.Logf("%+v %v", s, err)
 		}
 	}
 }

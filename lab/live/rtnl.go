@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,15 +11,16 @@ import (
 // batch collects rtnetlink requests that go to the kernel in one system call; the kernel runs them in order. It is
 // ten times as fast as one call, one socket and one parsed answer for each.
 type batch struct {
-	buf      []byte
-	n        uint32
-	optional []uint32 // requests whose error does not matter
+	buf  []byte
+	n    uint32
+	what []string // what each request does, for its error; empty: an error does not matter
 }
 
 var ne = binary.NativeEndian
 
-func (b *batch) begin(typ, flags uint16) (at int) {
+func (b *batch) begin(what string, typ, flags uint16) (at int) {
 	at = len(b.buf)
+	b.what = append(b.what, what)
 	b.n++
 	b.buf = append(b.buf, 0, 0, 0, 0)
 	b.buf = ne.AppendUint16(b.buf, typ)
@@ -67,7 +67,7 @@ func (b *batch) linkMessage(index int, flags, change uint32) {
 // come before up. A kernel without IPv6 refuses, and has nothing to be quieted.
 func (b *batch) quiet(index int) {
 	const addrGenModeNone = 1
-	at := b.begin(unix.RTM_NEWLINK, 0)
+	at := b.begin("", unix.RTM_NEWLINK, 0)
 	b.linkMessage(index, 0, 0)
 	spec := b.open(unix.IFLA_AF_SPEC)
 	inet6 := b.open(unix.AF_INET6)
@@ -75,7 +75,6 @@ func (b *batch) quiet(index int) {
 	b.close(inet6)
 	b.close(spec)
 	b.end(at)
-	b.optional = append(b.optional, b.n)
 }
 
 // up sets MTU and queue length (0 leaves them), stops neighbor resolution if noARP, and brings the link up.
@@ -84,7 +83,7 @@ func (b *batch) up(index, mtu, txqlen int, noARP bool) {
 	if noARP {
 		flags |= unix.IFF_NOARP
 	}
-	at := b.begin(unix.RTM_NEWLINK, 0)
+	at := b.begin("bring device up", unix.RTM_NEWLINK, 0)
 	b.linkMessage(index, flags, flags)
 	if mtu > 0 {
 		b.attr32(unix.IFLA_MTU, uint32(mtu))
@@ -96,14 +95,14 @@ func (b *batch) up(index, mtu, txqlen int, noARP bool) {
 }
 
 func (b *batch) remove(index int) {
-	at := b.begin(unix.RTM_DELLINK, 0)
+	at := b.begin("remove device", unix.RTM_DELLINK, 0)
 	b.linkMessage(index, 0, 0)
 	b.end(at)
 }
 
 // addr adds an address. IPv6 ones skip duplicate address detection.
 func (b *batch) addr(index int, p netip.Prefix) {
-	at := b.begin(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
+	at := b.begin("add address "+p.String(), unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
 	flags := byte(0)
 	if p.Addr().Is6() {
 		flags = unix.IFA_F_NODAD
@@ -117,7 +116,7 @@ func (b *batch) addr(index int, p netip.Prefix) {
 
 // defaultRoute sends everything of the address's family to the device.
 func (b *batch) defaultRoute(index int, a netip.Addr) {
-	at := b.begin(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
+	at := b.begin("add default route", unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
 	b.buf = append(b.buf, family(a), 0, 0, 0, unix.RT_TABLE_MAIN, unix.RTPROT_STATIC, unix.RT_SCOPE_LINK, unix.RTN_UNICAST, 0, 0, 0, 0)
 	b.attr32(unix.RTA_OIF, uint32(index))
 	b.end(at)
@@ -126,7 +125,7 @@ func (b *batch) defaultRoute(index int, a netip.Addr) {
 // veth makes a pair: name here, and peerName in the namespace of the descriptor ns.
 func (b *batch) veth(name string, mac [6]byte, mtu int, peerName string, peerMAC [6]byte, ns int) {
 	const infoPeer = 1 // VETH_INFO_PEER
-	at := b.begin(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
+	at := b.begin("make veth pair", unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
 	b.linkMessage(0, 0, 0)
 	b.attr(unix.IFLA_IFNAME, append([]byte(name), 0))
 	b.attr(unix.IFLA_ADDRESS, mac[:])
@@ -162,8 +161,8 @@ func (b *batch) do(socket int) error {
 			if ne.Uint16(m[4:]) == unix.NLMSG_ERROR {
 				acks++
 				e := unix.Errno(-int32(ne.Uint32(m[16:])))
-				if e != 0 && first == nil && !slices.Contains(b.optional, seq) {
-					first = fmt.Errorf("rtnetlink request %d of %d: %w", seq, b.n, e)
+				if e != 0 && first == nil && seq >= 1 && seq <= b.n && b.what[seq-1] != "" {
+					first = fmt.Errorf("%s: %w", b.what[seq-1], e)
 				}
 			}
 			m = m[min(len(m), (size+3)&^3):]

@@ -28,7 +28,7 @@ func newVeth(ns, core *netns.NS, serial uint32, c deviceConfig) (*device, error)
 		// The fabric's end takes whatever a link may carry; the site's end has the link's MTU.
 		b.veth(far, d.far, link.MaxMTU, c.name, d.host, ns.FD())
 		if err := b.do(nl); err != nil {
-			return fmt.Errorf("make veth pair %q: %w", c.name, err)
+			return fmt.Errorf("device %q: %w", c.name, err)
 		}
 		index, err := indexOf(far)
 		if err != nil {
@@ -38,7 +38,7 @@ func newVeth(ns, core *netns.NS, serial uint32, c deviceConfig) (*device, error)
 		b.quiet(index)
 		b.up(index, 0, 0, true)
 		if err := b.do(nl); err != nil {
-			return fmt.Errorf("bring the fabric's end up: %w", err)
+			return fmt.Errorf("the fabric's end: %w", err)
 		}
 		d.fd, err = openPacketSocket(index)
 		return err
