@@ -110,7 +110,8 @@ func (a *attempt) index() uint32 {
 // sendConnect asks the rendezvous, once logged in, and again until it answers.
 func (a *attempt) sendConnect(now time.Time) {
 	link := a.v.link
-	if !link.Up() || !a.peerAt.IsZero() || a.sess != nil {
+	a.again = time.Time{}
+	if !link.Up() || !a.needsPeer() {
 		return
 	}
 	if a.v.stats.ConnectSent.IsZero() {
@@ -121,6 +122,11 @@ func (a *attempt) sendConnect(now time.Time) {
 	}
 	link.Send(core.Signal, a.connect)
 	a.again = now.Add(a.gap)
+}
+
+// needsPeer says whether the camera's endpoint is still of use.
+func (a *attempt) needsPeer() bool {
+	return a.peerAt.IsZero() && (a.sess == nil || a.policy.Direct && a.path.Route != punch.Direct)
 }
 
 // peerKnown begins the punching.
@@ -203,7 +209,7 @@ func (a *attempt) response(now time.Time, path punch.Path, b []byte) error {
 	if err != nil {
 		return err
 	}
-	a.sess, a.noise2, a.again = sess, append([]byte(nil), b...), time.Time{}
+	a.sess, a.noise2 = sess, append([]byte(nil), b...)
 	a.heard, a.alive, a.named = now, now, now
 	if path.Route == punch.Relay && a.channel == 0 { // Peer is late or lost
 		a.channel = a.inbound

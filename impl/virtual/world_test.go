@@ -12,7 +12,6 @@ import (
 	"github.com/punchlab/punchlab/impl/camera"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/media"
-	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/impl/rendezvous"
 	"github.com/punchlab/punchlab/impl/viewer"
 	"github.com/punchlab/punchlab/impl/virtual"
@@ -27,6 +26,7 @@ type worldConfig struct {
 	viewerDelay          time.Duration
 	rendezvousDelay      time.Duration
 	sameLAN              bool // the viewer is behind the camera's NAT
+	clip                 bool // the real video, 2 Mbit/s; else a synthetic one that costs less
 	rendezvous           func(*rendezvous.Config)
 	camera               func(*camera.Config)
 	viewer               func(*viewer.Config)
@@ -121,10 +121,14 @@ func (w *world) build() {
 	var err error
 	w.server, err = rendezvous.New(rc)
 	w.check(err)
-	clip := media.EmbeddedClip()
 	cc := camera.Config{
 		Static: ckey, Rendezvous: addrs, RendezvousKey: rkey.Public(), Secret: secret, Rand: rnd(5),
-		Source: func() media.Source { return &recorder{w, clip.Loop()} },
+		Source: func() media.Source {
+			if cfg.clip {
+				return &recorder{w, media.EmbeddedClip().Loop()}
+			}
+			return &recorder{w, &synthetic{}}
+		},
 	}
 	if cfg.camera != nil {
 		cfg.camera(&cc)
@@ -174,6 +178,21 @@ func (r *recorder) Next() (media.AccessUnit, error) {
 	}
 	r.w.sent = append(r.w.sent, au.Hash)
 	return au, err
+}
+
+// synthetic is 25 access units a second, a key frame of 5,000 bytes and 24 others of 1,500 each.
+type synthetic struct{ n int }
+
+func (s *synthetic) Next() (media.AccessUnit, error) {
+	key := s.n%25 == 0
+	size, nal := 1500, byte(0x41)
+	if key {
+		size, nal = 5000, 0x65
+	}
+	data := append([]byte{0, 0, 0, 1, nal}, bytes.Repeat([]byte{byte(s.n%255) + 1, byte(s.n>>8) + 1}, size/2)...)
+	au := media.AccessUnit{Index: s.n, PTS: time.Duration(s.n) * 40 * time.Millisecond, Key: key, Data: data, Hash: media.Sum(data)}
+	s.n++
+	return au, nil
 }
 
 // connect asks for the video.
@@ -240,5 +259,3 @@ func nats() (ns []*virtual.NATConfig) {
 	}
 	return ns
 }
-
-var _ = punch.Names
