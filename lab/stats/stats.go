@@ -63,7 +63,7 @@ func Quantile(sorted []float64, p float64) float64 {
 // QuantileInterval returns an interval that covers the p-quantile of the population with at least the given
 // confidence, whatever the distribution: two order statistics of the ascending sample, each tail holding at most half
 // of the rest by the binomial distribution (Conover, Practical Nonparametric Statistics, §3.2). ok is false where
-// the sample is too small for one: under 6 values for the median at 95 %, under 73 for p95.
+// the sample is too small for one: under 6 values for the median at 95 %, under 72 for p95.
 func QuantileInterval(sorted []float64, p, confidence float64) (low, high float64, ok bool) {
 	n := len(sorted)
 	if n == 0 || !(p > 0 && p < 1) || !validConfidence(confidence) {
