@@ -144,7 +144,11 @@ func TestLongGapsAreAskedForInPart(t *testing.T) {
 					t.Errorf("a NACK has %d bytes", len(b))
 				}
 			}
-			n += r.Quality().NACKs - before
+			if once := r.Quality().NACKs - before; once > nackMost {
+				t.Errorf("%d packets were asked for at once", once)
+			} else {
+				n += once
+			}
 			now = now.Add(5 * time.Millisecond)
 		}
 		return n
@@ -212,5 +216,45 @@ func TestSenderReport(t *testing.T) {
 	}
 	if b, _ := s.Report(now.Add(reportEvery)); b == nil {
 		t.Error("no report after a second")
+	}
+}
+
+// RFC 3550 §6.4.1: the fraction since the report before, and the total.
+func TestReceiverReport(t *testing.T) {
+	s, r := newPair(t, SenderConfig{}, ReceiverConfig{MaxWait: 20 * time.Millisecond})
+	packets := clipPackets(t, s, 30)
+	report := func(now time.Time) rtcp.ReceptionReport {
+		t.Helper()
+		r.HandleTimeout(now)
+		for _, b := range r.Ready().RTCP {
+			var rejected Rejected
+			got, err := openRTCP(s.in, b, &rejected)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if rr, ok := got[0].(*rtcp.ReceiverReport); ok {
+				return rr.Reports[0]
+			}
+		}
+		t.Fatal("no receiver report")
+		return rtcp.ReceptionReport{}
+	}
+	for i, b := range packets[:100] {
+		if i%4 != 1 {
+			handle(t, r, epoch, b)
+		}
+	}
+	first := uint32(s.cfg.Keys.firstSeq)
+	one := report(epoch.Add(reportEvery))
+	if one.FractionLost != 64 || one.TotalLost != 25 || one.LastSequenceNumber != first+99 || one.SSRC != s.cfg.Keys.ssrc {
+		t.Errorf("first report: %+v", one)
+	}
+	handle(t, r, epoch.Add(reportEvery), packets[100:200]...)
+	two := report(epoch.Add(2 * reportEvery))
+	if two.FractionLost != 0 || two.TotalLost != 25 || two.LastSequenceNumber != first+199 {
+		t.Errorf("second report: %+v", two)
+	}
+	if !r.report.due.IsZero() {
+		t.Error("a report is due though nothing has come")
 	}
 }
