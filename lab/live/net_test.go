@@ -92,7 +92,7 @@ func TestNetsAreIsolated(t *testing.T) {
 	for i, p := range pairs {
 		var got, want []string
 		for k := range 20 {
-			text, err := p.b.receiveWithin(patience/10)
+			text, err := p.b.receiveWithin(patience / 10)
 			got, want = append(got, fmt.Sprint(text, err)), append(want, fmt.Sprint(i, " ", k, "<nil>"))
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
