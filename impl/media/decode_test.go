@@ -2,6 +2,7 @@ package media
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,14 +14,14 @@ import (
 	"time"
 )
 
-// requireProgram skips the test when a program is missing, or fails it if PUNCHLAB_REQUIRE names it.
-// (netnstest does the same for lab's packages; impl must not import them.)
-func requireProgram(t *testing.T, name string) {
+// requireFFmpeg skips the test when one of ffmpeg's programs is missing, or fails it if PUNCHLAB_REQUIRE
+// names ffmpeg. (netnstest does the same for lab's packages; impl must not import them.)
+func requireFFmpeg(t *testing.T, name string) {
 	t.Helper()
 	_, err := exec.LookPath(name)
 	switch {
 	case err == nil:
-	case slices.Contains(strings.Split(os.Getenv("PUNCHLAB_REQUIRE"), ","), name):
+	case slices.Contains(strings.Split(os.Getenv("PUNCHLAB_REQUIRE"), ","), "ffmpeg"):
 		t.Fatalf("%s is required here and missing: %v", name, err)
 	default:
 		t.Skipf("%s is missing (Debian: apt-get install ffmpeg): %v", name, err)
@@ -58,7 +59,7 @@ func saveReceived(t *testing.T, n int) (file string, frames int) {
 }
 
 func TestFFprobeReadsTheSavedStream(t *testing.T) {
-	requireProgram(t, "ffprobe")
+	requireFFmpeg(t, "ffprobe")
 	file, frames := saveReceived(t, 110)
 	out, err := exec.Command("ffprobe", "-v", "error", "-count_packets", "-show_entries",
 		"stream=codec_name,width,height,has_b_frames,nb_read_packets", "-of", "csv=p=0", file).CombinedOutput()
@@ -71,7 +72,7 @@ func TestFFprobeReadsTheSavedStream(t *testing.T) {
 // Every decoded picture shows the number of the access unit it came from, through coding, packets,
 // loss, repair and the saved file.
 func TestDecodedPicturesCarryTheirNumber(t *testing.T) {
-	requireProgram(t, "ffmpeg")
+	requireFFmpeg(t, "ffmpeg")
 	file, frames := saveReceived(t, 110)
 	const width, height = 16, 9 // of the picture scaled so that a block of 80x80 is one pixel
 	var stderr bytes.Buffer
@@ -119,7 +120,7 @@ func readCounter(row []byte) (int, error) {
 
 // The script in the tree makes the clip in the tree, byte for byte where ffmpeg is the one it names.
 func TestMakeClipIsReproducible(t *testing.T) {
-	requireProgram(t, "ffmpeg")
+	requireFFmpeg(t, "ffmpeg")
 	version, err := exec.Command("ffmpeg", "-version").Output()
 	if err != nil || !bytes.Contains(version, []byte("ffmpeg version 5.1.9-")) {
 		t.Skip("the clip was made by ffmpeg 5.1.9; another may code it differently")
@@ -128,7 +129,11 @@ func TestMakeClipIsReproducible(t *testing.T) {
 		t.Skip("coding the clip takes seconds")
 	}
 	out := filepath.Join(t.TempDir(), "clip.h264")
-	if log, err := exec.Command("./make-clip.sh", out).CombinedOutput(); err != nil {
+	log, err := exec.Command("./make-clip.sh", out).CombinedOutput()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 70 {
+		t.Skipf("%s", log) // no font: this user's module cache does not hold it
+	}
+	if err != nil {
 		t.Fatalf("make-clip.sh: %v: %s", err, log)
 	}
 	made, err := os.ReadFile(out)

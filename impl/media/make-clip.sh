@@ -20,7 +20,7 @@
 set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 out=${1:-$here/clip.h264}
-font=$(cd "$here" && go list -m -f '{{.Dir}}' golang.org/x/image)/font/gofont/ttfs/Go-Mono-Bold.ttf
+font=$(cd "$here" && go list -m -f "{{.Dir}}" golang.org/x/image || true)/font/gofont/ttfs/Go-Mono-Bold.ttf
 if [ ! -f "$font" ]; then
 	echo "make-clip.sh: no font at $font; run: go mod download golang.org/x/image" >&2
 	exit 70
