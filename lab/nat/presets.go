@@ -14,7 +14,13 @@ type Preset struct {
 // The endpoint-independent three ("cones") preserve ports and hairpin, as home routers do that follow RFC 4787. The
 // other six assign ports in a seeded random order, do not hairpin, and filter per mapping: that is what RFC 3489
 // called symmetric, and why a port-restricted cone can't reach it.
-func Presets() []Preset { return slices.Clone(presets) }
+func Presets() []Preset {
+	all := slices.Clone(presets)
+	for i := range all {
+		all[i].Behavior.TCPPorts = slices.Clone(all[i].Behavior.TCPPorts)
+	}
+	return all
+}
 
 // Lookup returns the preset of that name. The nine pairs also answer to their RFC names: "eim-apdf" is
 // "port-restricted-cone".
@@ -26,7 +32,9 @@ func Lookup(name string) (Behavior, bool) {
 	if i < 0 {
 		return Behavior{}, false
 	}
-	return presets[i].Behavior, true
+	b := presets[i].Behavior
+	b.TCPPorts = slices.Clone(b.TCPPorts)
+	return b, true
 }
 
 var aliases = map[string]string{
