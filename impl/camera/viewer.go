@@ -31,7 +31,6 @@ type viewer struct {
 	punchKey   wire.PunchKey
 	punches    uint32 // counter of the last punch accepted
 	punched    uint32 // counter of the last punch sent
-	answered   time.Time
 
 	policy    punch.Policy
 	agent     *punch.Agent
@@ -94,7 +93,7 @@ func (c *Camera) punch(now time.Time, from netip.AddrPort, b []byte) error {
 		return err
 	}
 	at := slices.IndexFunc(c.viewers, func(v *viewer) bool { return v.conn == p.ID })
-	if at < 0 {
+	if at < 0 || p.FromCamera {
 		return errStray
 	}
 	v := c.viewers[at]
@@ -110,10 +109,9 @@ func (c *Camera) punch(now time.Time, from netip.AddrPort, b []byte) error {
 		return nil
 	}
 	cand.Heard = true
-	if v.nominated && v.path.Route == punch.Direct || now.Sub(v.answered) < answerGap {
+	if v.nominated && v.path.Route == punch.Direct || !cand.Answer(now, answerGap) {
 		return nil
 	}
-	v.answered = now
 	room := len(b)
 	if !v.confirmed && len(v.noise2) <= room {
 		v.sendNoise2(punch.To(from))
@@ -148,18 +146,18 @@ func (v *viewer) sealed(now time.Time, path punch.Path, b []byte) error {
 		}
 		cand.Heard = true
 	}
-	return v.message(now, path, cand, m)
+	return v.message(now, path, cand, m, len(b))
 }
 
 // message does what the viewer asks for.
-func (v *viewer) message(now time.Time, path punch.Path, cand *punch.Candidate, m wire.Message) error {
+func (v *viewer) message(now time.Time, path punch.Path, cand *punch.Candidate, m wire.Message, size int) error {
 	switch m := m.(type) {
 	case *wire.PathResponse:
 		v.agent.Echoed(punch.Nonce(m.Token))
 	case *wire.Use:
-		return v.used(now, path, cand, m)
+		return v.used(now, path, cand, m, size)
 	case *wire.Consent:
-		return v.consent(path, cand, m)
+		return v.consent(path, cand, m, size)
 	case *wire.Bye:
 		v.cam.drop(now, v, wire.CodeEnded)
 	default:
@@ -180,7 +178,7 @@ func (c *Camera) replace(now time.Time, v *viewer) {
 // used moves the media to the path that the viewer names, if the viewer is known to receive there. A token names the
 // address that was challenged with it, wherever the answer comes from: behind endpoint-dependent mappings a peer may
 // receive at one address and send from another.
-func (v *viewer) used(now time.Time, path punch.Path, cand *punch.Candidate, m *wire.Use) error {
+func (v *viewer) used(now time.Time, path punch.Path, cand *punch.Candidate, m *wire.Use, size int) error {
 	if m.Sequence <= v.use {
 		return nil // late, or a repetition
 	}
@@ -191,7 +189,7 @@ func (v *viewer) used(now time.Time, path punch.Path, cand *punch.Candidate, m *
 	case path.Route == punch.Relay && !v.policy.Relay, path.Route == punch.Direct && !v.policy.Direct:
 		return errUnasked
 	case cand != nil && !cand.Trusted:
-		return v.challenge(cand, wire.MaxPunch)
+		return v.challenge(cand, size)
 	}
 	v.use = m.Sequence
 	v.moveTo(now, path, m.Next)
@@ -199,7 +197,7 @@ func (v *viewer) used(now time.Time, path punch.Path, cand *punch.Candidate, m *
 }
 
 // consent is answered where the viewer is known to receive.
-func (v *viewer) consent(path punch.Path, cand *punch.Candidate, m *wire.Consent) error {
+func (v *viewer) consent(path punch.Path, cand *punch.Candidate, m *wire.Consent, size int) error {
 	ack := &wire.ConsentAck{Sequence: m.Sequence}
 	if cand == nil || cand.Trusted {
 		v.sealTo(path, ack)
@@ -209,7 +207,7 @@ func (v *viewer) consent(path punch.Path, cand *punch.Candidate, m *wire.Consent
 		v.sealTo(v.path, ack)
 		return nil
 	}
-	return v.challenge(cand, wire.MaxPunch)
+	return v.challenge(cand, size)
 }
 
 // challenge asks whether the viewer receives at an address, in no more bytes than room.
@@ -256,7 +254,7 @@ func (v *viewer) punchAt(cand *punch.Candidate) {
 		return
 	}
 	v.punched++
-	b := wire.AppendPunch(nil, v.punchKey, wire.Punch{ID: v.conn, Counter: v.punched}, wire.MinPunch)
+	b := wire.AppendPunch(nil, v.punchKey, wire.Punch{ID: v.conn, Counter: v.punched, FromCamera: true}, wire.MinPunch)
 	if v.agent.Spend(cand.Addr, len(b)) {
 		v.send(punch.To(cand.Addr), core.Punch, b)
 	}

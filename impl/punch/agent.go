@@ -54,8 +54,19 @@ type Candidate struct {
 
 	Challenge Nonce // zero: none yet
 	sent      core.Count
+	answered  time.Time
 	step      int
 	next      time.Time // zero: no more punches
+}
+
+// Answer says whether the candidate's punch is answered at now: one in a gap is, so that the budget of an unconfirmed
+// address outlives a burst of loss.
+func (c *Candidate) Answer(now time.Time, gap time.Duration) bool {
+	if !c.answered.IsZero() && now.Sub(c.answered) < gap {
+		return false
+	}
+	c.answered = now
+	return true
 }
 
 // Agent looks for a direct path for one introduction. It is not safe for concurrent use.

@@ -57,6 +57,7 @@ type link struct {
 	ping          uint64
 	probing       netip.AddrPort // where the last probe of a new address went
 	probe         uint64
+	credit        int // bytes that may go there
 }
 
 // client finds or makes the record of a device.
@@ -175,11 +176,22 @@ func (s *Server) away(now time.Time, c *client, cause string) {
 	}
 }
 
-// probe asks whether a device receives at an address it has sent from.
-func (s *Server) probe(l *link, from, to netip.AddrPort) {
-	l.ping++
-	l.probing, l.probe = from, l.ping
-	s.send(l, to, from, core.Keepalive, &wire.Ping{Sequence: l.ping})
+// probe asks whether a device receives at an address it has sent size bytes from. No more bytes go there than came.
+func (s *Server) probe(l *link, from, to netip.AddrPort, size int) {
+	if l.probing != from {
+		l.probing, l.credit = from, 0
+		l.ping++
+		l.probe = l.ping
+	}
+	l.credit += size
+	b, err := wire.Marshal(&wire.Ping{Sequence: l.probe})
+	if err != nil {
+		return
+	}
+	if cost := len(b) + session.TransportOverhead; cost <= l.credit {
+		l.credit -= cost
+		s.box.Send(to, from, core.Keepalive, l.sess.Seal(nil, b))
+	}
 }
 
 // pong moves the endpoint where it answers a probe from the address probed.

@@ -237,18 +237,21 @@ func (s *Server) transport(now time.Time, from, to netip.AddrPort, b []byte) err
 		s.confirm(now, l)
 	}
 	l.client.heard(now)
+	if _, pong := m.(*wire.Pong); !pong && (from != l.remote || to != l.local) {
+		s.probe(l, from, to, len(b))
+		switch m.(type) {
+		case *wire.Ping, *wire.Connect: // the answer, or the camera, would go to an address that nobody vouches for
+			return errSource
+		}
+	}
 	return s.message(now, l, from, to, m)
 }
 
 // message does what a device asks for.
 func (s *Server) message(now time.Time, l *link, from, to netip.AddrPort, m wire.Message) error {
-	known := from == l.remote && to == l.local
 	switch m := m.(type) {
 	case *wire.Ping:
 		s.send(l, to, from, core.Keepalive, &wire.Pong{Sequence: m.Sequence, Endpoint: wire.At(from)})
-		if !known {
-			s.probe(l, from, to)
-		}
 	case *wire.Pong:
 		s.pong(now, l, from, to, m)
 	case *wire.Goodbye:
@@ -256,10 +259,6 @@ func (s *Server) message(now time.Time, l *link, from, to netip.AddrPort, m wire
 	case *wire.Connect:
 		if l.client.key.role != viewer {
 			return errUnasked
-		}
-		if !known { // the camera would be told an address that nobody vouches for
-			s.probe(l, from, to)
-			return errSource
 		}
 		s.connect(now, l, m)
 	case *wire.IntroduceAck:

@@ -89,7 +89,7 @@ func (a *attempt) punched(now time.Time, path punch.Path, b []byte) error {
 	switch {
 	case err != nil:
 		return err
-	case p.ID != a.id:
+	case p.ID != a.id, !p.FromCamera:
 		return errStray
 	case p.Counter <= a.seen:
 		return errRepeat
