@@ -87,13 +87,12 @@ func (g *group) frames() []float64 {
 }
 
 // What a trial measured, as sample takes it.
-func connectS(t record.Trial) *float64     { return t.ConnectS }
-func firstPacketS(t record.Trial) *float64 { return t.FirstPacketS }
-func firstFrameS(t record.Trial) *float64  { return t.FirstFrameS }
-func triangleS(t record.Trial) *float64    { return t.TriangleS }
-func boundS(t record.Trial) *float64       { return t.BoundS }
-func packetRatio(t record.Trial) *float64  { return t.FirstPacketRatio() }
-func frameRatio(t record.Trial) *float64   { return t.FirstFrameRatio() }
+func connectS(t record.Trial) *float64    { return t.ConnectS }
+func firstFrameS(t record.Trial) *float64 { return t.FirstFrameS }
+func triangleS(t record.Trial) *float64   { return t.TriangleS }
+func boundS(t record.Trial) *float64      { return t.BoundS }
+func packetRatio(t record.Trial) *float64 { return t.FirstPacketRatio() }
+func frameRatio(t record.Trial) *float64  { return t.FirstFrameRatio() }
 
 func goodputBps(t record.Trial) *float64 {
 	if t.Media == nil {

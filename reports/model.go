@@ -125,14 +125,25 @@ func (m *model) collectAxes() {
 	}
 }
 
-// compareKeys puts NATs first and the camera before the viewer.
+// compareKeys orders the keys of a run that does not tell its axes: NATs, the camera's first, the strategy, the rest.
 func compareKeys(a, b string) int {
-	if x, y := natFirst(a), natFirst(b); x != y {
+	rank := func(key string) int {
+		switch r := natFirst(key); {
+		case key == strategyKey:
+			return 3
+		case r == 3:
+			return 4
+		default:
+			return r
+		}
+	}
+	if x, y := rank(a), rank(b); x != y {
 		return x - y
 	}
 	return strings.Compare(a, b)
 }
 
+// natFirst ranks keys for the axes of a matrix: NATs, then conditions, then the strategy.
 func natFirst(key string) int {
 	switch {
 	case key == "camera.nat":
