@@ -338,10 +338,7 @@ func (a *attempt) finish() {
 	if a.receiver != nil {
 		a.v.stats.Quality = a.receiver.Quality()
 	}
-	a.v.stats.Path = punch.Path{}
-	if a.twoWay {
-		a.v.stats.Path = a.path
-	}
+	a.v.stats.Path, a.v.stats.Confirmed = a.path, a.twoWay
 	a.v.watch = nil
 }
 

@@ -98,7 +98,8 @@ type Stats struct {
 	PathChanges int64
 	Uses        int64      // Use messages sent
 	Frames      int64      // delivered
-	Path        punch.Path // in use and confirmed (see PathConfirmed); after the end, the last one
+	Path        punch.Path // in use; after the end, the last one
+	Confirmed   bool       // Path works both ways (see PathConfirmed)
 	LoggedIn    bool
 	RTT         time.Duration // to the rendezvous
 	Reflexive   netip.AddrPort
@@ -304,9 +305,7 @@ func (v *Viewer) Stats() Stats {
 	}
 	s.LoggedIn, s.RTT, s.Reflexive = v.link.Up(), v.link.RTT(), v.link.Reflexive()
 	if v.watch != nil {
-		if v.watch.twoWay {
-			s.Path = v.watch.path
-		}
+		s.Path, s.Confirmed = v.watch.path, v.watch.twoWay
 		if v.watch.receiver != nil {
 			s.Quality = v.watch.receiver.Quality()
 		}

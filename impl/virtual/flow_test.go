@@ -60,7 +60,7 @@ func TestEveryPairOfNATs(t *testing.T) {
 					continue
 				}
 				s := w.viewer.Stats()
-				if s.Path.Route != want {
+				if s.Path.Route != want || !s.Confirmed {
 					t.Errorf("%s: media by %v, want %v; %+v", name, s.Path, want, s)
 				}
 				if f, ok := first[viewer.DirectFailed](w.viewerHost); ok != (strategy == "adaptive" && want == punch.Relay) {

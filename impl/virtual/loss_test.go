@@ -45,7 +45,7 @@ func TestAnyOnePacketMayBeLost(t *testing.T) {
 				if strategy == "relay" {
 					want = punch.Relay
 				}
-				if s := w.viewer.Stats(); s.Path.Route != want {
+				if s := w.viewer.Stats(); s.Path.Route != want || !s.Confirmed {
 					t.Errorf("path %v", s.Path)
 				}
 				w.checkFrames(20)
