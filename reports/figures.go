@@ -108,7 +108,7 @@ func (m *model) figure(q quantity, p *panel) figure {
 		d.curves = append(d.curves, k)
 		n := k.n()
 		ns = append(ns, g.title()+" "+n)
-		alt = append(alt, fmt.Sprintf("%s: median %s, p95 %s, %s", g.title(), quantile(xs, 0.5, q.print), quantile(xs, 0.95, q.print), n))
+		alt = append(alt, fmt.Sprintf("%s: median %s, p95 %s, %s", g.title(), q.quantile(xs, 0.5), q.quantile(xs, 0.95), n))
 		single = append(single, fmt.Sprintf("%s (%s)", g.title(), n))
 		if q.bound != nil {
 			bounds = append(bounds, q.bound(g)...)
@@ -139,6 +139,15 @@ func (m *model) figure(q quantity, p *panel) figure {
 	return f
 }
 
+// quantile prints a quantile with its interval where the values are independent: a trial's frames are not.
+func (q quantity) quantile(xs []float64, p float64) string {
+	s := quantile(xs, p, q.print)
+	if q.unit != "trials" {
+		s, _, _ = strings.Cut(s, " (")
+	}
+	return s
+}
+
 // provenance says where a figure comes from.
 func (m *model) provenance() string {
 	s := fmt.Sprintf("%s, seed %d, engine %s", m.summary.Scenario, m.summary.Seed, m.summary.Engine)
@@ -154,7 +163,7 @@ func (m *model) provenance() string {
 // bandText says how sure the curves are.
 func (d distribution) bandText() string {
 	if !d.band {
-		return "No band: the " + d.unit + "s of one trial depend on one another."
+		return "No interval: the " + d.unit + "s of one trial depend on one another."
 	}
 	var s []string
 	for _, c := range d.curves {
@@ -162,7 +171,7 @@ func (d distribution) bandText() string {
 		if e >= 0.5 {
 			s = append(s, c.name+" "+tooFew)
 		} else {
-			s = append(s, fmt.Sprintf("%s ±%s %%", c.name, number(100*e, 1)))
+			s = append(s, fmt.Sprintf("%s ±%s points", c.name, number(100*e, 1)))
 		}
 	}
 	what := "95 % band (DKW): "

@@ -11,8 +11,6 @@ import (
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-
-	"github.com/punchlab/punchlab/lab/record"
 )
 
 // Sizes of a matrix's file.
@@ -143,6 +141,7 @@ func (t *tiles) tile(c draw.Canvas, box vg.Rectangle, k *cell) {
 	}
 	if k.leak() {
 		c.StrokeLines(line(2, alarm), outline(box, 1))
+		c.StrokeLines(line(0.75, color.White), outline(box, 2.4))
 	} else if k.shortfall() {
 		c.StrokeLines(line(1.25, fg, 3, 2), outline(box, 1.5))
 	}
@@ -202,8 +201,18 @@ func (t *tiles) paintKey(c draw.Canvas) {
 		c.FillText(st, vg.Point{X: x + 6, Y: y}, o.Kind)
 		x += 6 + st.Width(o.Kind) + 12
 	}
-	if t.facet.any(func(k *cell) bool { return k.leak() && k.Outcomes[record.Direct] > 0 }) {
-		c.StrokeLine2(line(2, alarm), x-3, y, x+5, y)
-		c.FillText(st, vg.Point{X: x + 9, Y: y}, "leak")
+	for _, k := range []struct {
+		is   func(*cell) bool
+		line draw.LineStyle
+		says string
+	}{
+		{(*cell).leak, line(2, alarm), "direct against the oracle"},
+		{(*cell).shortfall, line(1.25, ink, 3, 2), "short of the oracle"},
+	} {
+		if t.facet.any(k.is) {
+			c.StrokeLine2(k.line, x-3, y, x+9, y)
+			c.FillText(st, vg.Point{X: x + 13, Y: y}, k.says)
+			x += 13 + st.Width(k.says) + 14
+		}
 	}
 }

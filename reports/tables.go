@@ -21,7 +21,7 @@ func sortedPairs(m map[string]string) []pair {
 
 // strategyRows are what each strategy achieved under each condition, for the tables of page and markdown.
 func (m *model) strategyRows() (head []string, rows [][]string) {
-	head = []string{"strategy", "n", "connected", "direct (95 % interval)", "relayed", "failed", "harness errors", "connect, median", "connect, p95", "first frame, median", "first packet ÷ bound, median", "first frame ÷ bound, median"}
+	head = []string{"strategy", "n", "connected", "direct (95 % interval)", "relayed", "failed", "unsupported", "harness errors", "connect, median", "connect, p95", "first frame, median", "first packet ÷ bound, median", "first frame ÷ bound, median"}
 	for _, p := range m.panels {
 		for _, g := range p.groups {
 			name := g.title()
@@ -31,7 +31,11 @@ func (m *model) strategyRows() (head []string, rows [][]string) {
 			rows = append(rows, append([]string{name}, g.row()...))
 		}
 	}
-	return head, rows
+	keep := informative(head, rows)
+	for i, r := range rows {
+		rows[i] = only(r, keep)
+	}
+	return only(head, keep), rows
 }
 
 func (g *group) row() []string {
@@ -42,7 +46,7 @@ func (g *group) row() []string {
 	}
 	return []string{
 		count(n), percent(g.connected(), n), rate,
-		percent(g.outcomes[record.Relayed], n), percent(g.outcomes[record.Failed], n), count(g.outcomes[record.HarnessError]),
+		percent(g.outcomes[record.Relayed], n), percent(g.outcomes[record.Failed], n), count(g.outcomes[record.Unsupported]), count(g.outcomes[record.HarnessError]),
 		quantile(g.sample(connectS), 0.5, seconds), quantile(g.sample(connectS), 0.95, seconds),
 		quantile(g.sample(firstFrameS), 0.5, seconds), quantile(g.sample(packetRatio), 0.5, ratio), quantile(g.sample(frameRatio), 0.5, ratio),
 	}
@@ -106,8 +110,11 @@ func (m *model) cellColumns() (head []string, row func(*cell) []string) {
 		for _, n := range []int{c.Trials, c.Outcomes[record.Direct], c.Outcomes[record.Relayed], c.Outcomes[record.Failed], c.Outcomes[record.Unsupported], c.Outcomes[record.HarnessError]} {
 			r = append(r, count(n))
 		}
-		k := c.Outcomes[record.Direct]
-		return append(r, percent(k, c.Trials), interval(k, c.Trials), orDash(c.Oracle),
+		rate, sure := percent(c.Outcomes[record.Direct], c.Trials), interval(c.Outcomes[record.Direct], c.Trials)
+		if c.unsupported() {
+			rate, sure = "n/a", "–"
+		}
+		return append(r, rate, sure, orDash(c.Oracle),
 			sizeOf(c.ConnectS), brief(c.ConnectS, p50, 1, seconds), brief(c.ConnectS, p95, minForP95, seconds),
 			sizeOf(c.FirstFrameS), brief(c.FirstFrameS, p50, 1, seconds), brief(c.FirstFrameS, p95, minForP95, seconds),
 			brief(c.FirstPacketRatio, p50, 1, ratio), intact(c.Media), relayBytes(c))

@@ -70,6 +70,9 @@ func (g *group) sentence() string {
 	case direct > 0:
 		how = fmt.Sprintf("always directly (95 %% interval %s)", interval(direct, n))
 	}
+	if u := g.outcomes[record.Unsupported]; u > 0 {
+		how += fmt.Sprintf("; %s could not run", plural(u, "unsupported trial"))
+	}
 	return fmt.Sprintf("%s connected in %s of %s trials (%s): %s.", who, count(direct+relayed), count(n), percent(direct+relayed, n), how)
 }
 
