@@ -102,6 +102,39 @@ func TestPurposesAreIndependent(t *testing.T) {
 	})
 }
 
+// TestPurposesAreUncorrelated: what one impairment decides says nothing about what another does.
+func TestPurposesAreUncorrelated(t *testing.T) {
+	const n = 40_000
+	i := Impairment{Loss: 0.5, Duplicate: 0.5, Corrupt: 0.5, Reorder: 0.5, ReorderBy: time.Hour, Jitter: time.Second, Delay: time.Second}
+	var passed []fate
+	for _, f := range run(i, 3, n, 1, 100, 0) {
+		if f.cause == Passed {
+			passed = append(passed, f)
+		}
+	}
+	bits := map[string]func(fate) bool{
+		"duplicated": func(f fate) bool { return f.duplicated },
+		"corrupted":  func(f fate) bool { return f.corrupted },
+		"reordered":  func(f fate) bool { return f.due >= time.Hour },
+		"jittered":   func(f fate) bool { return f.due%time.Hour > time.Second },
+	}
+	for a, isA := range bits {
+		if k := count(passed, isA); !inRange(k, len(passed), 0.5) {
+			t.Errorf("of %d packets that passed %d are %s", len(passed), k, a)
+		}
+		for b, isB := range bits {
+			if k := count(passed, func(f fate) bool { return isA(f) && isB(f) }); a != b && !inRange(k, len(passed), 0.25) {
+				t.Errorf("of %d packets that passed %d are %s and %s", len(passed), k, a, b)
+			}
+		}
+	}
+	// In the bad state for a third of the packets, with half lost there: what moves the state must not decide on the loss.
+	g := &GilbertElliott{GoodToBad: 0.5, BadToGood: 1, LossBad: 0.5}
+	if k := count(run(Impairment{Burst: g}, 3, n, 1, 100, 0), func(f fate) bool { return f.cause == BurstLost }); !inRange(k, n, 1./6) {
+		t.Errorf("%d of %d lost in bursts, want a sixth", k, n)
+	}
+}
+
 // TestFlowsDoNotRace: each flow's packets share their fate, in whatever order the flows' packets arrive.
 func TestFlowsDoNotRace(t *testing.T) {
 	imp := Impairment{Loss: 0.2, Burst: &GilbertElliott{GoodToBad: 0.1, BadToGood: 0.3, LossBad: 0.5}, Duplicate: 0.2, Jitter: time.Millisecond}

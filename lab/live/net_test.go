@@ -130,6 +130,29 @@ func TestResetDropsWhatIsInFlight(t *testing.T) {
 	})
 }
 
+// TestResetDropsWhatWaits: what waits in the devices when Reset is called was sent before it.
+func TestResetDropsWhatWaits(t *testing.T) {
+	both(t, func(t *testing.T, f *live.Fabric) {
+		n := newNet(t, f)
+		a, b := newSite(t, n, "a", addrA, delay(time.Millisecond)), newSite(t, n, "b", addrB, link.Profile{})
+		if err := unix.Kill(f.PID(), unix.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		for range 300 {
+			a.send(t, b, "old")
+		}
+		// The fabric goes on when the request is there. Were it later, the packets would be gone before it all the same.
+		time.AfterFunc(50*time.Millisecond, func() { _ = unix.Kill(f.PID(), unix.SIGCONT) })
+		if err := n.Reset(2); err != nil {
+			t.Fatal(err)
+		}
+		a.send(t, b, "new")
+		if got := b.receive(t); got != "new" {
+			t.Errorf("after Reset %q was received", got)
+		}
+	})
+}
+
 func TestTooBigIsAnswered(t *testing.T) {
 	both(t, func(t *testing.T, f *live.Fabric) {
 		n := newNet(t, f)
