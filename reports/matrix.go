@@ -31,6 +31,9 @@ func (m *model) facetCaption(h heat, f *facet) string {
 			high = max(high, c.Trials)
 		}
 	}
+	if n == 0 {
+		return fmt.Sprintf("No trial with a verdict, %s. %s", plural(harness, "harness error"), m.provenance())
+	}
 	each := fmt.Sprintf("%d", low)
 	if low != high {
 		each = fmt.Sprintf("%d–%d", low, high)
@@ -50,7 +53,7 @@ func (m *model) matrix(h heat, f *facet, files []string) pageMatrix {
 	if m.rowKey == "" {
 		class = "heat single"
 	}
-	fmt.Fprintf(&b, `<table class="%s"><caption class="sr">%s, %s</caption>`, class, escape(h.title), escape(p.Title))
+	fmt.Fprintf(&b, `<table class="%s" style="--cols:%d"><caption class="sr">%s, %s</caption>`, class, len(f.cols), escape(h.title), escape(p.Title))
 	if m.colKey != "" {
 		fmt.Fprintf(&b, `<thead><tr><td class="corner"><span>%s&nbsp;↓</span><span>%s&nbsp;→</span></td>`, escape(m.rowKey), escape(m.colKey))
 		for _, v := range f.cols {

@@ -44,6 +44,7 @@ type pageData struct {
 	Matrices, Relays            []pageMatrix
 	MatrixSays, RelaySays       string
 	OracleKey                   []oracleMark
+	Leaks, Shorts               bool
 	Topics                      []pageTopic
 	Cells, Trials               template.HTML
 	CellsSay, TrialsSay         string
@@ -91,7 +92,8 @@ func (m *model) html(files []string) ([]byte, error) {
 		Meta: m.meta(), Strategies: template.HTML(m.strategyTable()),
 		Fixed: m.fixedPairs(), Environment: m.environment(), Provenance: m.provenance(),
 		Modules: sortedPairs(m.run.Manifest.Versions.Modules), Sysctls: sortedPairs(m.run.Manifest.Sysctls),
-		MatrixSays: m.matrixSays(), OracleKey: m.oracleKey(), Ramp: rampCSS(cividis),
+		MatrixSays: m.matrixSays(), OracleKey: m.oracleKey(),
+		Leaks: len(m.where((*cell).leak)) > 0, Shorts: len(m.where((*cell).shortfall)) > 0, Ramp: rampCSS(cividis),
 	}
 	for _, n := range m.notes() {
 		class := "note"
