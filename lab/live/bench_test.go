@@ -209,3 +209,36 @@ func benchmarkRawTUN(b *testing.B) {
 		unix.Close(fd)
 	}
 }
+
+// BenchmarkLiveClose closes 50 nets of four sites with their namespaces at once.
+func BenchmarkLiveClose(b *testing.B) {
+	netnstest.Require(b, "netns")
+	for range b.N {
+		b.StopTimer()
+		f, err := live.Start(live.Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		var spaces []*netns.NS
+		for range 50 {
+			n := newNet(b, f)
+			for i := range 4 {
+				ns, err := netns.New()
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := n.Attach(live.UplinkConfig{Name: fmt.Sprint(i), NS: ns}); err != nil {
+					b.Fatal(err)
+				}
+				spaces = append(spaces, ns)
+			}
+		}
+		b.StartTimer()
+		if err := f.Close(); err != nil {
+			b.Fatal(err)
+		}
+		for _, ns := range spaces {
+			ns.Close()
+		}
+	}
+}
