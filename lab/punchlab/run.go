@@ -29,6 +29,7 @@ type runFlags struct {
 	trials  int
 	seed    uint64
 	jobs    int
+	late    time.Duration
 	shard   string
 	out     string
 	resume  bool
@@ -50,7 +51,12 @@ valid, is marked incomplete, and goes on with --resume.`,
   punchlab run nat-matrix --out out/mine --resume
   punchlab run nat-matrix --json | jq '.cells[] | select(.direct_rate.value < 1) | .params'`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("trials") && f.trials < 1 {
+				return usagef("--trials %d: give at least 1", f.trials)
+			}
+			return f.run(cmd.Context(), args)
+		},
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return scenarios.Names(), cobra.ShellCompDirectiveDefault
 		},
@@ -61,6 +67,7 @@ valid, is marked incomplete, and goes on with --resume.`,
 	fl.IntVar(&f.trials, "trials", 0, "trials a cell (default: the scenario's)")
 	fl.Uint64Var(&f.seed, "seed", 0, "seed of everything random (default: the scenario's)")
 	fl.IntVar(&f.jobs, "jobs", 0, fmt.Sprintf("most trials at once; how many is governed by the fabric's lateness (default %d)", runner.DefaultJobs))
+	fl.DurationVar(&f.late, "late", runner.LateLimit, "void a trial, and run it again, when the fabric delivered later than this (p99)")
 	fl.StringVar(&f.shard, "shard", "", "run only part `i/n` of the trials, i from 1")
 	fl.StringVar(&f.out, "out", "", "folder for the run; with several scenarios, for one folder each (default runs/SCENARIO-TIME)")
 	fl.BoolVar(&f.resume, "resume", false, "go on with the incomplete run in --out")
@@ -137,8 +144,8 @@ func (f *runFlags) validate() error {
 		return usagef("unknown engine %q: there is netfilter", f.engine)
 	}
 	switch {
-	case f.trials < 0:
-		return usagef("--trials %d: give at least 1", f.trials)
+	case f.late <= 0:
+		return usagef("--late %v: give a positive time, as 2ms", f.late)
 	case f.jobs < 0:
 		return usagef("--jobs %d: give at least 1", f.jobs)
 	case f.resume && f.out == "":
@@ -246,7 +253,7 @@ func (f *runFlags) measure(ctx context.Context, fabric *live.Fabric, j *job) err
 		return err
 	}
 	p := newProgress(os.Stderr, j.scenario.Name)
-	got, runErr := runner.Run(ctx, j.plan, runner.Config{Fabric: fabric, Jobs: f.jobs, Sink: w.Add, Watch: p.show})
+	got, runErr := runner.Run(ctx, j.plan, runner.Config{Fabric: fabric, Jobs: f.jobs, Late: f.late, Sink: w.Add, Watch: p.show})
 	p.end(got)
 	interrupted := ctx.Err() != nil
 	complete := runErr == nil && !interrupted

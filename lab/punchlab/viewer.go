@@ -16,12 +16,13 @@ import (
 	"github.com/punchlab/punchlab/impl/node"
 	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/impl/viewer"
+	"github.com/punchlab/punchlab/impl/wire"
 	"github.com/spf13/cobra"
 )
 
 type viewerFlags struct {
 	key, strategy, save string
-	length              time.Duration
+	length, wait        time.Duration
 	fps                 int
 	json                bool
 }
@@ -43,6 +44,7 @@ when it is connected, by which path, and how the video flows.`,
 	fl.StringVar(&f.strategy, "strategy", "adaptive", "how to reach the camera: "+strings.Join(punch.Names(), ", "))
 	fl.StringVar(&f.save, "save", "", "write the video to `FILE.h264`")
 	fl.DurationVar(&f.length, "for", 0, "stop after so much video (default: until interrupted)")
+	fl.DurationVar(&f.wait, "wait", 0, "keep asking so long for a camera that is offline")
 	fl.IntVar(&f.fps, "fps", 25, "the camera's frames per second")
 	fl.BoolVar(&f.json, "json", false, "print each event as a line of JSON on standard output")
 	_ = c.RegisterFlagCompletionFunc("strategy", cobra.FixedCompletions(punch.Names(), cobra.ShellCompDirectiveNoFileComp))
@@ -94,7 +96,14 @@ func (f *viewerFlags) run(ctx context.Context, text string) error {
 	if err != nil {
 		return labError(err)
 	}
-	<-ctx.Done()
+	for asking := true; asking; {
+		select {
+		case <-ctx.Done():
+			asking = false
+		case <-s.again:
+			n.Do(func(now time.Time) { err = v.Connect(now, label, f.strategy) })
+		}
+	}
 	n.Do(func(now time.Time) { v.Close(now) })
 	return errors.Join(n.Close(), s.end())
 }
@@ -122,10 +131,14 @@ type screen struct {
 	failed *viewer.Failed
 	err    error
 	stop   func()
+	again  chan struct{} // ask for the camera once more
 }
 
+// askEvery is how often an offline camera is asked for.
+const askEvery = 300 * time.Millisecond
+
 func newScreen(f *viewerFlags) (*screen, error) {
-	s := &screen{flags: f, start: time.Now(), want: int(f.length * time.Duration(f.fps) / time.Second)}
+	s := &screen{flags: f, start: time.Now(), again: make(chan struct{}, 1), want: int(f.length * time.Duration(f.fps) / time.Second)}
 	if f.save == "" {
 		return s, nil
 	}
@@ -152,6 +165,10 @@ func (s *screen) event(e any) {
 	case viewer.FrameReceived:
 		s.frame(e)
 	case viewer.Failed:
+		if e.Code == wire.CodeUnavailable && time.Since(s.start) < s.flags.wait {
+			time.AfterFunc(askEvery, func() { s.again <- struct{}{} })
+			return
+		}
 		s.failed = &e
 		s.say("failed", "code", e.Code.String(), "cause", e.Cause)
 		s.stop()

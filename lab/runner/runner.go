@@ -19,6 +19,7 @@ const DefaultJobs = 96
 type Config struct {
 	Fabric *live.Fabric
 	Jobs   int                          // most trials at once; zero: DefaultJobs
+	Late   time.Duration                // p99 lateness of the fabric that voids a trial; zero: LateLimit
 	Sink   func(record.Trial) error     // keeps a record; called from many goroutines
 	Watch  func(record.Trial, Progress) // after each record; may be nil; called from one goroutine at a time
 }
@@ -73,6 +74,9 @@ func Run(ctx context.Context, p Plan, c Config) (Progress, error) {
 	}
 	if c.Jobs == 0 {
 		c.Jobs = DefaultJobs
+	}
+	if c.Late == 0 {
+		c.Late = LateLimit
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

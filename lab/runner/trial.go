@@ -40,7 +40,7 @@ func (r *run) try(ctx context.Context, t task) (rec record.Trial, late time.Dura
 	rec.Lateness = &record.Lateness{
 		P50: stats.Lateness.P50.Seconds(), P99: stats.Lateness.P99.Seconds(), Max: stats.Lateness.Max.Seconds(),
 	}
-	if cause := overload(stats); cause != "" {
+	if cause := overload(stats, r.Late); cause != "" {
 		rec.Outcome, rec.Cause = record.HarnessError, cause
 	}
 	return rec, stats.Lateness.P99, true
@@ -54,12 +54,12 @@ func (r *run) checkFabric(err error) {
 }
 
 // overload says in what the lab failed the trial by being slow; empty: in nothing.
-func overload(s live.Stats) string {
+func overload(s live.Stats, limit time.Duration) string {
 	switch {
 	case s.DeviceDrops() > 0:
 		return fmt.Sprintf("a device queue dropped %d packets: the fabric did not keep up", s.DeviceDrops())
-	case s.Lateness.P99 > LateLimit:
-		return fmt.Sprintf("the fabric delivered late: p99 %v is over the limit of %v", s.Lateness.P99.Round(10*time.Microsecond), LateLimit)
+	case s.Lateness.P99 > limit:
+		return fmt.Sprintf("the fabric delivered late: p99 %v is over the limit of %v", s.Lateness.P99.Round(10*time.Microsecond), limit)
 	}
 	return ""
 }

@@ -156,11 +156,13 @@ func (w *watch) cause(v viewer.Stats) string {
 func (w *watch) media(q media.Quality) *record.Media {
 	m := &record.Media{FramesSent: w.frames, FramesReceived: len(w.got)}
 	clip := media.EmbeddedClip()
+	seen := map[int]bool{}
 	var bytesAfterFirst int
 	for i, f := range w.got {
-		if bytes.Equal(f.Data, clip.At(f.Index).Data) {
-			m.FramesIntact++
+		if !seen[f.Index] && bytes.Equal(f.Data, clip.At(f.Index).Data) {
+			m.FramesIntact++ // a frame that comes twice is a fault as well
 		}
+		seen[f.Index] = true
 		if d := f.Complete.Sub(f.Captured).Seconds(); d > 0 {
 			m.LatencyS = append(m.LatencyS, d)
 		}
