@@ -7,7 +7,8 @@
 //
 // A packet passes two stages, and both end in one 4-ary heap ordered by (due, sequence). The second stage starts at
 // the time when the first was due, not at the time when the engine came round to it, so that lateness does not add up
-// and no decision depends on it. Lateness, due time to the start of the delivery, is counted for each packet.
+// and no decision depends on it. Lateness, due time to the start of the delivery, is counted for each packet; so is
+// what the driver says that the packet waited before it was read.
 //
 // A Fabric has no clock, lock, goroutine or I/O. Whoever drives it passes the time in: lab/live the kernel's, lab/sim
 // and the tests a virtual one. A time is a duration since an origin that the driver chooses and keeps. Packets come

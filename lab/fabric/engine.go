@@ -76,7 +76,7 @@ func (f *Fabric) duplicate(now, due time.Duration, p *Packet) {
 		return
 	}
 	d.Set(p.Bytes())
-	d.uplink, d.stage, d.epoch = p.uplink, p.stage, p.epoch
+	d.uplink, d.stage, d.epoch, d.Held = p.uplink, p.stage, p.epoch, p.Held
 	f.at(now, due, d)
 }
 
@@ -101,7 +101,7 @@ func (f *Fabric) finish(now, due time.Duration, p *Packet) {
 		f.forward(now, due, u, p)
 		return
 	}
-	late := now - due
+	late := now - due + p.Held
 	u.net.late.add(late)
 	f.recent.roll(now)
 	f.recent.cur.add(late)
@@ -168,7 +168,7 @@ func (f *Fabric) answer(now, start time.Duration, n *Net, e packet.Error, mtu in
 		f.pool.put(r)
 		return
 	}
-	r.epoch = p.epoch
+	r.epoch, r.Held = p.epoch, p.Held
 	f.enter(now, start, to, atSite, r)
 }
 

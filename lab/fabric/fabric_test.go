@@ -292,6 +292,27 @@ func randomPrefix(r *rand.Rand) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom16([16]byte{0: bits << 6, 7: byte(r.IntN(2)), 8: bits << 6, 15: byte(r.IntN(4))}), r.IntN(129))
 }
 
+// TestHeldIsLateness: a packet that waited unread is late by that, and still due by when it was read.
+func TestHeldIsLateness(t *testing.T) {
+	f := New(Config{})
+	n := f.NewNet(1)
+	u, to := pair(t, n, link.Profile{Up: link.Impairment{Delay: 5 * time.Millisecond, Duplicate: 1}})
+	k := f.Get()
+	k.Set(udp(100))
+	k.Held = 3 * time.Millisecond
+	u.Send(10*time.Millisecond, k)
+	if f.Deliver(15*time.Millisecond-1, 0); to.n != 0 {
+		t.Error("it was delivered early")
+	}
+	f.Deliver(16*time.Millisecond, 0)
+	if l := n.Stats(nil).Lateness; l.N != 2 || l.Max != 4*time.Millisecond || l.P50 != l.Max {
+		t.Errorf("lateness %+v of a packet and its copy, want 4ms", l)
+	}
+	if k := f.Get(); k.Held != 0 {
+		t.Errorf("a packet from the pool was held for %v", k.Held)
+	}
+}
+
 func TestHistogramQuantiles(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		values := rapid.SliceOfN(rapid.Int64Range(0, int64(20*time.Second)), 1, 300).Draw(t, "ns")

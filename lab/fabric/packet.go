@@ -1,6 +1,10 @@
 package fabric
 
-import "github.com/punchlab/punchlab/lab/link"
+import (
+	"time"
+
+	"github.com/punchlab/punchlab/lab/link"
+)
 
 // Headroom is how many bytes a driver may put before a packet, for the header of the layer below.
 const Headroom = 16
@@ -15,6 +19,10 @@ const (
 
 // Packet is an IP packet in a buffer of the pool. It belongs to whoever got it, until it is sent or put back.
 type Packet struct {
+	// Held is how long the packet may have waited unread before Send. It does not move its due time, as that would
+	// let it arrive early when it did not wait, but counts as lateness.
+	Held time.Duration
+
 	n      int
 	stage  stage
 	epoch  uint32 // of the net when the packet was sent; an older one is no longer in flight
@@ -57,6 +65,6 @@ func (p *pool) get() *Packet {
 }
 
 func (p *pool) put(k *Packet) {
-	k.uplink = nil
+	k.uplink, k.Held = nil, 0
 	p.free = append(p.free, k)
 }

@@ -6,7 +6,8 @@ import (
 	"github.com/punchlab/punchlab/lab/link"
 )
 
-// Lateness summarizes how late packets were delivered: from their due time to the start of their delivery.
+// Lateness summarizes how late packets were delivered: from their due time to the start of their delivery, and
+// before that unread (Packet.Held).
 type Lateness struct {
 	P50, P99, Max time.Duration // quantiles to within 3.2 %, upper ends of their buckets
 	N             uint64        // packets

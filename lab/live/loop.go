@@ -39,7 +39,9 @@ type loop struct {
 	armed   time.Duration // when the timer fires; 0: it is not set
 	start   time.Time
 	precise bool
-	ports   []*port // nil where a port was closed
+	queued  runQueue
+	held    time.Duration // how long this thread waited for a CPU before it could read what it now reads
+	ports   []*port       // nil where a port was closed
 	nets    map[uint32]*fabric.Net
 	byID    map[uint32]*port
 	scratch *fabric.Packet
@@ -50,6 +52,7 @@ func newLoop(controlFD int, precise bool) (*loop, error) {
 	l := &loop{fab: fabric.New(fabric.Config{}), start: time.Now(), precise: precise,
 		nets: map[uint32]*fabric.Net{}, byID: map[uint32]*port{}}
 	l.control = newControl(controlFD)
+	l.queued = openRunQueue()
 	l.scratch = l.fab.Get()
 	var err error
 	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
@@ -83,6 +86,7 @@ func (l *loop) run() error {
 		if err != nil {
 			return err
 		}
+		l.held = l.queued.waited()
 		controlled := l.control.stuck()
 		for i := range events[:n] {
 			switch id := events[i].Fd; id {
@@ -134,6 +138,7 @@ func (l *loop) drain(p *port) {
 			l.fab.Put(k)
 			continue
 		}
+		k.Held = l.held
 		now := l.now()
 		if due, ok := l.fab.Deadline(); ok && due <= now {
 			l.deliver()
