@@ -238,7 +238,7 @@ func (m *model) relaySays() string {
 		s += fmt.Sprintf("; the relay carried %s in all", size(float64(bytes)))
 	}
 	if n := len(m.facets) - len(m.relayFacets()); n > 0 {
-		s += fmt.Sprintf(". Strategies in which nothing was relayed are not drawn (%s)", plural(n, "matrix without"))
+		s += ". A matrix in which nothing was relayed is not drawn"
 	}
 	return s + "."
 }
