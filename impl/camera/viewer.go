@@ -18,6 +18,8 @@ const (
 	lastRepeat  = time.Second
 	// answerGap spreads the answers to punches, so that the budget of an unconfirmed address outlives a burst of loss.
 	answerGap = 100 * time.Millisecond
+	// challengeGap makes one challenge of the answers to Use and Consent, which come together.
+	challengeGap = 20 * time.Millisecond
 )
 
 // viewer is one that is served, or about to be.
@@ -118,7 +120,7 @@ func (c *Camera) punch(now time.Time, from netip.AddrPort, b []byte) error {
 		room -= len(v.noise2)
 	}
 	if !cand.Trusted {
-		return v.challenge(cand, room)
+		return v.challenge(now, cand, room)
 	}
 	return nil
 }
@@ -157,7 +159,7 @@ func (v *viewer) message(now time.Time, path punch.Path, cand *punch.Candidate, 
 	case *wire.Use:
 		return v.used(now, path, cand, m, size)
 	case *wire.Consent:
-		return v.consent(path, cand, m, size)
+		return v.consent(now, path, cand, m, size)
 	case *wire.Bye:
 		v.cam.drop(now, v, wire.CodeEnded)
 	default:
@@ -189,7 +191,7 @@ func (v *viewer) used(now time.Time, path punch.Path, cand *punch.Candidate, m *
 	case path.Route == punch.Relay && !v.policy.Relay, path.Route == punch.Direct && !v.policy.Direct:
 		return errUnasked
 	case cand != nil && !cand.Trusted:
-		return v.challenge(cand, size)
+		return v.challenge(now, cand, size)
 	}
 	v.use = m.Sequence
 	v.moveTo(now, path, m.Next)
@@ -197,7 +199,7 @@ func (v *viewer) used(now time.Time, path punch.Path, cand *punch.Candidate, m *
 }
 
 // consent is answered where the viewer is known to receive.
-func (v *viewer) consent(path punch.Path, cand *punch.Candidate, m *wire.Consent, size int) error {
+func (v *viewer) consent(now time.Time, path punch.Path, cand *punch.Candidate, m *wire.Consent, size int) error {
 	ack := &wire.ConsentAck{Sequence: m.Sequence}
 	if cand == nil || cand.Trusted {
 		v.sealTo(path, ack)
@@ -207,11 +209,14 @@ func (v *viewer) consent(path punch.Path, cand *punch.Candidate, m *wire.Consent
 		v.sealTo(v.path, ack)
 		return nil
 	}
-	return v.challenge(cand, size)
+	return v.challenge(now, cand, size)
 }
 
 // challenge asks whether the viewer receives at an address, in no more bytes than room.
-func (v *viewer) challenge(cand *punch.Candidate, room int) error {
+func (v *viewer) challenge(now time.Time, cand *punch.Candidate, room int) error {
+	if !cand.Ask(now, challengeGap) {
+		return nil
+	}
 	if cand.Challenge == (punch.Nonce{}) {
 		t, err := v.cam.token()
 		if err != nil {

@@ -55,6 +55,7 @@ type Candidate struct {
 	Challenge Nonce // zero: none yet
 	sent      core.Count
 	answered  time.Time
+	asked     time.Time
 	step      int
 	next      time.Time // zero: no more punches
 }
@@ -66,6 +67,15 @@ func (c *Candidate) Answer(now time.Time, gap time.Duration) bool {
 		return false
 	}
 	c.answered = now
+	return true
+}
+
+// Ask says whether the candidate is challenged at now: once in a gap.
+func (c *Candidate) Ask(now time.Time, gap time.Duration) bool {
+	if !c.asked.IsZero() && now.Sub(c.asked) < gap {
+		return false
+	}
+	c.asked = now
 	return true
 }
 
@@ -89,7 +99,7 @@ func Plausible(a netip.AddrPort) bool {
 		ip != netip.AddrFrom4([4]byte{255, 255, 255, 255}) && ip.Zone() == ""
 }
 
-// Add makes addr a candidate, due for its first punch at now. It returns the candidate, also where it was one already,
+// Add makes addr a candidate, due for its first punch at now; a peer-reflexive one is only answered. It returns the candidate, also where it was one already,
 // or nil for an address that is implausible, one too many, or not wanted by the policy.
 func (a *Agent) Add(now time.Time, addr netip.AddrPort, kind Kind) *Candidate {
 	if c := a.Find(addr); c != nil {
@@ -99,7 +109,7 @@ func (a *Agent) Add(now time.Time, addr netip.AddrPort, kind Kind) *Candidate {
 		return nil
 	}
 	c := &Candidate{Addr: addr, Kind: kind, Trusted: kind == Reflexive}
-	if len(a.policy.Fast) > 0 {
+	if len(a.policy.Fast) > 0 && kind != PeerReflexive {
 		c.next = now.Add(a.policy.Fast[0])
 	}
 	a.cands = append(a.cands, c)

@@ -318,8 +318,11 @@ func (a *attempt) deadline() time.Time {
 	return d
 }
 
-// fail ends the attempt.
+// fail ends the attempt. A camera that hears the viewer nevertheless need not wait for its consent to expire.
 func (a *attempt) fail(now time.Time, code wire.Code, cause string) {
+	if a.sess != nil {
+		a.sendControl(&wire.Bye{Code: wire.CodeEnded})
+	}
 	a.finish()
 	a.v.stats.NotDirect = cause
 	a.v.box.Emit(Failed{At: now, Code: code, Cause: cause})

@@ -68,7 +68,7 @@ func TestEveryPairOfNATs(t *testing.T) {
 				}
 				w.checkFrames(75)
 				if t.Failed() {
-					t.Fatalf("camera %+v", w.camera.Stats())
+					t.Fatalf("camera %+v, events %s", w.camera.Stats(), events(w))
 				}
 			}
 		}

@@ -23,9 +23,12 @@ func (d Dependency) String() string {
 // NATConfig is one of the nine pairs.
 type NATConfig struct {
 	Mapping, Filtering Dependency
+	// PerEndpoint says that the filter belongs to the internal endpoint, as RFC 4787 §5 words it. Otherwise each mapping
+	// has its own, as connection tracking does.
+	PerEndpoint bool
 }
 
-// nat translates. Filters belong to the internal endpoint, as RFC 4787 §5 words it; nothing expires.
+// nat translates; nothing expires.
 type nat struct {
 	NATConfig
 	addr    netip.Addr
@@ -42,6 +45,7 @@ type mapping struct {
 
 type permission struct {
 	internal netip.AddrPort
+	port     uint16         // of the mapping; 0 with PerEndpoint
 	remote   netip.AddrPort // as far as the filter depends on it
 }
 
@@ -71,13 +75,20 @@ func (n *nat) out(from, to netip.AddrPort) netip.AddrPort {
 		n.forward[m] = port
 		n.inside[port] = from
 	}
-	n.allowed[permission{from, n.Filtering.key(to)}] = true
+	n.allowed[n.permission(from, port, to)] = true
 	return netip.AddrPortFrom(n.addr, port)
 }
 
 func (n *nat) in(from, to netip.AddrPort) (netip.AddrPort, bool) {
 	internal, ok := n.inside[to.Port()]
-	return internal, ok && n.allowed[permission{internal, n.Filtering.key(from)}]
+	return internal, ok && n.allowed[n.permission(internal, to.Port(), from)]
+}
+
+func (n *nat) permission(internal netip.AddrPort, port uint16, remote netip.AddrPort) permission {
+	if n.PerEndpoint {
+		port = 0
+	}
+	return permission{internal, port, n.Filtering.key(remote)}
 }
 
 // Rebind forgets all mappings of the site's NAT, as a reboot does; later ones get other ports.

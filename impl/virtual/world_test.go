@@ -234,27 +234,40 @@ func (w *world) checkFrames(atLeast int) {
 	}
 }
 
-// possible says whether a direct path exists between two NATs, by RFC 4787's words alone: a side that filters by port
-// must know the other's port, which it does only when the other's mapping is the one that the rendezvous saw.
-func possible(c, v *virtual.NATConfig) bool {
-	blocks := func(a, b *virtual.NATConfig) bool {
-		return a != nil && a.Filtering == virtual.AddressAndPortDependent && b != nil && b.Mapping != virtual.EndpointIndependent
-	}
-	return !blocks(c, v) && !blocks(v, c)
+// possible says whether a direct path exists between two NATs, by RFC 4787's words alone. One side sends to where the
+// rendezvous saw the other; the other answers to where that came from.
+func possible(c, v *virtual.NATConfig) bool { return opens(c, v) || opens(v, c) }
+
+// opens says whether b's packet to the endpoint of a that the rendezvous saw gets in, and a's answer back out.
+func opens(a, b *virtual.NATConfig) bool {
+	const EI, APD = virtual.EndpointIndependent, virtual.AddressAndPortDependent
+	steadyA, steadyB := a == nil || a.Mapping == EI, b == nil || b.Mapping == EI
+	// a has sent to b as well: by the same mapping where a's is steady, or where its filter spans its mappings.
+	in := a == nil || a.Filtering == EI || (steadyA || a.PerEndpoint) && (a.Filtering != APD || steadyB)
+	back := steadyA || b == nil || b.Filtering != APD
+	return in && back
 }
 
 func natName(n *virtual.NATConfig) string {
 	if n == nil {
 		return "open"
 	}
-	return fmt.Sprintf("%vM-%vF", n.Mapping, n.Filtering)
+	name := fmt.Sprintf("%vM-%vF", n.Mapping, n.Filtering)
+	if n.PerEndpoint {
+		name += "-per-endpoint"
+	}
+	return name
 }
 
+// nats lists no NAT and the nine, and those of them for which it makes a difference with a filter per endpoint.
 func nats() (ns []*virtual.NATConfig) {
 	ns = append(ns, nil)
 	for _, m := range virtual.Dependencies {
 		for _, f := range virtual.Dependencies {
 			ns = append(ns, &virtual.NATConfig{Mapping: m, Filtering: f})
+			if m != virtual.EndpointIndependent && f != virtual.EndpointIndependent {
+				ns = append(ns, &virtual.NATConfig{Mapping: m, Filtering: f, PerEndpoint: true})
+			}
 		}
 	}
 	return ns
