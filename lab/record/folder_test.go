@@ -140,11 +140,11 @@ func TestTornLine(t *testing.T) {
 			t.Fatal(err)
 		}
 		run, err := Read(dir)
-		if err != nil || run.Truncated != 1 || len(run.Trials) != len(trials)-1 || run.Manifest.Complete {
+		if err != nil || run.Truncated != cut-last || len(run.Trials) != len(trials)-1 || run.Manifest.Complete {
 			t.Fatalf("cut at %d: %v, %+v", cut, err, run)
 		}
 		w, run, err := Open(dir)
-		if err != nil || run.Truncated != 1 {
+		if err != nil || run.Truncated != cut-last {
 			t.Fatalf("resume at %d: %v", cut, err)
 		}
 		if err := w.Add(trials[len(trials)-1]); err != nil {

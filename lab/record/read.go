@@ -22,7 +22,7 @@ type Run struct {
 	Dir       string
 	Manifest  Manifest
 	Trials    []Trial // in the file's order
-	Truncated int     // torn last lines, 0 or 1; the manifest then reads as incomplete
+	Truncated int     // bytes of a torn last line, usually 0; the manifest then reads as incomplete
 
 	whole int64 // bytes of trials.jsonl up to the end of its last whole line
 }
@@ -82,7 +82,7 @@ func (r *Run) readTrials(path string, f io.Reader) error {
 		line, err := readLine(in)
 		if err == io.EOF {
 			if len(line) > 0 {
-				r.Truncated = 1
+				r.Truncated = len(line)
 			}
 			return nil
 		}

@@ -8,7 +8,7 @@
 //
 // A Writer (Create, or Open to resume) owns a folder while a run lasts. run.json and summary.json are replaced in one
 // step; trials.jsonl only grows, a whole line at a time. A crash can therefore tear nothing but its last line: Read
-// counts that line as Truncated and takes the run for incomplete, Open cuts it off. Anything else that is wrong is
+// counts that line's bytes as Truncated and takes the run for incomplete, Open cuts it off. Anything else that is wrong is
 // refused with its file and line: no report is made of half-understood evidence.
 package record
 
@@ -61,6 +61,7 @@ type Trial struct {
 	ConnectS     *float64 `json:"connect_s,omitempty"`
 	FirstPacketS *float64 `json:"first_packet_s,omitempty"`
 	FirstFrameS  *float64 `json:"first_frame_s,omitempty"`
+	IdleS        *float64 `json:"idle_s,omitempty"` // how long the camera was left alone; Bytes has what it sent meanwhile
 	PathChanges  int      `json:"path_changes,omitempty"`
 
 	Media    *Media             `json:"media,omitempty"`
