@@ -1,4 +1,4 @@
-// Package nat is the vocabulary of NAT behaviour: RFC 4787 (UDP), 5382 (TCP), 5508 (ICMP) and 6888 (CGN).
+// Package nat is the vocabulary of NAT behavior: RFC 4787 (UDP), 5382 (TCP), 5508 (ICMP) and 6888 (CGN).
 //
 // A Behavior is plain data that every engine realises. "Cone" and "symmetric" are names of presets, never of axes:
 //
@@ -94,10 +94,10 @@ type Behavior struct {
 	UDPBlocked        bool          // no UDP passes in either direction
 	TCPPorts          []uint16      // if not empty, only these TCP destination ports pass outwards
 	UDPTimeout        time.Duration // idle life of a UDP mapping; zero: 120 s (REQ-5)
-	NoOutboundRefresh bool          // outbound packets do not refresh (REQ-6 demands that they do)
-	InboundRefresh    bool          // inbound packets refresh too (REQ-6 allows it)
+	NoOutboundRefresh bool          // UDP: outbound packets do not refresh (REQ-6 demands that they do)
+	InboundRefresh    bool          // UDP: inbound packets refresh too (REQ-6 allows it)
 	TCPEstablished    time.Duration // zero: 2 h 4 min (RFC 5382 REQ-5)
-	TCPTransitory     time.Duration // zero: 4 min
+	TCPTransitory     time.Duration // of connections being opened or closed; zero: 4 min
 	Quota             int           // mappings per internal host; zero: no limit (RFC 6888 REQ-4)
 	Unsolicited       Reaction
 	ReplyByNewMapping bool // UDP: a reply to an inbound packet takes a mapping of its own instead of the one that let it in

@@ -174,10 +174,6 @@ func tcpFlags(mask, want byte) rule {
 	return join(transport(scratch, tcpBits, 1), and(scratch, []byte{mask}), equal(scratch, []byte{want}))
 }
 
-func tcpAnyFlag(mask byte) rule {
-	return join(transport(scratch, tcpBits, 1), and(scratch, []byte{mask}), notEqual(scratch, []byte{0}))
-}
-
 // ctState matches if any of the state bits is set.
 func ctState(bits uint32) rule {
 	return join(rule{&expr.Ct{Register: w(scratch), Key: expr.CtKeySTATE}},

@@ -2,6 +2,7 @@ package netfilter
 
 import (
 	"encoding/binary"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -12,14 +13,16 @@ import (
 // only ping is left to conntrack.
 func (t *table) firewall() {
 	for _, f := range []struct {
-		name   string
-		proto  byte
-		phases []phase
+		name       string
+		proto      byte
+		idle, life time.Duration
+		lasts      rule
+		refresh    [2]bool // by packets out, in
 	}{
-		{"udp", unix.IPPROTO_UDP, []phase{{nil, t.UDPTimeout}}},
-		{"tcp", unix.IPPROTO_TCP, tcpPhases(t.TCPTransitory, t.TCPEstablished)},
+		{"udp", unix.IPPROTO_UDP, t.UDPTimeout, t.UDPTimeout, nil, [2]bool{!t.NoOutboundRefresh, t.InboundRefresh}},
+		{"tcp", unix.IPPROTO_TCP, t.TCPTransitory, t.TCPEstablished, established(), [2]bool{true, true}},
 	} {
-		seen := t.dynamic("seen_"+f.name, keyType(t.Filtering), f.phases[0].idle)
+		seen := t.dynamic("seen_"+f.name, keyType(t.Filtering), f.idle)
 		in, out := t.chain("in_"+f.name), t.chain("out_"+f.name)
 		t.rule(t.raw, iif(t.cfg.LAN), proto(f.proto), goTo(out))
 		t.rule(t.raw, iif(t.cfg.WAN), proto(f.proto), within(t.cfg.LANPrefix), goTo(in))
@@ -27,18 +30,15 @@ func (t *table) firewall() {
 		outbound := join(source(internal), dest(remote))
 		inbound := join(dest(internal), source(remote))
 		t.rule(out, notrack)
-		t.rule(in, notrack)
-		for _, ph := range f.phases {
-			if t.NoOutboundRefresh {
-				t.rule(out, ph.match, outbound, putIfAbsent(seen, internal, 0))
-			} else {
-				t.rule(out, ph.match, outbound, putFor(ph.idle, seen, internal, 0))
-			}
-			if t.InboundRefresh {
-				t.rule(in, ph.match, inbound, has(seen, internal), putFor(ph.idle, seen, internal, 0))
-			}
+		t.rule(out, outbound, putIfAbsent(seen, internal, 0))
+		if f.refresh[0] {
+			t.rule(out, f.lasts, outbound, putFor(f.life, seen, internal, 0))
 		}
 		t.rule(out, accept)
+		t.rule(in, notrack)
+		if f.refresh[1] {
+			t.rule(in, f.lasts, inbound, has(seen, internal), putFor(f.life, seen, internal, 0))
+		}
 		t.rule(in, inbound, has(seen, internal), accept)
 		t.reject(in, f.proto)
 

@@ -13,7 +13,7 @@ type plane struct {
 	name      string
 	proto     byte
 	stateless bool          // rewrites packets itself; otherwise conntrack does
-	idle      time.Duration // default timeout of the sets
+	idle      time.Duration // timeout of what no lasting packet has refreshed yet
 
 	// fwd: internal endpoint and as much of the remote one as the mapping depends on → external endpoint.
 	// rev is its inverse, keyed by the external endpoint alone: no two mappings share one.
@@ -87,17 +87,18 @@ func (p *plane) outRules(out, draw, hit *nftables.Chain) {
 // hitRules open the filter, keep the mapping alive, and translate.
 func (p *plane) hitRules(hit, in *nftables.Chain) {
 	mapped := join(mappingKey(), get(p.fwd, internal, external))
-	for _, phase := range p.phases() {
+	if p.filter != nil {
+		p.rule(hit, p.opens(putIfAbsent(p.filter, p.owner(), 0)))
+	}
+	if !p.NoOutboundRefresh || !p.stateless {
 		if p.filter != nil {
-			p.rule(hit, phase.match, p.opens(phase.idle))
+			p.rule(hit, p.lasts(), p.opens(putFor(p.life(), p.filter, p.owner(), 0)))
 		}
-		if !p.NoOutboundRefresh {
-			refresh := join(phase.match, mapped, putFor(phase.idle, p.fwd, internal, external))
-			if p.overloads() {
-				refresh = join(refresh, remove(p.rev, external, internal)) // take the port back
-			}
-			p.rule(hit, refresh, putFor(phase.idle, p.rev, external, internal))
+		refresh := join(p.lasts(), mapped, putFor(p.life(), p.fwd, internal, external))
+		if p.overloads() {
+			refresh = join(refresh, remove(p.rev, external, internal)) // take the port back
 		}
+		p.rule(hit, refresh, putFor(p.life(), p.rev, external, internal))
 	}
 	if p.Hairpinning == nat.HairpinInternalSource || !p.stateless {
 		p.hairpinJudged(hit)
@@ -139,29 +140,29 @@ func (p *plane) hairpinJudged(hit *nftables.Chain) {
 	p.rule(hit, p.toSelf(), drop)
 }
 
-// opens enters the packet's remote endpoint into the filter.
-func (p *plane) opens(idle time.Duration) rule {
-	key, word := mappingKey(), internal
+// owner is the word of the endpoint that the filter's entries belong to.
+func (p *plane) owner() int {
 	if p.FilterPerMapping {
-		key, word = join(mappingKey(), get(p.fwd, internal, external), dest(remoteAgain)), external
+		return external
 	}
-	if p.NoOutboundRefresh {
-		return join(key, putIfAbsent(p.filter, word, 0))
+	return internal
+}
+
+// opens enters the packet's remote endpoint into the filter, by the given dynset expression.
+func (p *plane) opens(enter rule) rule {
+	if p.FilterPerMapping {
+		return join(mappingKey(), get(p.fwd, internal, external), dest(remoteAgain), enter)
 	}
-	return join(key, putFor(idle, p.filter, word, 0))
+	return join(mappingKey(), enter)
 }
 
 // passes looks a packet up in the filter. It expects the target's internal and external endpoints in their words and
 // the remote one behind each.
 func (p *plane) passes() rule {
-	switch {
-	case p.filter == nil:
+	if p.filter == nil {
 		return nil
-	case p.FilterPerMapping:
-		return has(p.filter, external)
-	default:
-		return has(p.filter, internal)
 	}
+	return has(p.filter, p.owner())
 }
 
 // inRules let packets to an external address in, or not.
@@ -172,9 +173,11 @@ func (p *plane) inRules(in *nftables.Chain) {
 	// The mapping's key lands in w0…w3; the packet's own remote endpoint then replaces the key's.
 	look := join(dest(external), get(p.rev, external, internal), source(remote), source(remoteAgain))
 	if p.InboundRefresh || !p.stateless { // a TCP connection lives by its packets in both directions
-		for _, ph := range p.phases() {
-			p.rule(in, ph.match, look, p.passes(), p.refreshes(ph.idle))
+		refresh := join(get(p.rev, external, keyCopy), putFor(p.life(), p.fwd, keyCopy, external), putFor(p.life(), p.rev, external, keyCopy))
+		if p.filter != nil {
+			refresh = join(refresh, putFor(p.life(), p.filter, p.owner(), 0))
 		}
+		p.rule(in, p.lasts(), look, p.passes(), refresh)
 	}
 	if !p.stateless {
 		p.rule(in, look, p.passes(), accept)
@@ -194,36 +197,22 @@ func (p *plane) inRules(in *nftables.Chain) {
 	p.reject(in, p.proto)
 }
 
-// refreshes keeps the mapping and the filter's entry that let a packet in alive.
-func (p *plane) refreshes(idle time.Duration) rule {
-	r := join(get(p.rev, external, keyCopy), putFor(idle, p.fwd, keyCopy, external), putFor(idle, p.rev, external, keyCopy))
-	switch {
-	case p.filter == nil:
-		return r
-	case p.FilterPerMapping:
-		return join(r, putFor(idle, p.filter, external, 0))
-	default:
-		return join(r, putFor(idle, p.filter, internal, 0))
-	}
-}
-
-// phase is a part of a flow's life with its own idle timeout.
-type phase struct {
-	match rule
-	idle  time.Duration
-}
-
-// phases are one for UDP; for TCP the packets that begin or end a connection make its timeout short (RFC 5382 REQ-5).
-func (p *plane) phases() []phase {
+// lasts matches the packets that keep a flow alive: all of UDP, and of TCP those that neither begin nor end a
+// connection. What TCP has not established so lives for the transitory timeout (RFC 5382 REQ-5); a packet that ends a
+// connection shortens nothing, since others may use the mapping.
+func (p *plane) lasts() rule {
 	if p.stateless {
-		return []phase{{nil, p.idle}}
+		return nil
 	}
-	return tcpPhases(p.TCPTransitory, p.TCPEstablished)
+	return established()
 }
 
-func tcpPhases(transitory, established time.Duration) []phase {
-	return []phase{
-		{tcpAnyFlag(syn | fin | rst), transitory},
-		{tcpFlags(syn|fin|rst, 0), established},
+func established() rule { return tcpFlags(syn|fin|rst, 0) }
+
+// life is what a lasting packet gives a flow.
+func (p *plane) life() time.Duration {
+	if p.stateless {
+		return p.UDPTimeout
 	}
+	return p.TCPEstablished
 }

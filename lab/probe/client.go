@@ -90,11 +90,13 @@ type try struct {
 
 func (f *filtering) settled() bool { return f.passed || f.silent >= enough || f.failed }
 
-// hairpin has both sockets send to the other's reflexive endpoint.
+// hairpin has both sockets send to the other's reflexive endpoint. The first tries open filters for the later ones. Its
+// silence is believed some time after the answer to a plain request that left behind the last try.
 type hairpin struct {
 	ids    [2]txID
 	sent   int
 	next   time.Time
+	fence  *exchange
 	passed bool
 	over   bool
 }
@@ -155,7 +157,7 @@ func (c *client) Deadline() time.Time {
 			}
 		}
 	}
-	if c.pin.sent > 0 && !c.pin.over {
+	if c.pin.sent > 0 && !c.pin.over && (c.pin.fence == nil || c.pin.fence.settled()) {
 		due(c.pin.next)
 	}
 	return d
@@ -181,6 +183,9 @@ func (c *client) HandlePacket(now time.Time, socket int, _ netip.AddrPort, b []b
 		c.saw(now.Sub(x.first))
 		if x.to == c.server {
 			c.reflexive[socket] = a.mapped
+		}
+		if x == c.pin.fence {
+			c.pin.next = now.Add(max(c.rtt/2, margin))
 		}
 	}
 	for _, f := range c.filters {
@@ -216,7 +221,7 @@ func (c *client) HandleTimeout(now time.Time) {
 		c.mappings[2] = c.exchange(now, mapSocket, c.other)
 	}
 	// In this order, since a mapping's port may depend on it.
-	for _, x := range []*exchange{c.mappings[0], c.mappings[1], c.mappings[2], c.greetings[0], c.greetings[1]} {
+	for _, x := range []*exchange{c.mappings[0], c.mappings[1], c.mappings[2], c.greetings[0], c.greetings[1], c.pin.fence} {
 		if x != nil {
 			c.repeat(now, x)
 		}
@@ -283,23 +288,21 @@ func (c *client) testFilter(now time.Time, f *filtering) {
 
 func (c *client) testHairpin(now time.Time) {
 	p := &c.pin
-	if p.over || now.Before(p.next) {
+	switch {
+	case p.over || now.Before(p.next):
 		return
-	}
-	if c.greetings[0].failed || c.greetings[1].failed || p.sent == enough+1 {
+	case c.greetings[0].failed || c.greetings[1].failed || p.fence.settled():
 		p.over = true
 		return
-	}
-	x, y := c.greetings[0].mapped, c.greetings[1].mapped
-	if !x.IsValid() || !y.IsValid() {
+	case !c.greetings[0].settled() || !c.greetings[1].settled() || p.fence != nil:
 		return
 	}
-	c.send(xSocket, y, p.ids[0], 0)
-	c.send(ySocket, x, p.ids[1], 0)
-	p.sent++
+	c.send(xSocket, c.greetings[1].mapped, p.ids[0], 0)
+	c.send(ySocket, c.greetings[0].mapped, p.ids[1], 0)
 	p.next = now.Add(burst)
-	if p.sent == enough+1 {
-		p.next = now.Add(c.rtt + margin)
+	if p.sent++; p.sent > enough {
+		p.fence = c.exchange(now, xSocket, c.server)
+		c.repeat(now, p.fence)
 	}
 }
 

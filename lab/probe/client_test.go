@@ -215,7 +215,7 @@ func TestTime(t *testing.T) {
 				limit = max(limit, enough*burst+rtt+max(rtt/2, margin))
 			}
 			if b.Hairpinning == nat.HairpinNone {
-				limit = max(limit, 2*rtt+(enough+1)*burst+margin)
+				limit = max(limit, 2*rtt+(enough+1)*burst+max(rtt/2, margin))
 			}
 			if took > limit {
 				t.Errorf("%v at a round trip of %v took %v, more than %v", b, rtt, took, limit)
@@ -227,6 +227,7 @@ func TestTime(t *testing.T) {
 func TestLossAndJitter(t *testing.T) {
 	for _, link := range []simulation{
 		{delay: 5 * time.Millisecond, jitter: 15 * time.Millisecond, loss: 0.02},
+		{delay: 2 * time.Millisecond, jitter: 60 * time.Millisecond},
 		{delay: 40 * time.Millisecond, jitter: 10 * time.Millisecond, loss: 0.05},
 		{delay: 300 * time.Millisecond, jitter: 60 * time.Millisecond, loss: 0.05},
 	} {
