@@ -1,0 +1,151 @@
+package punch
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// TestAgent plays testdata/agent.txt:
+//
+//	agent STRATEGY
+//	add ADDR reflexive|host|peer-reflexive
+//	run DURATION size=BYTES       → when which candidate is punched; what the budget refuses is marked
+//	spend ADDR BYTES              → allowed or refused
+//	trust ADDR                    by a challenge and its echo
+//	stop
+func TestAgent(t *testing.T) {
+	var a *Agent
+	now := epoch
+	datadriven.RunTest(t, "testdata/agent.txt", func(t *testing.T, d *datadriven.TestData) string {
+		switch d.Cmd {
+		case "agent":
+			p, err := Lookup(d.CmdArgs[0].Key)
+			if err != nil {
+				return err.Error() + "\n"
+			}
+			now = epoch
+			a = NewAgent(p, now)
+		case "add":
+			kind := map[string]Kind{"reflexive": Reflexive, "host": Host, "peer-reflexive": PeerReflexive}[d.CmdArgs[1].Key]
+			if c := a.Add(now, netip.MustParseAddrPort(d.CmdArgs[0].Key), kind); c == nil {
+				return "refused\n"
+			} else if c.Kind != kind {
+				return "known as " + c.Kind.String() + "\n"
+			}
+		case "run":
+			return run(t, a, &now, d)
+		case "spend":
+			n, err := strconv.Atoi(d.CmdArgs[1].Key)
+			if err != nil {
+				d.Fatalf(t, "%v", err)
+			}
+			return map[bool]string{true: "allowed\n", false: "refused\n"}[a.Spend(netip.MustParseAddrPort(d.CmdArgs[0].Key), n)]
+		case "trust":
+			a.Find(netip.MustParseAddrPort(d.CmdArgs[0].Key)).Challenge = Nonce{1}
+			if a.Echoed(Nonce{}) != nil || a.Echoed(Nonce{2}) != nil || a.Echoed(Nonce{1}) == nil {
+				return "wrong\n"
+			}
+		case "stop":
+			a.Stop()
+		default:
+			d.Fatalf(t, "unknown command %q", d.Cmd)
+		}
+		return ""
+	})
+}
+
+func run(t *testing.T, a *Agent, now *time.Time, d *datadriven.TestData) string {
+	by, err := time.ParseDuration(d.CmdArgs[0].Key)
+	if err != nil {
+		d.Fatalf(t, "%v", err)
+	}
+	size := 192
+	d.MaybeScanArgs(t, "size", &size)
+	var out strings.Builder
+	end := now.Add(by)
+	for {
+		at := a.Deadline()
+		if at.IsZero() || at.After(end) {
+			break
+		}
+		*now = at
+		a.Due(*now, func(c *Candidate) {
+			refused := ""
+			if !a.Spend(c.Addr, size) {
+				refused = " refused"
+			}
+			fmt.Fprintf(&out, "%6v %v %v%s\n", now.Sub(epoch), c.Kind, c.Addr, refused)
+		})
+	}
+	*now = end
+	return out.String()
+}
+
+func TestPlausible(t *testing.T) {
+	for addr, want := range map[string]bool{
+		"192.0.2.1:1": true, "[2001:db8::1]:1": true, "127.0.0.1:5": true, "10.0.0.1:65535": true,
+		"192.0.2.1:0": false, "0.0.0.0:1": false, "224.0.0.1:1": false, "255.255.255.255:1": false, "[ff02::1]:1": false, "[fe80::1%eth0]:1": false,
+	} {
+		if got := Plausible(netip.MustParseAddrPort(addr)); got != want {
+			t.Errorf("%s: %v", addr, got)
+		}
+	}
+	if Plausible(netip.AddrPort{}) {
+		t.Error("the zero address")
+	}
+}
+
+func TestCandidatesAreBounded(t *testing.T) {
+	a := NewAgent(adaptive, epoch)
+	for i := range 100 {
+		a.Add(epoch, netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 1), PeerReflexive)
+	}
+	if n := len(a.Candidates()); n != MaxCandidates {
+		t.Errorf("%d candidates", n)
+	}
+}
+
+func TestAnswersAndChallengesKeepTheirGaps(t *testing.T) {
+	var c Candidate
+	for i, want := range []bool{true, false, false, false, true} {
+		if got := c.Answer(epoch.Add(time.Duration(i)*25*time.Millisecond), 100*time.Millisecond); got != want {
+			t.Errorf("answer %d: %v", i, got)
+		}
+		if got := c.Ask(epoch.Add(time.Duration(i)*25*time.Millisecond), 100*time.Millisecond); got != want {
+			t.Errorf("challenge %d: %v", i, got)
+		}
+	}
+}
+
+// What a camera makes of a viewer's flags is the policy that the viewer follows.
+func TestFlagsNameThePolicy(t *testing.T) {
+	for _, p := range Policies() {
+		if got := ForFlags(p.Flags() | wire.FlagStart); got.Name != p.Name {
+			t.Errorf("%s becomes %s", p.Name, got.Name)
+		}
+		if p.Summary == "" || p.Blind <= 0 || p.Direct != (len(p.Fast) > 0) || p.Direct != (p.GiveUp > 0) {
+			t.Errorf("policy %+v", p)
+		}
+		if len(p.Fast) > MaxUnconfirmedPackets {
+			t.Errorf("%s: %d fast punches do not fit the budget", p.Name, len(p.Fast))
+		}
+		for i := 1; i < len(p.Fast); i++ {
+			if p.Fast[i] <= p.Fast[i-1] {
+				t.Errorf("%s: punch %d is not later than the one before", p.Name, i)
+			}
+		}
+	}
+	if _, err := Lookup("teleport"); err == nil || !strings.Contains(err.Error(), "adaptive, direct, relay") {
+		t.Errorf("error %v", err)
+	}
+}
