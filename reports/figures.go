@@ -82,9 +82,26 @@ func (m *model) topics() []topic {
 		ask("time", "How soon?", "Trials that never connected count too: their curve ends below 100 %. The dashed line is the least time that the links allow.", "connect", "frame"),
 		ask("ratio", "How close to the bound?", "Each time divided by the least that the links of its own cell allow: 1 is perfect, whatever the link.", "packet ratio", "frame ratio"),
 		ask("media", "How well does video flow?", "Latency is one-way, from the camera's capture to the viewer's whole frame, on one clock. Goodput counts whole frames.", "latency", "goodput"),
-		ask("idle", "What does a camera send with no viewer?", "Keepalives only, if all is well.", "idle"),
+		ask("idle", "What does a camera send with no viewer?", m.idleSays(), "idle"),
 		m.lateness(),
 	}
+}
+
+// idleSays sums up what cameras sent while they were left alone.
+func (m *model) idleSays() string {
+	sent, alone, n := 0.0, 0.0, 0
+	for _, g := range m.groups {
+		for _, t := range g.judged {
+			if b := idleBytes(t); b != nil && t.IdleS != nil {
+				sent, alone, n = sent+*b, alone+*t.IdleS, n+1
+			}
+		}
+	}
+	if alone == 0 {
+		return "Keepalives only, if all is well."
+	}
+	return fmt.Sprintf("Keepalives only, if all is well. In %s the camera was left alone, for %s in all, and sent %s: %s a second.",
+		plural(n, "trial"), seconds(alone), size(sent), size(sent/alone))
 }
 
 // figure draws one quantity for one panel.

@@ -180,6 +180,8 @@ func (s synthetic) measure(rng *rand.Rand, t *record.Trial, oneWay, loss, rate, 
 	}
 	t.ConnectS, t.FirstPacketS, t.FirstFrameS = &connect, &packet, &frame
 	t.Bytes = map[string]int64{"camera_up": int64(90e3 + 5e3*rng.Float64()), "relay": 0, "camera_idle_up": int64(64 * (1 + rng.IntN(3)))}
+	idle := 15 * float64(t.Bytes["camera_idle_up"]) / 64
+	t.IdleS = &idle
 	if t.Outcome == record.Relayed {
 		t.Bytes["relay"] = t.Bytes["camera_up"]
 	}

@@ -30,7 +30,7 @@ func (t Trial) Validate() error {
 		value *float64
 	}{
 		{"triangle_s", t.TriangleS}, {"bound_s", t.BoundS}, {"connect_s", t.ConnectS},
-		{"first_packet_s", t.FirstPacketS}, {"first_frame_s", t.FirstFrameS},
+		{"first_packet_s", t.FirstPacketS}, {"first_frame_s", t.FirstFrameS}, {"idle_s", t.IdleS},
 	} {
 		if f.value != nil {
 			if err := checkNumber(f.name, *f.value); err != nil {
