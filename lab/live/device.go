@@ -31,6 +31,7 @@ type device struct {
 	host, far [6]byte
 
 	mu    sync.Mutex
+	mtu   int
 	drops uint64 // of the packet socket, whose count starts over when it is read
 	base  uint64 // count at the last reset
 }
@@ -46,6 +47,7 @@ type deviceConfig struct {
 func (d *device) configure(c deviceConfig) error {
 	var b batch
 	b.quiet(d.index)
+	d.mtu = c.mtu
 	b.up(d.index, c.mtu, txQueueLen, d.kind == kindPacket)
 	var has4, has6 bool
 	for _, p := range c.addrs {
@@ -65,9 +67,16 @@ func (d *device) setMTU(mtu int) error {
 	if d.nl < 0 {
 		return ErrClosed
 	}
+	if mtu == d.mtu {
+		return nil
+	}
 	var b batch
 	b.up(d.index, mtu, 0, false)
-	return b.do(d.nl)
+	if err := b.do(d.nl); err != nil {
+		return err
+	}
+	d.mtu = mtu
+	return nil
 }
 
 // dropped counts the packets since reset that the namespace sent and the fabric never saw.

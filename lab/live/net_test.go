@@ -236,8 +236,10 @@ func TestSetProfile(t *testing.T) {
 		a, b := newSite(t, n, "a", addrA, link.Profile{Up: link.Impairment{Loss: 1}}), newSite(t, n, "b", addrB, link.Profile{})
 		a.send(t, b, "lost")
 		stats(t, n, "the loss", func(s live.Stats) bool { return s.Uplinks[0].Drops[link.Lost] == 1 })
-		if err := a.up.SetProfile(link.Profile{Up: link.Impairment{MTU: 1300}}); err != nil {
-			t.Fatal(err)
+		for _, mtu := range []int{1400, 1400, 0, 1300} {
+			if err := a.up.SetProfile(link.Profile{Up: link.Impairment{MTU: mtu}}); err != nil {
+				t.Fatal(err)
+			}
 		}
 		a.send(t, b, "passed")
 		if got := b.receive(t); got != "passed" {
