@@ -1,0 +1,437 @@
+package camera
+
+import (
+	"bytes"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/media"
+	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/session"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+var (
+	epoch      = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	rendezvous = netip.MustParseAddrPort("203.0.113.1:3478")
+	seen       = netip.MustParseAddrPort("192.0.2.1:20000") // where the rendezvous saw the viewer
+	elsewhere  = netip.MustParseAddrPort("192.0.2.1:30000") // another mapping of the viewer's
+	local      = netip.MustParseAddrPort("10.0.0.2:5000")
+)
+
+func random(n byte) io.Reader { return rand.NewChaCha8([32]byte{n}) }
+
+func key(t testing.TB, n byte) identity.Key {
+	k, err := identity.NewKey(random(n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// frames is a source of n access units.
+type frames struct{ i, n int }
+
+func (f *frames) Next() (media.AccessUnit, error) {
+	if f.i >= f.n {
+		return media.AccessUnit{}, io.EOF
+	}
+	au := media.AccessUnit{Index: f.i, PTS: time.Duration(f.i) * 40 * time.Millisecond, Key: f.i%25 == 0, Data: append([]byte{0, 0, 0, 1, 0x65}, bytes.Repeat([]byte{byte(f.i) + 1}, 3000)...)}
+	f.i++
+	return au, nil
+}
+
+func newCamera(t testing.TB, change func(*Config)) *Camera {
+	t.Helper()
+	cfg := Config{
+		Static: key(t, 1), Rendezvous: []netip.AddrPort{rendezvous}, RendezvousKey: key(t, 2).Public(),
+		Secret: identity.Secret{1}, Rand: random(3), Source: func() media.Source { return &frames{n: 1000} },
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	c, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// guest is a viewer that does as the test says.
+type guest struct {
+	t     testing.TB
+	c     *Camera
+	key   identity.Key
+	hello wire.Hello
+	hs    *session.Initiator
+	sess  *session.Session
+	use   uint32
+}
+
+func newGuest(t testing.TB, c *Camera, n byte, flags wire.Flags) *guest {
+	k := key(t, n)
+	return &guest{t: t, c: c, key: k, hello: wire.Hello{
+		Version: wire.ProtocolVersion, ID: uint64(n), PunchKey: wire.PunchKey{n}, Flags: flags | wire.FlagStart, Profile: wire.ProfileAES128GCM,
+		Proof: identity.PairingProof(identity.Secret{1}, k.Public(), key(t, 1).Public()),
+	}}
+}
+
+// introduction is what the rendezvous would bring.
+func (g *guest) introduction(id, stamp uint64, channel uint16) *wire.Introduce {
+	g.t.Helper()
+	payload, err := wire.Marshal(&g.hello)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.hs, err = session.NewInitiator(session.Config{Static: g.key, Rand: random(byte(stamp) + 100), Prologue: []byte(core.PrologueCamera)},
+		g.c.cfg.Static.Public(), stamp, payload)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return &wire.Introduce{ID: id, Endpoint: wire.At(seen), Noise1: g.hs.Message(), Channel: channel}
+}
+
+// introduce hands it over and returns the camera's first flight.
+func (g *guest) introduce(now time.Time, m *wire.Introduce) ([]core.Packet, error) {
+	g.c.begin()
+	err := g.c.introduced(now, m)
+	return packets(g.c), err
+}
+
+func packets(c *Camera) (ps []core.Packet) {
+	for _, p := range c.Ready().Packets {
+		p.B = bytes.Clone(p.B)
+		ps = append(ps, p)
+	}
+	return ps
+}
+
+// finish completes the handshake by the first response among the packets.
+func (g *guest) finish(ps []core.Packet) {
+	g.t.Helper()
+	for _, p := range ps {
+		if wire.Classify(p.B) == wire.Response {
+			sess, _, err := g.hs.Finish(p.B)
+			if err != nil {
+				g.t.Fatal(err)
+			}
+			g.sess = sess
+			return
+		}
+	}
+	g.t.Fatal("no response")
+}
+
+func (g *guest) send(now time.Time, from netip.AddrPort, m wire.Message) []core.Packet {
+	g.t.Helper()
+	b, err := wire.Marshal(m)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.c.HandlePacket(now, from, local, g.sess.Seal(nil, b))
+	return packets(g.c)
+}
+
+// kinds counts packets by destination and kind.
+func kinds(ps []core.Packet) map[netip.AddrPort]map[wire.Kind]int {
+	out := map[netip.AddrPort]map[wire.Kind]int{}
+	for _, p := range ps {
+		if out[p.To] == nil {
+			out[p.To] = map[wire.Kind]int{}
+		}
+		out[p.To][wire.Classify(p.B)]++
+	}
+	return out
+}
+
+// advance runs the camera's timers and returns what it sent.
+func advance(c *Camera, now *time.Time, d time.Duration) (ps []core.Packet) {
+	end := now.Add(d)
+	for {
+		at := c.Deadline()
+		if at.IsZero() || at.After(end) {
+			break
+		}
+		*now = at
+		c.HandleTimeout(at)
+		ps = append(ps, packets(c)...)
+	}
+	*now = end
+	return ps
+}
+
+// Everything of the first flight leaves in the call that hands over the introduction, the handshake's answer first.
+func TestFirstFlight(t *testing.T) {
+	c := newCamera(t, nil)
+	g := newGuest(t, c, 10, wire.FlagDirect)
+	host := netip.MustParseAddrPort("10.1.0.2:6000")
+	g.hello.Candidates = wire.Ats([]netip.AddrPort{host})
+	ps, err := g.introduce(epoch, g.introduction(1, 1, 0))
+	if err != nil || len(ps) < 4 || ps[0].To != seen || wire.Classify(ps[0].B) != wire.Response {
+		t.Fatalf("%d packets, %v", len(ps), err)
+	}
+	k := kinds(ps)
+	if k[seen][wire.RTP] < 3 || k[host][wire.Response] != 1 || k[host][wire.RTP] != 0 || len(k) != 2 {
+		t.Errorf("sent %v", k)
+	}
+}
+
+func TestWhoIsNotAdmitted(t *testing.T) {
+	for name, tc := range map[string]struct {
+		code   wire.Code
+		change func(g *guest, m *Config)
+	}{
+		"wrong proof":    {wire.CodeNotPaired, func(g *guest, _ *Config) { g.hello.Proof = identity.Proof{1} }},
+		"no proof":       {wire.CodeNotPaired, func(g *guest, _ *Config) { g.hello.Proof = identity.Proof{} }},
+		"other version":  {wire.CodeVersion, func(g *guest, _ *Config) { g.hello.Version = 9 }},
+		"other profile":  {wire.CodeProfile, func(g *guest, _ *Config) { g.hello.Profile = 1 }},
+		"for other keys": {wire.CodeMalformed, func(g *guest, m *Config) { m.Static = key(g.t, 99) }},
+	} {
+		c := newCamera(t, nil)
+		g := newGuest(t, c, 10, wire.FlagDirect|wire.FlagRelay)
+		cfg := c.cfg
+		tc.change(g, &cfg)
+		real := c.cfg
+		c.cfg.Static = cfg.Static
+		m := g.introduction(1, 1, wire.MinChannel)
+		c.cfg = real
+		ps, err := g.introduce(epoch, m)
+		if err == nil || len(ps) != 0 || len(c.viewers) != 0 {
+			t.Errorf("%s: %v, sent %v", name, err, kinds(ps))
+		}
+		if _, _, code, _ := c.admit(epoch, m); code != tc.code {
+			t.Errorf("%s: code %v, want %v", name, code, tc.code)
+		}
+	}
+}
+
+// A recorded initiation serves nobody: the rendezvous itself could bring it again.
+func TestInitiationIsNotReplayed(t *testing.T) {
+	c := newCamera(t, nil)
+	g := newGuest(t, c, 10, wire.FlagDirect)
+	m := g.introduction(1, 5, 0)
+	if ps, err := g.introduce(epoch, m); err != nil || len(ps) == 0 {
+		t.Fatal(err)
+	}
+	if ps, err := g.introduce(epoch, m); err != nil || len(ps) != 0 {
+		t.Errorf("the repeated introduction: %v, sent %v", err, kinds(ps))
+	}
+	now := epoch
+	advance(c, &now, 20*time.Second) // never heard: forgotten
+	if len(c.viewers) != 0 {
+		t.Fatal("still there")
+	}
+	m.ID = 2
+	if ps, err := g.introduce(now, m); err == nil || len(ps) != 0 {
+		t.Errorf("the replayed initiation: %v, sent %v", err, kinds(ps))
+	}
+	if ps, err := g.introduce(now, g.introduction(3, 6, 0)); err != nil || len(ps) == 0 {
+		t.Errorf("a newer one: %v", err)
+	}
+}
+
+// What is remembered of viewers has a bound.
+func TestStampsAreBounded(t *testing.T) {
+	c := newCamera(t, nil)
+	for i := range 3 * maxStamps {
+		c.remember(identity.PublicKey{byte(i), byte(i >> 8)}, uint64(i))
+		c.remember(identity.PublicKey{9, 9}, uint64(i))
+	}
+	if len(c.stamps) != maxStamps || len(c.order) != maxStamps || c.stamps[identity.PublicKey{9, 9}] == 0 {
+		t.Errorf("%d stamps, %d in order", len(c.stamps), len(c.order))
+	}
+}
+
+// Until the viewer is heard, no more than the policy's blind budget of media leaves, and nothing after 10 s.
+func TestBlindBudget(t *testing.T) {
+	for _, flags := range []wire.Flags{wire.FlagDirect, wire.FlagRelay, wire.FlagDirect | wire.FlagRelay} {
+		c := newCamera(t, nil)
+		g := newGuest(t, c, 10, flags)
+		now := epoch
+		_, err := g.introduce(now, g.introduction(1, 1, wire.MinChannel))
+		if err != nil {
+			t.Fatal(err)
+		}
+		advance(c, &now, time.Minute)
+		blind := punch.ForFlags(flags).Blind
+		if n := int(c.Stats().Traffic.Of(core.Media).Bytes); n > blind+blind/100 || flags&wire.FlagRelay == 0 && n < blind/2 {
+			t.Errorf("flags %v: %d bytes of media, the budget is %d", flags, n, blind)
+		}
+		if len(c.viewers) != 0 || len(c.byIndex) != 0 {
+			t.Error("the viewer is still there")
+		}
+	}
+}
+
+// A paused stream goes on where it stopped when the viewer is heard at last, and everything is sent again.
+func TestPausedStreamGoesOn(t *testing.T) {
+	c := newCamera(t, nil)
+	g := newGuest(t, c, 10, wire.FlagDirect)
+	now := epoch
+	ps, err := g.introduce(now, g.introduction(1, 1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.finish(ps)
+	advance(c, &now, 8*time.Second)
+	sent := c.Stats().FramesSent
+	if c.viewers[0].stream.paused.IsZero() {
+		t.Fatalf("not paused after %d frames", sent)
+	}
+	k := kinds(g.send(now, seen, &wire.Use{Sequence: 1}))
+	if k[seen][wire.RTP] < int(2*sent) {
+		t.Errorf("%d frames, sent again as %v", sent, k)
+	}
+	advance(c, &now, time.Second)
+	if n := c.Stats().FramesSent - sent; n < 25 || n > 27 {
+		t.Errorf("%d frames in the second after", n)
+	}
+}
+
+// Use from an address that nobody vouches for: a challenge, no longer than the question, and no media before its echo.
+func TestUseNeedsAnEcho(t *testing.T) {
+	c := newCamera(t, nil)
+	g := newGuest(t, c, 10, wire.FlagDirect)
+	ps, err := g.introduce(epoch, g.introduction(1, 1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.finish(ps)
+	ps = g.send(epoch, elsewhere, &wire.Use{Sequence: 1})
+	question, err := wire.Marshal(&wire.Use{Sequence: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(ps) != 1 || ps[0].To != elsewhere || len(ps[0].B) > len(question)+session.TransportOverhead {
+		t.Fatalf("sent %v", kinds(ps))
+	}
+	plain, err := g.sess.Open(nil, ps[0].B)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := wire.Unmarshal(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := m.(*wire.PathChallenge).Token
+	wrong := token
+	wrong[0]++
+	if ps := g.send(epoch.Add(time.Second), elsewhere, &wire.Use{Sequence: 2, Token: wrong}); kinds(ps)[elsewhere][wire.RTP] != 0 {
+		t.Error("media for a wrong echo")
+	}
+	if ps := g.send(epoch.Add(time.Second), elsewhere, &wire.Use{Sequence: 3, Token: token}); kinds(ps)[elsewhere][wire.RTP] == 0 {
+		t.Error("no media for the echo")
+	}
+	if ps := g.send(epoch.Add(time.Second), seen, &wire.Use{Sequence: 3}); len(ps) != 0 || c.viewers[0].path.Addr != elsewhere {
+		t.Error("an old Use moved the media")
+	}
+	if ps := g.send(epoch.Add(time.Second), seen, &wire.Bye{}); len(ps) != 0 || len(c.viewers) != 0 {
+		t.Error("Bye did not end it")
+	}
+}
+
+// A punch is answered once, by its own connection's key, never by more bytes than it had.
+func TestPunches(t *testing.T) {
+	c := newCamera(t, nil)
+	g := newGuest(t, c, 10, wire.FlagDirect)
+	if _, err := g.introduce(epoch, g.introduction(1, 1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	now := epoch
+	knock := func(p wire.Punch, k wire.PunchKey, size int) int {
+		now = now.Add(time.Second)
+		c.HandlePacket(now, elsewhere, local, wire.AppendPunch(nil, k, p, size))
+		n := 0
+		for _, p := range packets(c) {
+			n += len(p.B)
+		}
+		return n
+	}
+	id, k := g.hello.ID, g.hello.PunchKey
+	if n := knock(wire.Punch{ID: id, Counter: 1}, k, wire.DefaultPunch); n == 0 || n > wire.DefaultPunch {
+		t.Errorf("answered by %d bytes", n)
+	}
+	if n := knock(wire.Punch{ID: id, Counter: 2}, k, wire.MinPunch); n > wire.MinPunch {
+		t.Errorf("a small one is answered by %d bytes", n)
+	}
+	for name, n := range map[string]int{
+		"repeated":        knock(wire.Punch{ID: id, Counter: 2}, k, wire.DefaultPunch),
+		"of another key":  knock(wire.Punch{ID: id, Counter: 3}, wire.PunchKey{99}, wire.DefaultPunch),
+		"of nobody":       knock(wire.Punch{ID: 77, Counter: 3}, k, wire.DefaultPunch),
+		"of the camera's": knock(wire.Punch{ID: id, Counter: 3, FromCamera: true}, k, wire.DefaultPunch),
+		"through the relay ": func() int {
+			c.fromViewer(now, punch.ViaRelay, c.viewers[0], wire.AppendPunch(nil, k, wire.Punch{ID: id, Counter: 9}, 192))
+			return len(packets(c))
+		}(),
+	} {
+		if n != 0 {
+			t.Errorf("a punch %s is answered", name)
+		}
+	}
+}
+
+func TestConfig(t *testing.T) {
+	good := newCamera(t, nil).cfg
+	for name, change := range map[string]func(*Config){
+		"no key":        func(c *Config) { c.Static = identity.Key{} },
+		"no rendezvous": func(c *Config) { c.Rendezvous = nil },
+		"port 0":        func(c *Config) { c.Rendezvous = []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:0")} },
+		"no source":     func(c *Config) { c.Source = nil },
+		"no viewers":    func(c *Config) { c.Secret, c.Paired = identity.Secret{}, nil },
+		"long consent":  func(c *Config) { c.Consent = time.Minute },
+		"keepalive":     func(c *Config) { c.Keepalive = time.Millisecond },
+		"no randomness": func(c *Config) { c.Rand = nil },
+		"foreign key":   func(c *Config) { c.RendezvousKey = identity.PublicKey{} },
+	} {
+		cfg := good
+		change(&cfg)
+		if _, err := New(cfg); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// FuzzViewer feeds what an authentic but ill-meaning viewer may say, by three ways.
+func FuzzViewer(f *testing.F) {
+	for _, m := range []wire.Message{&wire.Use{Sequence: 1}, &wire.Use{Sequence: 9, Next: 1 << 40, Token: wire.Token{1}}, &wire.Consent{Sequence: 1}, &wire.PathResponse{Token: wire.Token{1}}, &wire.Bye{}} {
+		b, err := wire.Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b, b)
+	}
+	f.Fuzz(func(t *testing.T, first, second []byte) {
+		if max(len(first), len(second)) > session.MaxPayload {
+			return
+		}
+		c := newCamera(t, nil)
+		g := newGuest(t, c, 10, wire.FlagDirect|wire.FlagRelay)
+		now := epoch
+		ps, err := g.introduce(now, g.introduction(1, 1, wire.MinChannel))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.finish(ps)
+		for _, plain := range [][]byte{first, second} {
+			for _, from := range []netip.AddrPort{seen, elsewhere} {
+				c.HandlePacket(now, from, local, g.sess.Seal(nil, plain))
+				packets(c)
+			}
+			framed, err := wire.AppendChannelData(nil, wire.MinChannel, g.sess.Seal(nil, plain))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.HandlePacket(now, rendezvous, local, framed)
+			packets(c)
+			advance(c, &now, time.Second)
+		}
+		if n := c.Stats().Traffic.Of(core.Media).Bytes; n > 2<<20 {
+			t.Errorf("%d bytes of media", n)
+		}
+	})
+}
