@@ -26,6 +26,9 @@ func (s *Scenario) check(d *document.Document) {
 	} else if s.base != nil {
 		s.checkRoles(d)
 	}
+	if s.Trial.Idle < 0 || s.Trial.Idle > MaxTimeout {
+		report("trial.idle", fmt.Sprintf("%v is impossible: give 0s to %v", s.Trial.Idle, MaxTimeout))
+	}
 	if s.Trial.Media < 0 || s.Trial.Media > MaxTimeout {
 		report("trial.media", fmt.Sprintf("%v is impossible: give 0s to %v", s.Trial.Media, MaxTimeout))
 	}

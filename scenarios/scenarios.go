@@ -10,7 +10,7 @@
 //	  strategy: [direct, adaptive]      ┤ cell 1: open, open, adaptive
 //	trials: 20                          └ cell 2: open, symmetric, direct …
 //	seed: 1
-//	trial: {media: 1s, timeout: 8s}
+//	trial: {idle: 16s, media: 1s, timeout: 8s}
 //
 // An axis is "strategy" or a key of the topology (lab.Topology.Keys). The loader tries every value of every axis on the
 // topology, so that a scenario that loads also runs. scenario.schema.json is the JSON Schema of these documents.
@@ -84,6 +84,7 @@ type Axis struct {
 
 // Trial says what one attempt is.
 type Trial struct {
+	Idle    time.Duration // in each cell's first trial: how long the camera is left alone before the viewer asks
 	Media   time.Duration // video after the connection; 0: none, the trial ends with the connection
 	Timeout time.Duration // of the whole attempt
 }
@@ -147,7 +148,10 @@ func decode(d *document.Document) *Scenario {
 	s := &Scenario{
 		Name: root.Get("name").String(), Summary: root.Get("summary").String(), Topology: root.Get("topology").String(),
 		Stack: root.Get("stack").String(), Trials: root.Get("trials").Int(), Seed: 1,
-		Trial: Trial{Media: root.Get("trial").Get("media").Duration(), Timeout: root.Get("trial").Get("timeout").Duration()},
+		Trial: Trial{
+			Idle:  root.Get("trial").Get("idle").Duration(),
+			Media: root.Get("trial").Get("media").Duration(), Timeout: root.Get("trial").Get("timeout").Duration(),
+		},
 	}
 	if !root.Get("stack").Exists() {
 		s.Stack = DefaultStack

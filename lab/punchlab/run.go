@@ -188,7 +188,7 @@ func (f *runFlags) prepare(name string, several bool) (*job, error) {
 	}
 	j := &job{scenario: s, dir: f.dir(s.Name, several), plan: runner.Plan{
 		System: system, Cells: cells, Trials: s.Trials, Seed: s.Seed,
-		Media: s.Trial.Media, Timeout: s.Trial.Timeout,
+		Idle: s.Trial.Idle, Media: s.Trial.Media, Timeout: s.Trial.Timeout,
 	}}
 	if i, n, _ := parseShard(f.shard); n > 1 {
 		j.plan.Mine = func(cell, trial int) bool { return (cell*s.Trials+trial)%n == i-1 }

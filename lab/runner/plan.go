@@ -35,7 +35,7 @@ type Plan struct {
 	Trials int // per cell
 	Seed   uint64
 
-	Idle    time.Duration // before the viewer asks
+	Idle    time.Duration // in each cell's first trial: the camera is left alone so long before the viewer asks
 	Media   time.Duration // video to receive; zero: connect only
 	Timeout time.Duration // of a trial
 
@@ -72,6 +72,14 @@ func (p Plan) validate() error {
 		}
 	}
 	return nil
+}
+
+// idle returns how long a trial leaves the camera alone.
+func (p Plan) idle(trial int) time.Duration {
+	if trial == 0 {
+		return p.Idle
+	}
+	return 0
 }
 
 // Seed derives a trial's seed from the run's seed, the cell's parameters and the trial's number alone, so that narrowing an

@@ -26,7 +26,7 @@ func (r *run) try(ctx context.Context, t task) (rec record.Trial, late time.Dura
 		return void(rec, "the lab could not be set up", err), 0, false
 	}
 	obs, err := r.System.Try(ctx, l, stack.Trial{
-		Seed: seed, Strategy: t.cell.Strategy, Idle: r.Idle, Media: r.Media, Timeout: r.Timeout,
+		Seed: seed, Strategy: t.cell.Strategy, Idle: r.idle(t.trial), Media: r.Media, Timeout: r.Timeout,
 	})
 	stats, statsErr := l.Stats()
 	if err = errors.Join(err, statsErr); err != nil {
@@ -37,6 +37,7 @@ func (r *run) try(ctx context.Context, t task) (rec record.Trial, late time.Dura
 		return void(rec, "the lab could not be put back", err), 0, false
 	}
 	fill(&rec, obs, t.cell.Topology)
+	rec.IdleS = seconds(r.idle(t.trial))
 	rec.Lateness = &record.Lateness{
 		P50: stats.Lateness.P50.Seconds(), P99: stats.Lateness.P99.Seconds(), Max: stats.Lateness.Max.Seconds(),
 	}

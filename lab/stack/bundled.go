@@ -126,7 +126,7 @@ func (b *bundle) startRendezvous(m *lab.Machine, at netip.AddrPort, k identity.K
 	if err != nil {
 		return err
 	}
-	b.rendezvousNode, err = b.run(m, at, b.rendezvous, nil)
+	b.rendezvousNode, err = b.run(m, at, b.rendezvous, b.watch.rendezvousEvent)
 	return err
 }
 
@@ -138,7 +138,7 @@ func (b *bundle) startCamera(m *lab.Machine, server netip.AddrPort, k identity.K
 	if err != nil {
 		return err
 	}
-	b.cameraNode, err = b.run(m, netip.AddrPortFrom(m.Addr(), 0), b.camera, b.watch.cameraEvent)
+	b.cameraNode, err = b.run(m, netip.AddrPortFrom(m.Addr(), 0), b.camera, nil)
 	if err != nil {
 		return err
 	}

@@ -10,11 +10,12 @@ import (
 	"github.com/punchlab/punchlab/impl/core"
 	"github.com/punchlab/punchlab/impl/media"
 	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/rendezvous"
 	"github.com/punchlab/punchlab/impl/viewer"
 	"github.com/punchlab/punchlab/lab/record"
 )
 
-// watch follows a trial by the events of the camera and the viewer. Its event methods run on the nodes' goroutines.
+// watch follows a trial by the events of the rendezvous and the viewer. Its event methods run on the nodes' goroutines.
 type watch struct {
 	connectOnly bool
 	frames      int // the camera has to send
@@ -46,8 +47,9 @@ func newWatch(t Trial) *watch {
 	return w
 }
 
-func (w *watch) cameraEvent(e any) {
-	if _, ok := e.(camera.Registered); ok {
+// rendezvousEvent waits for the camera to be online: the camera itself believes so a one-way delay earlier.
+func (w *watch) rendezvousEvent(e any) {
+	if _, ok := e.(rendezvous.Online); ok {
 		w.once[0].Do(func() { close(w.registered) })
 	}
 }
