@@ -121,6 +121,9 @@ func size(v float64) string {
 	case v >= 1e4:
 		return significant(v/1e3) + " kB"
 	}
+	if v < 10 {
+		return number(v, 1) + " B" // of a mean
+	}
 	return number(v, 0) + " B"
 }
 

@@ -15,7 +15,7 @@ func TestText(t *testing.T) {
 		{seconds(0), "0 ms"}, {seconds(0.0000123), "12.3 µs"}, {seconds(0.04567), "45.7 ms"}, {seconds(0.9994), "999 ms"},
 		{seconds(0.9996), "1 s"}, {seconds(12.345), "12.3 s"}, {seconds(185), "3 min 5 s"},
 		{ratio(1.0412), "1.041×"}, {bits(2.05e6), "2.05 Mbit/s"}, {bits(64e3), "64 kbit/s"}, {bits(12), "12 bit/s"},
-		{size(128), "128 B"}, {size(94321), "94.3 kB"}, {size(9.43e6), "9.43 MB"}, {size(2e9), "2 GB"},
+		{size(128), "128 B"}, {size(2.31), "2.3 B"}, {size(94321), "94.3 kB"}, {size(9.43e6), "9.43 MB"}, {size(2e9), "2 GB"},
 		{count(999), "999"}, {count(1234567), "1,234,567"}, {count(-1234), "-1,234"}, {plural(1, "trial"), "1 trial"}, {plural(0, "trial"), "0 trials"},
 		{span("37.1 ms", "38 ms"), "37.1–38 ms"}, {span("900 ms", "1.1 s"), "900 ms – 1.1 s"}, {span("1.04×", "1.1×"), "1.04–1.1×"}, {span("1 ms", "1 ms"), "1 ms"},
 		{quantile(nil, 0.5, seconds), "–"}, {quantile([]float64{1, 2}, 0.95, seconds), tooFew}, {quantile([]float64{1, 2}, 0.5, seconds), "1.5 s"},
