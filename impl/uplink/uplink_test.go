@@ -1,0 +1,256 @@
+package uplink
+
+import (
+	"bytes"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/session"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+var (
+	epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	first = netip.MustParseAddrPort("203.0.113.1:3478")
+	other = netip.MustParseAddrPort("203.0.113.2:3478")
+	me    = netip.MustParseAddrPort("192.0.2.1:20000")
+)
+
+func random(n byte) io.Reader { return rand.NewChaCha8([32]byte{n}) }
+
+func key(t *testing.T, n byte) identity.Key {
+	t.Helper()
+	k, err := identity.NewKey(random(n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// pair is a link and a rendezvous that answers when told to.
+type pair struct {
+	t    *testing.T
+	box  core.Outbox
+	l    *Link
+	r    *session.Responder
+	sess *session.Session
+	now  time.Time
+	ups  int
+	down int
+}
+
+func newPair(t *testing.T) *pair {
+	t.Helper()
+	p := &pair{t: t, now: epoch}
+	var err error
+	p.l, err = New(Config{
+		Session: session.Config{Static: key(t, 1), Rand: random(2)}, Rendezvous: key(t, 3).Public(), Addrs: []netip.AddrPort{first, other},
+		Keepalive: 15 * time.Second, Hello: &wire.Login{Version: 1},
+		Up: func(time.Time, wire.Message) { p.ups++ }, Down: func(time.Time) { p.down++ },
+	}, &p.box)
+	p.must(err)
+	p.r, err = session.NewResponder(session.Config{Static: key(t, 3), Rand: random(4), Prologue: []byte(core.PrologueRendezvous)})
+	p.must(err)
+	return p
+}
+
+func (p *pair) must(err error) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *pair) sent() (ps []core.Packet) {
+	for _, x := range p.box.Ready().Packets {
+		x.B = bytes.Clone(x.B)
+		ps = append(ps, x)
+	}
+	p.box.Begin()
+	return ps
+}
+
+type timed struct {
+	at time.Duration
+	core.Packet
+}
+
+func (p *pair) advance(d time.Duration) (ps []timed) {
+	end := p.now.Add(d)
+	for {
+		at := p.l.Deadline()
+		if at.IsZero() || at.After(end) {
+			break
+		}
+		p.now = at
+		p.l.HandleTimeout(at)
+		for _, x := range p.sent() {
+			ps = append(ps, timed{at.Sub(epoch), x})
+		}
+	}
+	p.now = end
+	return ps
+}
+
+// step goes to the next deadline.
+func (p *pair) step() []timed { return p.advance(p.l.Deadline().Sub(p.now)) }
+
+// accept answers an initiation after a round trip.
+func (p *pair) accept(initiation []byte, rtt time.Duration) []core.Packet {
+	p.t.Helper()
+	req, _, err := p.r.Open(p.now, me, false, initiation)
+	p.must(err)
+	payload, err := wire.Marshal(&wire.LoggedIn{Endpoint: wire.At(me), Expiry: 35})
+	p.must(err)
+	var response []byte
+	p.sess, response, err = req.Accept(payload)
+	p.must(err)
+	p.now = p.now.Add(rtt)
+	_, err = p.l.Handle(p.now, first, response)
+	p.must(err)
+	return p.sent()
+}
+
+// pong answers the ping among the packets, if there is one.
+func (p *pair) pong(b []byte) {
+	p.t.Helper()
+	plain, err := p.sess.Open(nil, b)
+	p.must(err)
+	m, err := wire.Unmarshal(plain)
+	p.must(err)
+	answer, err := wire.Marshal(&wire.Pong{Sequence: m.(*wire.Ping).Sequence, Endpoint: wire.At(me)})
+	p.must(err)
+	_, err = p.l.Handle(p.now, first, p.sess.Seal(nil, answer))
+	p.must(err)
+}
+
+// The initiation goes out again, later and later, and to the next address after three tries.
+func TestGreeting(t *testing.T) {
+	p := newPair(t)
+	p.must(p.l.Start(p.now))
+	hello := p.sent()[0]
+	ps := p.advance(time.Minute)
+	if len(ps) < 8 || len(ps) > 13 {
+		t.Fatalf("sent %d times in a minute", len(ps))
+	}
+	previous := time.Duration(0)
+	for i, x := range ps {
+		if !bytes.Equal(x.B, hello.B) {
+			t.Fatal("another initiation")
+		}
+		want := []netip.AddrPort{first, other}[(i+1)/3%2]
+		if gap := x.at - previous; x.To != want || gap > 10*time.Second || gap < 250*time.Millisecond {
+			t.Errorf("try %d to %v, %v after the one before", i+2, x.To, gap)
+		}
+		previous = x.at
+	}
+}
+
+func TestSession(t *testing.T) {
+	p := newPair(t)
+	p.must(p.l.Start(p.now))
+	ps := p.accept(p.sent()[0].B, 40*time.Millisecond)
+	if !p.l.Up() || p.ups != 1 || p.l.Reflexive() != me || p.l.RTT() != 40*time.Millisecond || len(ps) != 1 {
+		t.Fatalf("up %d, RTT %v, sent %d", p.ups, p.l.RTT(), len(ps))
+	}
+	if rto := p.l.RTO(); rto < 80*time.Millisecond || rto > 120*time.Millisecond {
+		t.Errorf("RTO %v", rto)
+	}
+	p.pong(ps[0].B)
+	for range 5 { // kept alive
+		since := p.now
+		next := p.step()
+		if d := p.now.Sub(since); len(next) != 1 || d < 12*time.Second || d > 15*time.Second {
+			t.Fatalf("%d pings after %v", len(next), d)
+		}
+		p.now = p.now.Add(40 * time.Millisecond)
+		p.pong(next[0].B)
+	}
+	lost := p.advance(30 * time.Second) // and then silence
+	pings := 0
+	for _, x := range lost {
+		if wire.Classify(x.B) == wire.Transport {
+			pings++
+		}
+	}
+	if pings != maxPings || p.down != 1 || p.l.Up() || wire.Classify(lost[len(lost)-1].B) != wire.Initiation {
+		t.Errorf("%d pings, down %d times", pings, p.down)
+	}
+}
+
+func TestGoodbyeStartsAgain(t *testing.T) {
+	p := newPair(t)
+	p.must(p.l.Start(p.now))
+	p.accept(p.sent()[0].B, time.Millisecond)
+	b, err := wire.Marshal(&wire.Goodbye{Code: wire.CodeShuttingDown})
+	p.must(err)
+	_, err = p.l.Handle(p.now, first, p.sess.Seal(nil, b))
+	p.must(err)
+	if ps := p.sent(); p.l.Up() || len(ps) != 1 || wire.Classify(ps[0].B) != wire.Initiation {
+		t.Errorf("up %v, sent %v", p.l.Up(), ps)
+	}
+}
+
+// A session is renewed after 12 h, and the old one serves until then.
+func TestRenewal(t *testing.T) {
+	p := newPair(t)
+	p.must(p.l.Start(p.now))
+	ps := p.accept(p.sent()[0].B, time.Millisecond)
+	p.pong(ps[0].B)
+	old := p.sess
+	for p.now.Before(epoch.Add(session.RekeyAfterTime + time.Minute)) {
+		ps := p.step()
+		for _, x := range ps {
+			if wire.Classify(x.B) == wire.Transport {
+				p.pong(x.B)
+			}
+		}
+		for _, x := range ps {
+			if wire.Classify(x.B) != wire.Initiation {
+				continue
+			}
+			if !p.l.Up() {
+				t.Fatal("down while it renews")
+			}
+			p.pong(p.accept(x.B, time.Millisecond)[0].B)
+		}
+	}
+	if p.sess == old || p.ups != 2 || p.down != 0 {
+		t.Errorf("up %d times, down %d", p.ups, p.down)
+	}
+}
+
+func TestStrangers(t *testing.T) {
+	p := newPair(t)
+	p.must(p.l.Start(p.now))
+	for _, b := range [][]byte{nil, {5}, {5, 1, 0, 0, 1, 2, 3, 4}, {6, 1, 0, 0, 1, 2, 3, 4}, {7, 1, 0, 0, 1, 2, 3, 4}} {
+		if m, err := p.l.Handle(p.now, first, b); err == nil || m != nil {
+			t.Errorf("% x: %v, %v", b, m, err)
+		}
+	}
+	if p.l.Owns(0) {
+		t.Error("owns index 0")
+	}
+}
+
+func TestConfig(t *testing.T) {
+	good := newPair(t).l.cfg
+	for name, change := range map[string]func(*Config){
+		"no rendezvous key": func(c *Config) { c.Rendezvous = identity.PublicKey{} },
+		"no address":        func(c *Config) { c.Addrs = nil },
+		"port 0":            func(c *Config) { c.Addrs = []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:0")} },
+		"no hello":          func(c *Config) { c.Hello = nil },
+		"no key":            func(c *Config) { c.Session.Static = identity.Key{} },
+	} {
+		cfg := good
+		change(&cfg)
+		if _, err := New(cfg, &core.Outbox{}); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
