@@ -91,10 +91,15 @@ func newSite(t testing.TB, outer *netns.NS, wan, lan string, n int) *site {
 	return s
 }
 
+// links numbers the veth pairs. Both ends must not happen to have one interface index: the kernel then takes the device
+// for one without a peer, and may let up to a second pass before it sends anything.
+var links int
+
 func connect(t testing.TB, a *netns.NS, devA, addrA string, b *netns.NS, devB, addrB string) {
 	t.Helper()
+	links++
 	must(t, a.Netlink().LinkAdd(&netlink.Veth{
-		LinkAttrs: netlink.LinkAttrs{Name: devA}, PeerName: devB, PeerNamespace: netlink.NsFd(b.FD()),
+		LinkAttrs: netlink.LinkAttrs{Name: devA, Index: 1000 + links}, PeerName: devB, PeerNamespace: netlink.NsFd(b.FD()),
 	}))
 	for _, end := range []struct {
 		ns        *netns.NS

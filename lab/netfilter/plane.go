@@ -77,9 +77,9 @@ func (p *plane) outRules(out, draw, hit *nftables.Chain) {
 		}
 		p.rule(out, ctReply(), accept)
 	}
+	p.rule(draw, known)
 	for range drawTries {
 		p.rule(out, jump(draw))
-		p.rule(out, known)
 	}
 	p.rule(out, drop) // no port is left
 }
@@ -104,6 +104,7 @@ func (p *plane) hitRules(hit, in *nftables.Chain) {
 		p.hairpinJudged(hit)
 	}
 	if !p.stateless {
+		p.rule(hit, accept) // not back into the draws
 		return
 	}
 	for _, set := range setSource(external) {
@@ -112,6 +113,7 @@ func (p *plane) hitRules(hit, in *nftables.Chain) {
 	if p.Hairpinning == nat.HairpinExternalSource {
 		p.rule(hit, p.toSelf(), goTo(in)) // by now it is one more packet from outside
 	}
+	p.rule(hit, accept)
 }
 
 // hairpinJudged decides about packets to an external address that still have their internal source, and for UDP

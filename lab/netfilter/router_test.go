@@ -256,18 +256,18 @@ func TestPing(t *testing.T) {
 		if name == "firewall" {
 			must(t, addRouteTo(b.core, "10.0.0.0/16", wanA+".2"))
 		}
-		if err := ping(b.hosts[0], serverAddrs[0]); err != nil {
+		if err := ping(b.hosts[0], serverAddrs[0], comes); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	b.install(preset(t, "firewall"))
-	if err := ping(b.core, netip.MustParseAddr("10.0.0.2")); err == nil {
+	if err := ping(b.core, netip.MustParseAddr("10.0.0.2"), 50*time.Millisecond); err == nil {
 		t.Error("a ping from outside passes the firewall")
 	}
 }
 
 // ping sends an echo request by a raw socket and waits for the answer.
-func ping(ns *netns.NS, to netip.Addr) error {
+func ping(ns *netns.NS, to netip.Addr, wait time.Duration) error {
 	return ns.Do(func() error {
 		c, err := net.DialIP("ip4:icmp", nil, &net.IPAddr{IP: to.AsSlice()})
 		if err != nil {
@@ -278,7 +278,7 @@ func ping(ns *netns.NS, to netip.Addr) error {
 		if _, err := c.Write(echo); err != nil {
 			return err
 		}
-		if err := c.SetReadDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
+		if err := c.SetReadDeadline(time.Now().Add(wait)); err != nil {
 			return err
 		}
 		buf := make([]byte, 100)
