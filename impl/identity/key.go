@@ -6,7 +6,6 @@ import (
 	"io"
 
 	"golang.org/x/crypto/blake2s"
-	"golang.org/x/crypto/curve25519"
 )
 
 // PublicKey is an X25519 public key (RFC 7748): a device's whole identity.
@@ -48,11 +47,7 @@ func NewKey(rand io.Reader) (Key, error) {
 // KeyFromPrivate returns the pair whose private scalar is given, which is
 // clamped on use (RFC 7748 §5).
 func KeyFromPrivate(private [32]byte) (Key, error) {
-	public, err := curve25519.X25519(private[:], curve25519.Basepoint)
-	if err != nil {
-		return Key{}, fmt.Errorf("derive public key: %w", err)
-	}
-	return Key{private: private, public: PublicKey(public)}, nil
+	return Key{private: private, public: PublicOf(private)}, nil
 }
 
 // Public returns the public half.

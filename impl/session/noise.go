@@ -3,13 +3,13 @@ package session
 import (
 	"crypto/hkdf"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
 
 	"github.com/flynn/noise"
 	"golang.org/x/crypto/blake2s"
-	"golang.org/x/crypto/curve25519"
 
 	"github.com/punchlab/punchlab/impl/identity"
 )
@@ -27,7 +27,7 @@ type Config struct {
 	Taken func(index uint32) bool
 }
 
-var suite = noise.NewCipherSuite(noise.DH25519, noise.CipherChaChaPoly, noise.HashBLAKE2s)
+var suite = noise.NewCipherSuite(dh25519{}, noise.CipherChaChaPoly, noise.HashBLAKE2s)
 
 func (c Config) validate() error {
 	switch {
@@ -72,13 +72,37 @@ func (c Config) handshake(initiator bool, header []byte, peer []byte) (*noise.Ha
 	return hs, nil
 }
 
+// dh25519 is Noise's 25519 by identity.X25519.
+type dh25519 struct{}
+
+func (dh25519) DHLen() int     { return 32 }
+func (dh25519) DHName() string { return "25519" }
+
+func (dh25519) GenerateKeypair(random io.Reader) (noise.DHKey, error) {
+	var private [32]byte
+	if _, err := io.ReadFull(random, private[:]); err != nil {
+		return noise.DHKey{}, fmt.Errorf("draw ephemeral key: %w", err)
+	}
+	public := identity.PublicOf(private)
+	return noise.DHKey{Private: private[:], Public: public[:]}, nil
+}
+
+func (dh25519) DH(private, public []byte) ([]byte, error) {
+	secret, ok := identity.X25519([32]byte(private), [32]byte(public))
+	if !ok {
+		return nil, errLowOrder
+	}
+	return secret[:], nil
+}
+
+var errLowOrder = errors.New("public key is of low order")
+
 // lowOrder says whether a public key yields an all-zero secret with every private
 // key. The library would leave its state half changed on meeting one, so that
 // one forged response could end a handshake.
 func lowOrder(public []byte) bool {
-	scalar := [32]byte{31: 64}
-	_, err := curve25519.X25519(scalar[:], public)
-	return err != nil
+	_, ok := identity.X25519([32]byte{31: 64}, [32]byte(public))
+	return !ok
 }
 
 func newHash() hash.Hash {
