@@ -54,10 +54,21 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
+// BenchmarkReset forgets what one flow has left behind.
 func BenchmarkReset(b *testing.B) {
 	for _, name := range benchmarked {
 		b.Run(name, func(b *testing.B) {
-			benchRouter(b, name, func(r *netfilter.Router) error { return r.Reset(1) })
+			core := newCore(b)
+			home := newSite(b, core, wanA, "10.0", 1)
+			behavior, _ := nat.Lookup(name)
+			r := home.install(behavior)
+			c := home.host(0, 0)
+			for b.Loop() {
+				b.StopTimer()
+				c.send(at("198.51.100.1", 3478))
+				b.StartTimer()
+				must(b, r.Reset(1))
+			}
 		})
 	}
 }
