@@ -152,10 +152,10 @@ func (l *Lab) addHost(s *Site, h Host) error {
 
 // joinLAN connects a namespace to the next LAN device of a site's router.
 func (l *Lab) joinLAN(s *Site, inner *netns.NS, device string, addrs []netip.Addr) error {
-	port := lanPrefix + strconv.Itoa(l.lanPort[s.Name])
+	number := l.lanPort[s.Name]
 	l.lanPort[s.Name]++
 	return connectLAN(lanCable{
-		router: l.spaces["router "+s.Name], port: port,
+		router: l.spaces["router "+s.Name], port: lanPrefix + strconv.Itoa(number), index: firstLANIndex + number,
 		inner: inner, device: device, addrs: addrs, gateway: s.Gateway(), bits: s.LAN.Bits(), subnets: l.topo.Subnets(s.Name),
 	})
 }

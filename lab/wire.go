@@ -15,6 +15,8 @@ const (
 	wanDevice = "wan0"
 	lanPrefix = "lan" // a router's LAN devices are lan0, lan1, …
 	lanMTU    = 1500
+
+	firstLANIndex = 1000 // of lan0; a host's devices are numbered from 1
 )
 
 // Every LAN cable has these two hardware addresses, so that each end's neighbour entries can be permanent: the kernel
@@ -29,6 +31,7 @@ var (
 type lanCable struct {
 	router *netns.NS
 	port   string // the router's device
+	index  int    // its number, unlike the other end's: the kernel holds back equally numbered pairs for up to a second
 	inner  *netns.NS
 	device string // the other end's
 	addrs  []netip.Addr
@@ -40,7 +43,7 @@ type lanCable struct {
 
 func connectLAN(c lanCable) error {
 	veth := &netlink.Veth{
-		LinkAttrs:        netlink.LinkAttrs{Name: c.port, MTU: lanMTU, HardwareAddr: routerMAC},
+		LinkAttrs:        netlink.LinkAttrs{Name: c.port, Index: c.index, MTU: lanMTU, HardwareAddr: routerMAC},
 		PeerName:         c.device,
 		PeerNamespace:    netlink.NsFd(c.inner.FD()),
 		PeerHardwareAddr: innerMAC,

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -76,6 +77,7 @@ type bundle struct {
 
 	rendezvousNode, cameraNode, viewerNode *node.Node
 	watch                                  *watch
+	source                                 func() media.Source
 }
 
 // newBundle opens the sockets and starts the nodes. Keys come from the trial's seed: a lab's secrets are nobody's.
@@ -86,6 +88,7 @@ func newBundle(l *lab.Lab, t Trial) (*bundle, error) {
 	}
 	random := rand.NewChaCha8(seed)
 	b := &bundle{trial: t, watch: newWatch(t)}
+	b.source = b.clip
 	if err := b.start(l, random); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
@@ -133,7 +136,7 @@ func (b *bundle) startRendezvous(m *lab.Machine, at netip.AddrPort, k identity.K
 func (b *bundle) startCamera(m *lab.Machine, server netip.AddrPort, k identity.Key, random io.Reader) (err error) {
 	b.camera, err = camera.New(camera.Config{
 		Static: k, Rendezvous: []netip.AddrPort{server}, RendezvousKey: b.label.RendezvousKey, Secret: b.label.Secret,
-		Rand: random, Source: func() media.Source { return &limited{media.EmbeddedClip().Loop(), b.watch.frames} },
+		Rand: random, Source: func() media.Source { return b.source() },
 	})
 	if err != nil {
 		return err
@@ -228,6 +231,15 @@ func (b *bundle) cameraSent() (n int64) {
 	return n
 }
 
+// clip is the embedded clip, as much of it as the trial asks for. A connect-only trial has one access unit that fits a
+// packet: the proof that media flows.
+func (b *bundle) clip() media.Source {
+	if b.watch.connectOnly {
+		return &limited{one{}, connectFrames}
+	}
+	return &limited{media.EmbeddedClip().Loop(), b.watch.frames}
+}
+
 // limited ends a source after n access units, so that what was sent and what arrived can be compared one by one.
 type limited struct {
 	media.Source
@@ -240,4 +252,14 @@ func (l *limited) Next() (media.AccessUnit, error) {
 	}
 	l.left--
 	return l.Source.Next()
+}
+
+// one is a source of small key frames.
+type one struct{}
+
+// idr is a NAL unit of type 5 (IDR slice) with nothing worth decoding.
+var idr = append([]byte{0, 0, 0, 1, 0x65}, bytes.Repeat([]byte{0x88}, 200)...)
+
+func (one) Next() (media.AccessUnit, error) {
+	return media.AccessUnit{Key: true, Data: idr, Hash: media.Sum(idr)}, nil
 }

@@ -33,7 +33,7 @@ type watch struct {
 	gaveUp string     // why it was not
 }
 
-// connectFrames is what a connect-only trial streams: one key frame, the proof that media flows.
+// connectFrames is what a connect-only trial streams.
 const connectFrames = 1
 
 func newWatch(t Trial) *watch {
