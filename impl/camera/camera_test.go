@@ -435,3 +435,47 @@ func FuzzViewer(f *testing.F) {
 		}
 	})
 }
+
+// Unheard, the response goes through the relay again and again: after 60 ms, doubling up to 1 s.
+func TestResponseIsRepeatedThroughTheRelay(t *testing.T) {
+	c := newCamera(t, nil)
+	now := epoch
+	c.HandlePacket(now, rendezvous, local, nil)
+	if err := c.Start(now); err != nil {
+		t.Fatal(err)
+	}
+	r, err := session.NewResponder(session.Config{Static: key(t, 2), Rand: random(50), Prologue: []byte(core.PrologueRendezvous)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, _, err := r.Open(now, seen, false, packets(c)[0].B)
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := wire.Marshal(&wire.Registered{Endpoint: wire.At(seen), Keepalive: 15, Expiry: 35})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, response, err := req.Accept(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.HandlePacket(now, rendezvous, local, response)
+	packets(c)
+	g := newGuest(t, c, 10, wire.FlagRelay)
+	ps, err := g.introduce(now, g.introduction(1, 1, wire.MinChannel))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ps = append(ps, advance(c, &now, 20*time.Second)...)
+	n := 0
+	for _, p := range ps {
+		if _, inner, err := wire.ParseChannelData(p.B); err == nil && wire.Classify(inner) == wire.Response {
+			n++
+		}
+	}
+	// At 0, 0.06, 0.18, 0.42, 0.9, 1.86, 2.86 s; then the rendezvous, which answers no ping here, counts as lost.
+	if n != 7 {
+		t.Errorf("sent %d times", n)
+	}
+}

@@ -469,3 +469,47 @@ func FuzzMessage(f *testing.F) {
 		r.advance(time.Minute)
 	})
 }
+
+// A session is confirmed from the address that got the response, from no other.
+func TestConfirmationComesFromTheSameAddress(t *testing.T) {
+	r := newRig(t, nil)
+	d := r.device()
+	r.give(d.addr, d.initiation(&wire.Register{Version: wire.ProtocolVersion}, 1))
+	sess, _, err := d.hs.Finish(d.take())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.sess = sess
+	r.give(netip.MustParseAddrPort("198.51.100.77:7"), d.sealed(&wire.Ping{Sequence: 1}))
+	if r.s.Stats().Online != 0 || len(r.out) != 0 {
+		t.Errorf("confirmed from elsewhere: sent %v", r.out)
+	}
+	d.send(&wire.Ping{Sequence: 2})
+	if r.s.Stats().Online != 1 {
+		t.Error("not confirmed")
+	}
+}
+
+// A probe longer than what came from the new address waits until enough has come.
+func TestProbeIsNoAmplifier(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.camera()
+	r.s.cameras[c.key.Public().UID()].current.ping = 1 << 40 // a long number
+	away := netip.MustParseAddrPort("198.51.100.77:7")
+	came, went := 0, 0
+	for i := range uint64(6) {
+		b := c.sealed(&wire.Ping{Sequence: i})
+		came += len(b)
+		r.give(away, b)
+		for _, p := range r.out {
+			went += len(p.B)
+		}
+		r.out = nil
+		if went > came {
+			t.Fatalf("%d bytes went to an address that %d came from", went, came)
+		}
+	}
+	if went == 0 {
+		t.Error("no probe at all")
+	}
+}
