@@ -70,7 +70,6 @@ type guest struct {
 	hello wire.Hello
 	hs    *session.Initiator
 	sess  *session.Session
-	use   uint32
 }
 
 func newGuest(t testing.TB, c *Camera, n byte, flags wire.Flags) *guest {
