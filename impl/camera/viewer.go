@@ -18,8 +18,6 @@ const (
 	lastRepeat  = time.Second
 	// answerGap spreads the answers to punches, so that the budget of an unconfirmed address outlives a burst of loss.
 	answerGap = 100 * time.Millisecond
-	// challengeGap makes one challenge of the answers to Use and Consent, which come together.
-	challengeGap = 20 * time.Millisecond
 )
 
 // viewer is one that is served, or about to be.
@@ -214,7 +212,7 @@ func (v *viewer) consent(now time.Time, path punch.Path, cand *punch.Candidate, 
 
 // challenge asks whether the viewer receives at an address, in no more bytes than room.
 func (v *viewer) challenge(now time.Time, cand *punch.Candidate, room int) error {
-	if !cand.Ask(now, challengeGap) {
+	if !cand.Ask(now, answerGap/5) { // Use and Consent come together: one challenge answers both
 		return nil
 	}
 	if cand.Challenge == (punch.Nonce{}) {

@@ -102,28 +102,7 @@ func TestRolesOverRealSockets(t *testing.T) {
 				}
 			})
 			await(t, events, yes[viewer.LoggedIn])
-			vnode.Do(func(now time.Time) {
-				if err := v.Connect(now, cam.Label(a1.String()), strategy); err != nil {
-					t.Error(err)
-				}
-			})
-			want := punch.Direct
-			if strategy == "relay" {
-				want = punch.Relay
-			}
-			await(t, events, func(e viewer.PathConfirmed) bool { return e.Path.Route == want })
-			last := await(t, events, func(e viewer.FrameReceived) bool {
-				if au := clip.At(e.Frame.Index); au.Hash != e.Frame.Hash {
-					t.Fatalf("frame %d differs", e.Frame.Index)
-				}
-				return e.Frame.Index >= 10
-			})
-			if last.Path.Route != want {
-				t.Errorf("frame %d came by %v, want %v", last.Frame.Index, last.Path, want)
-			}
-			var s viewer.Stats
-			vnode.Do(func(now time.Time) { s = v.Stats(); v.Close(now) })
-			t.Logf("connect %v, first packet %v, probes %d, lost %d, rtt %v, dropped %v", s.Connected.Sub(s.Asked), s.FirstPacket.Sub(s.Asked), s.Probes.Packets, s.Quality.Lost, s.RTT, s.Dropped)
+			watch(t, v, vnode, events, cam.Label(a1.String()), strategy)
 			await(t, camEvents, yes[camera.StreamStopped])
 			vnode.Close()
 		})
@@ -135,4 +114,33 @@ func TestRolesOverRealSockets(t *testing.T) {
 			t.Fatalf("%d goroutines, were %d", runtime.NumGoroutine(), goroutines)
 		}
 	}
+}
+
+// watch connects, takes some frames by the path that the strategy should find, and says goodbye.
+func watch(t *testing.T, v *viewer.Viewer, n *node.Node, events chan any, label identity.Label, strategy string) {
+	t.Helper()
+	n.Do(func(now time.Time) {
+		if err := v.Connect(now, label, strategy); err != nil {
+			t.Error(err)
+		}
+	})
+	want := punch.Direct
+	if strategy == "relay" {
+		want = punch.Relay
+	}
+	await(t, events, func(e viewer.PathConfirmed) bool { return e.Path.Route == want })
+	last := await(t, events, func(e viewer.FrameReceived) bool {
+		if au := media.EmbeddedClip().At(e.Frame.Index); au.Hash != e.Frame.Hash {
+			t.Fatalf("frame %d differs", e.Frame.Index)
+		}
+		return e.Frame.Index >= 10
+	})
+	if last.Path.Route != want {
+		t.Errorf("frame %d came by %v, want %v", last.Frame.Index, last.Path, want)
+	}
+	n.Do(func(now time.Time) {
+		s := v.Stats()
+		t.Logf("connect %v, first packet %v, probes %d, lost %d, rtt %v, dropped %v", s.Connected.Sub(s.Asked), s.FirstPacket.Sub(s.Asked), s.Probes.Packets, s.Quality.Lost, s.RTT, s.Dropped)
+		v.Close(now)
+	})
 }
