@@ -210,6 +210,30 @@ func TestCloseEndsGoroutinesAndDescriptors(t *testing.T) {
 	}
 }
 
+// Waiting costs a goroutine and no buffer: a lab holds hundreds of nodes.
+func TestIdleNodesAreCheap(t *testing.T) {
+	memory := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse
+	}
+	const many = 200
+	before := memory()
+	for range many {
+		n, err := New(&echo{}, []*net.UDPConn{listen(t, "udp4", "127.0.0.1:0")}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close()
+	}
+	if each := (memory() - before) / many; each > 30<<10 {
+		t.Errorf("%d bytes a node", each)
+	} else {
+		t.Logf("%d bytes a node", each)
+	}
+}
+
 func openFiles(t *testing.T) int {
 	t.Helper()
 	d, err := os.ReadDir("/proc/self/fd")
