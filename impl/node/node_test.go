@@ -212,11 +212,11 @@ func TestCloseEndsGoroutinesAndDescriptors(t *testing.T) {
 
 // Waiting costs a goroutine and no buffer: a lab holds hundreds of nodes.
 func TestIdleNodesAreCheap(t *testing.T) {
-	memory := func() uint64 {
+	memory := func() int64 {
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		return m.HeapAlloc + m.StackInuse
+		return int64(m.HeapAlloc + m.StackInuse)
 	}
 	const many = 200
 	before := memory()
