@@ -19,7 +19,7 @@ var (
 // Options tune the fabric process.
 type Options struct {
 	// Precise trades CPU for punctuality: the loop polls without sleeping for the last 80 µs before a packet is due
-	// and asks for real-time scheduling.
+	// so that not even its own wake-up delays it. On a machine of two cores that starves the sockets at the ends.
 	Precise bool
 	// NoTUN uses veth and AF_PACKET even where TUN devices can be made.
 	NoTUN bool

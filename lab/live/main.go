@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,8 +20,9 @@ const controlFD = 3
 
 // What the fabric process asks of the kernel and of Go's runtime.
 const (
-	niceness     = -10 // as root
-	fifoPriority = 10  // when precise, as root
+	fifoPriority = 10                     // as root
+	niceness     = -10                    // where that is refused
+	slice        = 100 * time.Microsecond // the shortest that the kernel grants
 	memoryLimit  = 256 << 20
 )
 
@@ -45,7 +47,7 @@ func runFabric(precise bool) error {
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(memoryLimit)
 	runtime.LockOSThread()
-	schedule(precise)
+	schedule()
 	if err := unix.SetNonblock(controlFD, true); err != nil {
 		return fmt.Errorf("take over the control socket: %w", err)
 	}
@@ -57,14 +59,21 @@ func runFabric(precise bool) error {
 	return l.run()
 }
 
-// schedule raises this thread's priority as far as this user may; an ordinary user may not, and the lateness tells.
-func schedule(precise bool) {
+// schedule has the kernel prefer this thread as far as this user may; where it can't, the lateness tells.
+//
+// Root gets SCHED_FIFO: at 32 trials at once the p99 of lateness was 0.09 ms with it, 0.2 ms with a short slice and 0.7 ms
+// with a negative nice value alone (Linux 6.18, PREEMPT_NONE, two cores). A short slice makes a thread that wakes up
+// preempt those that run (EEVDF, Linux 6.12), and needs no privilege.
+func schedule() {
 	const thisThread = 0
-	if precise {
-		attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: fifoPriority}
-		if unix.SchedSetAttr(thisThread, &attr, 0) == nil {
-			return
-		}
+	fifo := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: fifoPriority}
+	if unix.SchedSetAttr(thisThread, &fifo, 0) == nil {
+		return
 	}
-	_ = unix.Setpriority(unix.PRIO_PROCESS, thisThread, niceness)
+	fair := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: niceness, Runtime: uint64(slice)}
+	if unix.SchedSetAttr(thisThread, &fair, 0) == nil {
+		return
+	}
+	fair.Nice = 0
+	_ = unix.SchedSetAttr(thisThread, &fair, 0)
 }

@@ -10,7 +10,7 @@ import (
 // once falls well before that.
 const (
 	LateLimit  = 2 * time.Millisecond
-	lateTarget = 800 * time.Microsecond
+	lateTarget = time.Millisecond
 )
 
 // admission decides how many trials run at once: additive increase, multiplicative decrease on lateness, as TCP does on
@@ -28,8 +28,14 @@ type admission struct {
 // cutPause is how long a decrease is given to take effect: trials in flight still report the old load.
 const cutPause = 300 * time.Millisecond
 
+// growth is how many more trials may run once as many as may run now have been punctual.
+const growth = 4
+
+// cutFactor is gentle: much lateness is not the load's but a hypervisor's, and comes and goes.
+const cutFactor = 0.9
+
 func newAdmission(max int, now func() time.Time) *admission {
-	a := &admission{limit: min(8, float64(max)), max: float64(max), now: now}
+	a := &admission{limit: min(12, float64(max)), max: float64(max), now: now}
 	a.free = sync.NewCond(&a.mu)
 	return a
 }
@@ -63,10 +69,10 @@ func (a *admission) leave(p99 time.Duration, known bool) {
 	case !known:
 	case p99 > lateTarget:
 		if now.Sub(a.cut) >= cutPause {
-			a.limit, a.cut = max(1, a.limit*0.8), now
+			a.limit, a.cut = max(1, a.limit*cutFactor), now
 		}
 	case a.limit < a.max:
-		a.limit = min(a.max, a.limit+0.5)
+		a.limit = min(a.max, a.limit+growth/a.limit)
 	}
 	a.free.Broadcast()
 }

@@ -15,14 +15,14 @@ func (c *clock) now() time.Time { return c.t }
 func TestAdmissionGrowsWhilePunctual(t *testing.T) {
 	c := &clock{time.Unix(0, 0)}
 	a := newAdmission(20, c.now)
-	for range 100 {
+	for range 200 {
 		if err := a.enter(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		a.leave(100*time.Microsecond, true)
 	}
 	if _, limit := a.load(); limit != 20 {
-		t.Errorf("limit %d after 100 punctual trials, want the maximum, 20", limit)
+		t.Errorf("limit %d after 200 punctual trials, want the maximum, 20", limit)
 	}
 }
 
@@ -40,10 +40,10 @@ func TestAdmissionShrinksOncePerPause(t *testing.T) {
 	}
 	c.t = c.t.Add(time.Hour)
 	late(10) // all of one burst: one cut
-	if _, limit := a.load(); limit != 80 {
-		t.Errorf("limit %d after a burst of late trials, want one cut to 80", limit)
+	if _, limit := a.load(); limit != 90 {
+		t.Errorf("limit %d after a burst of late trials, want one cut to 90", limit)
 	}
-	for range 40 {
+	for range 80 {
 		c.t = c.t.Add(cutPause)
 		late(1)
 	}

@@ -15,52 +15,52 @@ type task struct {
 }
 
 // queue hands out batches: trials of one topology, which one worker runs one after another on one lab, so that a lab is
-// configured and its NATs proved once per batch. Trials to run again are handed out before new ones: their lab is warm.
-// It is safe for concurrent use.
+// configured and its NATs proved once per batch. Batches get smaller towards the end, so that all workers end at about the
+// same time. Trials to run again are handed out first. It is safe for concurrent use.
 type queue struct {
 	mu      sync.Mutex
+	workers int
 	again   []task
-	batches [][]task
-	left    int // tasks not handed out
+	rows    [][]task // by topology, in the order of the cells
+	left    int      // tasks not handed out
 }
 
-// newQueue cuts the plan's open trials into batches for so many workers: small enough that all workers end at about the
-// same time, large enough that configuring labs stays a small part.
+// maxBatch is the most trials of a batch. Configuring and proving a lab costs about as much as ten connect-only trials.
+const maxBatch = 20
+
+// newQueue sorts the plan's open trials by topology.
 func newQueue(p Plan, workers int) *queue {
-	q := &queue{}
-	byTopology := map[string][]task{}
-	var order []string
+	q := &queue{workers: workers}
+	row := map[string]int{} // by digest
 	for i := range p.Cells {
 		c := &p.Cells[i]
-		for n := range p.Trials {
-			if p.Mine != nil && !p.Mine(c.Index, n) {
-				continue
-			}
-			t := task{cell: c, trial: n}
-			if p.Done != nil {
-				verdict, attempts := p.Done(c.Index, n)
-				if verdict {
-					continue
-				}
-				t.attempt = attempts
-			}
-			d := c.Topology.Digest()
-			if byTopology[d] == nil {
-				order = append(order, d)
-			}
-			byTopology[d] = append(byTopology[d], t)
-			q.left++
+		d := c.Topology.Digest()
+		if _, ok := row[d]; !ok {
+			row[d] = len(q.rows)
+			q.rows = append(q.rows, nil)
 		}
-	}
-	size := max(1, min(p.Trials, q.left/(3*workers)))
-	for _, d := range order {
-		for ts := byTopology[d]; len(ts) > 0; {
-			n := min(size, len(ts))
-			q.batches = append(q.batches, ts[:n])
-			ts = ts[n:]
+		for n := range p.Trials {
+			if t, open := p.task(c, n); open {
+				q.rows[row[d]] = append(q.rows[row[d]], t)
+				q.left++
+			}
 		}
 	}
 	return q
+}
+
+// task returns a trial of the plan, and whether it is this run's to do.
+func (p Plan) task(c *Cell, n int) (task, bool) {
+	t := task{cell: c, trial: n}
+	if p.Mine != nil && !p.Mine(c.Index, n) {
+		return t, false
+	}
+	if p.Done == nil {
+		return t, true
+	}
+	verdict, attempts := p.Done(c.Index, n)
+	t.attempt = attempts
+	return t, !verdict
 }
 
 // next returns the next batch, or nil when nothing waits.
@@ -73,12 +73,16 @@ func (q *queue) next() []task {
 		q.left--
 		return []task{t}
 	}
-	if len(q.batches) == 0 {
+	for len(q.rows) > 0 && len(q.rows[0]) == 0 {
+		q.rows = q.rows[1:]
+	}
+	if len(q.rows) == 0 {
 		return nil
 	}
-	b := q.batches[0]
-	q.batches = q.batches[1:]
-	q.left -= len(b)
+	n := min(len(q.rows[0]), max(1, min(maxBatch, q.left/(3*q.workers))))
+	b := q.rows[0][:n]
+	q.rows[0] = q.rows[0][n:]
+	q.left -= n
 	return b
 }
 

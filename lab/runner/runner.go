@@ -13,7 +13,7 @@ import (
 )
 
 // DefaultJobs is how many trials may run at once where the machine keeps up.
-const DefaultJobs = 96
+const DefaultJobs = 48
 
 // Config says where and how a plan is run.
 type Config struct {

@@ -24,13 +24,11 @@ type watch struct {
 	over                 chan struct{} // the trial has its end
 	once                 [3]sync.Once
 
-	mu     sync.Mutex
-	got    []media.Frame
-	failed *viewer.Failed
-	closed *viewer.Closed
-	path   punch.Path // the viewer's
-	direct bool       // a direct path was found
-	gaveUp string     // why it was not
+	mu        sync.Mutex
+	got       []media.Frame
+	failed    *viewer.Failed
+	closed    *viewer.Closed
+	confirmed bool // the path in use works both ways, or there is no direct one
 }
 
 // connectFrames is what a connect-only trial streams.
@@ -60,14 +58,10 @@ func (w *watch) viewerEvent(e any) {
 	switch e := e.(type) {
 	case viewer.LoggedIn:
 		w.once[1].Do(func() { close(w.loggedIn) })
-	case viewer.Connected:
-		w.path = e.Path
-	case viewer.PathChanged:
-		w.path = e.To
+	case viewer.PathConfirmed:
+		w.confirmed = true
 	case viewer.FrameReceived:
 		w.got = append(w.got, e.Frame)
-	case viewer.DirectFailed:
-		w.gaveUp = e.Cause
 	case viewer.Failed:
 		w.failed = &e
 	case viewer.Closed:
@@ -78,9 +72,10 @@ func (w *watch) viewerEvent(e any) {
 	}
 }
 
-// ended reports whether nothing more is to be learnt: all frames are here, or there is no connection.
+// ended reports whether nothing more is to be learnt: all frames are here by a path that works both ways, or there is no
+// connection. A first flight may arrive where the viewer's own packets never reach the camera: that is no direct path.
 func (w *watch) ended() bool {
-	return w.failed != nil || w.closed != nil || len(w.got) >= w.frames
+	return w.failed != nil || w.closed != nil || len(w.got) >= w.frames && w.confirmed
 }
 
 // wait waits for the end of the trial, or of ctx.
@@ -131,6 +126,8 @@ func (w *watch) outcome(v viewer.Stats) record.Outcome {
 	switch {
 	case w.failed != nil || len(w.got) == 0:
 		return record.Failed
+	case !v.Confirmed:
+		return record.Failed
 	case v.Path.Route == punch.Direct:
 		return record.Direct
 	}
@@ -146,6 +143,8 @@ func (w *watch) cause(v viewer.Stats) string {
 		return "the camera did not answer within the trial's time"
 	case len(w.got) == 0:
 		return "the camera answered, but no whole frame came within the trial's time"
+	case !v.Confirmed:
+		return "packets came from the camera, but none of the viewer's reached it within the trial's time"
 	case v.Path.Route == punch.Direct:
 		return ""
 	case v.NotDirect != "":
