@@ -29,13 +29,13 @@ type admission struct {
 const cutPause = 300 * time.Millisecond
 
 // growth is how many more trials may run once as many as may run now have been punctual.
-const growth = 4
+const growth = 8
 
 // cutFactor is gentle: much lateness is not the load's but a hypervisor's, and comes and goes.
 const cutFactor = 0.9
 
 func newAdmission(max int, now func() time.Time) *admission {
-	a := &admission{limit: min(12, float64(max)), max: float64(max), now: now}
+	a := &admission{limit: min(16, float64(max)), max: float64(max), now: now}
 	a.free = sync.NewCond(&a.mu)
 	return a
 }
