@@ -26,8 +26,13 @@ check: ## gofmt, go vet, staticcheck, modules tidy
 	$(GO) run $(STATICCHECK) $(PKGS)
 	$(GO) mod tidy -diff
 
+# One package at a time: what runs beside a measurement is in it.
 bench: build ## the figures of README.md, each beside its bound or peer
-	$(GO) test -run '^$$' -bench . -benchtime 1s $(PKGS)
+	$(GO) test -p 1 -run '^$$' -bench . -benchtime 1s ./lab ./lab/netfilter ./lab/live ./lab/fabric ./lab/link ./lab/packet ./impl/session ./impl/media
+	$(GO) test -p 1 -run '^$$' -bench 'Trials' -benchtime 2000x ./lab/runner
+	$(GO) test -p 1 -run '^$$' -bench FirstFrame -benchtime 100x ./lab/runner
+	$(GO) test -p 1 -run '^$$' -bench Memory -benchtime 1x ./lab/runner
+	$(GO) test -p 1 -run '^$$' -bench . -benchtime 2x ./lab/stack
 
 soak: build ## longer sweeps: every behaviour pair and every link
 	$(BIN) run nat-pairs links cgn same-lan --trials 50 --out out/soak
