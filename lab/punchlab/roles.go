@@ -49,12 +49,17 @@ func loadKey(path string) (identity.Key, error) {
 	return k, nil
 }
 
-// logger writes structured lines to stderr.
-func logger() *slog.Logger { return slog.New(slog.NewTextHandler(os.Stderr, nil)) }
+// logger writes structured lines to stderr, for people or as JSON.
+func logger(asJSON bool) *slog.Logger {
+	if asJSON {
+		return slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, nil))
+}
 
 func rendezvousCommand() *cobra.Command {
 	var key, listen string
-	var printKey, stun bool
+	var printKey, stun, asJSON bool
 	c := &cobra.Command{
 		Use:   "rendezvous",
 		Short: "Run the rendezvous server",
@@ -76,17 +81,18 @@ RFC 5780 on ports 3478 and 3479, so that 'punchlab classify' and any STUN client
 			if err != nil {
 				return usage(err)
 			}
-			return serveRendezvous(cmd.Context(), k, at, stun)
+			return serveRendezvous(cmd.Context(), k, at, stun, logger(asJSON))
 		},
 	}
 	c.Flags().StringVar(&key, "key", keyFile("rendezvous"), "`file` of the server's key; made if missing")
 	c.Flags().StringVar(&listen, "listen", fmt.Sprintf("0.0.0.0:%d", rendezvousPort), "address and port to listen on")
 	c.Flags().BoolVar(&printKey, "print-key", false, "print the public key, which cameras need, and exit")
+	c.Flags().BoolVar(&asJSON, "json", false, "log as lines of JSON")
 	c.Flags().BoolVar(&stun, "stun", true, "answer RFC 5780 too, where this host has two addresses")
 	return c
 }
 
-func serveRendezvous(ctx context.Context, k identity.Key, at netip.AddrPort, stun bool) error {
+func serveRendezvous(ctx context.Context, k identity.Key, at netip.AddrPort, stun bool, log *slog.Logger) error {
 	srv, err := rendezvous.New(rendezvous.Config{Static: k, Rand: rand.Reader})
 	if err != nil {
 		return usage(err)
@@ -98,7 +104,6 @@ func serveRendezvous(ctx context.Context, k identity.Key, at netip.AddrPort, stu
 	if len(addrs) == 0 {
 		addrs = []netip.Addr{at.Addr()}
 	}
-	log := logger()
 	// One socket for each address: an answer must leave from where the question came in.
 	var conns []*net.UDPConn
 	for _, a := range addrs {
@@ -171,6 +176,7 @@ The label, printed at the start, is what a QR code carries; it is a secret.`,
 	fl.StringVar(&f.rendezvousKey, "rendezvous-key", "", "the rendezvous' public key")
 	fl.StringVar(&f.input, "input", "", "H.264 Annex B `file`, or - for standard input (default: the built-in clip, again and again)")
 	fl.IntVar(&f.fps, "fps", 25, "frames per second of --input")
+	fl.BoolVar(&f.json, "json", false, "log as lines of JSON")
 	fl.BoolVar(&f.printLabel, "print-label", false, "print the label and exit")
 	return c
 }
@@ -202,7 +208,7 @@ func (f *cameraFlags) run(ctx context.Context) error {
 	if err != nil {
 		return usage(err)
 	}
-	log := logger()
+	log := logger(f.json)
 	return serve(ctx, cam, node.Options{Observe: func(e any) { logEvent(log, e) }}, cam.Start, cam.Close)
 }
 
