@@ -60,6 +60,7 @@ func unsupported(f string, a ...any) error {
 func main() {
 	live.Main() // returns unless this process is the fabric
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop) // a second interrupt ends the program at once
 	err := root().ExecuteContext(ctx)
 	stop()
 	os.Exit(report(err))
