@@ -40,4 +40,3 @@ func TestScripts(t *testing.T) {
 		Condition: func(cond string) (bool, error) { return can[cond], nil },
 	})
 }
-
