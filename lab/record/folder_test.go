@@ -287,11 +287,12 @@ func TestReadManifestRefuses(t *testing.T) {
 	}
 	path := filepath.Join(dir, ManifestFile)
 	for text, want := range map[string]string{
-		"{\n\"schema\": \"punchlab/run/1\",\n\"seed\": \"one\"}":                        path + ":3: ",
-		"{\n\"schema\": \"punchlab/run/1\",\n}":                                         path + ":3: ",
-		`{"schema":"punchlab/run/9"}`:                                                   `want "punchlab/run/1"`,
-		`{"schema":"punchlab/run/1","engine":"sim"}`:                                    "scenario.name is missing",
-		`{"schema":"punchlab/run/1","engine":"sim","scenario":{"name":"x"},"cells":-1}`: "cells is -1",
+		"{\n\"schema\": \"punchlab/run/1\",\n\"seed\": \"one\"}":                               path + ":3: ",
+		"{\n\"schema\": \"punchlab/run/1\",\n}":                                                path + ":3: ",
+		`{"schema":"punchlab/run/9"}`:                                                          `want "punchlab/run/1"`,
+		`{"schema":"punchlab/run/1","engine":"sim"}`:                                           "scenario.name is missing",
+		`{"schema":"punchlab/run/1","engine":"sim","scenario":{"name":"x"},"cells":-1}`:        "cells is -1",
+		`{"schema":"punchlab/run/1","engine":"sim","scenario":{"name":"x"},"late_limit_s":-1}`: "late_limit_s is -1",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)

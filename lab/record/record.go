@@ -83,7 +83,7 @@ type Media struct {
 	Loss           *float64  `json:"loss,omitempty"` // of RTP packets, before repair
 }
 
-// Lateness is due − delivered over the packets of a trial.
+// Lateness is how long after they were due the packets of a trial were delivered.
 type Lateness struct {
 	P50 float64 `json:"p50"`
 	P99 float64 `json:"p99"`
@@ -165,6 +165,7 @@ type Manifest struct {
 	Kernel        string              `json:"kernel"`
 	CPU           CPU                 `json:"cpu"`
 	Sysctls       map[string]string   `json:"sysctls"`
+	LateLimitS    float64             `json:"late_limit_s,omitempty"` // a trial's p99 lateness over it is a harness error
 	Start         time.Time           `json:"start"`
 	End           *time.Time          `json:"end,omitempty"`
 	Complete      bool                `json:"complete"`

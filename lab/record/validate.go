@@ -104,7 +104,7 @@ func (m Manifest) Validate() error {
 	case m.TrialsPerCell < 0 || m.Cells < 0:
 		return fmt.Errorf("trials_per_cell is %d and cells is %d", m.TrialsPerCell, m.Cells)
 	}
-	return nil
+	return checkNumber("late_limit_s", m.LateLimitS)
 }
 
 // CheckResume says why a run begun with m cannot go on as n: the records of one run must be of one experiment.

@@ -14,7 +14,8 @@ import (
 func near(a, b, tolerance float64) bool { return math.Abs(a-b) <= tolerance }
 
 // TestProportionNewcombe checks both intervals against table I of Newcombe, "Two-sided confidence intervals for the
-// single proportion", Statistics in Medicine 17 (1998): methods 3 (score) and 5 (exact).
+// single proportion", Statistics in Medicine 17 (1998): methods 3 (score) and 5 (exact). The figures were recomputed
+// without this package's formulas or libraries; TestProportionRecomputed has them to six digits.
 func TestProportionNewcombe(t *testing.T) {
 	for _, c := range []struct {
 		k, n                             int
@@ -30,6 +31,30 @@ func TestProportionNewcombe(t *testing.T) {
 		}
 		if low, high := ClopperPearson(c.k, c.n, 0.95); !near(low, c.low5, 5e-5) || !near(high, c.high5, 5e-5) {
 			t.Errorf("ClopperPearson(%d, %d) = %.4f–%.4f, want %.4f–%.4f", c.k, c.n, low, high, c.low5, c.high5)
+		}
+	}
+}
+
+// TestProportionRecomputed checks both intervals against values found from their definitions alone, in plain Python:
+// Wilson's ends by bisection of the score test |k/n−p| = z·√(p(1−p)/n), with z bisected from math.erf;
+// Clopper and Pearson's by bisection of binomial tails summed term by term. No closed form, no beta function.
+func TestProportionRecomputed(t *testing.T) {
+	for _, c := range []struct {
+		k, n                    int
+		wilsonLow, wilsonHigh   float64
+		clopperLow, clopperHigh float64
+	}{
+		{81, 263, 0.255289, 0.366210, 0.252737, 0.367622},
+		{15, 148, 0.062386, 0.160487, 0.057844, 0.161650},
+		{1, 29, 0.006113, 0.171755, 0.000873, 0.177644},
+		{20, 20, 0.838875, 1, 0.831567, 1},
+		{620, 720, 0.833928, 0.884461, 0.833676, 0.885545},
+	} {
+		if low, high := Wilson(c.k, c.n, 0.95); !near(low, c.wilsonLow, 6e-7) || !near(high, c.wilsonHigh, 6e-7) {
+			t.Errorf("Wilson(%d, %d) = %.6f–%.6f, want %.6f–%.6f", c.k, c.n, low, high, c.wilsonLow, c.wilsonHigh)
+		}
+		if low, high := ClopperPearson(c.k, c.n, 0.95); !near(low, c.clopperLow, 6e-7) || !near(high, c.clopperHigh, 6e-7) {
+			t.Errorf("ClopperPearson(%d, %d) = %.6f–%.6f, want %.6f–%.6f", c.k, c.n, low, high, c.clopperLow, c.clopperHigh)
 		}
 	}
 }
@@ -133,7 +158,8 @@ func TestDescribe(t *testing.T) {
 }
 
 // TestMedianIntervalRanks checks the ranks against Campbell and Gardner, "Calculating confidence intervals for some
-// non-parametric analyses", BMJ 296 (1988), and the binomial tables of Conover.
+// non-parametric analyses", BMJ 296 (1988), and the binomial tables of Conover. The ranks were recomputed from
+// Σ C(n, i)/2ⁿ in plain Python.
 func TestMedianIntervalRanks(t *testing.T) {
 	for _, c := range []struct{ n, low, high int }{
 		{6, 1, 6}, {7, 1, 7}, {8, 1, 8}, {9, 2, 8}, {10, 2, 9}, {15, 4, 12}, {20, 6, 15}, {25, 8, 18}, {30, 10, 21},
