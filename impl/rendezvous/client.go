@@ -56,8 +56,8 @@ type link struct {
 	rtt           time.Duration
 	ping          uint64
 	probing       netip.AddrPort // where the last probe of a new address went
-	probe         uint64
-	credit        int // bytes that may go there
+	probe         uint64         // its number
+	credit        int            // bytes that may go there
 }
 
 // client finds or makes the record of a device.
@@ -176,27 +176,27 @@ func (s *Server) away(now time.Time, c *client, cause string) {
 	}
 }
 
-// probe asks whether a device receives at an address it has sent size bytes from. No more bytes go there than came.
+// probe asks whether a device receives at an address it has sent size bytes from. No more bytes go there than came. The
+// number is random: a device that forges its source address cannot answer for whom it names.
 func (s *Server) probe(l *link, from, to netip.AddrPort, size int) {
 	if l.probing != from {
 		l.probing, l.credit = from, 0
-		l.ping++
-		l.probe = l.ping
+		l.probe = s.random()
 	}
 	l.credit += size
 	b, err := wire.Marshal(&wire.Ping{Sequence: l.probe})
-	if err != nil {
+	if err != nil || l.probe == 0 {
 		return
 	}
 	if cost := len(b) + session.TransportOverhead; cost <= l.credit {
 		l.credit -= cost
-		s.box.Send(to, from, core.Keepalive, l.sess.Seal(nil, b))
+		s.seal(l, to, from, core.Keepalive, b)
 	}
 }
 
 // pong moves the endpoint where it answers a probe from the address probed.
 func (s *Server) pong(now time.Time, l *link, from, to netip.AddrPort, m *wire.Pong) {
-	if l.client.current != l || m.Sequence != l.probe || from != l.probing || !from.IsValid() {
+	if l.client.current != l || l.probe == 0 || m.Sequence != l.probe || from != l.probing || !from.IsValid() {
 		return
 	}
 	old := l.remote

@@ -51,6 +51,10 @@ func (s *Server) connect(now time.Time, l *link, m *wire.Connect) {
 		return
 	}
 	id := s.newID()
+	if id == 0 {
+		s.refuse(v, m.ID, wire.CodeInternal)
+		return
+	}
 	in := &intro{id: id, viewerID: m.ID, viewer: v, camera: cam, noise1: m.Noise1, started: now}
 	in.timer.due = func(now time.Time) { s.again(now, in) }
 	if m.Relay {
@@ -67,17 +71,23 @@ func (s *Server) connect(now time.Time, l *link, m *wire.Connect) {
 	s.sendPeer(in)
 }
 
+// newID draws the id of an introduction; 0 where there is no randomness left.
 func (s *Server) newID() uint64 {
 	for {
-		var b [8]byte
-		if _, err := io.ReadFull(s.cfg.Rand, b[:]); err != nil {
-			return uint64(len(s.intros)) + 1
-		}
-		id := binary.LittleEndian.Uint64(b[:])
-		if id != 0 && s.intros[id] == nil {
+		if id := s.random(); s.intros[id] == nil {
 			return id
 		}
 	}
+}
+
+// random draws a number; 0 where there is no randomness left, which is dropped and counted.
+func (s *Server) random() uint64 {
+	var b [8]byte
+	if _, err := io.ReadFull(s.cfg.Rand, b[:]); err != nil {
+		s.stats.Dropped[core.Reason(err)]++
+		return 0
+	}
+	return max(1, binary.LittleEndian.Uint64(b[:]))
 }
 
 // allowed takes a token from the viewer's bucket.

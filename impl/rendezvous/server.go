@@ -276,6 +276,11 @@ func (s *Server) send(l *link, from, to netip.AddrPort, p core.Purpose, m wire.M
 		s.stats.Dropped[core.Reason(err)]++
 		return
 	}
+	s.seal(l, from, to, p, b)
+}
+
+// seal sends a message unless the session's counters are used up.
+func (s *Server) seal(l *link, from, to netip.AddrPort, p core.Purpose, b []byte) {
 	if sealed := l.sess.Seal(nil, b); sealed != nil {
 		s.box.Send(from, to, p, sealed)
 	}

@@ -321,7 +321,6 @@ func TestConfirmationComesFromTheSameAddress(t *testing.T) {
 func TestProbeIsNoAmplifier(t *testing.T) {
 	r := newRig(t, nil)
 	c := r.camera()
-	r.s.cameras[c.key.Public().UID()].current.ping = 1 << 40 // a long number
 	away := netip.MustParseAddrPort("198.51.100.77:7")
 	came, went := 0, 0
 	for i := range uint64(6) {
@@ -338,5 +337,45 @@ func TestProbeIsNoAmplifier(t *testing.T) {
 	}
 	if went == 0 {
 		t.Error("no probe at all")
+	}
+}
+
+// A device that forges its source address can have a victim probed, but not answer for it: the probe's number cannot be
+// guessed. Otherwise the cameras and the relay would send to the victim.
+func TestProbeCannotBeGuessed(t *testing.T) {
+	r := newRig(t, nil)
+	v := r.viewer()
+	victim := netip.MustParseAddrPort("198.51.100.77:7")
+	for guess := range uint64(1000) {
+		r.give(victim, v.sealed(&wire.Ping{Sequence: 1 << 40}))
+		r.give(victim, v.sealed(&wire.Pong{Sequence: guess}))
+	}
+	if m := all[Moved](r.said); len(m) != 0 {
+		t.Errorf("moved to the victim: %+v", m)
+	}
+	r.advance(time.Minute)
+	for _, p := range r.out {
+		if plain, err := v.sess.Open(nil, p.B); p.To == victim && err == nil && plain[2] != byte(wire.TypePing) {
+			t.Errorf("a message of type %d for the victim", plain[2])
+		}
+	}
+}
+
+// A known address gets a pong and no probe, a new one a probe and no pong.
+func TestPingIsAnsweredByOneDatagram(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.camera()
+	ping := c.sealed(&wire.Ping{Sequence: 1 << 40})
+	c.send(&wire.Ping{Sequence: 2})
+	if p, ok := c.read().(*wire.Pong); !ok || p.Sequence != 2 || len(r.out) != 0 {
+		t.Errorf("at home: pong %+v and %d more", p, len(r.out))
+	}
+	c.addr = netip.MustParseAddrPort("198.51.100.77:7")
+	r.give(c.addr, ping)
+	if len(r.out) != 1 || len(r.out[0].B) > len(ping) {
+		t.Fatalf("%d answers to a new address", len(r.out))
+	}
+	if m, ok := c.read().(*wire.Ping); !ok {
+		t.Errorf("a new address got %+v", m)
 	}
 }
