@@ -222,6 +222,62 @@ func TestPunches(t *testing.T) {
 	}
 }
 
+// The camera's own punches say so, in case their target sends them back.
+func TestOwnPunchesSayWhoSentThem(t *testing.T) {
+	c := newCamera(t, nil)
+	g := newGuest(t, c, 10, wire.FlagDirect|wire.FlagRelay)
+	now := epoch
+	ps, err := g.introduce(now, g.introduction(1, 1, wire.MinChannel))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.finish(ps)
+	g.send(now, elsewhere, &wire.Consent{Sequence: 1})
+	n := 0
+	for _, x := range advance(c, &now, 5*time.Second) {
+		if wire.Classify(x.B) != wire.PunchPacket {
+			continue
+		}
+		n++
+		if p, err := wire.OpenPunch(g.hello.PunchKey, x.B); err != nil || !p.FromCamera || p.Counter != uint32(n) {
+			t.Errorf("punch %+v, %v", p, err)
+		}
+		c.HandlePacket(now, x.To, local, x.B)
+		if len(packets(c)) != 0 {
+			t.Error("its own punch is answered")
+		}
+	}
+	if n == 0 {
+		t.Error("no punches")
+	}
+}
+
+// A challenge is no longer than what asks for it.
+func TestChallengeIsNoLongerThanItsCause(t *testing.T) {
+	for _, m := range []wire.Message{&wire.Use{Sequence: 1}, &wire.Consent{Sequence: 1}} {
+		c := newCamera(t, nil)
+		g := newGuest(t, c, 10, wire.FlagDirect)
+		ps, err := g.introduce(epoch, g.introduction(1, 1, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.finish(ps)
+		b, err := wire.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ps = g.send(epoch, elsewhere, m)
+		if len(ps) != 1 || len(ps[0].B) > len(b)+session.TransportOverhead {
+			t.Errorf("%v is answered by %d packets", m.Type(), len(ps))
+		}
+		cand := c.viewers[0].agent.Find(elsewhere)
+		c.begin()
+		if err := c.viewers[0].challenge(epoch.Add(time.Hour), cand, wire.MinPunch); err != nil || len(packets(c)) != 0 {
+			t.Errorf("a challenge that is longer than the room: %v", err)
+		}
+	}
+}
+
 func TestConfig(t *testing.T) {
 	good := newCamera(t, nil).cfg
 	for name, change := range map[string]func(*Config){

@@ -60,6 +60,28 @@ func TestPunches(t *testing.T) {
 	}
 }
 
+// Only a punch of the camera's counts: a host that is punched may send the viewer's own ones back, and no path leads there.
+func TestPunchesSentBack(t *testing.T) {
+	s := newScene(t)
+	s.ask("adaptive")
+	s.fromHome(&wire.Peer{ID: s.connect.ID, Endpoint: wire.At(cameraSeen), Channel: wire.MinChannel})
+	frame, err := wire.AppendChannelData(nil, wire.MinChannel, s.response)
+	s.must(err)
+	s.give(rendezvous, frame)
+	punched := func(p wire.Punch) {
+		s.give(cameraElse, wire.AppendPunch(nil, s.hello.PunchKey, p, wire.MinPunch))
+	}
+	punched(wire.Punch{ID: s.connect.ID, Counter: 9})
+	punched(wire.Punch{ID: s.connect.ID + 1, Counter: 9, FromCamera: true})
+	if s.v.watch.path != punch.ViaRelay || s.v.Stats().Dropped["from nobody who is watched"] != 2 {
+		t.Errorf("path %v, dropped %v", s.v.watch.path, s.v.Stats().Dropped)
+	}
+	punched(wire.Punch{ID: s.connect.ID, Counter: 1, FromCamera: true})
+	if s.v.watch.path != punch.To(cameraElse) {
+		t.Errorf("path %v: the camera's punch is ignored", s.v.watch.path)
+	}
+}
+
 // Media that overtakes the response is kept, and bounded.
 func TestMediaBeforeTheResponse(t *testing.T) {
 	s := newScene(t)
