@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strconv"
 
@@ -185,7 +186,8 @@ func (l *Lab) Reset(seed uint64) error {
 	return nil
 }
 
-// Configure turns the lab into another topology of the same shape: other NATs, other links. It implies a Reset.
+// Configure turns the lab into another topology of the same shape: other NATs, other links. It implies a Reset. After an
+// error the lab is of no use but to be closed.
 func (l *Lab) Configure(t *Topology, seed uint64) error {
 	if shape(t) != shape(l.topo) {
 		return fmt.Errorf("configure lab %s as %s: the topologies differ in more than NATs and links", l.topo.Name, t.Name)
@@ -194,7 +196,7 @@ func (l *Lab) Configure(t *Topology, seed uint64) error {
 	l.topo, l.digest = t, t.Digest()
 	for i := range t.Sites {
 		s := &t.Sites[i]
-		if s.NAT != old.Sites[i].NAT {
+		if !reflect.DeepEqual(s.Behavior, old.Sites[i].Behavior) {
 			if err := l.routers[s.Name].Apply(s.Behavior, routerSeed(seed, s.Name)); err != nil {
 				return fmt.Errorf("give router %s the NAT %s: %w", s.Name, s.NAT, err)
 			}

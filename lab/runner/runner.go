@@ -87,10 +87,15 @@ func Run(ctx context.Context, p Plan, c Config) (Progress, error) {
 	}
 	r.progress.Total = r.queue.left
 	var wg sync.WaitGroup
+	var watch sync.WaitGroup
+	watch.Go(func() { r.watchFabric(ctx) })
 	for range min(workers, r.queue.left) {
 		wg.Go(func() { r.work(ctx) })
 	}
 	wg.Wait()
+	interrupted := context.Cause(ctx) // before cancel below makes every run look so
+	cancel()
+	watch.Wait()
 	err := r.pool.Close()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -98,8 +103,8 @@ func Run(ctx context.Context, p Plan, c Config) (Progress, error) {
 	switch {
 	case r.fatal != nil:
 		return r.progress, r.fatal
-	case ctx.Err() != nil:
-		return r.progress, context.Cause(ctx)
+	case interrupted != nil:
+		return r.progress, interrupted
 	case r.progress.Unfilled > 0:
 		return r.progress, fmt.Errorf("%w: %d after %d attempts each", ErrUnfilled, r.progress.Unfilled, maxAttempts)
 	}
@@ -150,6 +155,16 @@ func (r *run) keep(t task, rec record.Trial) {
 	p.Elapsed = time.Since(r.start)
 	if r.Watch != nil {
 		r.Watch(rec, *p)
+	}
+}
+
+// watchFabric ends the run as soon as the fabric's process is gone: trials under way would wait for their packets in vain.
+func (r *run) watchFabric(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-r.Fabric.Done():
+		_, err := r.Fabric.Lateness() // says how it ended
+		r.stop(err)
 	}
 }
 
