@@ -23,7 +23,7 @@ var recordedSysctls = []string{
 func (f *runFlags) manifest(s *scenarios.Scenario, topology record.Document, cells int) record.Manifest {
 	m := record.Manifest{
 		Command: os.Args, Scenario: record.Document{Name: s.Name, Digest: s.Digest}, Topology: topology,
-		Seed: s.Seed, Engine: f.engine, TrialsPerCell: s.Trials, Cells: cells, Set: map[string][]string{},
+		Seed: s.Seed, Engine: f.engine, TrialsPerCell: s.Trials, Cells: cells, LateLimitS: f.late.Seconds(), Set: map[string][]string{},
 		Versions: versions(), Kernel: kernel(), CPU: record.CPU{Model: cpuModel(), Cores: runtime.NumCPU()},
 		Sysctls: map[string]string{}, Start: time.Now().UTC(),
 	}
