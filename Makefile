@@ -1,7 +1,6 @@
 # punchlab: `make help` lists the targets. Go is all that is needed; `make test` uses more where it is installed.
 GO      ?= go
 BIN     := bin/punchlab
-OUT     ?= out/nat-matrix
 PKGS    := ./...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
@@ -15,7 +14,7 @@ build: ## build bin/punchlab
 	@$(GO) build -ldflags "-X main.commit=$$(git rev-parse HEAD 2>/dev/null)" -o $(BIN) ./lab/punchlab
 
 run: build ## the main job: nat-matrix, real sockets behind real NATs; writes out/nat-matrix/report.html
-	@rm -rf $(OUT) && $(BIN) run nat-matrix --out $(OUT)
+	@rm -rf out/nat-matrix && $(BIN) run nat-matrix --out out/nat-matrix
 
 test: ## every test
 	$(GO) test $(PKGS)
