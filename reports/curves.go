@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/text"
@@ -37,6 +38,7 @@ type distribution struct {
 	unit   string // of n: trial or frame
 	band   bool   // the values do not depend on one another, so a band can be drawn
 	print  func(float64) string
+	never  string // what trials without a value did not do, written where their curve ends
 }
 
 // maxSteps bounds the points of a curve; more cannot be seen.
@@ -94,6 +96,7 @@ const (
 	legendLine = vg.Length(13)
 	legendIcon = vg.Length(20)
 	markRoom   = vg.Length(14)
+	axisRoom   = vg.Length(60) // beside the axis of a plot, about
 )
 
 // paint draws the curves with their legend above them.
@@ -107,7 +110,7 @@ func (d distribution) paint(c draw.Canvas) {
 	low, high, log := d.span()
 	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = low, high, 0, 1
 	p.X.Label.Text, p.Y.Label.Text = d.x, d.of
-	p.X.Tick.Marker = ticks{d.print, log}
+	p.X.Tick.Marker = ticks{d.print, log, c.Max.X - c.Min.X - axisRoom}
 	p.Y.Tick.Marker = plot.ConstantTicks{{Value: 0, Label: "0 %"}, {Value: 0.25, Label: "25 %"}, {Value: 0.5, Label: "50 %"}, {Value: 0.75, Label: "75 %"}, {Value: 1, Label: "100 %"}}
 	if log {
 		p.X.Scale = plot.LogScale{}
@@ -119,6 +122,7 @@ func (d distribution) paint(c draw.Canvas) {
 	for i := len(d.curves) - 1; i >= 0; i-- {
 		p.Add(&steps{d.curves[i], d.band && len(d.curves) <= maxBands})
 	}
+	p.Add(ends(d))
 	if s := d.beyond(d.unit); s != "" {
 		p.Add(remark(s + " →"))
 	}
@@ -261,6 +265,31 @@ func (s *steps) Plot(c draw.Canvas, p *plot.Plot) {
 	c.StrokeLines(s.style(), pts)
 }
 
+// ends says at the right of each curve that stops under 100 % how many trials never had a value.
+type ends distribution
+
+func (d ends) Plot(c draw.Canvas, p *plot.Plot) {
+	if d.never == "" {
+		return
+	}
+	x, y := p.Transforms(&c)
+	st := style(8.5, ink, text.XRight, text.YTop)
+	at := c.Max.Y + 12 // of the text before
+	sorted := slices.SortedFunc(slices.Values(d.curves), func(a, b curve) int { return compare(share(len(b.xs), b.of), share(len(a.xs), a.of)) })
+	for _, k := range sorted {
+		missing := k.of - len(k.xs)
+		says := fmt.Sprintf("%s: %s of %s %s", k.name, count(missing), count(k.of), d.never)
+		begin := c.Max.X - 6 - st.Width(says) // where the curve is lowest above the text
+		before := sort.Search(len(k.xs), func(i int) bool { return x(k.xs[i]) > begin })
+		level := y(float64(before)/float64(k.of)) - 4
+		if missing <= 0 || k.xs[len(k.xs)-1] > p.X.Max || level > at-11 || level < c.Min.Y+26 {
+			continue
+		}
+		at = level
+		c.FillText(st, vg.Point{X: c.Max.X - 3, Y: level}, says)
+	}
+}
+
 // indices picks the steps to draw: the last of equal values, the extremes, and at most maxSteps between.
 func (s *steps) indices() []int {
 	n := len(s.xs)
@@ -278,56 +307,4 @@ func (s *steps) indices() []int {
 		}
 	}
 	return idx
-}
-
-// ticks chooses round values for an axis, printed with their unit.
-type ticks struct {
-	print func(float64) string
-	log   bool
-}
-
-func (t ticks) Ticks(low, high float64) []plot.Tick {
-	var out []plot.Tick
-	for _, v := range t.values(low, high) {
-		out = append(out, plot.Tick{Value: v, Label: t.print(v)})
-	}
-	return out
-}
-
-func (t ticks) values(low, high float64) []float64 {
-	if !t.log {
-		step := niceStep((high - low) / 6)
-		var vs []float64
-		for i := math.Ceil(low / step); i*step <= high+step*1e-9; i++ {
-			vs = append(vs, i*step)
-		}
-		return vs
-	}
-	decades := math.Log10(high / low)
-	multiples := []float64{1, 2, 5}
-	if decades < 1 {
-		multiples = []float64{1, 1.5, 2, 3, 4, 5, 7}
-	} else if decades > 3 {
-		multiples = []float64{1}
-	}
-	var vs []float64
-	for e := math.Floor(math.Log10(low)); e <= math.Ceil(math.Log10(high)); e++ {
-		for _, k := range multiples {
-			if v := k * math.Pow(10, e); v >= low && v <= high {
-				vs = append(vs, v)
-			}
-		}
-	}
-	return vs
-}
-
-// niceStep rounds a step up to 1, 2 or 5 times a power of ten.
-func niceStep(s float64) float64 {
-	p := math.Pow(10, math.Floor(math.Log10(s)))
-	for _, k := range []float64{1, 2, 5} {
-		if s <= k*p*(1+1e-9) {
-			return k * p
-		}
-	}
-	return 10 * p
 }

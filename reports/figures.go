@@ -16,6 +16,8 @@ import (
 type topic struct {
 	id, title, says string
 	figures         []figure
+	head            []string // of a table, where the topic has one
+	rows            [][]string
 }
 
 // quantity is something measured in every trial (or frame) and drawn as a distribution.
@@ -30,6 +32,8 @@ type quantity struct {
 	bound     func(*group) []float64 // drawn as a mark: the range of a bound
 	boundName string
 	fixed     []mark
+	goal      float64 // the caption tells the share up to it, where there is one
+	never     string  // what trials without a value did not do
 }
 
 func ofSupported(g *group, _ []float64) int { return g.supported() }
@@ -39,22 +43,23 @@ func sampler(f func(record.Trial) *float64) func(*group) []float64 {
 	return func(g *group) []float64 { return g.sample(f) }
 }
 
-// atBound marks what a perfect protocol would reach, and the goal of a tenth more.
-var atBound = []mark{{1, 1, "bound"}, {1.1, 1.1, "1.1×"}}
+// nearBound is the goal: a tenth over the bound.
+const nearBound = 1.1
+
+// atBound marks what a perfect protocol would reach, and the goal.
+var atBound = []mark{{1, 1, "bound 1×"}, {nearBound, nearBound, "goal 1.1×"}}
 
 var quantities = map[string]quantity{
 	"connect": {"connect-time", "Time to connect", "time to connect", sampler(connectS), ofSupported, "share of trials", "trials",
-		seconds, sampler(triangleS), "triangle bound", nil},
+		seconds, sampler(triangleS), "triangle bound", nil, 0, "never connected"},
 	"frame": {"first-frame-time", "Time to the first whole frame", "time to the first frame", sampler(firstFrameS), ofSupported, "share of trials", "trials",
-		seconds, sampler(boundS), "bound", nil},
+		seconds, sampler(boundS), "bound", nil, 0, "had no frame"},
 	"packet ratio": {"first-packet-ratio", "First media packet ÷ triangle bound", "ratio to the triangle bound", sampler(packetRatio), ofValues,
-		"share of trials with a packet", "trials", ratio, nil, "", atBound},
+		"share of trials with a packet", "trials", ratio, nil, "", atBound, nearBound, ""},
 	"frame ratio": {"first-frame-ratio", "First whole frame ÷ its bound", "ratio to the bound", sampler(frameRatio), ofValues,
-		"share of trials with a frame", "trials", ratio, nil, "", atBound},
-	"latency": {"frame-latency", "One-way frame latency", "one-way latency", (*group).frames, ofValues, "share of frames", "frames", seconds, nil, "", nil},
-	"goodput": {"goodput", "Goodput", "goodput", sampler(goodputBps), ofValues, "share of trials with media", "trials", bits, nil, "", nil},
-	"idle": {"camera-idle-up", "Sent by the camera with no viewer", "bytes sent with no viewer", sampler(idleBytes), ofValues,
-		"share of trials", "trials", size, nil, "", nil},
+		"share of trials with a frame", "trials", ratio, nil, "", atBound, nearBound, ""},
+	"latency": {"frame-latency", "One-way frame latency", "one-way latency", (*group).frames, ofValues, "share of frames", "frames", seconds, nil, "", nil, 0, ""},
+	"goodput": {"goodput", "Goodput", "goodput", sampler(goodputBps), ofValues, "share of trials with media", "trials", bits, nil, "", nil, 0, ""},
 }
 
 // topics are the page's distributions, in its order.
@@ -82,26 +87,9 @@ func (m *model) topics() []topic {
 		ask("time", "How soon?", "Trials that never connected count too: their curve ends below 100 %. The dashed line is the least time that the links allow.", "connect", "frame"),
 		ask("ratio", "How close to the bound?", "Each time divided by the least that the links of its own cell allow: 1 is perfect, whatever the link.", "packet ratio", "frame ratio"),
 		ask("media", "How well does video flow?", "Latency is one-way, from the camera's capture to the viewer's whole frame, on one clock. Goodput counts whole frames.", "latency", "goodput"),
-		ask("idle", "What does a camera send with no viewer?", m.idleSays(), "idle"),
+		m.idle(),
 		m.lateness(),
 	}
-}
-
-// idleSays sums up what cameras sent while they were left alone.
-func (m *model) idleSays() string {
-	sent, alone, n := 0.0, 0.0, 0
-	for _, g := range m.groups {
-		for _, t := range g.judged {
-			if b := idleBytes(t); b != nil && t.IdleS != nil {
-				sent, alone, n = sent+*b, alone+*t.IdleS, n+1
-			}
-		}
-	}
-	if alone == 0 {
-		return "Keepalives only, if all is well."
-	}
-	return fmt.Sprintf("Keepalives only, if all is well. In %s the camera was left alone, for %s in all, and sent %s: %s a second.",
-		plural(n, "trial"), seconds(alone), size(sent), size(sent/alone))
 }
 
 // figure draws one quantity for one panel.
@@ -110,8 +98,8 @@ func (m *model) figure(q quantity, p *panel) figure {
 	if len(p.params) > 0 {
 		f.title += ", " + label(p.params)
 	}
-	d := distribution{x: q.axis, of: q.share, unit: strings.TrimSuffix(q.unit, "s"), band: q.unit == "trials", print: q.print, marks: slices.Clone(q.fixed)}
-	var alt, ns, single []string
+	d := distribution{x: q.axis, of: q.share, unit: strings.TrimSuffix(q.unit, "s"), band: q.unit == "trials", print: q.print, marks: slices.Clone(q.fixed), never: q.never}
+	var alt, ns, single, near []string
 	var bounds []float64
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, g := range p.groups {
@@ -127,6 +115,9 @@ func (m *model) figure(q quantity, p *panel) figure {
 		ns = append(ns, g.title()+" "+n)
 		alt = append(alt, fmt.Sprintf("%s: median %s, p95 %s, %s", g.title(), q.quantile(xs, 0.5), q.quantile(xs, 0.95), n))
 		single = append(single, fmt.Sprintf("%s (%s)", g.title(), n))
+		if q.goal > 0 {
+			near = append(near, g.title()+" "+upTo(xs, q.goal))
+		}
 		if q.bound != nil {
 			bounds = append(bounds, q.bound(g)...)
 		}
@@ -145,7 +136,13 @@ func (m *model) figure(q quantity, p *panel) figure {
 		d.marks = append(d.marks, mark{from, to, name})
 		alt = append(alt, name)
 	}
-	f.caption = fmt.Sprintf("%s (%s). %s %s", q.unit, strings.Join(ns, ", "), d.bandText(), m.provenance())
+	if len(near) > 0 {
+		alt = append(alt, fmt.Sprintf("within %s: %s", q.print(q.goal), strings.Join(near, ", ")))
+		ns[len(ns)-1] += fmt.Sprintf("); within %s: %s", q.print(q.goal), strings.Join(near, ", "))
+	} else {
+		ns[len(ns)-1] += ")"
+	}
+	f.caption = fmt.Sprintf("%s (%s. %s %s", q.unit, strings.Join(ns, ", "), d.bandText(), m.provenance())
 	f.caption = strings.ToUpper(f.caption[:1]) + f.caption[1:]
 	if s := d.beyond(d.unit); s != "" {
 		f.caption += " " + strings.ToUpper(s[:1]) + s[1:] + "."
@@ -154,6 +151,17 @@ func (m *model) figure(q quantity, p *panel) figure {
 	f.h += vg.Length(max(0, (len(d.curves)-1)/3)) * legendLine
 	f.paint = d.paint
 	return f
+}
+
+// upTo prints the share of an ascending sample that is at most limit, with its interval.
+func upTo(sorted []float64, limit float64) string {
+	k, _ := slices.BinarySearchFunc(sorted, limit, func(x, limit float64) int {
+		if x <= limit {
+			return -1
+		}
+		return 1
+	})
+	return percent(k, len(sorted)) + " (" + interval(k, len(sorted)) + ")"
 }
 
 // quantile prints a quantile with its interval where the values are independent: a trial's frames are not.
@@ -196,35 +204,4 @@ func (d distribution) bandText() string {
 		what = "95 % band (DKW, not drawn): "
 	}
 	return what + strings.Join(s, ", ") + "."
-}
-
-// lateLimitS is the lateness over which a trial is a harness error.
-const lateLimitS = 2e-3
-
-// lateness shows the lab's own: judged trials beside those that were refused.
-func (m *model) lateness() topic {
-	t := topic{id: "lateness", title: "Was the lab itself on time?",
-		says: "Each trial's p99 of due − delivered over its packets. A trial over 2 ms is a harness error, kept and run again: an overloaded machine is seen and never measured."}
-	judged, refused := &group{name: "counted", order: 0}, &group{name: "harness errors", order: 1}
-	for _, c := range m.cells {
-		for _, tr := range c.trials {
-			g := judged
-			if !tr.Outcome.HasVerdict() {
-				g = refused
-			}
-			g.judged = append(g.judged, tr)
-		}
-	}
-	q := quantity{"lab-lateness", "Lateness of the lab", "p99 lateness of a trial", sampler(func(t record.Trial) *float64 {
-		if t.Lateness == nil {
-			return nil
-		}
-		return &t.Lateness.P99
-	}), ofValues, "share of trials", "trials", seconds, nil, "", []mark{{lateLimitS, lateLimitS, "limit 2 ms"}}}
-	groups := []*group{judged}
-	if len(refused.judged) > 0 {
-		groups = append(groups, refused)
-	}
-	t.figures = []figure{m.figure(q, &panel{groups: groups})}
-	return t
 }

@@ -94,22 +94,6 @@ func boundS(t record.Trial) *float64      { return t.BoundS }
 func packetRatio(t record.Trial) *float64 { return t.FirstPacketRatio() }
 func frameRatio(t record.Trial) *float64  { return t.FirstFrameRatio() }
 
-func goodputBps(t record.Trial) *float64 {
-	if t.Media == nil {
-		return nil
-	}
-	return t.Media.GoodputBps
-}
-
-func idleBytes(t record.Trial) *float64 {
-	n, ok := t.Bytes["camera_idle_up"]
-	if !ok {
-		return nil
-	}
-	v := float64(n)
-	return &v
-}
-
 // oracleKind is an oracle's verdict without its parameters: "birthday(0.9, 256)" is "birthday".
 func oracleKind(oracle string) string {
 	kind, _, _ := strings.Cut(oracle, "(")

@@ -24,10 +24,22 @@ const (
 func (m *model) heatFigure(h heat, f *facet) figure {
 	fig := figure{id: slug(h.id, f.params), title: h.title, caption: m.facetCaption(h, f)}
 	if len(f.params) > 0 {
-		fig.title += ", " + label(f.params)
+		fig.title += ", " + named(f.params)
 	}
 	fig.alt = fig.title + ". " + fig.caption
 	t := &tiles{m: m, heat: h, facet: f}
+	w, height := f.size()
+	fig.w = max(w, 330)
+	fig.h = height + keyRoom
+	fig.paint = func(c draw.Canvas) {
+		t.paint(c, w)
+		t.paintKey(c)
+	}
+	return fig
+}
+
+// size is the room of a matrix with its labels.
+func (f *facet) size() (w, h vg.Length) {
 	rowW, colH := vg.Length(20), vg.Length(20)
 	st := style(9, ink, text.XRight, text.YCenter)
 	for _, r := range f.rows {
@@ -36,11 +48,50 @@ func (m *model) heatFigure(h heat, f *facet) figure {
 	for _, c := range f.cols {
 		colH = max(colH, 10*vg.Length(len(foldName(c)))+4)
 	}
-	w := rowW + 16 + tileW*vg.Length(len(f.cols))
-	fig.w = max(w, 330)
-	fig.h = colH + 18 + tileH*vg.Length(len(f.rows)) + keyRoom
-	fig.paint = func(c draw.Canvas) { t.paint(c, w) }
-	return fig
+	return rowW + 16 + tileW*vg.Length(len(f.cols)), colH + 18 + tileH*vg.Length(len(f.rows))
+}
+
+// Room of matrices side by side.
+const (
+	besideGap  = vg.Length(16)
+	besideRoom = vg.Length(20) // for a matrix's title
+)
+
+// heatFigures is two or three matrices side by side, with the names of rows at the first alone. ok is false for other
+// numbers of them, or where they are too wide.
+func (m *model) heatFigures(h heat) (fig figure, ok bool) {
+	n := len(m.facets)
+	if n < 2 || n > 3 || m.colKey == "" || len(m.facets[0].cols)*n > 18 {
+		return figure{}, false
+	}
+	first, height := m.facets[0].size()
+	others := tileW*vg.Length(len(m.facets[0].cols)) + 4
+	fig = figure{
+		id: h.id, title: fmt.Sprintf("%s, %s × %s", h.title, m.rowKey, m.colKey),
+		w: max(first+vg.Length(n-1)*(besideGap+others), 430), h: height + keyRoom + besideRoom,
+	}
+	var parts []string
+	for _, f := range m.facets {
+		parts = append(parts, named(f.params)+": "+m.facetShare(h, f))
+	}
+	fig.caption = strings.Join(parts, "; ") + ". " + m.provenance()
+	fig.caption = strings.ToUpper(fig.caption[:1]) + fig.caption[1:]
+	fig.alt = fig.title + ". " + fig.caption
+	fig.paint = func(c draw.Canvas) {
+		title := style(10.5, ink, text.XLeft, text.YTop)
+		title.Font.Weight = 3 // bold
+		x, w := c.Min.X, first
+		for i, f := range m.facets {
+			t := &tiles{m: m, heat: h, facet: f, bare: i > 0}
+			c.FillText(title, vg.Point{X: x + w - others + 4, Y: c.Max.Y}, named(f.params))
+			t.paint(draw.Canvas{Canvas: c.Canvas, Rectangle: vg.Rectangle{
+				Min: vg.Point{X: x, Y: c.Min.Y}, Max: vg.Point{X: x + w, Y: c.Max.Y - besideRoom},
+			}}, w)
+			x, w = x+w+besideGap, others
+		}
+		(&tiles{m: m, heat: h, facet: m.facets[0]}).paintKey(c)
+	}
+	return fig, true
 }
 
 // foldName breaks a name after its hyphens into lines that fit a column.
@@ -62,6 +113,7 @@ type tiles struct {
 	m     *model
 	heat  heat
 	facet *facet
+	bare  bool // without the names of rows
 }
 
 func (t *tiles) paint(c draw.Canvas, w vg.Length) {
@@ -82,18 +134,23 @@ func (t *tiles) paint(c draw.Canvas, w vg.Length) {
 		xs = append(xs, plot.Tick{Value: float64(i), Label: strings.Join(append(folded, blank...), "\n")})
 	}
 	for i, v := range f.rows {
+		if t.bare {
+			v = ""
+		}
 		ys = append(ys, plot.Tick{Value: float64(len(f.rows) - 1 - i), Label: v})
 	}
 	p.X.Tick.Marker, p.Y.Tick.Marker = xs, ys
 	p.X.LineStyle.Width, p.X.Tick.LineStyle.Width, p.X.Tick.Length, p.Y.Tick.Length = 0, 0, 0, 0
 	p.X.Tick.Label.Color, p.Y.Tick.Label.Color = ink, ink
 	p.X.Label.Text, p.Y.Label.Text = t.m.colKey, t.m.rowKey
+	if t.bare {
+		p.Y.Label.Text = ""
+	}
 	p.X.Label.TextStyle.Color, p.Y.Label.TextStyle.Color = muted, muted
 	p.Add(t)
 	p.Draw(draw.Canvas{Canvas: c.Canvas, Rectangle: vg.Rectangle{
 		Min: vg.Point{X: c.Min.X, Y: c.Min.Y + keyRoom}, Max: vg.Point{X: c.Min.X + w, Y: c.Max.Y},
 	}})
-	t.paintKey(c)
 }
 
 // Plot implements plot.Plotter.
@@ -134,9 +191,14 @@ func (t *tiles) tile(c draw.Canvas, box vg.Rectangle, k *cell) {
 	c.Fill(box.Path())
 	big := style(11, fg, text.XCenter, text.YBottom)
 	big.Font.Weight = 3 // bold
-	c.FillText(big, vg.Point{X: mid.X, Y: mid.Y - 1.5}, short(n, k.Trials))
-	c.FillText(style(8, fg, text.XCenter, text.YTop), vg.Point{X: mid.X, Y: mid.Y - 1.5}, fmt.Sprintf("n %d", k.Trials))
-	if o, ok := markOf(k.Oracle); ok {
+	says, at := fmt.Sprintf("n %d", k.Trials), vg.Point{X: mid.X, Y: mid.Y - 1.5}
+	if rest := k.rest(); rest != "" && t.heat.id == directHeat.id {
+		says += "\n" + rest
+		at.Y += 5
+	}
+	c.FillText(big, at, short(n, k.Trials))
+	c.FillText(style(8, fg, text.XCenter, text.YTop), at, says)
+	if o, ok := markOf(k.Oracle); ok && o.Class != "od" {
 		oracleDot(c, vg.Point{X: box.Max.X - 6, Y: box.Max.Y - 6}, o.Class, fg)
 	}
 	if k.leak() {
@@ -154,7 +216,7 @@ func outline(b vg.Rectangle, in vg.Length) []vg.Point {
 	}
 }
 
-// oracleDot draws an oracle's mark: a full, half or empty circle, or a square.
+// oracleDot draws an oracle's mark: a half or empty circle, or a square.
 func oracleDot(c draw.Canvas, at vg.Point, class string, fg color.Color) {
 	const r = vg.Length(2.6)
 	disk := func(from, angle float64) vg.Path {
@@ -168,8 +230,6 @@ func oracleDot(c draw.Canvas, at vg.Point, class string, fg color.Color) {
 	c.SetLineWidth(0.9)
 	c.SetLineDash(nil, 0)
 	switch class {
-	case "od":
-		c.Fill(disk(0, 2*math.Pi))
 	case "oh":
 		c.Fill(disk(math.Pi/2, math.Pi))
 		c.Stroke(disk(0, 2*math.Pi))
@@ -197,9 +257,15 @@ func (t *tiles) paintKey(c draw.Canvas) {
 		x += st.Width("Oracle:") + 6
 	}
 	for _, o := range key {
-		oracleDot(c, vg.Point{X: x, Y: y}, o.Class, ink)
-		c.FillText(st, vg.Point{X: x + 6, Y: y}, o.Kind)
-		x += 6 + st.Width(o.Kind) + 12
+		says := o.Kind
+		if o.Class == "od" {
+			says = "no mark: direct"
+			x -= 6
+		} else {
+			oracleDot(c, vg.Point{X: x, Y: y}, o.Class, ink)
+		}
+		c.FillText(st, vg.Point{X: x + 6, Y: y}, says)
+		x += 6 + st.Width(says) + 12
 	}
 	for _, k := range []struct {
 		is   func(*cell) bool

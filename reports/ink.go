@@ -74,11 +74,18 @@ type figure struct {
 	paint   func(draw.Canvas)
 }
 
-// svg returns the drawing alone for the page, in its theme's colors.
+// slimWidth is that of drawings for a telephone, where a wide one's letters would shrink.
+const slimWidth = vg.Length(330)
+
+// svg returns the drawing alone for the page, in its theme's colors, for wide windows and for slim ones.
 func (f figure) svg() string {
 	c := vgsvg.New(f.w, f.h)
 	f.paint(draw.New(c))
-	return inline(c, f)
+	slim := f
+	slim.w = slimWidth
+	s := vgsvg.New(slim.w, slim.h)
+	f.paint(draw.New(s))
+	return inline(c, f, "wide") + inline(s, slim, "slim")
 }
 
 var (
@@ -90,7 +97,7 @@ var (
 )
 
 // inline makes gonum's document an element of the page: it scales, inherits the font and follows the theme.
-func inline(c *vgsvg.Canvas, f figure) string {
+func inline(c *vgsvg.Canvas, f figure, class string) string {
 	var b bytes.Buffer
 	if _, err := c.WriteTo(&b); err != nil {
 		panic(err) // a bytes.Buffer takes everything
@@ -112,7 +119,7 @@ func inline(c *vgsvg.Canvas, f figure) string {
 	s = svgHex.ReplaceAllStringFunc(s, strings.ToUpper)
 	s = cssNames.Replace(s)
 	s = svgBlanks.ReplaceAllString(s, "\n")
-	head := fmt.Sprintf(`<svg viewBox="0 0 %g %g" role="img" aria-label="%s">`, f.w.Points(), f.h.Points(), escape(f.alt))
+	head := fmt.Sprintf(`<svg class="%s" viewBox="0 0 %g %g" role="img" aria-label="%s">`, class, f.w.Points(), f.h.Points(), escape(f.alt))
 	return head + strings.TrimSpace(s)
 }
 

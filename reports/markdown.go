@@ -17,7 +17,7 @@ func (m *model) markdown(files []string) ([]byte, error) {
 	b.WriteString("\n")
 	for _, n := range m.notes() {
 		if n.warning {
-			n.text = "**" + n.text + "**"
+			n.text = "**Warning:** " + n.text
 		}
 		fmt.Fprintf(&b, "- %s\n", n.text)
 	}
@@ -40,6 +40,14 @@ func (m *model) markdown(files []string) ([]byte, error) {
 				fmt.Fprintf(&b, " ([plot](%s))", name)
 			}
 			b.WriteString("\n")
+		}
+	}
+	for _, t := range m.topics() {
+		if len(t.rows) > 0 {
+			fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", t.title, t.says)
+			markdownTable(&b, t.head, t.rows)
+		} else if t.id == "lateness" {
+			fmt.Fprintf(&b, "\n## %s\n\n%s\n", t.title, t.says)
 		}
 	}
 	b.WriteString("\n## Cells\n\n")
@@ -75,7 +83,7 @@ func only(row []string, keep []bool) (kept []string) {
 
 func (m *model) markdownMatrix(b *bytes.Buffer, f *facet) {
 	if len(f.params) > 0 {
-		fmt.Fprintf(b, "\n### %s\n", label(f.params))
+		fmt.Fprintf(b, "\n### %s\n", named(f.params))
 	}
 	fmt.Fprintf(b, "\n%s\n\n", m.facetCaption(directHeat, f))
 	head := append([]string{strings.Trim(m.rowKey+" ↓ "+m.colKey+" →", " →↓")}, f.cols...)

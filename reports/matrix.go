@@ -13,11 +13,17 @@ func (f *facet) title(h heat) string {
 	if len(f.params) == 0 {
 		return h.title
 	}
-	return label(f.params)
+	return named(f.params)
 }
 
-// caption states n, interval, seed and engine of a matrix.
+// facetCaption states n, interval, seed and engine of a matrix.
 func (m *model) facetCaption(h heat, f *facet) string {
+	s := m.facetShare(h, f)
+	return strings.ToUpper(s[:1]) + s[1:] + ". " + m.provenance()
+}
+
+// facetShare states the share of all trials of a matrix with n and interval.
+func (m *model) facetShare(h heat, f *facet) string {
 	k, n, harness, low, high := 0, 0, 0, -1, -1
 	for _, row := range f.at {
 		for _, c := range row {
@@ -32,17 +38,17 @@ func (m *model) facetCaption(h heat, f *facet) string {
 		}
 	}
 	if n == 0 {
-		return fmt.Sprintf("No trial with a verdict, %s. %s", plural(harness, "harness error"), m.provenance())
+		return "no trial with a verdict, " + plural(harness, "harness error")
 	}
 	each := fmt.Sprintf("%d", low)
 	if low != high {
 		each = fmt.Sprintf("%d–%d", low, high)
 	}
-	s := fmt.Sprintf("%s %s: %s of %s trials (95 %% interval %s), n = %s a cell", strings.ToUpper(h.what[:1])+h.what[1:], percent(k, n), count(k), count(n), interval(k, n), each)
+	s := fmt.Sprintf("%s %s of %s trials (%s, 95 %% interval %s), n = %s a cell", h.what, count(k), count(n), percent(k, n), interval(k, n), each)
 	if harness > 0 {
 		s += ", beside " + plural(harness, "harness error")
 	}
-	return s + ". " + m.provenance()
+	return s
 }
 
 // matrix renders one facet as a table whose cells link to their trials.
@@ -102,30 +108,38 @@ func (m *model) heatCell(b *strings.Builder, h heat, c *cell) {
 		class = ` class="short"`
 	}
 	fmt.Fprintf(b, `<td%s style="background:%s;color:%s" title="%s"><a href="#c%d">`, class, hex(bg), hex(textOn(bg)), says, c.index)
-	if o, ok := markOf(c.Oracle); ok {
+	if o, ok := markOf(c.Oracle); ok && o.Class != "od" {
 		fmt.Fprintf(b, `<i class="%s"></i>`, o.Class)
 	}
 	fmt.Fprintf(b, `%s<small>n %d</small>`, short(k, c.Trials), c.Trials)
-	if mix := c.mix(); mix != "" {
-		fmt.Fprintf(b, `<u style="background:%s"></u>`, mix)
+	if rest := c.rest(); rest != "" && h.id == directHeat.id {
+		fmt.Fprintf(b, `<small>%s</small><u style="background:%s"></u>`, rest, c.mix())
 	}
 	b.WriteString("</a></td>")
 }
 
-// mix is the strip under a cell: its outcomes, harness errors included, in the order of the legend.
-func (c *cell) mix() string {
-	total := 0
-	for _, n := range c.Outcomes {
-		total += n
+// rest names what became of most trials that did not go direct, "" where all did: "20 relayed".
+func (c *cell) rest() string {
+	most := record.Direct
+	for _, o := range []record.Outcome{record.Relayed, record.Failed, record.Unsupported} {
+		if n := c.Outcomes[o]; n > 0 && (most == record.Direct || n > c.Outcomes[most]) {
+			most = o
+		}
 	}
-	if total == 0 {
+	if most == record.Direct {
 		return ""
 	}
+	return fmt.Sprintf("%d %s", c.Outcomes[most], most)
+}
+
+// mix is the strip under a cell: the outcomes of its trials with a verdict, in the order of the legend.
+func (c *cell) mix() string {
+	total := c.Trials
 	var stops []string
 	at := 0
 	for _, o := range record.Outcomes {
 		n := c.Outcomes[o]
-		if n == 0 {
+		if n == 0 || !o.HasVerdict() {
 			continue
 		}
 		from := at

@@ -54,6 +54,18 @@ func label(ps []param) string {
 	return strings.Join(s, " · ")
 }
 
+// named is label for a title, where "direct" alone would not say that it is a strategy.
+func named(ps []param) string {
+	var s []string
+	for _, p := range ps {
+		if p.key == strategyKey {
+			p.value = "strategy " + p.value
+		}
+		s = append(s, p.value)
+	}
+	return strings.Join(s, " · ")
+}
+
 // slug names a file after params.
 func slug(name string, ps []param) string {
 	for _, p := range ps {

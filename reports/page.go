@@ -44,6 +44,8 @@ type pageData struct {
 	Matrices, Relays            []pageMatrix
 	MatrixSays, RelaySays       string
 	OracleKey                   []oracleMark
+	MatrixLinks                 []pair
+	Strips                      bool // some cell has one
 	Leaks, Shorts               bool
 	Topics                      []pageTopic
 	Cells, Trials               template.HTML
@@ -57,7 +59,7 @@ type pageData struct {
 type pair struct{ Key, Value string }
 
 type pageNote struct {
-	Class, Text string
+	Class, Text, To, Link string
 }
 
 type pageMatrix struct {
@@ -69,6 +71,7 @@ type pageMatrix struct {
 
 type pageTopic struct {
 	ID, Title, Says string
+	Table           template.HTML
 	Figures         []pageFigure
 }
 
@@ -93,17 +96,21 @@ func (m *model) html(files []string) ([]byte, error) {
 		Fixed: m.fixedPairs(), Environment: m.environment(), Provenance: m.provenance(),
 		Modules: sortedPairs(m.run.Manifest.Versions.Modules), Sysctls: sortedPairs(m.run.Manifest.Sysctls),
 		MatrixSays: m.matrixSays(), OracleKey: m.oracleKey(),
-		Leaks: len(m.where((*cell).leak)) > 0, Shorts: len(m.where((*cell).shortfall)) > 0, Ramp: rampCSS(cividis),
+		Strips: len(m.where(func(c *cell) bool { return c.rest() != "" && !c.unsupported() })) > 0,
+		Leaks:  len(m.where((*cell).leak)) > 0, Shorts: len(m.where((*cell).shortfall)) > 0, Ramp: rampCSS(cividis),
 	}
 	for _, n := range m.notes() {
 		class := "note"
 		if n.warning {
 			class = "note warning"
 		}
-		d.Notes = append(d.Notes, pageNote{class, tie(n.text)})
+		d.Notes = append(d.Notes, pageNote{class, tie(n.text), n.to, n.link})
 	}
 	for _, f := range m.facets {
 		d.Matrices = append(d.Matrices, m.matrix(directHeat, f, files))
+	}
+	if f, ok := m.heatFigures(directHeat); ok {
+		d.MatrixLinks = linksTo(f.id, files)
 	}
 	d.RelaySays = tie(m.relaySays())
 	for _, f := range m.relayFacets() {
@@ -126,7 +133,10 @@ func (m *model) html(files []string) ([]byte, error) {
 }
 
 func (t topic) page(files []string) pageTopic {
-	p := pageTopic{ID: t.id, Title: t.title, Says: t.says}
+	p := pageTopic{ID: t.id, Title: t.title, Says: tie(t.says)}
+	if len(t.rows) > 0 {
+		p.Table = template.HTML(dataTable(t.head, t.rows))
+	}
 	for _, f := range t.figures {
 		pf := pageFigure{Title: f.title, Caption: tie(f.caption), Instead: tie(f.instead)}
 		if f.instead == "" {

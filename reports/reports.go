@@ -23,7 +23,8 @@ import (
 var Formats = []string{"html", "svg", "png", "md", "csv", "junit", "benchfmt"}
 
 // Write makes the reports of the run in runDir, beside its records, and returns the files written. Without formats it
-// makes all. An unknown format is an error before anything is written. Files of an earlier report are replaced.
+// makes all. An unknown format is an error before anything is written. Files of an earlier report are replaced, and its
+// plots that this run does not have are removed.
 func Write(runDir string, formats []string) (files []string, err error) {
 	for _, f := range formats {
 		if !slices.Contains(Formats, f) {
@@ -39,6 +40,7 @@ func Write(runDir string, formats []string) (files []string, err error) {
 	}
 	w := &writer{dir: runDir}
 	m := newModel(run)
+	w.removeStale(m)
 	for _, kind := range []string{"svg", "png"} {
 		if slices.Contains(formats, kind) {
 			w.plots(m, kind)
@@ -102,9 +104,41 @@ func (w *writer) plots(m *model, kind string) {
 	}
 }
 
+// plotNames are how the names of plots begin, those of earlier versions included: what removeStale may remove.
+var plotNames = []string{
+	"direct-rate", "relay-share", "connect-time", "first-frame-time", "first-packet-ratio", "first-frame-ratio",
+	"frame-latency", "goodput", "camera-idle-up", "lab-lateness",
+}
+
+// removeStale removes the plots of an earlier report that this run does not have, and nothing that is not a plot's.
+func (w *writer) removeStale(m *model) {
+	current := map[string]bool{}
+	for _, f := range m.plots() {
+		current[f.id] = true
+	}
+	entries, err := os.ReadDir(filepath.Join(w.dir, "plots"))
+	if err != nil {
+		return // there is no earlier report
+	}
+	for _, e := range entries {
+		kind := filepath.Ext(e.Name())
+		id := strings.TrimSuffix(e.Name(), kind)
+		name, _, _ := strings.Cut(id, ".")
+		if !e.Type().IsRegular() || current[id] || kind != ".svg" && kind != ".png" || !slices.Contains(plotNames, name) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(w.dir, "plots", e.Name())); err != nil && w.err == nil {
+			w.err = fmt.Errorf("remove plot of an earlier report: %w", err)
+		}
+	}
+}
+
 // plots lists the figures that are files of their own.
 func (m *model) plots() []figure {
 	var fs []figure
+	if f, ok := m.heatFigures(directHeat); ok {
+		fs = append(fs, f)
+	}
 	for _, f := range m.facets {
 		fs = append(fs, m.heatFigure(directHeat, f))
 	}

@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -53,7 +54,11 @@ func (g *group) row() []string {
 }
 
 func (m *model) strategyTable() string {
-	head, rows := m.strategyRows()
+	return dataTable(m.strategyRows())
+}
+
+// dataTable renders a table whose first column names its rows.
+func dataTable(head []string, rows [][]string) string {
 	var b strings.Builder
 	b.WriteString(`<table class="data"><thead><tr>`)
 	for _, h := range head {
@@ -93,6 +98,7 @@ func brief(d *record.Dist, q func(*record.Dist) float64, least int, print func(f
 
 func p50(d *record.Dist) float64 { return d.P50 }
 func p95(d *record.Dist) float64 { return d.P95 }
+func p99(d *record.Dist) float64 { return d.P99 }
 
 // cellColumns are the table of cells, for page and markdown alike.
 func (m *model) cellColumns() (head []string, row func(*cell) []string) {
@@ -101,7 +107,7 @@ func (m *model) cellColumns() (head []string, row func(*cell) []string) {
 		head = append(head, a.Key)
 	}
 	head = append(head, "n", "direct", "relayed", "failed", "unsupported", "harness errors", "direct rate", "95 % interval", "oracle",
-		"connect n", "connect p50", "connect p95", "frame n", "frame p50", "frame p95", "packet ÷ bound", "frames intact", "relay bytes")
+		"connect n", "connect p50", "connect p95", "connect p99", "frame n", "frame p50", "frame p95", "frame p99", "packet ÷ bound", "frames intact", "relay bytes")
 	return head, func(c *cell) []string {
 		r := []string{fmt.Sprint(c.index)}
 		for _, a := range m.axes {
@@ -115,8 +121,8 @@ func (m *model) cellColumns() (head []string, row func(*cell) []string) {
 			rate, sure = "n/a", "–"
 		}
 		return append(r, rate, sure, orDash(c.Oracle),
-			sizeOf(c.ConnectS), brief(c.ConnectS, p50, 1, seconds), brief(c.ConnectS, p95, minForP95, seconds),
-			sizeOf(c.FirstFrameS), brief(c.FirstFrameS, p50, 1, seconds), brief(c.FirstFrameS, p95, minForP95, seconds),
+			sizeOf(c.ConnectS), brief(c.ConnectS, p50, 1, seconds), brief(c.ConnectS, p95, minForP95, seconds), brief(c.ConnectS, p99, minForP99, seconds),
+			sizeOf(c.FirstFrameS), brief(c.FirstFrameS, p50, 1, seconds), brief(c.FirstFrameS, p95, minForP95, seconds), brief(c.FirstFrameS, p99, minForP99, seconds),
 			brief(c.FirstPacketRatio, p50, 1, ratio), intact(c.Media), relayBytes(c))
 	}
 }
@@ -179,15 +185,24 @@ func (m *model) cellTable() (says string, table template.HTML) {
 		b.WriteString("\n")
 	}
 	b.WriteString("</tbody></table>")
-	says = fmt.Sprintf("%s. n counts the trials with a verdict; rates and times are of those. “few”: %s for that quantile (p95 needs %d). Frame is the first whole frame; packet ÷ bound is the median of the first media packet over the triangle bound.", plural(len(m.cells), "cell"), tooFew, minForP95)
+	says = fmt.Sprintf("%s. n counts the trials with a verdict; rates and times are of those. “few”: %s for that quantile (p95 needs %d, p99 %d). Frame is the first whole frame; packet ÷ bound is the median of the first media packet over the triangle bound.", plural(len(m.cells), "cell"), tooFew, minForP95, minForP99)
+	if shown := only(head, keep); slices.Contains(shown, "connect p50") && !slices.Contains(shown, "connect n") {
+		says += " Times are of the trials that went direct or were relayed, all of them."
+	}
 	return says, template.HTML(b.String())
 }
 
 // informative tells which columns to print: an unused outcome or a measurement that was never made is left out.
+//
+// So are the n of times where they are everywhere what the outcomes already say: direct and relayed trials, all timed.
 func informative(head []string, rows [][]string) []bool {
 	keep := make([]bool, len(head))
+	known := timesOfAllConnected(head, rows)
 	for j := range head {
 		for _, r := range rows {
+			if known && (head[j] == "connect n" || head[j] == "frame n") {
+				break
+			}
 			if r[j] != "–" && !(r[j] == "0" && (head[j] == "unsupported" || head[j] == "harness errors" || strings.HasSuffix(head[j], " n"))) {
 				keep[j] = true
 			}
@@ -197,6 +212,22 @@ func informative(head []string, rows [][]string) []bool {
 		keep[0] = true
 	}
 	return keep
+}
+
+// timesOfAllConnected reports whether each row's n of times is the number of its trials that connected.
+func timesOfAllConnected(head []string, rows [][]string) bool {
+	at := func(name string) int { return slices.Index(head, name) }
+	connect, frame, direct, relayed := at("connect n"), at("frame n"), at("direct"), at("relayed")
+	if connect < 0 || frame < 0 || direct < 0 || relayed < 0 {
+		return false
+	}
+	for _, r := range rows {
+		n := func(i int) int { v, _ := strconv.Atoi(strings.ReplaceAll(r[i], ",", "")); return v }
+		if connected := n(direct) + n(relayed); n(connect) != connected || n(frame) != connected {
+			return false
+		}
+	}
+	return true
 }
 
 // meta is the line under the headline.

@@ -79,7 +79,7 @@ func TestTicks(t *testing.T) {
 	}{
 		{0.035, 0.052, false}, {0.0004, 4, true}, {50e-6, 4e-3, true}, {0.001, 0.007, true}, {0, 200, false}, {1, 3.1, false}, {1e-6, 100, true},
 	} {
-		vs := (ticks{seconds, c.log}).values(c.low, c.high)
+		vs := (ticks{seconds, c.log, 400}).values(c.low, c.high)
 		if len(vs) < 3 || len(vs) > 14 {
 			t.Errorf("%v: ticks %v", c, vs)
 		}

@@ -11,8 +11,9 @@ import (
 
 // note is a sentence beside the verdict. A warning is about the evidence itself.
 type note struct {
-	warning bool
-	text    string
+	warning  bool
+	text     string
+	to, link string // where more is said, and the words that lead there; empty for none
 }
 
 // verdict is the page's first sentence: what the best of the strategies achieved, and whether the run is all there.
@@ -114,7 +115,7 @@ func all(n int, noun string) string {
 func (m *model) notes() []note {
 	var ns []note
 	add := func(warning bool, format string, args ...any) {
-		ns = append(ns, note{warning, fmt.Sprintf(format, args...)})
+		ns = append(ns, note{warning: warning, text: fmt.Sprintf(format, args...)})
 	}
 	if s := m.incomplete(); s != "" {
 		add(true, "%s", s)
@@ -122,10 +123,6 @@ func (m *model) notes() []note {
 	if leaks := m.where((*cell).leak); len(leaks) > 0 {
 		add(true, "%s went direct where the oracle says that only a relay can connect: suspect the lab before believing it (%s).",
 			plural(len(leaks), "cell"), m.some(leaks, true))
-	}
-	if n := len(m.run.Trials) - m.summary.Trials; n > 0 {
-		add(n*50 > len(m.run.Trials), "%s of %s (%s) ended in a harness error: kept, shown, and counted in no rate.",
-			count(n), plural(len(m.run.Trials), "trial"), percent(n, len(m.run.Trials)))
 	}
 	ns = append(ns, m.oracleNotes()...)
 	for _, s := range []string{
@@ -136,7 +133,44 @@ func (m *model) notes() []note {
 			add(false, "%s", s)
 		}
 	}
-	return ns
+	return append(ns, m.harnessNote()...)
+}
+
+// harnessNote counts what the lab itself spoiled. More than 2 % of it is a warning.
+func (m *model) harnessNote() []note {
+	n := len(m.run.Trials) - m.summary.Trials
+	if n == 0 {
+		return nil
+	}
+	late := 0
+	for _, t := range m.run.Trials {
+		if !t.Outcome.HasVerdict() && isLate(kindOf(t)) {
+			late++
+		}
+	}
+	why := ""
+	switch {
+	case late == n:
+		why = " because the lab ran late"
+	case late > 0:
+		why = fmt.Sprintf(", %s of them because the lab ran late", count(late))
+	}
+	s := fmt.Sprintf("%s of %s (%s) ended in a harness error%s: kept, shown, and counted in no rate.",
+		count(n), plural(len(m.run.Trials), "attempt"), percent(n, len(m.run.Trials)), why)
+	if m.full() == len(m.cells) && m.run.Manifest.TrialsPerCell > 0 {
+		s += " They were run again, so that every cell has all its trials."
+	}
+	return []note{{n*50 > len(m.run.Trials), s, "#lateness", "How late, and why?"}}
+}
+
+// full counts the cells that have all their trials.
+func (m *model) full() (n int) {
+	for _, c := range m.cells {
+		if c.Trials >= m.run.Manifest.TrialsPerCell {
+			n++
+		}
+	}
+	return n
 }
 
 // incomplete says what the run lacks, and nothing where it is complete.
@@ -145,12 +179,7 @@ func (m *model) incomplete() string {
 	if man.Complete {
 		return ""
 	}
-	full := 0
-	for _, c := range m.cells {
-		if c.Trials >= man.TrialsPerCell {
-			full++
-		}
-	}
+	full := m.full()
 	of := count(max(man.Cells, len(m.cells))) + " cells"
 	if man.Cells == 0 {
 		of = plural(len(m.cells), "cell") + " begun"
@@ -236,7 +265,7 @@ func (m *model) oracleNotes() []note {
 		if len(short) > 0 {
 			s += fmt.Sprintf("; it fell short in %s", m.some(short, false))
 		}
-		ns = append(ns, note{false, s + "."})
+		ns = append(ns, note{text: s + "."})
 	}
 	return ns
 }
