@@ -15,8 +15,9 @@ import (
 // The RFC 5780 server's ports on the public host (RFC 8489 §18.6 has the first one).
 var probePorts = [2]uint16{3478, 3479}
 
-// Over unimpaired links an answer takes a few hundred microseconds; what has not come after all tries was filtered.
-var probeOptions = probe.Options{RTO: 40 * time.Millisecond, Tries: 3}
+// Over unimpaired links an answer takes a few hundred microseconds; what has not come after all tries was filtered. Where a
+// busy machine lost too many answers to tell, the probe is made again with patience.
+var probeOptions = []probe.Options{{RTO: 40 * time.Millisecond, Tries: 3}, {RTO: 200 * time.Millisecond, Tries: 5}}
 
 // ErrMisclassified means that a NAT does not behave as its topology says: the lab is wrong, not the system under test.
 var ErrMisclassified = errors.New("NAT is not what the topology says")
@@ -69,7 +70,7 @@ func (l *Lab) classify(ctx context.Context, s *Site, m *Machine, server netip.Ad
 	listen := func() (net.PacketConn, error) {
 		return m.listenPacket("udp4", netip.AddrPortFrom(m.Addr(), 0).String())
 	}
-	r, err := probe.Classify(ctx, listen, server, probeOptions)
+	r, err := conclude(func(o probe.Options) (probe.Result, error) { return probe.Classify(ctx, listen, server, o) })
 	if err != nil {
 		return fmt.Errorf("classify NAT of site %s: %w", s.Name, err)
 	}
@@ -77,6 +78,16 @@ func (l *Lab) classify(ctx context.Context, s *Site, m *Machine, server netip.Ad
 		return fmt.Errorf("%w: site %s, %s: %w", ErrMisclassified, s.Name, s.NAT, err)
 	}
 	return nil
+}
+
+// conclude classifies until that is conclusive, each time with more patience. A result is never asked for twice.
+func conclude(classify func(probe.Options) (probe.Result, error)) (r probe.Result, err error) {
+	for _, o := range probeOptions {
+		if r, err = classify(o); !errors.Is(err, probe.ErrInconclusive) {
+			return r, err
+		}
+	}
+	return r, err
 }
 
 // probeHost returns the first public host with two addresses, or nil.
