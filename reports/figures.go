@@ -137,7 +137,6 @@ func (m *model) figure(q quantity, p *panel) figure {
 		alt = append(alt, name)
 	}
 	if len(near) > 0 {
-		alt = append(alt, fmt.Sprintf("within %s: %s", q.print(q.goal), strings.Join(near, ", ")))
 		ns[len(ns)-1] += fmt.Sprintf("); within %s: %s", q.print(q.goal), strings.Join(near, ", "))
 	} else {
 		ns[len(ns)-1] += ")"

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"gonum.org/v1/plot/text"
 
 	"github.com/punchlab/punchlab/lab/record"
 )
@@ -172,9 +174,25 @@ func TestTicksFit(t *testing.T) {
 		low, high float64
 		log       bool
 	}{{bits, 1.83e6, 2.04e6, false}, {seconds, 70e-6, 40e-3, true}, {seconds, 27e-3, 51e-3, false}, {ratio, 0.95, 2.7, false}, {seconds, 1e-6, 100, true}} {
-		ticks := ticks{c.print, c.log, slimWidth - axisRoom}
-		if vs := ticks.values(c.low, c.high); len(vs) < 2 || !ticks.fit(vs, c.low, c.high) {
-			t.Errorf("%v–%v: %v", c.low, c.high, vs)
+		const width = slimWidth - axisRoom
+		vs := (ticks{c.print, c.log, width}).values(c.low, c.high)
+		room := 0.0 // that labels take
+		for i, v := range vs {
+			w := style(9, ink, text.XCenter, text.YTop).Width(c.print(v)).Points()
+			room += w + 4
+			if i == 0 {
+				continue
+			}
+			apart := (v - vs[i-1]) / (c.high - c.low) * width.Points()
+			if c.log {
+				apart = math.Log(v/vs[i-1]) / math.Log(c.high/c.low) * width.Points()
+			}
+			if apart < w {
+				t.Errorf("%s is %.0f points wide and %.0f from the one before", c.print(v), w, apart)
+			}
+		}
+		if len(vs) < 2 || room > width.Points() {
+			t.Errorf("%v–%v: %v take %.0f points", c.low, c.high, vs, room)
 		}
 	}
 }

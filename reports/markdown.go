@@ -111,6 +111,9 @@ func markdownCell(c *cell) string {
 	if o, ok := markOf(c.Oracle); ok {
 		s += " " + map[string]string{"od": "=", "oh": "~", "op": "~", "or": "×"}[o.Class]
 	}
+	if rest := c.rest(); rest != "" {
+		s += ", " + rest
+	}
 	if c.leak() {
 		s += " **leak**"
 	}
