@@ -41,7 +41,11 @@ func New() (*NS, error) {
 			return fmt.Errorf("unshare network namespace: %w", err)
 		}
 		// This thread is inside now, so the sockets that the handle opens are too.
-		if n.nl, err = netlink.NewHandle(unix.NETLINK_ROUTE, unix.NETLINK_NETFILTER); err != nil {
+		n.nl, err = netlink.NewHandle(unix.NETLINK_ROUTE, unix.NETLINK_NETFILTER)
+		if errors.Is(err, unix.EPROTONOSUPPORT) {
+			return fmt.Errorf("open netlink: %w: this kernel has no nftables (CONFIG_NF_TABLES; modprobe nf_tables)", err)
+		}
+		if err != nil {
 			return fmt.Errorf("open netlink: %w", err)
 		}
 		const lo = 1
