@@ -187,7 +187,7 @@ func TestTicksFit(t *testing.T) {
 			if c.log {
 				apart = math.Log(v/vs[i-1]) / math.Log(c.high/c.low) * width.Points()
 			}
-			if apart < w {
+			if apart < w+5 {
 				t.Errorf("%s is %.0f points wide and %.0f from the one before", c.print(v), w, apart)
 			}
 		}
