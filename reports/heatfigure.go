@@ -246,7 +246,7 @@ func (t *tiles) paintKey(c draw.Canvas) {
 	x, y := c.Min.X+2, c.Min.Y+keyRoom-22
 	for i := range steps {
 		c.SetColor(t.heat.palette.at(float64(i) / (steps - 1)))
-		c.Fill(vg.Rectangle{Min: vg.Point{X: x + w*vg.Length(i)/steps, Y: y}, Max: vg.Point{X: x + w*vg.Length(i+1)/steps + 0.3, Y: y + h}}.Path())
+		c.Fill(vg.Rectangle{Min: vg.Point{X: x + w*vg.Length(i)/steps, Y: y}, Max: vg.Point{X: x + w, Y: y + h}}.Path()) // to the end: seams show where slices only touch
 	}
 	c.FillText(style(8, ink, text.XLeft, text.YCenter), vg.Point{X: x + w + 5, Y: y + h/2}, fmt.Sprintf("0 to 100 %% of trials %s", t.heat.what))
 	x, y = c.Min.X+5, c.Min.Y+8
