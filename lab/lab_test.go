@@ -224,16 +224,108 @@ func TestPoolReusesAndProves(t *testing.T) {
 	}
 }
 
-func TestNoDescriptorIsLeft(t *testing.T) {
+func TestPoolProvesWhatItHandsOut(t *testing.T) {
 	f := startFabric(t)
-	topo := topology(t, "cgn")
-	count := func() int {
-		d, err := os.ReadDir("/proc/self/fd")
+	p := &lab.Pool{Fabric: f}
+	defer p.Close()
+	// A lab whose routers are full cones although its topology says symmetric, as after a bug in Configure.
+	lying := topology(t, "two-homes", "camera.nat", "symmetric")
+	truth := lying.Site("camera").Behavior
+	lying.Site("camera").Behavior = topology(t, "two-homes", "camera.nat", "full-cone").Site("camera").Behavior
+	l, err := lab.Up(f, lying, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lying.Site("camera").Behavior = truth
+	if err := p.Put(l); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Get(t.Context(), topology(t, "two-homes", "camera.nat", "symmetric"), 2); !errors.Is(err, lab.ErrMisclassified) {
+		t.Errorf("the pool handed out a lab whose NATs are not what the topology says: %v", err)
+	}
+}
+
+func TestPoolKeepsShapesApart(t *testing.T) {
+	p := &lab.Pool{Fabric: startFabric(t)}
+	defer p.Close()
+	two := topology(t, "two-homes")
+	l, err := p.Get(t.Context(), two, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Put(l); err != nil {
+		t.Fatal(err)
+	}
+	more := topology(t, "two-homes")
+	extra := more.Site("camera").Hosts[0]
+	extra.Name, extra.Addr = "laptop", extra.Addr.Next()
+	more.Site("camera").Hosts = append(more.Site("camera").Hosts, extra)
+	other, err := p.Get(t.Context(), more, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if other.Host("laptop") == nil {
+		t.Error("a lab without the host laptop was handed out for a topology with it")
+	}
+	if err := l.Configure(more, 1); err == nil {
+		t.Error("a lab was configured as a topology with another host")
+	}
+}
+
+func TestClosedPoolClosesWhatComesBack(t *testing.T) {
+	f := startFabric(t)
+	topo := topology(t, "two-homes")
+	before := 0
+	for i := range 3 {
+		p := &lab.Pool{Fabric: f}
+		l, err := p.Get(t.Context(), topo, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return len(d)
+		if err := errors.Join(p.Close(), p.Put(l)); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			before = descriptors(t) // what opens once stays open
+		}
 	}
+	if after := descriptors(t); after > before {
+		t.Errorf("%d descriptors before, %d after two pools were closed with a lab out", before, after)
+	}
+}
+
+func TestFailedUpLeavesNothing(t *testing.T) {
+	f := startFabric(t)
+	topo := topology(t, "cgn")
+	topo.Sites[len(topo.Sites)-1].Behavior.PortParity = true // no engine of this build can do it
+	before := 0
+	for i := range 4 {
+		if l, err := lab.Up(f, topo, 1); err == nil {
+			l.Close()
+			t.Fatal("a behavior came up that nftables can't express")
+		}
+		if i == 0 {
+			before = descriptors(t) // what opens once stays open
+		}
+	}
+	if after := descriptors(t); after > before {
+		t.Errorf("%d descriptors before, %d after three topologies failed to come up", before, after)
+	}
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	d, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(d)
+}
+
+func TestNoDescriptorIsLeft(t *testing.T) {
+	f := startFabric(t)
+	topo := topology(t, "cgn")
 	cycle := func() {
 		l, err := lab.Up(f, topo, 1)
 		if err != nil {
@@ -244,11 +336,11 @@ func TestNoDescriptorIsLeft(t *testing.T) {
 		}
 	}
 	cycle() // what opens once stays open
-	before := count()
+	before := descriptors(t)
 	for range 5 {
 		cycle()
 	}
-	if after := count(); after > before {
+	if after := descriptors(t); after > before {
 		t.Errorf("%d descriptors before, %d after five labs", before, after)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -267,21 +269,51 @@ func TestEveryTrialFindsAFreshLab(t *testing.T) {
 func TestFabricsDeathEndsTheRunAtOnce(t *testing.T) {
 	var k tally
 	c := config(t, &k)
-	p := fakePlan(t, 5, fake{func(ctx context.Context, l *lab.Lab, tr stack.Trial) (stack.Observation, error) {
-		if tr.Strategy == "quick" {
-			return direct, nil
-		}
+	p := fakePlan(t, 1, fake{func(ctx context.Context, l *lab.Lab, _ stack.Trial) (stack.Observation, error) {
 		if err := unix.Kill(c.Fabric.PID(), unix.SIGKILL); err != nil {
 			return stack.Observation{}, err
 		}
-		<-ctx.Done() // as a trial whose packets never come, with all the time in the world
+		select {
+		case <-ctx.Done():
+		case <-time.After(30 * time.Second): // as a trial whose packets never come, with all the time in the world
+			t.Error("a trial was left to wait for a fabric that is dead")
+		}
 		return stack.Observation{Outcome: record.Failed}, nil
-	}}, "quick", "slow")
+	}}, "slow")
 	_, err := runner.Run(t.Context(), p, c)
 	if !errors.Is(err, live.ErrFabricEnded) || !strings.Contains(err.Error(), "killed") {
 		t.Errorf("error %v, want %v and how", err, live.ErrFabricEnded)
 	}
-	if n := k.count(t, p); len(n[1]) != 0 {
-		t.Errorf("trials without a fabric are recorded: %v", n[1])
+	if len(k.records) != 0 {
+		t.Errorf("a trial without a fabric is recorded: %+v", k.records)
+	}
+}
+
+func TestNothingIsLeftOfARun(t *testing.T) {
+	var k tally
+	var tried attempts
+	p := fakePlan(t, 3, fake{func(_ context.Context, _ *lab.Lab, tr stack.Trial) (stack.Observation, error) {
+		if tried.next(tr.Seed)%2 == 1 {
+			return stack.Observation{}, errLab
+		}
+		return direct, nil
+	}}, "direct")
+	c := config(t, &k)
+	left := func() (descriptors, goroutines int) {
+		if _, err := runner.Run(t.Context(), p, c); err != nil {
+			t.Fatal(err)
+		}
+		d, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(d), runtime.NumGoroutine()
+	}
+	descriptors, goroutines := left() // what opens once stays open
+	for range 2 {
+		d, g := left()
+		if d > descriptors || g > goroutines {
+			t.Fatalf("%d descriptors and %d goroutines after a run, then %d and %d", descriptors, goroutines, d, g)
+		}
 	}
 }
