@@ -42,14 +42,7 @@ func (m *model) markdown(files []string) ([]byte, error) {
 			b.WriteString("\n")
 		}
 	}
-	for _, t := range m.topics() {
-		if len(t.rows) > 0 {
-			fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", t.title, t.says)
-			markdownTable(&b, t.head, t.rows)
-		} else if t.id == "lateness" {
-			fmt.Fprintf(&b, "\n## %s\n\n%s\n", t.title, t.says)
-		}
-	}
+	m.markdownTopics(&b)
 	b.WriteString("\n## Cells\n\n")
 	head, row := m.cellColumns()
 	rows = nil
@@ -70,6 +63,18 @@ func (m *model) markdown(files []string) ([]byte, error) {
 	}
 	markdownTable(&b, []string{"", ""}, env)
 	return b.Bytes(), nil
+}
+
+// markdownTopics writes those that say more than their figures: idle cameras and the lab's lateness.
+func (m *model) markdownTopics(b *bytes.Buffer) {
+	for _, t := range m.topics() {
+		if len(t.rows) > 0 {
+			fmt.Fprintf(b, "\n## %s\n\n%s\n\n", t.title, t.says)
+			markdownTable(b, t.head, t.rows)
+		} else if t.id == "idle" || t.id == "lateness" {
+			fmt.Fprintf(b, "\n## %s\n\n%s\n", t.title, t.says)
+		}
+	}
 }
 
 func only(row []string, keep []bool) (kept []string) {
