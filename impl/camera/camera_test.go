@@ -7,6 +7,7 @@ import (
 
 	"github.com/punchlab/punchlab/impl/core"
 	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/media"
 	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/impl/session"
 	"github.com/punchlab/punchlab/impl/wire"
@@ -380,5 +381,35 @@ func TestResponseIsRepeatedThroughTheRelay(t *testing.T) {
 	// At 0, 0.06, 0.18, 0.42, 0.9, 1.86, 2.86 s; then the rendezvous, which answers no ping here, counts as lost.
 	if n != 7 {
 		t.Errorf("sent %d times", n)
+	}
+}
+
+// A viewer's session ends 24 h after its handshake, however often it consents.
+func TestSessionEnds(t *testing.T) {
+	c := newCamera(t, func(cfg *Config) { cfg.Source = func() media.Source { return &frames{n: 3} } })
+	g := newGuest(t, c, 10, wire.FlagDirect)
+	now := epoch
+	ps, err := g.introduce(now, g.introduction(1, 1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.finish(ps)
+	for end := epoch.Add(session.RejectAfterTime); now.Before(end) && len(c.viewers) == 1; {
+		g.send(now, seen, &wire.Consent{Sequence: 1})
+		advance(c, &now, min(20*time.Second, end.Sub(now)))
+	}
+	if d := now.Sub(epoch); len(c.viewers) != 0 || d != session.RejectAfterTime {
+		t.Errorf("%d viewers after %v", len(c.viewers), d)
+	}
+	if ps, err = g.introduce(now, g.introduction(2, 2, 0)); err != nil {
+		t.Fatal(err)
+	}
+	g.finish(ps)
+	plain, err := wire.Marshal(&wire.Consent{Sequence: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.viewers[0].sealed(now.Add(session.RejectAfterTime), punch.To(seen), g.sess.Seal(nil, plain)); err != session.ErrExpired {
+		t.Errorf("opened late: %v", err)
 	}
 }

@@ -125,6 +125,9 @@ func (c *Camera) punch(now time.Time, from netip.AddrPort, b []byte) error {
 
 // sealed takes a datagram of the session.
 func (v *viewer) sealed(now time.Time, path punch.Path, b []byte) error {
+	if now.Sub(v.started) >= session.RejectAfterTime {
+		return session.ErrExpired
+	}
 	plain, err := v.sess.Open(nil, b)
 	if err != nil {
 		return err
@@ -235,7 +238,7 @@ func (v *viewer) timeout(now time.Time) {
 	case !v.confirmed && now.Sub(v.started) >= unheardLife:
 		v.cam.drop(now, v, wire.CodeExpired)
 		return
-	case now.Sub(v.heard) >= v.cam.cfg.Consent:
+	case now.Sub(v.heard) >= v.cam.cfg.Consent, now.Sub(v.started) >= session.RejectAfterTime:
 		v.cam.drop(now, v, wire.CodeExpired)
 		return
 	}
@@ -264,7 +267,7 @@ func (v *viewer) punchAt(cand *punch.Candidate) {
 }
 
 func (v *viewer) deadline() time.Time {
-	d := v.heard.Add(v.cam.cfg.Consent)
+	d := core.Earliest(v.heard.Add(v.cam.cfg.Consent), v.started.Add(session.RejectAfterTime))
 	if !v.confirmed {
 		d = core.Earliest(d, v.started.Add(unheardLife))
 	}

@@ -141,15 +141,20 @@ func (s *Server) check(now time.Time, c *client) {
 	if c.current == nil {
 		return
 	}
-	if due := c.last.Add(s.patience()); now.Before(due) {
-		s.timers.set(&c.timer, due)
+	l := c.current
+	end := l.started.Add(session.RejectAfterTime)
+	if core.Due(now, end) {
+		s.away(now, c, "its session has ended and was not renewed")
 		return
 	}
-	if c.pings >= serverPings || now.Sub(c.current.started) > session.RejectAfterTime {
+	if due := c.last.Add(s.patience()); now.Before(due) {
+		s.timers.set(&c.timer, core.Earliest(due, end))
+		return
+	}
+	if c.pings >= serverPings {
 		s.away(now, c, "it fell silent")
 		return
 	}
-	l := c.current
 	c.pings++
 	l.ping++
 	s.send(l, l.local, l.remote, core.Keepalive, &wire.Ping{Sequence: l.ping})

@@ -222,6 +222,9 @@ func (s *Server) transport(now time.Time, from, to netip.AddrPort, b []byte) err
 	if l == nil {
 		return errSession
 	}
+	if age := now.Sub(l.started); age >= session.RejectAfterTime || l.client.pending == l && age >= pendingLife {
+		return session.ErrExpired
+	}
 	plain, err := l.sess.Open(nil, b)
 	if err != nil {
 		return err

@@ -379,3 +379,33 @@ func TestPingIsAnsweredByOneDatagram(t *testing.T) {
 		t.Errorf("a new address got %+v", m)
 	}
 }
+
+// A session ends 24 h after its handshake, however lively it is; an unconfirmed one after 10 s, also where the device has
+// another.
+func TestSessionsEnd(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.camera()
+	joined := r.now
+	for r.s.Stats().Online == 1 && r.now.Sub(joined) < 25*time.Hour {
+		c.send(&wire.Ping{Sequence: 1})
+		c.take()
+		r.advance(time.Second)
+		if r.s.Stats().Online == 1 {
+			r.advance(14 * time.Second)
+		}
+	}
+	if off := all[Offline](r.said); len(off) != 1 || off[0].At.Sub(joined) != session.RejectAfterTime {
+		t.Errorf("offline %+v", off)
+	}
+	c.join(&wire.Register{Version: wire.ProtocolVersion}, 2)
+	r.give(c.addr, c.initiation(&wire.Register{Version: wire.ProtocolVersion}, 3))
+	late, _, err := c.hs.Finish(c.take())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.advance(pendingLife)
+	r.give(c.addr, late.Seal(nil, []byte{0xa2, 0, 5, 1, 1}))
+	if r.dropped(session.ErrExpired.Error()) != 1 || c.take() != nil {
+		t.Errorf("confirmed after 10 s; dropped %v", r.s.Stats().Dropped)
+	}
+}

@@ -86,6 +86,7 @@ var (
 	ErrAuth      = errors.New("authentication failed")
 	ErrReplay    = errors.New("counter already seen or below the window")
 	ErrExhausted = errors.New("counter beyond the session's last message")
+	ErrExpired   = errors.New("session has lasted as long as one may")
 	ErrPayload   = errors.New("payload length does not fit or padding is not zero")
 )
 

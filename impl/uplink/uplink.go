@@ -189,6 +189,9 @@ func (l *Link) Handle(now time.Time, from netip.AddrPort, b []byte) (wire.Messag
 	if l.sess == nil {
 		return nil, session.ErrIndex
 	}
+	if now.Sub(l.since) >= session.RejectAfterTime {
+		return nil, session.ErrExpired
+	}
 	plain, err := l.sess.Open(nil, b)
 	if err != nil {
 		return nil, err
@@ -295,11 +298,14 @@ func (l *Link) HandleTimeout(now time.Time) {
 		}
 		l.send(now)
 	}
+	if l.sess != nil && core.Due(now, l.since.Add(session.RejectAfterTime)) {
+		l.lost(now)
+	}
 	if l.sess == nil || !core.Due(now, l.next) {
 		return
 	}
 	switch {
-	case l.unanswer >= maxPings || now.Sub(l.since) > session.RejectAfterTime:
+	case l.unanswer >= maxPings:
 		l.lost(now)
 	case l.hs == nil && (now.Sub(l.since) > session.RekeyAfterTime || l.sess.NeedsRekey()):
 		l.tries = 0
@@ -317,7 +323,7 @@ func (l *Link) Deadline() time.Time {
 		d = l.retry
 	}
 	if l.sess != nil {
-		d = core.Earliest(d, l.next)
+		d = core.Earliest(d, core.Earliest(l.next, l.since.Add(session.RejectAfterTime)))
 	}
 	return d
 }

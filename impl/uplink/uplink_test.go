@@ -254,3 +254,22 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+// A session that cannot be renewed serves until it is 24 h old, not longer.
+func TestSessionEnds(t *testing.T) {
+	p := newPair(t)
+	p.must(p.l.Start(p.now))
+	ps := p.accept(p.sent()[0].B, time.Millisecond)
+	p.pong(ps[0].B)
+	start := p.now
+	for p.down == 0 && p.now.Sub(start) < 25*time.Hour {
+		for _, x := range p.step() {
+			if p.down == 0 && wire.Classify(x.B) == wire.Transport {
+				p.pong(x.B)
+			}
+		}
+	}
+	if d := p.now.Sub(start); d != session.RejectAfterTime || p.l.Up() {
+		t.Errorf("lost after %v", d)
+	}
+}

@@ -43,6 +43,7 @@ type attempt struct {
 
 	// Watching.
 	sess     *session.Session
+	since    time.Time // of sess
 	noise2   []byte
 	receiver *media.Receiver
 	path     punch.Path       // named by Use
@@ -210,7 +211,7 @@ func (a *attempt) response(now time.Time, path punch.Path, b []byte) error {
 		return err
 	}
 	a.sess, a.noise2 = sess, append([]byte(nil), b...)
-	a.heard, a.alive, a.named = now, now, now
+	a.since, a.heard, a.alive, a.named = now, now, now, now
 	if path.Route == punch.Relay && a.channel == 0 { // Peer is late or lost
 		a.channel = a.inbound
 	}
@@ -245,6 +246,11 @@ func (a *attempt) timeout(now time.Time) {
 		a.agent.Due(now, a.punchAt)
 	}
 	if a.sess != nil {
+		if core.Due(now, a.since.Add(session.RejectAfterTime)) {
+			a.sess = nil // seals nothing more
+			a.fail(now, wire.CodeExpired, fmt.Sprintf("the session has lasted %v, the longest a session may: connect again", session.RejectAfterTime))
+			return
+		}
 		a.watchTimeout(now)
 	}
 	if at, end := a.expiry(); core.Due(now, at) {
@@ -314,6 +320,7 @@ func (a *attempt) deadline() time.Time {
 	}
 	if a.sess != nil {
 		d = core.Earliest(d, a.watchDeadline())
+		d = core.Earliest(d, a.since.Add(session.RejectAfterTime))
 	}
 	return d
 }

@@ -294,3 +294,22 @@ func FuzzCamera(f *testing.F) {
 		}
 	})
 }
+
+// A session ends 24 h after its handshake, though the camera still answers; nothing more is sealed by it.
+func TestSessionEnds(t *testing.T) {
+	s := newScene(t)
+	s.ask("direct")
+	s.give(cameraSeen, s.response)
+	start := s.now
+	for s.v.watch != nil && s.now.Sub(start) < 25*time.Hour {
+		s.fromCamera(cameraSeen, &wire.ConsentAck{Sequence: 1})
+		s.advance(5 * time.Second)
+	}
+	if f, ok := last[Failed](s); !ok || f.Code != wire.CodeExpired || f.At.Sub(start) != session.RejectAfterTime {
+		t.Errorf("failed %+v", f)
+	}
+	a := &attempt{v: s.v, sess: s.cam, since: start}
+	if err := a.sealed(s.now, punch.To(cameraSeen), nil); err != session.ErrExpired {
+		t.Errorf("opened late: %v", err)
+	}
+}

@@ -32,6 +32,9 @@ func (a *attempt) sealed(now time.Time, path punch.Path, b []byte) error {
 	if a.sess == nil {
 		return session.ErrIndex
 	}
+	if now.Sub(a.since) >= session.RejectAfterTime {
+		return session.ErrExpired
+	}
 	plain, err := a.sess.Open(nil, b)
 	if err != nil {
 		return err
