@@ -306,8 +306,11 @@ func (v *viewer) sendControl(m wire.Message) {
 	}
 }
 
-// send is the only way to a viewer.
+// send is the only way to a viewer. Nothing is sent where a message could not be sealed.
 func (v *viewer) send(path punch.Path, p core.Purpose, b []byte) {
+	if len(b) == 0 {
+		return
+	}
 	box := &v.cam.box
 	if path.Route == punch.Direct {
 		box.Send(noAddr, path.Addr, p, b)

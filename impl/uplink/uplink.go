@@ -159,14 +159,23 @@ func (l *Link) send(now time.Time) {
 
 // Send seals a message for the rendezvous; without a session it is lost.
 func (l *Link) Send(p core.Purpose, m wire.Message) {
-	if l.sess == nil {
-		return
+	if l.sess != nil {
+		l.sendTo(l.remote, p, m)
 	}
+}
+
+// sendTo seals a message for an address. Where the session's counters are used up, a new handshake is due at once.
+func (l *Link) sendTo(to netip.AddrPort, p core.Purpose, m wire.Message) {
 	b, err := wire.Marshal(m)
 	if err != nil {
 		return
 	}
-	l.box.Send(netip.AddrPort{}, l.remote, p, l.sess.Seal(nil, b))
+	sealed := l.sess.Seal(nil, b)
+	if sealed == nil {
+		l.next, l.unanswer = l.since, maxPings
+		return
+	}
+	l.box.Send(netip.AddrPort{}, to, p, sealed)
 }
 
 // Handle takes a datagram of this relation: a response, cookie or transport datagram whose receiver index Owns. The
@@ -243,7 +252,7 @@ func (l *Link) response(now time.Time, from netip.AddrPort, b []byte) error {
 func (l *Link) message(now time.Time, from netip.AddrPort, m wire.Message) wire.Message {
 	switch m := m.(type) {
 	case *wire.Ping:
-		l.box.Send(netip.AddrPort{}, from, core.Keepalive, l.seal(&wire.Pong{Sequence: m.Sequence}))
+		l.sendTo(from, core.Keepalive, &wire.Pong{Sequence: m.Sequence})
 		return nil
 	case *wire.Pong:
 		if m.Sequence != l.ping {
@@ -263,14 +272,6 @@ func (l *Link) message(now time.Time, from netip.AddrPort, m wire.Message) wire.
 		return m
 	}
 	return m
-}
-
-func (l *Link) seal(m wire.Message) []byte {
-	b, err := wire.Marshal(m)
-	if err != nil {
-		return nil
-	}
-	return l.sess.Seal(nil, b)
 }
 
 func (l *Link) sendPing(now time.Time) {

@@ -5,8 +5,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/punchlab/punchlab/impl/core"
 	"github.com/punchlab/punchlab/impl/identity"
@@ -271,5 +273,22 @@ func TestSessionEnds(t *testing.T) {
 	}
 	if d := p.now.Sub(start); d != session.RejectAfterTime || p.l.Up() {
 		t.Errorf("lost after %v", d)
+	}
+}
+
+// Where the counters are used up nothing is sent by the session, and a new handshake begins at once.
+func TestUsedUpSession(t *testing.T) {
+	p := newPair(t)
+	p.must(p.l.Start(p.now))
+	p.pong(p.accept(p.sent()[0].B, time.Millisecond)[0].B)
+	next := reflect.ValueOf(p.l.sess).Elem().FieldByName("next") // 2^60 datagrams take too long
+	*(*uint64)(unsafe.Pointer(next.UnsafeAddr())) = session.RejectAfterMessages
+	p.l.Send(core.Signal, &wire.Ping{Sequence: 1})
+	if ps := p.sent(); len(ps) != 0 {
+		t.Errorf("sent %v", ps)
+	}
+	ps := p.advance(0)
+	if p.down != 1 || len(ps) != 1 || wire.Classify(ps[0].B) != wire.Initiation {
+		t.Errorf("down %d times, sent %v", p.down, ps)
 	}
 }

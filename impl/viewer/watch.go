@@ -289,8 +289,11 @@ func (a *attempt) seal(m wire.Message) []byte {
 
 func (a *attempt) sendControl(m wire.Message) { a.send(a.path, core.Control, a.seal(m)) }
 
-// send is the only way to the camera.
+// send is the only way to the camera. Nothing is sent where a message could not be sealed.
 func (a *attempt) send(path punch.Path, p core.Purpose, b []byte) {
+	if len(b) == 0 {
+		return
+	}
 	if path.Route == punch.Direct {
 		a.v.box.Send(netip.AddrPort{}, path.Addr, p, b)
 		return
