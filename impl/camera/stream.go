@@ -28,7 +28,9 @@ type stream struct {
 	packet [][]byte
 }
 
-// startStream sends the first access unit by the media's path, and to the viewer's endpoint too where that is another.
+// startStream sends the first access unit by the media's path, and to the viewer's endpoint too where that is another:
+// the first packet by both before the others, so that on a slow access it does not wait for the whole direct copy. The
+// direct copy goes on before the relay's: it is the one that is on time.
 func (v *viewer) startStream(now time.Time, direct bool) {
 	s := &v.stream
 	if !v.pull() {
@@ -37,7 +39,11 @@ func (v *viewer) startStream(now time.Time, direct bool) {
 	s.begun = true
 	s.origin = now.Add(-s.next.PTS)
 	packets := v.packetize(now)
+	first := packets[:min(1, len(packets))]
 	if direct && v.path.Route == punch.Relay {
+		v.sendMedia(punch.To(v.reflexive), first)
+		v.sendMedia(v.path, first)
+		packets = packets[len(first):]
 		v.sendMedia(punch.To(v.reflexive), packets)
 	}
 	v.sendMedia(v.path, packets)

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/punchlab/punchlab/impl/core"
 	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/impl/viewer"
 	"github.com/punchlab/punchlab/impl/virtual"
@@ -32,6 +33,39 @@ func TestFirstFlightIsTheTriangle(t *testing.T) {
 			t.Errorf("%s: first frame after %v, want %v", strategy, got, triangle)
 		}
 		w.checkFrames(100)
+	}
+}
+
+// On a slow access the two copies of the first flight do not stand in each other's way: the first packet comes through the
+// relay when it could, and the first frame directly a packet later than without a relay.
+func TestFirstFlightOnASlowAccess(t *testing.T) {
+	const up = 14_000_000
+	packet := time.Duration(1228) * 8 * time.Second / up // the largest, with its headers
+	run := func(strategy string, blocked bool) (packet, frame time.Duration) {
+		w := newWorld(t, worldConfig{seed: 1, cameraNAT: restricted, viewerNAT: restricted, clip: true, cameraUp: up})
+		w.net.Filter = func(from *virtual.Host, p core.Packet) bool {
+			return !blocked || from.Name != "viewer" || !betweenPeers(from, p) // the viewer's own filter stays closed
+		}
+		start := w.net.Now
+		w.connect(strategy)
+		w.net.Run(2*time.Second, nil)
+		p, _ := first[viewer.FirstPacket](w.viewerHost)
+		f, _ := first[viewer.FrameReceived](w.viewerHost)
+		if want := blocked || strategy == "relay"; (p.Path.Route == punch.Relay) != want {
+			t.Fatalf("%s: first packet by %v", strategy, p.Path)
+		}
+		w.checkFrames(20)
+		return p.At.Sub(start), f.Frame.Complete.Sub(start)
+	}
+	alone, _ := run("relay", false)
+	raced, _ := run("adaptive", true)
+	if late := raced - alone; late > 2*packet {
+		t.Errorf("through the relay the first packet comes %v later than without a direct copy; a packet takes %v", late, packet)
+	}
+	_, alone = run("direct", false)
+	_, raced = run("adaptive", false)
+	if late := raced - alone; late > 2*packet {
+		t.Errorf("directly the first frame comes %v later than without a relayed copy; a packet takes %v", late, packet)
 	}
 }
 

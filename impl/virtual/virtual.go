@@ -31,6 +31,7 @@ type SiteConfig struct {
 	Delay time.Duration // one way, to and from the backbone
 	LAN   time.Duration // one way between hosts of the site
 	Loss  float64       // of the packets through the access, each way, 0–1
+	Up    int64         // bits a second to the backbone, IPv4 and UDP headers counted, behind an endless queue; 0: no limit
 }
 
 // Net is the internet.
@@ -52,8 +53,9 @@ type Net struct {
 // Site is an access with its hosts behind it.
 type Site struct {
 	SiteConfig
-	net *Net
-	nat *nat
+	net  *Net
+	nat  *nat
+	busy time.Time // until then the access sends what was queued before
 }
 
 // Host runs one core.
@@ -209,8 +211,23 @@ func (n *Net) send(h *Host, p core.Packet) {
 		n.trace(f.from, f.to, f.b, "lost")
 		return
 	}
-	f.at = n.Now.Add(h.site.Delay + f.site.Delay)
+	f.at = h.site.leave(n.Now, len(f.b)).Add(h.site.Delay + f.site.Delay)
 	n.push(f)
+}
+
+// headers are those of IPv4 and UDP.
+const headers = 28
+
+// leave is when a datagram of size bytes has left the access.
+func (s *Site) leave(now time.Time, size int) time.Time {
+	if s.Up == 0 {
+		return now
+	}
+	if s.busy.Before(now) {
+		s.busy = now
+	}
+	s.busy = s.busy.Add(time.Duration(int64(size+headers) * 8 * int64(time.Second) / s.Up))
+	return s.busy
 }
 
 func (n *Net) arrive(f *flight) {

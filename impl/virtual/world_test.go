@@ -25,8 +25,9 @@ type worldConfig struct {
 	cameraDelay          time.Duration
 	viewerDelay          time.Duration
 	rendezvousDelay      time.Duration
-	sameLAN              bool // the viewer is behind the camera's NAT
-	clip                 bool // the real video, 2 Mbit/s; else a synthetic one that costs less
+	cameraUp             int64 // bits a second; 0: no limit
+	sameLAN              bool  // the viewer is behind the camera's NAT
+	clip                 bool  // the real video, 2 Mbit/s; else a synthetic one that costs less
 	rendezvous           func(*rendezvous.Config)
 	camera               func(*camera.Config)
 	viewer               func(*viewer.Config)
@@ -156,7 +157,7 @@ func (w *world) build() {
 
 	site := w.net.Site(virtual.SiteConfig{Addr: serverAddr.Addr(), Delay: cfg.rendezvousDelay, Loss: cfg.loss})
 	w.serverHost = site.Host("rendezvous", w.server, addrs...)
-	w.cameraSite = w.net.Site(virtual.SiteConfig{Addr: cameraWAN, NAT: cfg.cameraNAT, Delay: cfg.cameraDelay, Loss: cfg.loss, LAN: time.Millisecond})
+	w.cameraSite = w.net.Site(virtual.SiteConfig{Addr: cameraWAN, NAT: cfg.cameraNAT, Delay: cfg.cameraDelay, Loss: cfg.loss, LAN: time.Millisecond, Up: cfg.cameraUp})
 	w.viewerSite = w.cameraSite
 	if !cfg.sameLAN {
 		w.viewerSite = w.net.Site(virtual.SiteConfig{Addr: viewerWAN, NAT: cfg.viewerNAT, Delay: cfg.viewerDelay, Loss: cfg.loss})
