@@ -10,6 +10,10 @@
 // An Agent decides; what is sent as a punch is its owner's matter: a viewer sends punch packets, a camera repeats
 // Noise-2 for as long as it has not heard the viewer's session. Strategies are data, a file each: see Policy.
 //
+// Known to be missed: where one side's mappings depend on the destination but its filter does not, and the other side's
+// filter depends on ports, a path exists only if the first side keeps silent until it hears the other; here both punch at
+// once, and the pair is left to the relay.
+//
 // The package is a core: time is an argument, and it sends nothing itself.
 package punch
 
