@@ -43,7 +43,9 @@ type Config struct {
 	Secret        identity.Secret      // the label's pairing secret
 	Paired        []identity.PublicKey // viewers admitted without a proof
 	Rand          io.Reader            // cryptographically random
-	Boot          uint64               // how often the camera has started, if it counts
+	// Boot is how often the camera has started, for cameras without a reliable clock: it must grow with each start for
+	// good. 0: the clock serves.
+	Boot uint64
 
 	Source     func() media.Source // the video, from a key frame on, for one viewer
 	Keepalive  time.Duration       // between pings; 0: 15 s (RFC 8085 §3.5)
@@ -124,7 +126,7 @@ func New(cfg Config) (*Camera, error) {
 	}
 	sc := session.Config{Static: cfg.Static, Rand: cfg.Rand, Taken: c.taken}
 	c.link, err = uplink.New(uplink.Config{
-		Session: sc, Rendezvous: cfg.RendezvousKey, Addrs: cfg.Rendezvous, Keepalive: cfg.Keepalive,
+		Session: sc, Rendezvous: cfg.RendezvousKey, Addrs: cfg.Rendezvous, Keepalive: cfg.Keepalive, Boot: cfg.Boot,
 		Hello: &wire.Register{Version: wire.ProtocolVersion, Keepalive: uint16(cfg.Keepalive / time.Second), Boot: cfg.Boot},
 		Up:    func(now time.Time, m wire.Message) { c.box.Emit(Registered{At: now, Reflexive: c.link.Reflexive()}) },
 		Down:  func(now time.Time) { c.box.Emit(Unregistered{At: now}) },

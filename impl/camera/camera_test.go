@@ -413,3 +413,26 @@ func TestSessionEnds(t *testing.T) {
 		t.Errorf("opened late: %v", err)
 	}
 }
+
+// A camera that counts its starts needs no clock: its handshakes with the rendezvous are newer than those before.
+func TestStampWithoutAClock(t *testing.T) {
+	r, err := session.NewResponder(session.Config{Static: key(t, 2), Rand: random(50), Prologue: []byte(core.PrologueRendezvous)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := uint64(0)
+	for boot, now := range []time.Time{epoch, time.Unix(10, 0), time.Unix(5, 0)} {
+		c := newCamera(t, func(cfg *Config) { cfg.Boot = uint64(boot) + 1 })
+		if err := c.Start(now); err != nil {
+			t.Fatal(err)
+		}
+		req, _, err := r.Open(now, seen, false, packets(c)[0].B)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if req.Timestamp() <= last {
+			t.Errorf("start %d at %v: timestamp %d after %d", boot+1, now, req.Timestamp(), last)
+		}
+		last = req.Timestamp()
+	}
+}

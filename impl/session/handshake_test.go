@@ -305,3 +305,19 @@ func TestStampGrows(t *testing.T) {
 		t.Errorf("timestamp %d is not the time", last)
 	}
 }
+
+// With a boot counter it grows over restarts, whatever the clock says, also after one that had only the clock.
+func TestStampGrowsOverRestarts(t *testing.T) {
+	var clock Stamp
+	last := clock.Next(epoch)
+	for boot, now := range []time.Time{epoch, time.Unix(0, 0), time.Unix(-5, 0), epoch.Add(time.Hour), time.Unix(3, 0)} {
+		s := Stamp{Boot: uint64(boot) + 1}
+		for range 3 {
+			n := s.Next(now)
+			if n <= last {
+				t.Errorf("start %d at %v: the timestamp is %d after %d", boot+1, now, n, last)
+			}
+			last = n
+		}
+	}
+}

@@ -10,14 +10,26 @@ import (
 	"github.com/punchlab/punchlab/impl/identity"
 )
 
-// Stamp makes the timestamps of initiations, which must grow. Its zero value is
-// ready; an endpoint keeps one for all its initiations.
-type Stamp struct{ last uint64 }
+// Stamp makes the timestamps of initiations, which must grow, also across
+// restarts. Its zero value is ready; an endpoint keeps one for all its initiations.
+type Stamp struct {
+	// Boot is how often the device has started; 0: it does not count. With it
+	// the clock is ignored, because one that is right only at times is no help:
+	//
+	//	1 (above all times until 2262) │ Boot, 31 bits │ initiations since, 32 bits
+	Boot uint64
+
+	last uint64
+}
 
 // Next returns nanoseconds since 1970, or one more than last time where the
-// clock did not advance.
+// clock did not advance; with Boot, the next number of this start.
 func (s *Stamp) Next(now time.Time) uint64 {
-	s.last = max(s.last+1, uint64(max(now.UnixNano(), 0)))
+	least := uint64(max(now.UnixNano(), 0))
+	if s.Boot > 0 {
+		least = 1<<63 | min(s.Boot, 1<<31-1)<<32
+	}
+	s.last = max(s.last+1, least)
 	return s.last
 }
 

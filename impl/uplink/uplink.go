@@ -40,6 +40,7 @@ type Config struct {
 	Addrs      []netip.AddrPort   // its addresses, tried in this order
 	Keepalive  time.Duration      // between pings; the rendezvous may ask for less
 	Hello      wire.Message       // Register or Login
+	Boot       uint64             // see session.Stamp; 0: the clock is right, also after a restart
 	// Up is called with the rendezvous' answer when a session begins, Down when it is lost.
 	Up   func(now time.Time, answer wire.Message)
 	Down func(now time.Time)
@@ -88,7 +89,7 @@ func New(cfg Config, box *core.Outbox) (*Link, error) {
 		}
 	}
 	cfg.Session.Prologue = []byte(core.PrologueRendezvous)
-	return &Link{cfg: cfg, box: box, keepalive: cfg.Keepalive}, nil
+	return &Link{cfg: cfg, box: box, keepalive: cfg.Keepalive, stamp: session.Stamp{Boot: cfg.Boot}}, nil
 }
 
 // Up says whether there is a session.
