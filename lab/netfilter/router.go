@@ -88,7 +88,12 @@ func Install(ns *netns.NS, c Config) (*Router, error) {
 	roomy := func(c *mdlayher.Conn) error {
 		return errors.Join(c.SetWriteBuffer(8<<20), c.SetReadBuffer(8<<20))
 	}
-	conn, err := nftables.New(nftables.WithNetNSFd(ns.FD()), nftables.AsLasting(), nftables.WithSockOptions(roomy))
+	var conn *nftables.Conn
+	// Not nftables.WithNetNSFd: where the kernel refuses a socket (no descriptor is free, no netfilter) it panics.
+	err := ns.Do(func() (err error) {
+		conn, err = nftables.New(nftables.AsLasting(), nftables.WithSockOptions(roomy))
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("install router: open nftables: %w", err)
 	}
@@ -147,7 +152,7 @@ func (r *Router) Reset(seed uint64) error {
 
 // flushConntrack costs a walk of the kernel's table only if this namespace has a connection in it.
 func (r *Router) flushConntrack() error {
-	if err := r.ns.Netlink().ConntrackTableFlush(netlink.ConntrackTable); err != nil {
+	if err := r.ns.Netfilter().ConntrackTableFlush(netlink.ConntrackTable); err != nil {
 		return fmt.Errorf("flush conntrack: %w", err)
 	}
 	return nil

@@ -32,7 +32,11 @@ func Isolated() bool { return os.Getenv(isolatedEnv) != "" }
 //
 // Call it on the main goroutine before anything is opened or started.
 func Isolate() error {
-	switch os.Getenv(isolatedEnv) {
+	kind := os.Getenv(isolatedEnv)
+	if kind == "pid" && os.Getpid() != 1 {
+		kind = "" // inherited: another process was given namespaces, and these mounts are not ours to change
+	}
+	switch kind {
 	case "":
 		return reexec()
 	case "pid":

@@ -29,8 +29,8 @@ var ErrClosed = errors.New("network namespace is closed")
 // NS is a network namespace that lives as long as its descriptor, and as the sockets opened inside.
 // It is safe for concurrent use, except Close.
 type NS struct {
-	fd vns.NsHandle
-	nl *netlink.Handle
+	fd        vns.NsHandle
+	route, nf *netlink.Handle
 }
 
 // New creates a namespace with its loopback interface up.
@@ -41,7 +41,11 @@ func New() (*NS, error) {
 			return fmt.Errorf("unshare network namespace: %w", err)
 		}
 		// This thread is inside now, so the sockets that the handle opens are too.
-		n.nl, err = netlink.NewHandle(unix.NETLINK_ROUTE, unix.NETLINK_NETFILTER)
+		// Two handles: one for both families leaks the first socket where the second is refused.
+		if n.route, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+			return fmt.Errorf("open netlink: %w", err)
+		}
+		n.nf, err = netlink.NewHandle(unix.NETLINK_NETFILTER)
 		if errors.Is(err, unix.EPROTONOSUPPORT) {
 			return fmt.Errorf("open netlink: %w: this kernel has no nftables (CONFIG_NF_TABLES; modprobe nf_tables)", err)
 		}
@@ -49,7 +53,7 @@ func New() (*NS, error) {
 			return fmt.Errorf("open netlink: %w", err)
 		}
 		const lo = 1
-		if err := n.nl.LinkSetUp(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: lo}}); err != nil {
+		if err := n.route.LinkSetUp(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: lo}}); err != nil {
 			return fmt.Errorf("set lo up: %w", err)
 		}
 		return nil
@@ -64,8 +68,11 @@ func New() (*NS, error) {
 // FD returns the namespace's descriptor, which stays the namespace's.
 func (n *NS) FD() int { return int(n.fd) }
 
-// Netlink returns a route and netfilter netlink handle whose sockets are inside the namespace.
-func (n *NS) Netlink() *netlink.Handle { return n.nl }
+// Netlink returns a handle for links, addresses and routes whose socket is inside the namespace.
+func (n *NS) Netlink() *netlink.Handle { return n.route }
+
+// Netfilter returns a handle for connection tracking whose socket is inside the namespace.
+func (n *NS) Netfilter() *netlink.Handle { return n.nf }
 
 // Do runs fn on an OS thread that is inside the namespace. Sockets and processes that fn makes stay there;
 // goroutines that it starts do not.
@@ -93,9 +100,11 @@ func (n *NS) Sysctl(key, value string) error {
 
 // Close drops the descriptors. The kernel frees the namespace once the last socket inside is closed too.
 func (n *NS) Close() error {
-	if n.nl != nil {
-		n.nl.Close()
-		n.nl = nil
+	for _, h := range []**netlink.Handle{&n.route, &n.nf} {
+		if *h != nil {
+			(*h).Close()
+			*h = nil
+		}
 	}
 	if !n.fd.IsOpen() {
 		return nil

@@ -3,6 +3,7 @@ package netns_test
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -118,6 +119,10 @@ func victim() {
 		println(err.Error())
 		os.Exit(1)
 	}
+	if os.Getenv("NETNS_TEST_VICTIM") == "pid" {
+		fmt.Println(os.Getpid())
+		os.Exit(0)
+	}
 	ns, err := netns.New()
 	if err != nil {
 		println(err.Error())
@@ -157,6 +162,20 @@ func TestKillLeavesNoProcess(t *testing.T) {
 			t.Fatal("the victim's child outlived it")
 		}
 		runtime.Gosched()
+	}
+}
+
+func TestIsolationIsNotInherited(t *testing.T) {
+	netnstest.Require(t, "netns")
+	if os.Getpid() != 1 {
+		t.Skip("no PID namespace here: only its first process can be told apart")
+	}
+	cmd := exec.Command("/proc/self/exe") // finds PUNCHLAB_ISOLATED=pid in its environment, from this process
+	cmd.Env = append(os.Environ(), "NETNS_TEST_VICTIM=pid")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil || string(out) != "1\n" {
+		t.Errorf("a child that inherited the mark is process %q (%v), want 1, in namespaces of its own", out, err)
 	}
 }
 

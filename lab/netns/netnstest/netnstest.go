@@ -80,10 +80,12 @@ var haveNftables = sync.OnceValue(func() error {
 		return err
 	}
 	defer n.Close()
-	c, err := nftables.New(nftables.WithNetNSFd(n.FD()))
-	if err != nil {
-		return err
-	}
-	c.AddTable(&nftables.Table{Name: "probe", Family: nftables.TableFamilyIPv4})
-	return c.Flush()
+	return n.Do(func() error { // inside: a connection by descriptor panics where the kernel refuses it
+		c, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		c.AddTable(&nftables.Table{Name: "probe", Family: nftables.TableFamilyIPv4})
+		return c.Flush()
+	})
 })
