@@ -173,7 +173,7 @@ func (c *Camera) HandlePacket(now time.Time, from, _ netip.AddrPort, b []byte) {
 		return
 	}
 	if err := c.handle(now, from, b); err != nil {
-		c.stats.Dropped[core.Reason(err)]++
+		c.stats.Dropped.Count(err)
 	}
 }
 

@@ -57,7 +57,7 @@ func (v *viewer) pull() bool {
 	if err != nil {
 		s.ended = true
 		if !errors.Is(err, io.EOF) {
-			v.cam.stats.Dropped[core.Reason(err)]++
+			v.cam.stats.Dropped.Count(err)
 		}
 		return false
 	}
@@ -71,7 +71,7 @@ func (v *viewer) packetize(now time.Time) [][]byte {
 	var err error
 	s.packet, err = s.sender.Packetize(s.packet[:0], now, s.next)
 	if err != nil {
-		v.cam.stats.Dropped[core.Reason(err)]++
+		v.cam.stats.Dropped.Count(err)
 		return nil
 	}
 	s.frames++

@@ -65,4 +65,14 @@ func TestReasonsAreFew(t *testing.T) {
 	if got := Reason(fmt.Errorf("open %v: %w", netip.MustParseAddrPort("192.0.2.1:1"), base)); got != "too short" {
 		t.Errorf("reason %q", got)
 	}
+	if got := Reason(fmt.Errorf("decode: %w: %w", fmt.Errorf("wrapped: %w", base), errors.New("value 17 of the sender's"))); got != "too short" {
+		t.Errorf("reason %q", got)
+	}
+	d := Drops{}
+	for i := range 1000 {
+		d.Count(fmt.Errorf("value %d of the sender's", i))
+	}
+	if len(d) != maxReasons+1 || d[otherReason] != 1000-maxReasons {
+		t.Errorf("%d reasons", len(d))
+	}
 }

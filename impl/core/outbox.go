@@ -1,7 +1,6 @@
 package core
 
 import (
-	"errors"
 	"net/netip"
 	"time"
 )
@@ -124,10 +123,34 @@ func (t Traffic) Total() (c Count) {
 // Drops counts packets dropped, by reason.
 type Drops map[string]int64
 
-// Reason is the innermost error's text: wrapped ones may hold addresses, and reasons must stay few.
+// What a Drops holds at most: an error of somebody else's package may quote its input, which an attacker chooses.
+const (
+	maxReasons  = 64
+	otherReason = "other reasons"
+)
+
+// Count counts a packet dropped for an error.
+func (d Drops) Count(err error) {
+	reason := Reason(err)
+	if _, ok := d[reason]; !ok && len(d) >= maxReasons {
+		reason = otherReason
+	}
+	d[reason]++
+}
+
+// Reason is the innermost error's text, by the first of several that are wrapped: the outer ones may hold addresses, and
+// reasons must stay few.
 func Reason(err error) string {
 	for {
-		next := errors.Unwrap(err)
+		var next error
+		switch e := err.(type) {
+		case interface{ Unwrap() error }:
+			next = e.Unwrap()
+		case interface{ Unwrap() []error }:
+			if all := e.Unwrap(); len(all) > 0 {
+				next = all[0]
+			}
+		}
 		if next == nil {
 			return err.Error()
 		}

@@ -84,7 +84,7 @@ func (s *Server) newID() uint64 {
 func (s *Server) random() uint64 {
 	var b [8]byte
 	if _, err := io.ReadFull(s.cfg.Rand, b[:]); err != nil {
-		s.stats.Dropped[core.Reason(err)]++
+		s.stats.Dropped.Count(err)
 		return 0
 	}
 	return max(1, binary.LittleEndian.Uint64(b[:]))

@@ -85,7 +85,7 @@ func (s *Server) HandlePacket(now time.Time, from, to netip.AddrPort, b []byte) 
 		err = errKind
 	}
 	if err != nil {
-		s.stats.Dropped[core.Reason(err)]++
+		s.stats.Dropped.Count(err)
 	}
 }
 
@@ -276,7 +276,7 @@ func (s *Server) message(now time.Time, l *link, from, to netip.AddrPort, m wire
 func (s *Server) send(l *link, from, to netip.AddrPort, p core.Purpose, m wire.Message) {
 	b, err := wire.Marshal(m)
 	if err != nil { // a programmer's mistake, but no reason to stop serving everybody
-		s.stats.Dropped[core.Reason(err)]++
+		s.stats.Dropped.Count(err)
 		return
 	}
 	s.seal(l, from, to, p, b)

@@ -216,7 +216,7 @@ func (v *Viewer) HandlePacket(now time.Time, from, _ netip.AddrPort, b []byte) {
 		return
 	}
 	if err := v.handle(now, from, b); err != nil {
-		v.stats.Dropped[core.Reason(err)]++
+		v.stats.Dropped.Count(err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/punchlab/punchlab/impl/core"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/session"
 	"github.com/punchlab/punchlab/impl/wire"
@@ -272,5 +273,21 @@ func TestCodes(t *testing.T) {
 	}
 	if wire.Code(0).Known() || wire.Code(63).Travels() || wire.Code(63).String() != "code-63" {
 		t.Error("an unknown code is known")
+	}
+}
+
+// A refused message's reason does not quote the message: the map in which reasons are counted would grow with what an
+// attacker chooses.
+func TestReasonsDoNotQuoteTheMessage(t *testing.T) {
+	reasons := core.Drops{}
+	for i := range byte(200) {
+		for _, b := range [][]byte{{0xa2, 0, 1, 1, 0x19, 1, i}, {0xa2, 0, 5, 0x18, 24 + i%200, 1}, {0xa2, 0, 5, 1, 0x61, i}, {0xa2, 0, i, 1, 1}} {
+			if _, err := wire.Unmarshal(b); err != nil {
+				reasons[core.Reason(err)]++
+			}
+		}
+	}
+	if len(reasons) > 6 {
+		t.Errorf("%d reasons: %v", len(reasons), reasons)
 	}
 }
