@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/camera"
@@ -78,6 +79,7 @@ type bundle struct {
 	rendezvousNode, cameraNode, viewerNode *node.Node
 	watch                                  *watch
 	source                                 func() media.Source
+	sent                                   atomic.Int64 // access units that the camera took from its source
 }
 
 // newBundle opens the sockets and starts the nodes. Keys come from the trial's seed: a lab's secrets are nobody's.
@@ -136,7 +138,7 @@ func (b *bundle) startRendezvous(m *lab.Machine, at netip.AddrPort, k identity.K
 func (b *bundle) startCamera(m *lab.Machine, server netip.AddrPort, k identity.Key, random io.Reader) (err error) {
 	b.camera, err = camera.New(camera.Config{
 		Static: k, Rendezvous: []netip.AddrPort{server}, RendezvousKey: b.label.RendezvousKey, Secret: b.label.Secret,
-		Rand: random, Source: func() media.Source { return b.source() },
+		Rand: random, Source: func() media.Source { return &counted{b.source(), &b.sent} },
 	})
 	if err != nil {
 		return err
@@ -252,6 +254,20 @@ func (l *limited) Next() (media.AccessUnit, error) {
 	}
 	l.left--
 	return l.Source.Next()
+}
+
+// counted counts what is taken from a source.
+type counted struct {
+	media.Source
+	n *atomic.Int64
+}
+
+func (c *counted) Next() (media.AccessUnit, error) {
+	au, err := c.Source.Next()
+	if err == nil {
+		c.n.Add(1)
+	}
+	return au, err
 }
 
 // one is a source of small key frames.

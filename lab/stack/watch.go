@@ -113,7 +113,7 @@ func (b *bundle) observe() Observation {
 		o.FirstFrameWire = w.got[0].Bytes + ipUDP*w.got[0].Packets
 	}
 	if !w.connectOnly && !v.Connected.IsZero() {
-		o.Media = w.media(v.Quality)
+		o.Media = w.media(v.Quality, int(b.sent.Load()))
 	}
 	if w.failed != nil {
 		o.Error = w.failed.Code.String()
@@ -154,8 +154,8 @@ func (w *watch) cause(v viewer.Stats) string {
 }
 
 // media compares what came with the clip, byte for byte.
-func (w *watch) media(q media.Quality) *record.Media {
-	m := &record.Media{FramesSent: w.frames, FramesReceived: len(w.got)}
+func (w *watch) media(q media.Quality, sent int) *record.Media {
+	m := &record.Media{FramesSent: sent, FramesReceived: len(w.got)}
 	clip := media.EmbeddedClip()
 	seen := map[int]bool{}
 	var bytesAfterFirst int

@@ -1,0 +1,49 @@
+package stack
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/punchlab/punchlab/impl/media"
+	"github.com/punchlab/punchlab/lab/record"
+)
+
+func TestMediaIsComparedByteForByte(t *testing.T) {
+	clip, start := media.EmbeddedClip(), time.Unix(0, 0)
+	frame := func(i int) media.Frame {
+		captured := start.Add(time.Duration(i) * 40 * time.Millisecond)
+		return media.Frame{
+			Index: i, Data: bytes.Clone(clip.At(i).Data), Captured: captured, Complete: captured.Add(30 * time.Millisecond),
+		}
+	}
+	damaged := frame(2)
+	damaged.Data[len(damaged.Data)/2] ^= 1
+	short := frame(3)
+	short.Data = short.Data[:len(short.Data)-1]
+	w := newWatch(Trial{Media: time.Second})
+	w.got = []media.Frame{frame(0), frame(1), damaged, short, frame(1), frame(4)}
+
+	got := w.media(media.Quality{Expected: 40, Lost: 10}, 7)
+	quarter, bits := 0.25, 0
+	for _, f := range w.got[1:] {
+		bits += 8 * len(f.Data)
+	}
+	bps := float64(bits) / 0.16
+	want := &record.Media{
+		FramesSent: 7, FramesReceived: 6, FramesIntact: 3, // not the damaged one, the short one and the repeated one
+		LatencyS:   []float64{0.03, 0.03, 0.03, 0.03, 0.03, 0.03},
+		GoodputBps: &bps, Loss: &quarter,
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("media (-want +got):\n%s", d)
+	}
+}
+
+func TestMediaOfNothingIsAbsent(t *testing.T) {
+	want := &record.Media{FramesSent: 3}
+	if d := cmp.Diff(want, newWatch(Trial{Media: time.Second}).media(media.Quality{}, 3)); d != "" {
+		t.Errorf("media without a frame (-want +got):\n%s", d)
+	}
+}
