@@ -5,6 +5,7 @@
 //	                 │  ▲  initiation again after     │  ▲
 //	                 └──┘  0.25 s, 0.5 s … 8 s,       └──┘ Ping every Keepalive × 0.8–1,
 //	                       next address each 3rd time      again after an RTO
+//	                       a new one after 10 s
 //
 // A Link is a part of a core: its owner hands it what comes from the rendezvous, and gives it the outbox to send by. It
 // measures the round trip, from which retransmission timers follow: max(2 × RTT + 4 × its variation, 50 ms).
@@ -28,10 +29,13 @@ import (
 const (
 	firstRetry = 250 * time.Millisecond // of an initiation, before any round trip is known
 	lastRetry  = 8 * time.Second
+	freshAfter = 10 * time.Second // an initiation is replaced by a new one: the rendezvous has forgotten what it answered
 	minRTO     = 50 * time.Millisecond
 	maxPings   = 4 // unanswered ones after which the rendezvous has forgotten us, or died
 	triesEach  = 3 // of an address, before the next is tried
 )
+
+var errSource = errors.New("response from another address than the rendezvous'")
 
 // Config describes a Link.
 type Config struct {
@@ -54,7 +58,8 @@ type Link struct {
 
 	addr  int // index in Addrs
 	hs    *session.Initiator
-	sent  time.Time // when hs' initiation was first sent
+	made  time.Time // when hs was
+	sent  time.Time // when hs' initiation was first sent, with a cookie if it needs one
 	tries int
 	retry time.Time
 
@@ -142,11 +147,11 @@ func (l *Link) greet(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	l.hs, err = session.NewInitiator(l.cfg.Session, l.cfg.Rendezvous, l.stamp.Next(now), payload)
+	hs, err := session.NewInitiator(l.cfg.Session, l.cfg.Rendezvous, l.stamp.Next(now), payload)
 	if err != nil {
 		return err
 	}
-	l.sent = now
+	l.hs, l.made, l.sent = hs, now, now
 	l.send(now)
 	return nil
 }
@@ -219,8 +224,11 @@ func (l *Link) Owns(index uint32) bool {
 }
 
 func (l *Link) response(now time.Time, from netip.AddrPort, b []byte) error {
-	if l.hs == nil {
+	switch {
+	case l.hs == nil:
 		return session.ErrReplay
+	case !l.IsRemote(from): // a copy on its way round, which would draw the session there
+		return errSource
 	}
 	sess, payload, err := l.hs.Finish(b)
 	if err != nil {
@@ -298,7 +306,9 @@ func (l *Link) HandleTimeout(now time.Time) {
 		if l.tries%triesEach == 0 {
 			l.addr = (l.addr + 1) % len(l.cfg.Addrs)
 		}
-		l.send(now)
+		if now.Sub(l.made) < freshAfter || l.greet(now) != nil {
+			l.send(now)
+		}
 	}
 	if l.sess != nil && core.Due(now, l.since.Add(session.RejectAfterTime)) {
 		l.lost(now)

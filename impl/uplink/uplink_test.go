@@ -131,7 +131,8 @@ func (p *pair) pong(b []byte) {
 	p.must(err)
 }
 
-// The initiation goes out again, later and later, and to the next address after three tries.
+// The initiation goes out again, later and later, and to the next address after three tries; after 10 s a new one, since
+// the rendezvous keeps no answer longer and would take the old one for a replay for good.
 func TestGreeting(t *testing.T) {
 	p := newPair(t)
 	p.must(p.l.Start(p.now))
@@ -140,10 +141,12 @@ func TestGreeting(t *testing.T) {
 	if len(ps) < 8 || len(ps) > 13 {
 		t.Fatalf("sent %d times in a minute", len(ps))
 	}
-	previous := time.Duration(0)
+	previous, made := time.Duration(0), time.Duration(0)
 	for i, x := range ps {
-		if !bytes.Equal(x.B, hello.B) {
-			t.Fatal("another initiation")
+		if same := bytes.Equal(x.B, hello.B); same != (x.at-made < freshAfter) {
+			t.Fatalf("after %v the same initiation: %v", x.at-made, same)
+		} else if !same {
+			hello.B, made = x.B, x.at
 		}
 		want := []netip.AddrPort{first, other}[(i+1)/3%2]
 		if gap := x.at - previous; x.To != want || gap > 10*time.Second || gap < 250*time.Millisecond {
@@ -290,5 +293,23 @@ func TestUsedUpSession(t *testing.T) {
 	ps := p.advance(0)
 	if p.down != 1 || len(ps) != 1 || wire.Classify(ps[0].B) != wire.Initiation {
 		t.Errorf("down %d times, sent %v", p.down, ps)
+	}
+}
+
+// A response counts from the rendezvous' addresses only: who overhears it could have the session drawn to itself.
+func TestResponseFromElsewhere(t *testing.T) {
+	p := newPair(t)
+	p.must(p.l.Start(p.now))
+	req, _, err := p.r.Open(p.now, me, false, p.sent()[0].B)
+	p.must(err)
+	payload, err := wire.Marshal(&wire.LoggedIn{Endpoint: wire.At(me), Expiry: 35})
+	p.must(err)
+	_, response, err := req.Accept(payload)
+	p.must(err)
+	if _, err := p.l.Handle(p.now, me, response); err == nil || p.l.Up() {
+		t.Errorf("up by a copy from elsewhere: %v", err)
+	}
+	if _, err := p.l.Handle(p.now, other, response); err != nil || !p.l.Up() || p.l.Remote() != other {
+		t.Errorf("from its second address: %v", err)
 	}
 }
