@@ -123,7 +123,43 @@ func TestUpFailsCleanlyAtEveryStep(t *testing.T) {
 		}
 		failures++
 	}
+	if most := 48; failures > most { // runner.descriptorsEach
+		t.Errorf("a lab and its probe hold up to %d descriptors at once, which the runner takes to be at most %d", failures, most)
+	}
 	if failures < 20 {
 		t.Errorf("only %d steps failed: a lab holds more descriptors than that", failures)
+	}
+}
+
+func TestPoolGivesUpIdleLabsForWantOfDescriptors(t *testing.T) {
+	f := startFabric(t)
+	p := &lab.Pool{Fabric: f}
+	defer p.Close()
+	get := func(camera string) (*lab.Lab, error) {
+		return p.Get(t.Context(), topology(t, "two-homes", "camera.nat", camera), 1)
+	}
+	l, err := get("full-cone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Put(l); err != nil {
+		t.Fatal(err)
+	}
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		t.Fatal(err)
+	}
+	less := lim
+	less.Cur = uint64(descriptors(t) + 15) // a lab takes more
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &less); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &lim)
+	other, err := get("open") // of another shape: the idle lab is of no use to it but for its descriptors
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/punchlab/punchlab/lab/live"
+	"golang.org/x/sys/unix"
 )
 
 // Pool keeps labs wired between trials. Making a lab costs milliseconds and a dozen namespaces; giving one other NATs
@@ -42,7 +43,11 @@ func (p *Pool) fit(t *Topology, seed uint64) (*Lab, error) {
 	l, exact := p.take(t)
 	switch {
 	case l == nil:
-		return Up(p.Fabric, t, seed)
+		l, err := Up(p.Fabric, t, seed)
+		if errors.Is(err, unix.EMFILE) && p.evict() > 0 {
+			return Up(p.Fabric, t, seed)
+		}
+		return l, err
 	case exact:
 		if err := l.Reset(seed); err != nil {
 			return nil, errors.Join(err, l.Close())
@@ -74,6 +79,18 @@ func (p *Pool) take(t *Topology) (l *Lab, exact bool) {
 	l = p.idle[best]
 	p.idle = append(p.idle[:best], p.idle[best+1:]...)
 	return l, exact
+}
+
+// evict closes the idle labs, for want of descriptors, and returns how many there were.
+func (p *Pool) evict() int {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle = nil
+	p.mu.Unlock()
+	for _, l := range idle {
+		_ = l.Close() // its descriptors are free in any case
+	}
+	return len(idle)
 }
 
 // Put gives a lab back. Its sockets must be closed.

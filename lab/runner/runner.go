@@ -4,21 +4,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
 	"github.com/punchlab/punchlab/lab"
 	"github.com/punchlab/punchlab/lab/live"
 	"github.com/punchlab/punchlab/lab/record"
+	"golang.org/x/sys/unix"
 )
 
 // DefaultJobs is how many trials may run at once where the machine keeps up.
 const DefaultJobs = 48
 
+// descriptorsEach is the most that a trial holds: some 25 of its lab, and the sockets of the probe.
+const descriptorsEach = 48
+
+// affordable returns how many trials may run at once before this process runs out of descriptors.
+func affordable() int {
+	var lim unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) != nil {
+		return math.MaxInt
+	}
+	const own = 64 // standard files, records, the fabric's control socket, what the report opens
+	return max(1, int((min(lim.Cur, math.MaxInt32)-min(lim.Cur, own))/descriptorsEach))
+}
+
 // Config says where and how a plan is run.
 type Config struct {
 	Fabric *live.Fabric
-	Jobs   int                          // most trials at once; zero: DefaultJobs
+	Jobs   int                          // most trials at once, where enough files may be open; zero: DefaultJobs
 	Late   time.Duration                // p99 lateness of the fabric that voids a trial; zero: LateLimit
 	Sink   func(record.Trial) error     // keeps a record; called from many goroutines
 	Watch  func(record.Trial, Progress) // after each record; may be nil; called from one goroutine at a time
@@ -75,6 +90,7 @@ func Run(ctx context.Context, p Plan, c Config) (Progress, error) {
 	if c.Jobs == 0 {
 		c.Jobs = DefaultJobs
 	}
+	c.Jobs = min(c.Jobs, affordable())
 	if c.Late == 0 {
 		c.Late = LateLimit
 	}
