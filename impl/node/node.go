@@ -130,6 +130,9 @@ func (n *Node) LocalAddrs() (addrs []netip.AddrPort) {
 
 // Close closes the sockets and waits for the goroutines. It may be called more than once.
 func (n *Node) Close() error {
+	for _, s := range n.socks {
+		_ = s.conn.SetWriteDeadline(time.Unix(1, 0)) // whoever waits for a device that takes nothing holds the lock
+	}
 	n.mu.Lock()
 	first := !n.closed
 	n.closed = true
