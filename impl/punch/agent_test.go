@@ -149,3 +149,12 @@ func TestFlagsNameThePolicy(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// A viewer that wants no path gets none.
+func TestNoFlags(t *testing.T) {
+	for _, f := range []wire.Flags{0, wire.FlagStart} {
+		if p := ForFlags(f); p.Direct || p.Relay {
+			t.Errorf("flags %v: %+v", f, p)
+		}
+	}
+}

@@ -13,9 +13,11 @@ func (p Policy) Flags() (f wire.Flags) {
 	return f
 }
 
-// ForFlags is the policy by which a camera answers a viewer's wishes.
+// ForFlags is the policy by which a camera answers a viewer's wishes. Without any it allows no path.
 func ForFlags(f wire.Flags) Policy {
 	switch {
+	case f&(wire.FlagDirect|wire.FlagRelay) == 0:
+		return Policy{Name: "none", Blind: relay.Blind}
 	case f&wire.FlagDirect == 0:
 		return relay
 	case f&wire.FlagRelay == 0:
