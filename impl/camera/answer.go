@@ -51,6 +51,9 @@ func (c *Camera) introduced(now time.Time, m *wire.Introduce) error {
 		return err
 	}
 	c.box.Quiet(false)
+	if old := c.byChannel(m.Channel); old != nil {
+		old.channel = 0 // the rendezvous gave the number away: it has closed that relay, or was restarted
+	}
 	c.viewers = append(c.viewers, v)
 	c.byIndex[v.sess.LocalIndex()] = v
 	c.box.Emit(ViewerAccepted{At: now, Viewer: v.key.UID(), Policy: v.policy.Name})

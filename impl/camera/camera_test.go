@@ -436,3 +436,48 @@ func TestStampWithoutAClock(t *testing.T) {
 		last = req.Timestamp()
 	}
 }
+
+// A restarted rendezvous gives its channel numbers anew: the newest viewer has the number, an older one has none.
+func TestChannelsAreGivenAnew(t *testing.T) {
+	c := newCamera(t, nil)
+	old, g := newGuest(t, c, 10, wire.FlagDirect|wire.FlagRelay), newGuest(t, c, 11, wire.FlagDirect|wire.FlagRelay)
+	ps, err := old.introduce(epoch, old.introduction(1, 1, wire.MinChannel))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.finish(ps)
+	if ps, err = g.introduce(epoch, g.introduction(2, 1, wire.MinChannel)); err != nil {
+		t.Fatal(err)
+	}
+	g.finish(ps)
+	plain, err := wire.Marshal(&wire.Consent{Sequence: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, who := range []*guest{g, old} {
+		frame, err := wire.AppendChannelData(nil, wire.MinChannel, who.sess.Seal(nil, plain))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.HandlePacket(epoch, rendezvous, local, frame)
+		if heard := c.viewers[1-i].confirmed; heard != (who == g) {
+			t.Errorf("viewer %d heard through the relay: %v", 1-i, heard)
+		}
+	}
+}
+
+// What is sent again counts too while the viewer has not been heard.
+func TestBlindBudgetOfRepetitions(t *testing.T) {
+	c := newCamera(t, nil)
+	g := newGuest(t, c, 10, wire.FlagDirect)
+	if _, err := g.introduce(epoch, g.introduction(1, 1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	v := c.viewers[0]
+	for range 100 {
+		v.resend(v.stream.sender.Since(epoch, nil, 0))
+	}
+	if n := c.Stats().Traffic.Of(core.Media).Bytes; n > int64(v.policy.Blind) {
+		t.Errorf("%d bytes of media, the budget is %d", n, v.policy.Blind)
+	}
+}

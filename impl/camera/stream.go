@@ -132,9 +132,7 @@ func (v *viewer) rtcp(now time.Time, b []byte) error {
 
 func (v *viewer) resend(packets [][]byte) {
 	v.cam.stats.Resent += int64(len(packets))
-	for _, b := range packets {
-		v.send(v.path, core.Media, b)
-	}
+	v.sendMedia(v.path, packets)
 }
 
 // moveTo makes path the media's. next is the extended sequence number that the viewer waits for; 0: it has nothing.

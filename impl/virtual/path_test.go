@@ -276,7 +276,9 @@ func TestRegisteredAfterAnOutage(t *testing.T) {
 	w := &world{t: t, net: virtual.New(12), cfg: worldConfig{seed: 12, cameraDelay: 10 * time.Millisecond, viewerDelay: 10 * time.Millisecond}}
 	w.build()
 	back := w.net.Now.Add(30 * time.Second)
-	w.net.Filter = func(from *virtual.Host, _ core.Packet) bool { return from.Name != "rendezvous" || w.net.Now.After(back) }
+	w.net.Filter = func(from *virtual.Host, _ core.Packet) bool {
+		return from.Name != "rendezvous" || w.net.Now.After(back)
+	}
 	w.cameraHost.Do(func(now time.Time) { w.check(w.camera.Start(now)) })
 	w.net.Run(time.Minute, nil)
 	if s := w.server.Stats(); s.Online != 1 || !w.camera.Stats().Registered {
