@@ -25,7 +25,7 @@ var (
 
 func random(n byte) io.Reader { return rand.NewChaCha8([32]byte{n}) }
 
-func key(t *testing.T, n byte) identity.Key {
+func key(t testing.TB, n byte) identity.Key {
 	t.Helper()
 	k, err := identity.NewKey(random(n))
 	if err != nil {
@@ -36,7 +36,7 @@ func key(t *testing.T, n byte) identity.Key {
 
 // pair is a link and a rendezvous that answers when told to.
 type pair struct {
-	t    *testing.T
+	t    testing.TB
 	box  core.Outbox
 	l    *Link
 	r    *session.Responder
@@ -46,7 +46,7 @@ type pair struct {
 	down int
 }
 
-func newPair(t *testing.T) *pair {
+func newPair(t testing.TB) *pair {
 	t.Helper()
 	p := &pair{t: t, now: epoch}
 	var err error
@@ -312,4 +312,33 @@ func TestResponseFromElsewhere(t *testing.T) {
 	if _, err := p.l.Handle(p.now, other, response); err != nil || !p.l.Up() || p.l.Remote() != other {
 		t.Errorf("from its second address: %v", err)
 	}
+}
+
+// FuzzHandle feeds a link a datagram before and after its handshake, and a sealed message.
+func FuzzHandle(f *testing.F) {
+	for _, m := range []wire.Message{&wire.Ping{Sequence: 3}, &wire.Pong{Sequence: 1, Endpoint: wire.At(me)}, &wire.Goodbye{}, &wire.Refused{ID: 1, Code: 1}} {
+		b, err := wire.Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add([]byte{5, 1, 0, 0, 1, 2, 3, 4}, b)
+	}
+	f.Fuzz(func(t *testing.T, raw, plain []byte) {
+		if len(plain) > session.MaxPayload {
+			return
+		}
+		p := newPair(t)
+		p.must(p.l.Start(p.now))
+		hello := p.sent()[0].B
+		for _, from := range []netip.AddrPort{first, me} {
+			_, _ = p.l.Handle(p.now, from, raw)
+		}
+		p.accept(hello, time.Millisecond)
+		_, _ = p.l.Handle(p.now, first, raw)
+		_, _ = p.l.Handle(p.now, me, p.sess.Seal(nil, plain))
+		sent := len(p.sent())
+		if sent += len(p.advance(time.Minute)); sent > 40 {
+			t.Errorf("%d packets in a minute", sent)
+		}
+	})
 }
