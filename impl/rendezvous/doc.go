@@ -19,7 +19,7 @@
 //
 // Memory is bounded: MaxRegistrations devices are remembered (the device that has been offline longest makes room for a
 // new one; where all are online the new one is refused), MaxIntroductions introductions and as many relays (a new one is
-// refused), one pending session a device.
+// refused), 64 relays a viewer, one pending session a device.
 //
 // The package is a core (see impl/core): not safe for concurrent use.
 package rendezvous

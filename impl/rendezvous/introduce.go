@@ -147,6 +147,9 @@ func (s *Server) again(now time.Time, in *intro) {
 	case in.acked:
 		s.end(in)
 	case now.Sub(in.started) >= introGiveUp:
+		if in.relay != nil && in.relay.last.Equal(in.started) { // not in use
+			s.closeRelay(in.relay)
+		}
 		s.refuse(in.viewer, in.viewerID, wire.CodeUnavailable)
 		s.end(in)
 	default:

@@ -10,6 +10,9 @@ import (
 	"github.com/punchlab/punchlab/impl/wire"
 )
 
+// relaysEach is how many relays one viewer has at most, so that a few cannot use up all of them.
+const relaysEach = 64
+
 // relay carries datagrams between the two parties of one introduction.
 type relay struct {
 	ends   [2]relayEnd // the viewer's, the camera's
@@ -35,7 +38,7 @@ type relayKey struct {
 
 // newRelay binds a relay, or returns nil where none is to be had.
 func (s *Server) newRelay(now time.Time, v, c *client) *relay {
-	if s.cfg.NoRelay || s.nrelays >= s.cfg.MaxIntroductions {
+	if s.cfg.NoRelay || s.nrelays >= s.cfg.MaxIntroductions || len(v.ends) >= relaysEach {
 		return nil
 	}
 	vc, ok1 := v.freeChannel()

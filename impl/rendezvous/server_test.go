@@ -366,3 +366,25 @@ func TestSessionsEnd(t *testing.T) {
 		t.Errorf("confirmed after 10 s; dropped %v", r.s.Stats().Dropped)
 	}
 }
+
+// One viewer cannot use up the relays, and a camera that does not answer holds none.
+func TestRelaysOfOneViewerAreBounded(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.ConnectsPerSecond = 1000 })
+	c, greedy, other := r.camera(), r.viewer(), r.viewer()
+	for id := range uint64(relaysEach + 10) {
+		greedy.send(connect(id+1, c))
+	}
+	if n := r.s.Stats().Relays; n != relaysEach {
+		t.Errorf("%d relays", n)
+	}
+	for greedy.take() != nil {
+	}
+	other.send(connect(1000, c))
+	if p, _ := other.read().(*wire.Peer); p == nil || p.Channel == 0 {
+		t.Errorf("the other viewer got %+v", p)
+	}
+	r.advance(introGiveUp + time.Second)
+	if n := r.s.Stats().Relays; n != 0 {
+		t.Errorf("%d relays for a camera that does not answer", n)
+	}
+}
