@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -130,6 +131,28 @@ func TestSameLANIsLocal(t *testing.T) {
 	if seen.Addr() != l.Host("viewer").Addr() {
 		t.Errorf("on one LAN the viewer was seen as %v, want %v untranslated", seen, l.Host("viewer").Addr())
 	}
+}
+
+// TestLANsCarryTheFirstPacket brings many labs up at once: the kernel starts links on a worker, which is late then.
+func TestLANsCarryTheFirstPacket(t *testing.T) {
+	f, topo := startFabric(t), topology(t, "same-lan")
+	var labs sync.WaitGroup
+	for range 8 {
+		labs.Go(func() {
+			for range 6 {
+				l, err := lab.Up(f, topo, 1)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := ask(t, l, "camera", "viewer"); err != nil {
+					t.Errorf("the first packet on a LAN was lost: %v", err)
+				}
+				l.Close()
+			}
+		})
+	}
+	labs.Wait()
 }
 
 func TestProveAcceptsEveryPresetAndRefusesTheWrongOne(t *testing.T) {

@@ -59,6 +59,18 @@ func (l *Lab) build(seed uint64) error {
 			return fmt.Errorf("site %s: %w", s.Name, err)
 		}
 	}
+	return l.awaitLANs()
+}
+
+// awaitLANs waits until every LAN carries packets.
+func (l *Lab) awaitLANs() error {
+	for site, ports := range l.lanPort {
+		for n := range ports {
+			if err := awaitRunning(l.spaces["router "+site], lanPrefix+strconv.Itoa(n)); err != nil {
+				return fmt.Errorf("site %s: %w", site, err)
+			}
+		}
+	}
 	return nil
 }
 

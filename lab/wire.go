@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/punchlab/punchlab/lab/netns"
 	"github.com/vishvananda/netlink"
@@ -116,6 +117,26 @@ func (c lanCable) wireInner() error {
 		return err
 	}
 	return nl.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: gw.AsSlice()})
+}
+
+// linkPatience is how long the kernel may take to start a link whose ends are both up.
+const linkPatience = 10 * time.Second
+
+// awaitRunning waits until a router's LAN device sends. It was up before its peer, so the kernel starts it later, on a
+// worker that a busy machine lets wait; what is sent before then is dropped without a trace.
+func awaitRunning(router *netns.NS, port string) error {
+	for deadline := time.Now().Add(linkPatience); ; time.Sleep(50 * time.Microsecond) {
+		link, err := router.Netlink().LinkByName(port)
+		if err != nil {
+			return fmt.Errorf("await link %s: %w", port, err)
+		}
+		if link.Attrs().OperState == netlink.OperUp {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("await link %s: it is %v after %v although both its ends are up", port, link.Attrs().OperState, linkPatience)
+		}
+	}
 }
 
 // quietUp sets a link up without an IPv6 link-local address, whose making sends packets nobody asked for.

@@ -81,7 +81,7 @@ func TestTCPLifetimes(t *testing.T) {
 		return least, most
 	}
 	nobody := at(wanA+".99", 81) // no host has the address, so the SYN gets no answer
-	if err := dialTCP(b.hosts[0], "10.0.0.2", nobody, 0); err == nil {
+	if err := dialTCP(b.hosts[0], "10.0.0.2", nobody, 100*time.Millisecond); err == nil {
 		t.Fatal("somebody answered")
 	}
 	if _, most := left(); most > 20*time.Second {

@@ -124,11 +124,11 @@ func onOwnThread(fn func() error) error {
 			done <- fmt.Errorf("read this thread's network namespace: %w", err)
 			return
 		}
-		defer home.Close()
 		err = fn()
 		if vns.Set(home) == nil {
 			runtime.UnlockOSThread()
 		}
+		home.Close() // before the caller goes on: nothing is left open then
 		done <- err
 	}()
 	return <-done
