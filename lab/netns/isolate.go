@@ -102,19 +102,11 @@ func runChild(kind string, extra uintptr) (code int, err error) {
 	return 0, err
 }
 
-// forward passes signals on. An interrupt from the terminal has reached the child already: it is in the same group.
+// forward passes signals on. The child may get one twice, since it is in the same process group.
 func forward(signals <-chan os.Signal, p *os.Process) {
 	for s := range signals {
-		if s == unix.SIGINT && interactive() {
-			continue
-		}
 		_ = p.Signal(s)
 	}
-}
-
-func interactive() bool {
-	_, err := unix.IoctlGetTermios(0, unix.TCGETS)
-	return err == nil
 }
 
 // privateMounts keeps this process's mounts to itself and gives it a /proc that shows its own PID namespace.

@@ -102,10 +102,11 @@ func tryNftables() error {
 		return err
 	}
 	defer n.Close()
-	c, err := nftables.New(nftables.WithNetNSFd(n.FD()))
-	if err != nil {
+	var c *nftables.Conn
+	if err := n.Do(func() (err error) { c, err = nftables.New(nftables.AsLasting()); return err }); err != nil {
 		return err
 	}
+	defer c.CloseLasting()
 	c.AddTable(&nftables.Table{Name: "punchlab-doctor", Family: nftables.TableFamilyIPv4})
 	return c.Flush()
 }
@@ -136,7 +137,7 @@ func fileLimit() check {
 	}
 	c := check{Name: "open files", OK: lim.Max >= want, Detail: fmt.Sprintf("up to %d", lim.Max)}
 	if !c.OK {
-		c.Remedy = fmt.Sprintf("raise the hard limit (ulimit -Hn) to %d, or give --jobs 16", want)
+		c.Remedy = fmt.Sprintf("raise the hard limit (ulimit -Hn) to %d: fewer trials run at once until then", want)
 	}
 	return c
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -145,9 +146,11 @@ func startAll(ctx context.Context, l *lab.Lab, groups []hostCommand) error {
 	var last *exec.Cmd
 	var others []*exec.Cmd
 	defer func() {
+		var wg sync.WaitGroup
 		for _, c := range others {
-			end(c)
+			wg.Go(func() { end(c) })
 		}
+		wg.Wait()
 	}()
 	for i, g := range groups {
 		m := l.Host(g.host)
@@ -168,7 +171,7 @@ func startAll(ctx context.Context, l *lab.Lab, groups []hostCommand) error {
 			others = append(others, cmd)
 		}
 	}
-	return exitOf(last.Wait())
+	return exitOf(last, last.Wait())
 }
 
 // stopGrace is how long a command may take to end after SIGTERM.
@@ -183,9 +186,12 @@ func end(c *exec.Cmd) {
 }
 
 // exitOf turns how a command ended into our exit code: its own, or 128 and the signal's number.
-func exitOf(err error) error {
-	if err == nil {
+func exitOf(c *exec.Cmd, err error) error {
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, context.Canceled) && c.ProcessState != nil && c.ProcessState.Success():
+		return nil // asked to stop, and did
 	}
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {

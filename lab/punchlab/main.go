@@ -17,6 +17,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/punchlab/punchlab/lab/live"
 	"github.com/spf13/cobra"
@@ -60,7 +61,9 @@ func unsupported(f string, a ...any) error {
 func main() {
 	live.Main() // returns unless this process is the fabric
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop) // a second interrupt ends the program at once
+	// A second interrupt ends the program at once. Not one that comes with the first: a terminal's reaches us directly and
+	// by the parent.
+	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
 	err := root().ExecuteContext(ctx)
 	stop()
 	os.Exit(report(err))

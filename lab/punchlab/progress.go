@@ -51,8 +51,8 @@ func (p *progress) end(g runner.Progress) {
 	if p.tty {
 		fmt.Fprint(p.w, "\r\x1b[K")
 	}
-	fmt.Fprintf(p.w, "%s: %d of %d trials, %.1f/s, %d void and run again, in %v\n",
-		p.scenario, g.Done, g.Total, g.Rate(), g.Void-g.Unfilled, g.Elapsed.Round(100*time.Millisecond))
+	fmt.Fprintf(p.w, "%s: %d of %d trials, %.1f/s, %d void, in %v\n",
+		p.scenario, g.Done, g.Total, g.Rate(), g.Void, g.Elapsed.Round(100*time.Millisecond))
 }
 
 func bar(g runner.Progress, width int) string {

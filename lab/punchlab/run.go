@@ -112,8 +112,8 @@ func (f *runFlags) run(ctx context.Context, names []string) error {
 	var errs []error
 	for _, j := range jobs {
 		errs = append(errs, f.measure(ctx, fabric, j))
-		if ctx.Err() != nil {
-			break
+		if ctx.Err() != nil || errors.Is(errs[len(errs)-1], live.ErrFabricEnded) {
+			break // the scenarios left leave no folder
 		}
 	}
 	return worst(errs)
@@ -275,7 +275,7 @@ func (f *runFlags) measure(ctx context.Context, fabric *live.Fabric, j *job) err
 	case interrupted:
 		return &exitError{exitUndecided, fmt.Errorf("interrupted: the run is incomplete; go on with 'punchlab run %s --out %s --resume'", j.scenario.Name, w.Dir())}
 	case runErr != nil:
-		return labError(fmt.Errorf("run %s: %w", j.scenario.Name, runErr))
+		return labError(fmt.Errorf("run %s: %w; go on with 'punchlab run %s --out %s --resume'", j.scenario.Name, runErr, j.scenario.Name, w.Dir()))
 	case summary.Trials == 0:
 		return &exitError{exitUndecided, errors.New("no trial has a verdict")}
 	}
