@@ -169,7 +169,7 @@ func BenchmarkMediaGoodput(b *testing.B) {
 	raw := rawGoodput(b, l)
 	var best float64
 	for b.Loop() {
-		for _, speed := range []int{25, 50, 100, 200, 400} {
+		for _, speed := range []int{100, 150, 200, 250, 300, 400} {
 			if err := l.Reset(1); err != nil {
 				b.Fatal(err)
 			}
