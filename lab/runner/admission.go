@@ -10,7 +10,7 @@ import (
 // once falls well before that.
 const (
 	LateLimit  = 2 * time.Millisecond
-	lateTarget = time.Millisecond
+	lateTarget = 1500 * time.Microsecond
 )
 
 // admission decides how many trials run at once: additive increase, multiplicative decrease on lateness, as TCP does on
