@@ -110,13 +110,6 @@ func lock(f *os.File) error {
 // Dir returns the run's folder.
 func (w *Writer) Dir() string { return w.dir }
 
-// Manifest returns the manifest as it is on disk.
-func (w *Writer) Manifest() Manifest {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.manifest
-}
-
 // Add appends one trial in a single write, without waiting for the disk. Schema and a missing Params are filled in; a
 // trial that Validate refuses is not written. After a failed write the file is cut back to its whole lines.
 func (w *Writer) Add(t Trial) error {
