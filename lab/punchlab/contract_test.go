@@ -138,8 +138,9 @@ var trialShape = object(map[string]shape{
 	"idle_s?": seconds, "path_changes?": between(1, 100),
 	"media?": object(map[string]shape{
 		"frames_sent": integer, "frames_received": integer, "frames_intact": integer,
-		"latency_s?": every(seconds), "goodput_bps?": between(1e3, 1e9), "loss?": rate,
+		"latency_s?": every(seconds), "goodput_bps?": between(1e3, 1e9), "loss?": rate, "gap_s?": seconds,
 	}),
+	"events?": every(object(map[string]shape{"at_s": seconds, "what": text, "error?": text})), "pcap?": text,
 	"bytes?": every(integer), "probes?": every(between(0, 1e6)),
 	"lateness_s?": object(map[string]shape{"p50": between(0, 60), "p99": between(0, 60), "max": between(0, 60)}),
 	"cause?":      text, "error?": text, "ended_at": stamp,

@@ -68,9 +68,18 @@ type Trial struct {
 	Bytes    map[string]int64   `json:"bytes,omitempty"` // "camera_up", "relay", "camera_idle_up"
 	Probes   map[string]float64 `json:"probes,omitempty"`
 	Lateness *Lateness          `json:"lateness_s,omitempty"`
-	Cause    string             `json:"cause,omitempty"` // one sentence, where it did not go direct
+	Events   []Event            `json:"events,omitempty"` // what the lab did to the trial, in its order
+	Cause    string             `json:"cause,omitempty"`  // one sentence, where it did not go direct
+	Pcap     string             `json:"pcap,omitempty"`   // the trial's capture, below the run's folder
 	Error    string             `json:"error,omitempty"`
 	EndedAt  time.Time          `json:"ended_at"`
+}
+
+// Event is something that the lab did during a trial: a router's reboot, a host's move.
+type Event struct {
+	AtS   float64 `json:"at_s"` // from the trial's start
+	What  string  `json:"what"` // as the scenario says it
+	Error string  `json:"error,omitempty"`
 }
 
 // Media is what the viewer got of the video.
@@ -80,7 +89,8 @@ type Media struct {
 	FramesIntact   int       `json:"frames_intact"`       // every byte as the camera read it
 	LatencyS       []float64 `json:"latency_s,omitempty"` // one way, a value for each frame
 	GoodputBps     *float64  `json:"goodput_bps,omitempty"`
-	Loss           *float64  `json:"loss,omitempty"` // of RTP packets, before repair
+	Loss           *float64  `json:"loss,omitempty"`  // of RTP packets, before repair
+	GapS           *float64  `json:"gap_s,omitempty"` // longest time between the arrivals of two frames in a row
 }
 
 // Lateness is how long after they were due the packets of a trial were delivered.

@@ -38,7 +38,7 @@ func measured() []Trial {
 		return Trial{
 			Schema: TrialSchema, Trial: n, Seed: 10 + uint64(n), Params: params, Outcome: Direct, Oracle: "direct",
 			TriangleS: f(0.04), BoundS: f(0.08), ConnectS: f(connect), FirstPacketS: f(connect + 0.004), FirstFrameS: f(2 * connect),
-			Media: &Media{FramesSent: 3, FramesReceived: 3, FramesIntact: 2 + n%2, LatencyS: []float64{0.02, 0.03, 0.01 * float64(n+1)}, GoodputBps: f(2e6), Loss: f(0.01 * float64(n))},
+			Media: &Media{FramesSent: 3, FramesReceived: 3, FramesIntact: 2 + n%2, LatencyS: []float64{0.02, 0.03, 0.01 * float64(n+1)}, GoodputBps: f(2e6), Loss: f(0.01 * float64(n)), GapS: f(0.1 * float64(n))},
 			Bytes: map[string]int64{"camera_up": 1000, "relay": 0}, Probes: map[string]float64{"punches": float64(n + 1)},
 			Lateness: &Lateness{1e-5, 1e-4, 2e-4},
 		}

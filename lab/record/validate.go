@@ -72,6 +72,11 @@ func (m *Media) validate() error {
 			return err
 		}
 	}
+	if m.GapS != nil {
+		if err := checkNumber("media.gap_s", *m.GapS); err != nil {
+			return err
+		}
+	}
 	if m.Loss != nil && !(*m.Loss >= 0 && *m.Loss <= 1) {
 		return fmt.Errorf("media.loss is %v, outside 0–1", *m.Loss)
 	}

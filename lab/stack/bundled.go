@@ -52,6 +52,9 @@ func (Bundled) Try(ctx context.Context, l *lab.Lab, t Trial) (o Observation, err
 		return Observation{Outcome: record.Failed, Cause: err.Error(), Error: "no rendezvous"}, ctx.Err()
 	}
 	idle := b.idle(ctx, t.Idle)
+	b.watch.mu.Lock()
+	b.watch.tell(Requested)
+	b.watch.mu.Unlock()
 	var asked error
 	b.viewerNode.Do(func(now time.Time) { asked = b.viewer.Connect(now, b.label, t.Strategy) })
 	if asked != nil {

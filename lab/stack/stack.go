@@ -24,7 +24,21 @@ type Trial struct {
 	Idle     time.Duration // how long the camera stays registered before a viewer asks
 	Media    time.Duration // video to receive; zero: connect only
 	Timeout  time.Duration // of the whole trial, from the viewer's request
+
+	// Reached is told each moment of the trial as it comes, once; nil: nobody asks. It must not block.
+	Reached func(Moment)
 }
+
+// Moment is a step of a trial. The lab's events may wait for one.
+type Moment string
+
+// The moments, in their order.
+const (
+	Requested   Moment = "requested"    // the viewer asks for the camera
+	Connected   Moment = "connected"    // both hold the session's keys
+	FirstPacket Moment = "first-packet" // of the media, authenticated
+	FirstFrame  Moment = "first-frame"  // a whole access unit
+)
 
 // Observation is what a System saw. Zero durations did not happen.
 type Observation struct {

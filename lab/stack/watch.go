@@ -23,12 +23,14 @@ type watch struct {
 	registered, loggedIn chan struct{}
 	over                 chan struct{} // the trial has its end
 	once                 [3]sync.Once
+	reached              func(Moment)
 
 	mu        sync.Mutex
 	got       []media.Frame
 	failed    *viewer.Failed
 	closed    *viewer.Closed
 	confirmed bool // the path in use works both ways, or there is no direct one
+	moments   map[Moment]bool
 }
 
 // connectFrames is what a connect-only trial streams.
@@ -38,6 +40,7 @@ func newWatch(t Trial) *watch {
 	w := &watch{
 		registered: make(chan struct{}), loggedIn: make(chan struct{}), over: make(chan struct{}),
 		frames: int(t.Media * time.Duration(media.EmbeddedClip().FPS) / time.Second), connectOnly: t.Media == 0,
+		reached: t.Reached, moments: map[Moment]bool{},
 	}
 	if w.connectOnly {
 		w.frames = connectFrames
@@ -58,10 +61,15 @@ func (w *watch) viewerEvent(e any) {
 	switch e := e.(type) {
 	case viewer.LoggedIn:
 		w.once[1].Do(func() { close(w.loggedIn) })
+	case viewer.Connected:
+		w.tell(Connected)
+	case viewer.FirstPacket:
+		w.tell(FirstPacket)
 	case viewer.PathConfirmed:
 		w.confirmed = true
 	case viewer.FrameReceived:
 		w.got = append(w.got, e.Frame)
+		w.tell(FirstFrame)
 	case viewer.Failed:
 		w.failed = &e
 	case viewer.Closed:
@@ -69,6 +77,14 @@ func (w *watch) viewerEvent(e any) {
 	}
 	if w.ended() {
 		w.once[2].Do(func() { close(w.over) })
+	}
+}
+
+// tell passes a moment on, the first time it comes.
+func (w *watch) tell(m Moment) {
+	if w.reached != nil && !w.moments[m] {
+		w.moments[m] = true
+		w.reached(m)
 	}
 }
 
@@ -159,6 +175,7 @@ func (w *watch) media(q media.Quality, sent int) *record.Media {
 	clip := media.EmbeddedClip()
 	seen := map[int]bool{}
 	var bytesAfterFirst int
+	var gap time.Duration
 	for i, f := range w.got {
 		if !seen[f.Index] && bytes.Equal(f.Data, clip.At(f.Index).Data) {
 			m.FramesIntact++ // a frame that comes twice is a fault as well
@@ -169,6 +186,7 @@ func (w *watch) media(q media.Quality, sent int) *record.Media {
 		}
 		if i > 0 {
 			bytesAfterFirst += len(f.Data)
+			gap = max(gap, f.Complete.Sub(w.got[i-1].Complete))
 		}
 	}
 	if n := len(w.got); n > 1 {
@@ -176,6 +194,8 @@ func (w *watch) media(q media.Quality, sent int) *record.Media {
 			bps := 8 * float64(bytesAfterFirst) / d
 			m.GoodputBps = &bps
 		}
+		g := gap.Seconds()
+		m.GapS = &g
 	}
 	if q.Expected > 0 {
 		loss := float64(q.Lost) / float64(q.Expected)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/punchlab/punchlab/impl/media"
+	"github.com/punchlab/punchlab/impl/viewer"
 	"github.com/punchlab/punchlab/lab/record"
 )
 
@@ -30,14 +31,28 @@ func TestMediaIsComparedByteForByte(t *testing.T) {
 	for _, f := range w.got[1:] {
 		bits += 8 * len(f.Data)
 	}
-	bps := float64(bits) / 0.16
+	bps, gap := float64(bits)/0.16, 0.12
 	want := &record.Media{
 		FramesSent: 7, FramesReceived: 6, FramesIntact: 3, // not the damaged one, the short one and the repeated one
 		LatencyS:   []float64{0.03, 0.03, 0.03, 0.03, 0.03, 0.03},
-		GoodputBps: &bps, Loss: &quarter,
+		GoodputBps: &bps, Loss: &quarter, GapS: &gap,
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("media (-want +got):\n%s", d)
+	}
+}
+
+func TestEachMomentIsToldOnce(t *testing.T) {
+	var told []Moment
+	w := newWatch(Trial{Reached: func(m Moment) { told = append(told, m) }})
+	w.tell(Requested)
+	for _, e := range []any{
+		viewer.Connected{}, viewer.FirstPacket{}, viewer.Connected{}, viewer.FrameReceived{}, viewer.FrameReceived{},
+	} {
+		w.viewerEvent(e)
+	}
+	if d := cmp.Diff([]Moment{Requested, Connected, FirstPacket, FirstFrame}, told); d != "" {
+		t.Errorf("moments (-want +got):\n%s", d)
 	}
 }
 
