@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -50,33 +51,50 @@ type Topology struct {
 //
 // A site whose Behavior is nat.NoNAT has a public LAN: its hosts have addresses of their own on the internet, and the fabric
 // delivers them to the site's uplink. When such a site is Behind another, its LAN is a part of that site's LAN (Subnets).
+//
+// IPv6 is apart from that: what the router does to it says IPv6. Net6 is the network that is routed to the router from its WAN
+// side, Inside6 the one behind it: the same network, unless IPv6 is nptv6, which exchanges one for the other. LAN6 is the first
+// /64 of Inside6, and the routers behind this one have the others.
 type Site struct {
 	Name     string
-	NAT      string       // preset; empty: Behavior counts
-	Behavior nat.Behavior // of the router; Resolve sets it from NAT
-	Behind   string       // site on whose LAN the router's WAN side hangs; empty: the fabric
-	Link     string       // preset; empty: Profile counts. Only a site on the fabric has a link.
-	Profile  link.Profile // access link; Resolve sets it from Link
-	WAN      []netip.Addr // addresses of the WAN side; empty: Resolve gives one
-	LAN      netip.Prefix // the router has its first address, Gateway; zero: Resolve gives one
+	NAT      string            // preset; empty: Behavior counts. A site without IPv4 needs none, unless IPv6 is nat64.
+	Override map[string]string `json:",omitzero"` // what differs from the preset: OverrideKeys; Resolve applies it to Behavior
+	Behavior nat.Behavior      // of the router; Resolve sets it from NAT, Override and IPv6
+	Engine   string            `json:",omitzero"` // Engines; empty: the run's
+	IPv6     string            `json:",omitzero"` // IPv6Modes; empty: the Behavior's, which is none in most presets
+	NoIPv4   bool              `json:",omitzero"` // no IPv4 on the LAN; the WAN side has it for nat64 only
+	PortMap  string            `json:",omitzero"` // preset of the router's port mapping servers, PortMaps; empty: it has none
+	Behind   string            // site on whose LAN the router's WAN side hangs; empty: the fabric
+	Link     string            // preset; empty: Profile counts. Only a site on the fabric has a link.
+	Profile  link.Profile      // access link; Resolve sets it from Link
+	WAN      []netip.Addr      // IPv4 addresses of the WAN side; empty: Resolve gives one
+	LAN      netip.Prefix      // the router has its first address, Gateway; zero: Resolve gives one
+	WAN6     []netip.Addr      `json:",omitzero"` // IPv6 addresses of the WAN side; empty: Resolve gives one
+	LAN6     netip.Prefix      `json:",omitzero"` // a /64, of which the router has the first address, Gateway6; zero: Resolve gives one
+	Net6     netip.Prefix      `json:",omitzero"` // set by Resolve
+	Inside6  netip.Prefix      `json:",omitzero"` // set by Resolve
 	Hosts    []Host
 
-	autoWAN netip.Addr // what Resolve gave, and may replace
-	autoLAN netip.Prefix
+	autoWAN  netip.Addr // what Resolve gave, and may replace
+	autoLAN  netip.Prefix
+	autoWAN6 netip.Addr
+	autoLAN6 netip.Prefix
 }
 
 // Host is a host on a site's LAN.
 type Host struct {
-	Name string
-	Addr netip.Addr // zero: Resolve gives one
+	Name    string
+	Addr    netip.Addr // zero: Resolve gives one, if the LAN has IPv4
+	Addr6   netip.Addr `json:",omitzero"` // zero: Resolve gives one, if the LAN has IPv6
+	Standby bool       `json:",omitzero"` // the host of that name in another site has a second interface here, which is down until it moves
 
-	auto netip.Addr // what Resolve gave, and may replace
+	auto, auto6 netip.Addr // what Resolve gave, and may replace
 }
 
 // PublicHost hangs on the fabric by a link of its own, behind nothing.
 type PublicHost struct {
 	Name    string
-	Addrs   []netip.Addr // empty: Resolve gives two, which an RFC 5780 server needs
+	Addrs   []netip.Addr // IPv4, then IPv6; empty: Resolve gives two of IPv4, which an RFC 5780 server needs, and of IPv6 if a site has it
 	Link    string       // preset; empty: Profile counts
 	Profile link.Profile
 
@@ -107,164 +125,16 @@ func (s *Site) Gateway() netip.Addr {
 	return s.LAN.Masked().Addr().Next()
 }
 
-// Public says whether the site's hosts are visible from outside under their own addresses.
-func (s *Site) Public() bool { return s.Behavior.Kind == nat.NoNAT }
-
-// Site returns the site of that name, or nil.
-func (t *Topology) Site(name string) *Site {
-	for i := range t.Sites {
-		if t.Sites[i].Name == name {
-			return &t.Sites[i]
-		}
+// Gateway6 is the router's IPv6 address on its LAN: the first one. It is zero before Resolve and without IPv6.
+func (s *Site) Gateway6() netip.Addr {
+	if !s.LAN6.IsValid() {
+		return netip.Addr{}
 	}
-	return nil
+	return s.LAN6.Masked().Addr().Next()
 }
 
-// SiteOf returns the site on whose LAN the host is, or nil for a public host and for an unknown one.
-func (t *Topology) SiteOf(host string) *Site {
-	for i := range t.Sites {
-		for j := range t.Sites[i].Hosts {
-			if t.Sites[i].Hosts[j].Name == host {
-				return &t.Sites[i]
-			}
-		}
-	}
-	return nil
-}
-
-// Outermost returns the site that connects s to the fabric: s itself, unless it is Behind another.
-func (t *Topology) Outermost(s *Site) *Site {
-	route := t.route(s)
-	return route[len(route)-1]
-}
-
-// route lists the sites from s to the fabric, innermost first. It ends at a loop or at an unknown name.
-func (t *Topology) route(s *Site) []*Site {
-	route := []*Site{s}
-	for s.Behind != "" {
-		s = t.Site(s.Behind)
-		if s == nil || slices.Contains(route, s) {
-			break
-		}
-		route = append(route, s)
-	}
-	return route
-}
-
-// Hosts lists the names of all hosts: those of the sites, then the public ones, in the document's order.
-func (t *Topology) Hosts() []string {
-	var names []string
-	for i := range t.Sites {
-		for _, h := range t.Sites[i].Hosts {
-			names = append(names, h.Name)
-		}
-	}
-	for _, p := range t.Public {
-		names = append(names, p.Name)
-	}
-	return names
-}
-
-// HostAddr returns a host's addresses, or nil for an unknown host.
-func (t *Topology) HostAddr(host string) []netip.Addr {
-	for _, p := range t.Public {
-		if p.Name == host {
-			return slices.Clone(p.Addrs)
-		}
-	}
-	if s := t.SiteOf(host); s != nil {
-		for _, h := range s.Hosts {
-			if h.Name == host {
-				return []netip.Addr{h.Addr}
-			}
-		}
-	}
-	return nil
-}
-
-// NATs returns the routers between a host and the fabric, innermost first; none for a public host and for an unknown one.
-func (t *Topology) NATs(host string) []nat.Behavior {
-	s := t.SiteOf(host)
-	if s == nil {
-		return nil
-	}
-	var path []nat.Behavior
-	for _, r := range t.route(s) {
-		path = append(path, r.Behavior)
-	}
-	return path
-}
-
-// Path returns what a packet between two hosts meets. Hosts under the same outermost router meet nothing. The path of a
-// host that the topology has not is zero.
-func (t *Topology) Path(from, to string) Path {
-	a, okA := t.access(from)
-	b, okB := t.access(to)
-	if !okA || !okB {
-		return Path{}
-	}
-	if a.name == b.name {
-		return Path{MTU: defaultMTU}
-	}
-	return Path{
-		Delay: a.profile.Up.Delay + b.profile.Down.Delay,
-		Rate:  slower(a.profile.Up.Rate, b.profile.Down.Rate),
-		MTU:   min(mtu(a.profile.Up), mtu(b.profile.Down)),
-	}
-}
-
-// access is a host's way onto the fabric.
-type access struct {
-	name    string // of the site or public host that owns the link; unique in a topology
-	profile link.Profile
-}
-
-func (t *Topology) access(host string) (access, bool) {
-	for _, p := range t.Public {
-		if p.Name == host {
-			return access{p.Name, p.Profile}, true
-		}
-	}
-	s := t.SiteOf(host)
-	if s == nil {
-		return access{}, false
-	}
-	outer := t.Outermost(s)
-	return access{outer.Name, outer.Profile}, true
-}
-
-// slower returns the lower of two rates, where 0 means unlimited.
-func slower(a, b int64) int64 {
-	if a == 0 || (b != 0 && b < a) {
-		return b
-	}
-	return a
-}
-
-func mtu(i link.Impairment) int {
-	if i.MTU == 0 {
-		return defaultMTU
-	}
-	return i.MTU
-}
-
-// Subnets returns the public LANs of the sites directly behind this one: one for each that is nat.NoNAT.
-func (t *Topology) Subnets(site string) []Subnet {
-	var out []Subnet
-	for i := range t.Sites {
-		s := &t.Sites[i]
-		if s.Behind != site || !s.Public() || len(s.WAN) == 0 || t.stranded(s) {
-			continue
-		}
-		out = append(out, Subnet{Prefix: s.LAN, Via: s.WAN[0]})
-	}
-	return out
-}
-
-// stranded says whether following Behind from s never reaches the fabric: there is a loop, or a site that does not exist.
-func (t *Topology) stranded(s *Site) bool {
-	return t.Outermost(s).Behind != ""
-}
+// Public says whether the site's hosts are visible from outside under their own IPv4 addresses.
+func (s *Site) Public() bool { return s.Behavior.Kind == nat.NoNAT && !s.NoIPv4 }
 
 // Clone returns a copy that shares nothing with the original.
 func (t *Topology) Clone() *Topology {
@@ -272,7 +142,8 @@ func (t *Topology) Clone() *Topology {
 	c.Sites = slices.Clone(t.Sites)
 	for i := range c.Sites {
 		s := &c.Sites[i]
-		s.WAN, s.Hosts = slices.Clone(s.WAN), slices.Clone(s.Hosts)
+		s.WAN, s.WAN6, s.Hosts = slices.Clone(s.WAN), slices.Clone(s.WAN6), slices.Clone(s.Hosts)
+		s.Override = maps.Clone(s.Override)
 		s.Behavior.TCPPorts = slices.Clone(s.Behavior.TCPPorts)
 		s.Profile = cloneProfile(s.Profile)
 	}

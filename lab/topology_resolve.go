@@ -147,11 +147,7 @@ func (t *Topology) siteNames() []string {
 func (t *Topology) lookupPresets(ps *Problems) {
 	for i := range t.Sites {
 		s := &t.Sites[i]
-		if s.NAT != "" {
-			s.Behavior = lookupNAT(sitePath(i, "nat"), s.NAT, ps)
-		} else if err := s.Behavior.Validate(); err != nil {
-			ps.add(sitePath(i, "nat"), "missing: name a preset, such as full-cone ("+err.Error()+")")
-		}
+		t.resolveNAT(i, s, ps)
 		if s.Behind != "" {
 			if s.Link != "" || s.Profile.Name != "" {
 				ps.add(sitePath(i, "link"), "site "+quote(s.Name)+" is behind another, whose link counts: leave this one out")
@@ -163,6 +159,15 @@ func (t *Topology) lookupPresets(ps *Problems) {
 	for i := range t.Public {
 		p := &t.Public[i]
 		p.Profile = resolveLink(publicPath(i, "link"), p.Link, p.Profile, ps)
+	}
+}
+
+// resolveNAT sets the behaviour from the preset, if there is one, and from what differs from it.
+func (t *Topology) resolveNAT(i int, s *Site, ps *Problems) {
+	if s.NAT != "" {
+		s.Behavior = lookupNAT(sitePath(i, "nat"), s.NAT, ps)
+	} else if err := s.Behavior.Validate(); err != nil {
+		ps.add(sitePath(i, "nat"), "missing: name a preset, such as full-cone ("+err.Error()+")")
 	}
 }
 
