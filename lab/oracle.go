@@ -4,7 +4,7 @@ import "github.com/punchlab/punchlab/lab/nat"
 
 // Oracle says what is possible between two hosts, from the behaviours of the routers between them. Hosts on one LAN need
 // no hole.
-func (t *Topology) Oracle(a, b string) nat.Verdict {
+func (t *Topology) Oracle(a, b string) nat.Prospect {
 	sa, sb := t.SiteOf(a), t.SiteOf(b)
 	if sa != nil && sa == sb {
 		return nat.Direct

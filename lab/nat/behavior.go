@@ -59,9 +59,41 @@ type Reaction int
 
 // Reactions; the zero value is Drop.
 const (
-	Drop Reaction = iota
-	ICMP          // port unreachable
-	RST           // TCP reset; ICMP for UDP
+	Drop       Reaction = iota
+	ICMP                // port unreachable
+	RST                 // TCP reset; ICMP for UDP
+	RSTAfter6s          // RFC 5382 REQ-4: a SYN meets silence for 6 s, then RST, unless an outbound SYN comes; otherwise as RST
+)
+
+// FragmentPolicy says what becomes of IPv4 fragments (RFC 4787 §11). All but the first carry no ports.
+type FragmentPolicy int
+
+// Fragment policies; the zero value is any order.
+const (
+	FragmentsAnyOrder FragmentPolicy = iota // those before the first wait for it (REQ-14)
+	FragmentsInOrder                        // those before the first are dropped (REQ-13)
+	FragmentsDropped                        // none passes
+)
+
+// ICMPErrorPolicy says what becomes of ICMP errors about translated packets.
+type ICMPErrorPolicy int
+
+// ICMP error policies; the zero value is translated.
+const (
+	ICMPErrorsTranslated ICMPErrorPolicy = iota // RFC 5508 REQ-4, REQ-5
+	ICMPErrorsDropped                           // path MTU discovery then fails
+)
+
+// IPv6Mode says what a router does with IPv6.
+type IPv6Mode int
+
+// IPv6 modes; the zero value is none.
+const (
+	IPv6None     IPv6Mode = iota // no IPv6 at all: dropped
+	IPv6Open                     // routed, no filter
+	IPv6Firewall                 // routed behind a stateful firewall with Filtering6 (RFC 6092)
+	NPTv6                        // prefixes are translated, checksum-neutrally (RFC 6296), behind the same firewall
+	NAT64                        // to IPv4 by this router's mappings (RFC 6146)
 )
 
 // Kind says what a router is besides a translator. The zero value is Translate.
@@ -81,12 +113,13 @@ type Behavior struct {
 	Filtering Dependency // 0 only with NoNAT: no filter
 
 	PortAssignment    PortAssignment
-	PortMin, PortMax  uint16 // zero: 20000 and 60000
-	PortStep          int    // PortSequential; zero: 1
-	PortBlockSize     int    // PortBlock; zero: 1024
-	PortParity        bool   // keep odd odd and even even (REQ-4)
-	PortContiguity    bool
-	PortOverloading   bool // UDP, with PortPreservation: never another port; the last sender owns it (TCP: RFC 5382 REQ-7 forbids it)
+	PortMin, PortMax  uint16        // zero: 20000 and 60000
+	PortStep          int           // PortSequential; zero: 1
+	PortBlockSize     int           // PortBlock; zero: 1024
+	PortParity        bool          // keep odd odd and even even (REQ-4)
+	PortContiguity    bool          // the mapping of the next internal port tries the next external one (§4.2.3)
+	PortOverloading   bool          // UDP, with PortPreservation: never another port; the last sender owns it (TCP: RFC 5382 REQ-7 forbids it)
+	PortHoldDown      time.Duration // a port whose mapping ended stays unused for so long; zero: none (RFC 6888 REQ-8: 120 s)
 	Pooling           Pooling
 	Hairpinning       Hairpinning
 	FilterPerMapping  bool          // the filter belongs to the mapping, not to the internal endpoint as RFC 4787 §5 words it; differs for ADM and APDM only
@@ -98,8 +131,17 @@ type Behavior struct {
 	InboundRefresh    bool          // UDP: inbound packets refresh too (REQ-6 allows it)
 	TCPEstablished    time.Duration // zero: 2 h 4 min (RFC 5382 REQ-5)
 	TCPTransitory     time.Duration // of connections being opened or closed; zero: 4 min
+	TCPSynTimeout     time.Duration // of connections being opened; zero: TCPTransitory
+	ICMPTimeout       time.Duration // of echo requests; zero: 60 s (RFC 5508 REQ-2)
 	Quota             int           // mappings per internal host; zero: no limit (RFC 6888 REQ-4)
+	Exhausted         Reaction      // what an outbound packet that gets no mapping is answered with: Drop, or ICMP administratively prohibited (RFC 5508 REQ-8)
 	Unsolicited       Reaction
+	Fragments         FragmentPolicy
+	ICMPErrors        ICMPErrorPolicy
 	ReplyByNewMapping bool // UDP: a reply to an inbound packet takes a mapping of its own instead of the one that let it in
 	InboundFirstRemap bool // quirk: an early inbound packet moves the host's own mapping to another port
+	ALG               bool // quirk: rewrites the inner host's address wherever a UDP payload shows it (against RFC 4787 REQ-10)
+
+	IPv6       IPv6Mode
+	Filtering6 Dependency // of IPv6Firewall and NPTv6; zero: address-and-port-dependent
 }

@@ -66,7 +66,7 @@ func TestValidate(t *testing.T) {
 		{"port assignment is not set", cone, func(b *nat.Behavior) { b.PortAssignment = 0 }},
 		{"mapping is 4", cone, func(b *nat.Behavior) { b.Mapping = 4 }},
 		{"kind is -1", cone, func(b *nat.Behavior) { b.Kind = -1 }},
-		{"unsolicited is 3", cone, func(b *nat.Behavior) { b.Unsolicited = 3 }},
+		{"unsolicited is 4", cone, func(b *nat.Behavior) { b.Unsolicited = 4 }},
 		{"does not translate", cone, func(b *nat.Behavior) { b.Kind = nat.NoNAT }},
 		{"masquerade is known as", cone, func(b *nat.Behavior) { b.Kind = nat.Masquerade }},
 		{"exactly when", masq, func(b *nat.Behavior) { b.InputDrop = false }},

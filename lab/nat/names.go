@@ -26,8 +26,17 @@ func (h Hairpinning) String() string {
 	return name(int(h), "none", "internal-source", "external-source")
 }
 
-// String returns "drop", "icmp" or "rst".
-func (r Reaction) String() string { return name(int(r), "drop", "icmp", "rst") }
+// String returns "drop", "icmp", "rst" or "rst-after-6s".
+func (r Reaction) String() string { return name(int(r), "drop", "icmp", "rst", "rst-after-6s") }
+
+// String returns "any-order", "in-order" or "dropped".
+func (p FragmentPolicy) String() string { return name(int(p), "any-order", "in-order", "dropped") }
+
+// String returns "translated" or "dropped".
+func (p ICMPErrorPolicy) String() string { return name(int(p), "translated", "dropped") }
+
+// String returns "none", "open", "firewall", "nptv6" or "nat64".
+func (m IPv6Mode) String() string { return name(int(m), "none", "open", "firewall", "nptv6", "nat64") }
 
 // String returns "translate", "no-nat" or "masquerade".
 func (k Kind) String() string { return name(int(k), "translate", "no-nat", "masquerade") }

@@ -2,12 +2,12 @@ package nat
 
 import "slices"
 
-// Verdict is what is possible between two paths of routers.
-type Verdict int
+// Prospect is what is possible between two paths of routers.
+type Prospect int
 
-// Verdicts, from the best to the worst.
+// Prospects, from the best to the worst.
 const (
-	Direct      Verdict = iota + 1 // the endpoints that a server sees are enough
+	Direct      Prospect = iota + 1 // the endpoints that a server sees are enough
 	Predictable                    // a port must be guessed, and its allocator can be
 	Birthday                       // a port that is drawn at random must be guessed, on one side only
 	Portmap                        // only a port mapping protocol opens the way (which no Behavior speaks of, so far)
@@ -15,8 +15,8 @@ const (
 )
 
 // String returns "direct", "predictable", "birthday", "portmap" or "relay-only".
-func (v Verdict) String() string {
-	return name(int(v), "none", "direct", "predictable", "birthday", "portmap", "relay-only")
+func (p Prospect) String() string {
+	return name(int(p), "none", "direct", "predictable", "birthday", "portmap", "relay-only")
 }
 
 // Oracle says what is possible between a host behind the routers a and one behind the routers b, each path innermost
@@ -27,12 +27,12 @@ func (v Verdict) String() string {
 // silent until it hears the other. For all cells but those of an endpoint-independent filter behind a dependent
 // mapping, both at once does; there an early punch makes a second mapping, and the answer leaves by that one instead
 // of the one that let the packet in. Quirks that punish who is late (Behavior.InboundFirstRemap) do not count.
-func Oracle(a, b []Behavior) Verdict { return OracleShared(a, b, 0) }
+func Oracle(a, b []Behavior) Prospect { return OracleShared(a, b, 0) }
 
 // OracleShared is Oracle for paths whose last (outermost) shared routers are the same ones: two homes behind one
 // carrier's NAT, or, if the whole paths are shared, two hosts in one LAN. The hosts then know each other's own
 // addresses too.
-func OracleShared(a, b []Behavior, shared int) Verdict {
+func OracleShared(a, b []Behavior, shared int) Prospect {
 	shared = min(max(shared, 0), len(a), len(b))
 	for _, order := range []schedule{atOnce, firstOnly, secondOnly} {
 		if newMeeting(a, b, shared).meet(order, nil, nil) {

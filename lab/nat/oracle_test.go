@@ -90,7 +90,7 @@ func TestOracle(t *testing.T) {
 	for _, test := range []struct {
 		a, b   []nat.Behavior
 		shared int
-		want   nat.Verdict
+		want   nat.Prospect
 	}{
 		{nil, nil, 0, nat.Direct},
 		{path("open"), path("symmetric"), 0, nat.Direct},
@@ -123,7 +123,7 @@ func TestOracle(t *testing.T) {
 func TestWordingOfTheFilter(t *testing.T) {
 	for _, test := range []struct {
 		a, b                 string
-		internal, perMapping nat.Verdict
+		internal, perMapping nat.Prospect
 	}{
 		{"adm-adf", "adm-adf", nat.Direct, nat.Birthday},
 		{"apdm-adf", "symmetric", nat.Direct, nat.Birthday},

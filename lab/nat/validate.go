@@ -16,6 +16,7 @@ const (
 	DefaultUDPTimeout     = 120 * time.Second           // RFC 4787 REQ-5: at least 2 minutes
 	DefaultTCPEstablished = 2*time.Hour + 4*time.Minute // RFC 5382 REQ-5
 	DefaultTCPTransitory  = 4 * time.Minute             // RFC 5382 REQ-5
+	DefaultICMPTimeout    = 60 * time.Second            // RFC 5508 REQ-2
 	maxTimeout            = 40 * 24 * time.Hour         // in milliseconds it fits 32 bits
 )
 
@@ -26,6 +27,11 @@ func (b Behavior) WithDefaults() Behavior {
 	set(&b.UDPTimeout, DefaultUDPTimeout)
 	set(&b.TCPEstablished, DefaultTCPEstablished)
 	set(&b.TCPTransitory, DefaultTCPTransitory)
+	set(&b.TCPSynTimeout, b.TCPTransitory)
+	set(&b.ICMPTimeout, DefaultICMPTimeout)
+	if b.IPv6 == IPv6Firewall || b.IPv6 == NPTv6 {
+		set(&b.Filtering6, AddressAndPortDependent)
+	}
 	if b.PortMin == 0 && b.PortMax == 0 {
 		b.PortMin, b.PortMax = DefaultPortMin, DefaultPortMax
 	}
@@ -62,7 +68,12 @@ func (b Behavior) validateEnums() error {
 		{"port assignment", int(b.PortAssignment), int(PortBlock)},
 		{"pooling", int(b.Pooling), int(Arbitrary)},
 		{"hairpinning", int(b.Hairpinning), int(HairpinExternalSource)},
-		{"unsolicited", int(b.Unsolicited), int(RST)},
+		{"unsolicited", int(b.Unsolicited), int(RSTAfter6s)},
+		{"exhausted", int(b.Exhausted), int(ICMP)},
+		{"fragments", int(b.Fragments), int(FragmentsDropped)},
+		{"ICMP errors", int(b.ICMPErrors), int(ICMPErrorsDropped)},
+		{"IPv6", int(b.IPv6), int(NAT64)},
+		{"IPv6 filtering", int(b.Filtering6), int(AddressAndPortDependent)},
 	} {
 		if e.value < 0 || e.value > e.max {
 			return fmt.Errorf("%s is %d: want 0 to %d", e.axis, e.value, e.max)
@@ -86,7 +97,13 @@ func (b Behavior) validateAxes() error {
 	case b.Kind == Masquerade && b.InboundFirstRemap == b.InputDrop:
 		return errors.New("masquerade remaps after an early inbound packet exactly when its input is not dropped: set one of the two")
 	case b.Kind != Masquerade && b.InputDrop:
-		return errors.New("input drop belongs to masquerade: other kinds never let unsolicited traffic leave a trace")
+		return errors.New("input drop belongs to masquerade: other kinds leave a trace of unsolicited traffic only with inbound-first remap")
+	case b.Kind == NoNAT && (b.ALG || b.InboundFirstRemap || b.PortHoldDown != 0):
+		return errors.New("a router that does not translate has neither ALG, inbound-first remap nor port hold-down: leave them out")
+	case b.Filtering6 != 0 && b.IPv6 != IPv6Firewall && b.IPv6 != NPTv6:
+		return fmt.Errorf("IPv6 filtering %v needs IPv6 mode firewall or nptv6, not %v", b.Filtering6, b.IPv6)
+	case b.IPv6 == NAT64 && b.Kind != Translate:
+		return fmt.Errorf("NAT64 needs kind translate, whose mappings it uses, not %v", b.Kind)
 	}
 	return nil
 }
@@ -107,6 +124,8 @@ func (b Behavior) validatePorts() error {
 		return fmt.Errorf("port block size %d does not fit a range of %d ports", b.PortBlockSize, span)
 	case b.PortOverloading && b.PortAssignment != PortPreservation:
 		return fmt.Errorf("port overloading needs preservation (RFC 4787 §4.2.1), not %v", b.PortAssignment)
+	case b.PortParity && d.PortStep%2 == 0:
+		return fmt.Errorf("port step %d gives ports of one parity only: choose an odd step, or no port parity", b.PortStep)
 	case b.Quota < 0:
 		return fmt.Errorf("quota is %d: want 0 (no limit) or more", b.Quota)
 	case slices.Contains(b.TCPPorts, 0):
@@ -119,7 +138,8 @@ func (b Behavior) validateTimes() error {
 	for _, t := range []struct {
 		name string
 		d    time.Duration
-	}{{"UDP", b.UDPTimeout}, {"TCP established", b.TCPEstablished}, {"TCP transitory", b.TCPTransitory}} {
+	}{{"UDP", b.UDPTimeout}, {"TCP established", b.TCPEstablished}, {"TCP transitory", b.TCPTransitory},
+		{"TCP SYN", b.TCPSynTimeout}, {"ICMP", b.ICMPTimeout}, {"port hold-down", b.PortHoldDown}} {
 		if t.d < 0 || t.d > maxTimeout {
 			return fmt.Errorf("%s timeout is %v: want 0 (the default) to %v", t.name, t.d, maxTimeout)
 		}
