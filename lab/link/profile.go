@@ -33,6 +33,12 @@ type Impairment struct {
 	Rate       int64   // bit/s; zero: unlimited
 	QueueBytes int     // bytes that may wait for the rate, the packet on the wire included; zero with a rate: 100 ms at that rate, at least two packets
 	MTU        int     // bytes; zero: 1500
+
+	Trace            *Trace        // when something may be sent: instead of Rate, whose mean then counts wherever a rate does
+	AQM              AQM           // what drops before the queue is full; zero: drop-tail
+	Target, Interval time.Duration // CoDel's; zero: 5 ms and 100 ms. A target below the transmission time of an MTU means that time
+	MTUBlackhole     bool          // what is larger than the MTU vanishes without an ICMP error
+	Down             bool          // nothing passes
 }
 
 // GilbertElliott is the two-state burst loss model (Gilbert 1960, Elliott 1963).
@@ -81,7 +87,7 @@ func (i Impairment) Validate() error {
 	for _, v := range []struct {
 		name string
 		d    time.Duration
-	}{{"delay", i.Delay}, {"jitter", i.Jitter}, {"reorder delay", i.ReorderBy}} {
+	}{{"delay", i.Delay}, {"jitter", i.Jitter}, {"reorder delay", i.ReorderBy}, {"target", i.Target}, {"interval", i.Interval}} {
 		if v.d < 0 || v.d > MaxDelay {
 			return fmt.Errorf("%s %v is impossible: give 0s to %v", v.name, v.d, MaxDelay)
 		}
@@ -89,12 +95,29 @@ func (i Impairment) Validate() error {
 	switch {
 	case i.Rate < 0 || i.Rate > MaxRate:
 		return fmt.Errorf("rate %d bit/s is impossible: give 0 (unlimited) to %d", i.Rate, int64(MaxRate))
+	case i.Rate > 0 && i.Trace != nil:
+		return fmt.Errorf("rate %d bit/s and a trace contradict each other: give one of them", i.Rate)
+	case i.AQM > CoDel:
+		return fmt.Errorf("queue management %d is unknown: give drop-tail or codel", i.AQM)
 	case i.QueueBytes < 0 || i.QueueBytes > MaxQueue:
 		return fmt.Errorf("queue of %d bytes is impossible: give 0 (100 ms at the rate) to %d", i.QueueBytes, MaxQueue)
 	case i.MTU != 0 && (i.MTU < MinMTU || i.MTU > MaxMTU):
 		return fmt.Errorf("MTU %d is impossible: give 0 (%d) or %d to %d", i.MTU, DefaultMTU, MinMTU, MaxMTU)
 	}
+	if i.Trace != nil {
+		if err := i.Trace.Validate(); err != nil {
+			return fmt.Errorf("trace %q: %w", i.Trace.Name, err)
+		}
+	}
 	return nil
+}
+
+// MeanRate is the rate, or that of the trace, in bit/s; zero: unlimited.
+func (i Impairment) MeanRate() int64 {
+	if i.Trace != nil {
+		return max(i.Trace.Rate(), 1)
+	}
+	return i.Rate
 }
 
 // defaults fills the values that zero stands for.
@@ -102,9 +125,21 @@ func (i Impairment) defaults() Impairment {
 	if i.MTU == 0 {
 		i.MTU = DefaultMTU
 	}
-	if i.Rate > 0 && i.QueueBytes == 0 {
+	rate := i.MeanRate()
+	if rate > 0 && i.QueueBytes == 0 {
 		const tenth = 8 * 10 // bit/s to bytes in 100 ms
-		i.QueueBytes = min(max(int(i.Rate/tenth), 2*i.MTU), MaxQueue)
+		i.QueueBytes = min(max(int(rate/tenth), 2*i.MTU), MaxQueue)
+	}
+	if i.AQM == CoDel {
+		if i.Target == 0 {
+			i.Target = DefaultTarget
+		}
+		if i.Interval == 0 {
+			i.Interval = DefaultInterval
+		}
+		if rate > 0 {
+			i.Target = max(i.Target, transmission(i.MTU, rate))
+		}
 	}
 	return i
 }

@@ -8,23 +8,26 @@ import (
 // Cause says why a packet was dropped.
 type Cause uint8
 
-// The causes. A Queue gives those up to Full, in the order in which it tests them; the others are lab/fabric's.
+// The causes. A Queue gives those up to AQMDropped, in the order in which it tests them; the others are lab/fabric's.
 const (
-	Passed    Cause = iota
-	TooBig          // larger than the MTU
-	Lost            // Bernoulli loss
-	BurstLost       // Gilbert–Elliott loss
-	Full            // the queue before the rate is full
-	NoRoute         // no uplink has the destination address
-	Expired         // TTL or hop limit used up
-	Malformed       // not an IP packet, or of impossible length
-	Device          // the receiving device did not take it
-	Overload        // the fabric holds as many packets as it may
-	Causes          // how many there are
+	Passed     Cause = iota
+	Down             // the link is down
+	TooBig           // larger than the MTU
+	Blackhole        // larger than the MTU, and nobody is told
+	Lost             // Bernoulli loss
+	BurstLost        // Gilbert–Elliott loss
+	Full             // the queue before the rate is full
+	AQMDropped       // CoDel: the queue has been long for too long
+	NoRoute          // no uplink has the destination address
+	Expired          // TTL or hop limit used up
+	Malformed        // not an IP packet, or of impossible length
+	Device           // the receiving device did not take it
+	Overload         // the fabric holds as many packets as it may
+	Causes           // how many there are
 )
 
-var causeNames = [Causes]string{"passed", "too big", "lost", "burst lost", "queue full", "no route", "ttl expired",
-	"malformed", "device", "overload"}
+var causeNames = [Causes]string{"passed", "link down", "too big", "blackhole", "lost", "burst lost", "queue full", "codel",
+	"no route", "ttl expired", "malformed", "device", "overload"}
 
 func (c Cause) String() string {
 	if c < Causes {
@@ -88,6 +91,8 @@ type Queue struct {
 	flows  flows
 	freeAt time.Duration // when the rate has sent everything accepted so far
 	last   time.Duration // latest due given out under KeepOrder
+	trace  schedule
+	codel  codel
 }
 
 // NewQueue returns a direction of a link. The impairment must be valid.
@@ -98,21 +103,25 @@ func NewQueue(i Impairment, seed uint64) *Queue {
 	return q
 }
 
-// Set changes the impairment for the packets to come. The backlog and the flows' places in their random sequences
-// stay.
+// Set changes the impairment for the packets to come. The backlog, the flows' places in their random sequences and
+// the place in the trace stay; another trace begins with the next packet.
 func (q *Queue) Set(i Impairment) {
 	q.imp = i.defaults()
+	q.trace.follow(i.Trace)
+	q.codel.target, q.codel.interval = q.imp.Target, q.imp.Interval
 	q.full = 0
 	if q.imp.Rate > 0 {
 		q.full = transmission(q.imp.QueueBytes, q.imp.Rate)
 	}
 }
 
-// Reset forgets backlog and flows and starts the decisions over from the seed.
+// Reset forgets backlog and flows and starts the decisions over from the seed. A trace begins with the next packet.
 func (q *Queue) Reset(seed uint64) {
 	q.seed = Mix(seed)
 	q.flows.reset()
 	q.freeAt, q.last = 0, 0
+	q.trace.begun = false
+	q.codel.reset()
 }
 
 // MTU is the largest packet that passes, in bytes.
@@ -121,7 +130,12 @@ func (q *Queue) MTU() int { return q.imp.MTU }
 // Next decides on a packet of size bytes, IP header included, that arrives at now as the next one of its flow.
 func (q *Queue) Next(now time.Duration, flowID uint64, size int) (v Verdict) {
 	i := &q.imp
-	if size > i.MTU {
+	switch {
+	case i.Down:
+		return Verdict{Cause: Down}
+	case size > i.MTU && i.MTUBlackhole:
+		return Verdict{Cause: Blackhole}
+	case size > i.MTU:
 		return Verdict{Cause: TooBig}
 	}
 	f := q.flows.get(flowID)
@@ -133,14 +147,9 @@ func (q *Queue) Next(now time.Duration, flowID uint64, size int) (v Verdict) {
 	if i.Burst != nil && f.burst(i.Burst, d) {
 		return Verdict{Cause: BurstLost}
 	}
-	sent := now
-	if i.Rate > 0 {
-		start, took := max(now, q.freeAt), transmission(size, i.Rate)
-		if start > now && start-now+took > q.full {
-			return Verdict{Cause: Full}
-		}
-		sent = start + took
-		q.freeAt = sent
+	sent, c := q.pass(now, size)
+	if c != Passed {
+		return Verdict{Cause: c}
 	}
 	v.Due = q.arrival(sent, d, forJitter)
 	if i.Duplicate > 0 && d.uniform(forDuplicate) < i.Duplicate {
@@ -150,6 +159,35 @@ func (q *Queue) Next(now time.Duration, flowID uint64, size int) (v Verdict) {
 		v.Corrupted, v.CorruptBit = true, d.bits(forCorruptBit)
 	}
 	return v
+}
+
+// pass takes the packet through the queue and returns when its last byte has been sent.
+func (q *Queue) pass(now time.Duration, size int) (sent time.Duration, c Cause) {
+	i := &q.imp
+	var start, took time.Duration
+	switch {
+	case i.Trace != nil:
+		if waiting := q.trace.arrive(now, q.freeAt, q.seed); waiting > 0 && waiting+size > i.QueueBytes {
+			return 0, Full
+		}
+		start = q.trace.time()
+	case i.Rate > 0:
+		start, took = max(now, q.freeAt), transmission(size, i.Rate)
+		if start > now && start-now+took > q.full {
+			return 0, Full
+		}
+	default:
+		return now, Passed
+	}
+	if i.AQM == CoDel && q.codel.drops(now, start) {
+		return 0, AQMDropped
+	}
+	if i.Trace != nil {
+		q.freeAt = q.trace.send(size)
+	} else {
+		q.freeAt = start + took
+	}
+	return q.freeAt, Passed
 }
 
 // transmission is how long size bytes take at the rate. With the largest size and 1 bit/s it stays below 2⁶³ ns.

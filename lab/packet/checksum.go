@@ -2,14 +2,26 @@ package packet
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 )
 
 // Checksum is the Internet checksum of b (RFC 1071), as it is written into a header whose checksum field was zero.
 func Checksum(b []byte) uint16 { return ^fold(sum(b, 0)) }
 
-// sum adds the 16-bit words of b to s; an odd last byte is padded with zero.
+// sum adds the 16-bit words of b to s, which must be below 2⁴⁸; an odd last byte is padded with zero. It adds eight
+// bytes at once: 2¹⁶ ≡ 1 modulo 2¹⁶−1, so wider words and carries brought around give the same folded sum (RFC 1071 §2).
 func sum(b []byte, s uint64) uint64 {
+	var carry uint64
+	for len(b) >= 32 {
+		s, carry = bits.Add64(s, binary.BigEndian.Uint64(b), 0)
+		s, carry = bits.Add64(s, binary.BigEndian.Uint64(b[8:]), carry)
+		s, carry = bits.Add64(s, binary.BigEndian.Uint64(b[16:]), carry)
+		s, carry = bits.Add64(s, binary.BigEndian.Uint64(b[24:]), carry)
+		s += carry // cannot overflow: after a carry s is below 2⁶⁴−1
+		b = b[32:]
+	}
+	s = s>>32 + s&0xffffffff
 	for len(b) >= 4 {
 		s += uint64(binary.BigEndian.Uint32(b))
 		b = b[4:]

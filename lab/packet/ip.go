@@ -14,6 +14,14 @@ const (
 	ProtocolICMPv6 = 58
 )
 
+// The extension headers that this package skips (RFC 8200 §4).
+const (
+	nextHopByHop    = 0
+	nextRouting     = 43
+	nextFragment    = 44
+	nextDestination = 60
+)
+
 // Header lengths without options or extensions, in bytes.
 const (
 	IPv4HeaderLen = 20
@@ -28,6 +36,8 @@ var (
 	ErrShort   = errors.New("packet is shorter than its header")
 	ErrVersion = errors.New("packet has another IP version")
 	ErrLength  = errors.New("packet's length field contradicts its size")
+	// ErrProtocol refuses what Segment and the translators have no rule for.
+	ErrProtocol = errors.New("packet has no protocol that this is for")
 )
 
 // Version is the IP version that b begins with, or 0 if b is empty.
@@ -179,16 +189,15 @@ func (p IPv6) setAddr(at int, a netip.Addr) {
 // Transport skips the extension headers (RFC 8200 §4). First tells that the segment begins with the transport's
 // header: it is false in a later fragment and behind an extension that is cut off or not known.
 func (p IPv6) Transport() (protocol uint8, segment []byte, first bool) {
-	const hopByHop, routing, fragment, destination = 0, 43, 44, 60
 	protocol, segment = p.NextHeader(), p[IPv6HeaderLen:]
 	for {
 		switch protocol {
-		case hopByHop, routing, destination:
+		case nextHopByHop, nextRouting, nextDestination:
 			if len(segment) < 8 || len(segment) < 8+int(segment[1])*8 {
 				return protocol, segment, false
 			}
 			protocol, segment = segment[0], segment[8+int(segment[1])*8:]
-		case fragment:
+		case nextFragment:
 			if len(segment) < 8 {
 				return protocol, segment, false
 			}
