@@ -169,7 +169,7 @@ func (l *Lab) joinLAN(s *Site, inner *netns.NS, device string, addrs []netip.Add
 	l.lanPort[s.Name]++
 	return connectLAN(lanCable{
 		router: l.spaces["router "+s.Name], port: lanPrefix + strconv.Itoa(number), index: firstLANIndex + number,
-		inner: inner, device: device, addrs: addrs, gateway: s.Gateway(), bits: s.LAN.Bits(), subnets: l.topo.Subnets(s.Name),
+		inner: inner, device: device, addrs: addrs, lans: []netip.Prefix{s.LAN}, subnets: l.topo.Subnets(s.Name),
 	})
 }
 

@@ -30,16 +30,28 @@ var (
 // lanCable joins a host, or an inner router, to a router. The router has the LAN's first address on every port and a
 // host route to each neighbour, so that all its ports together look like one subnet.
 type lanCable struct {
-	router *netns.NS
-	port   string // the router's device
-	index  int    // its number, unlike the other end's: the kernel holds back equally numbered pairs for up to a second
-	inner  *netns.NS
-	device string // the other end's
-	addrs  []netip.Addr
+	router  *netns.NS
+	port    string // the router's device
+	index   int    // its number, unlike the other end's: the kernel holds back equally numbered pairs for up to a second
+	inner   *netns.NS
+	device  string // the other end's
+	addrs   []netip.Addr
+	lans    []netip.Prefix // the site's LAN, one for each family that it has
+	subnets []Subnet       // reached through one of addrs
+	standby bool           // the inner end gets no routes: it waits to be used
+}
 
-	gateway netip.Addr // the router's address on its LAN
-	bits    int        // length of the LAN's prefix
-	subnets []Subnet   // reached through one of addrs
+// gatewayOf is the router's address on a LAN: the first one.
+func gatewayOf(lan netip.Prefix) netip.Addr { return lan.Masked().Addr().Next() }
+
+// lanOf returns the LAN of an address' family.
+func (c lanCable) lanOf(a netip.Addr) (lan netip.Prefix, ok bool) {
+	for _, p := range c.lans {
+		if p.Addr().Is4() == a.Is4() {
+			return p, true
+		}
+	}
+	return netip.Prefix{}, false
 }
 
 func connectLAN(c lanCable) error {
@@ -70,9 +82,11 @@ func (c lanCable) wireRouter() error {
 	if err := quietUp(nl, link); err != nil {
 		return err
 	}
-	gw := c.gateway
-	if err := nl.AddrAdd(link, address(netip.PrefixFrom(gw, gw.BitLen()))); err != nil {
-		return err
+	for _, lan := range c.lans {
+		gw := gatewayOf(lan)
+		if err := nl.AddrAdd(link, address(netip.PrefixFrom(gw, gw.BitLen()))); err != nil {
+			return err
+		}
 	}
 	for _, a := range c.addrs {
 		if err := nl.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Scope: netlink.SCOPE_LINK, Dst: ipNet(netip.PrefixFrom(a, a.BitLen()))}); err != nil {
@@ -103,20 +117,49 @@ func (c lanCable) wireInner() error {
 		return err
 	}
 	for _, a := range c.addrs {
-		if err := nl.AddrAdd(link, address(netip.PrefixFrom(a, c.bits))); err != nil {
+		lan, ok := c.lanOf(a)
+		if !ok {
+			return fmt.Errorf("address %v is of a family that the LAN has not", a)
+		}
+		if err := nl.AddrAdd(link, address(netip.PrefixFrom(a, lan.Bits()))); err != nil {
 			return err
 		}
 	}
 	// The LAN is on the cable as far as the gateway; the other hosts are reached through it, as through a switch.
-	gw := c.gateway
-	if err := neighbour(nl, link, gw, routerMAC); err != nil {
-		return err
+	for _, lan := range c.lans {
+		if !slices.ContainsFunc(c.addrs, func(a netip.Addr) bool { return a.Is4() == lan.Addr().Is4() }) {
+			continue // a host without this family
+		}
+		gw := gatewayOf(lan)
+		if err := neighbour(nl, link, gw, routerMAC); err != nil {
+			return err
+		}
+		if c.standby {
+			continue
+		}
+		if err := useGateway(nl, link, gw); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// useGateway makes a link's gateway the default one.
+func useGateway(nl *netlink.Handle, link netlink.Link, gw netip.Addr) error {
 	onLink := &netlink.Route{LinkIndex: link.Attrs().Index, Scope: netlink.SCOPE_LINK, Dst: ipNet(netip.PrefixFrom(gw, gw.BitLen()))}
 	if err := nl.RouteReplace(onLink); err != nil {
 		return err
 	}
-	return nl.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: gw.AsSlice()})
+	// IPv6 wants a destination even of a default route.
+	anywhere := ipNet(netip.PrefixFrom(unspecified(gw), 0))
+	return nl.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: anywhere, Gw: gw.AsSlice()})
+}
+
+func unspecified(like netip.Addr) netip.Addr {
+	if like.Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
 }
 
 // linkPatience is how long the kernel may take to start a link whose ends are both up.
@@ -154,9 +197,9 @@ func neighbour(nl *netlink.Handle, link netlink.Link, ip netip.Addr, mac net.Har
 	})
 }
 
-// address brings no route of its own along: the routes are set one by one.
+// address brings no route of its own along, the routes are set one by one; nor does it wait until nobody objects to it.
 func address(p netip.Prefix) *netlink.Addr {
-	return &netlink.Addr{IPNet: ipNet(p), Flags: unix.IFA_F_NOPREFIXROUTE}
+	return &netlink.Addr{IPNet: ipNet(p), Flags: unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_NODAD}
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {
