@@ -2,6 +2,7 @@ package netfilter
 
 import (
 	"encoding/binary"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -45,14 +46,15 @@ func join(parts ...rule) rule {
 
 // Offsets into the headers.
 const (
-	ipTTL   = 8
-	ipCsum  = 10
-	ipSrc   = 12
-	ipDst   = 16
-	l4Src   = 0
-	l4Dst   = 2
-	udpCsum = 6
-	tcpBits = 13
+	ipFragment = 6
+	ipTTL      = 8
+	ipCsum     = 10
+	ipSrc      = 12
+	ipDst      = 16
+	l4Src      = 0
+	l4Dst      = 2
+	udpCsum    = 6
+	tcpBits    = 13
 )
 
 func load(word int, base expr.PayloadBase, off, n uint32) rule {
@@ -103,11 +105,8 @@ func setTransport(word int, off, n, csum uint32) rule {
 	}}
 }
 
-// setSource and setDest rewrite a UDP endpoint. They come as two rules, because a checksum of zero means that there is
-// none (RFC 768), and mending it would make a wrong one; writing the address minds that by itself.
-func setSource(word int) [2]rule { return setEndpoint(word, ipSrc, l4Src) }
-func setDest(word int) [2]rule   { return setEndpoint(word, ipDst, l4Dst) }
-
+// setEndpoint rewrites a UDP endpoint. It comes as two rules, because a checksum of zero means that there is none
+// (RFC 768), and mending it would make a wrong one; writing the address minds that by itself.
 func setEndpoint(word int, addrOff, portOff uint32) [2]rule {
 	bare := rule{&expr.Payload{
 		OperationType: expr.PayloadWrite, SourceRegister: w(word + 1),
@@ -155,11 +154,14 @@ func proto(p byte) rule {
 }
 
 // within matches a destination inside the prefix.
-func within(p netip.Prefix) rule {
-	mask := make([]byte, 4)
-	binary.BigEndian.PutUint32(mask, ^uint32(0)<<(32-p.Bits()))
-	return join(network(scratch, ipDst, 4), and(scratch, mask), equal(scratch, p.Masked().Addr().AsSlice()))
+func within(p netip.Prefix) rule { return inside(network(scratch, ipDst, 4), p) }
+
+// inside loads an address into the scratch words, by the given rule, and matches one of the prefix.
+func inside(load rule, p netip.Prefix) rule {
+	return join(load, and(scratch, netmask(p)), equal(scratch, p.Masked().Addr().AsSlice()))
 }
+
+func netmask(p netip.Prefix) []byte { return net.CIDRMask(p.Bits(), p.Addr().BitLen()) }
 
 // TCP flags.
 const (

@@ -2,60 +2,142 @@ package netfilter
 
 import (
 	"github.com/google/nftables"
+	"github.com/punchlab/punchlab/lab/nat"
 	"golang.org/x/sys/unix"
 )
 
 // ICMP errors quote the packet they are about; the quote starts 8 bytes into the message and is taken to have an IP
 // header without options.
 //
-//	0     1     2         4         8                    20    24    28      30
-//	│type │code │ checksum│ unused  │ quoted IP … csum … │ src │ dst │ sport │ dport │ …
+//	0     1     2         4         8                    20    24    28      30      34
+//	│type │code │ checksum│ unused  │ quoted IP … csum … │ src │ dst │ sport │ dport │ UDP csum │ …
+//	                                                                 or type │ csum │ identifier │
 const (
-	icmpCsum    = 2
-	quoted      = 8
-	quotedSrc   = quoted + ipSrc
-	quotedDst   = quoted + ipDst
-	quotedSport = quoted + 20
-	quotedDport = quoted + 22
+	icmpCsum      = 2
+	icmpID        = 4
+	icmpEchoReply = 0
+	icmpEcho      = 8
+
+	quoted     = 8
+	quotedSrc  = quoted + ipSrc
+	quotedDst  = quoted + ipDst
+	quotedPart = quoted + 20 // the transport header
 )
 
 // errorTypes are destination unreachable, time exceeded and parameter problem (RFC 792).
 var errorTypes = []byte{3, 11, 12}
 
-// quotes matches an ICMP error of a type about a packet of a protocol.
-func quotes(typ, p byte) rule {
-	return join(proto(unix.IPPROTO_ICMP),
-		transport(scratch, 0, 1), equal(scratch, []byte{typ}),
+// errorSet holds the types of ICMP errors.
+func (t *table) errorSet() *nftables.Set {
+	if t.errors == nil {
+		var elems []nftables.SetElement
+		for _, typ := range errorTypes {
+			elems = append(elems, nftables.SetElement{Key: []byte{typ}})
+		}
+		t.errors = t.add(&nftables.Set{Name: "errors", KeyType: nftables.TypeICMPType}, elems...)
+	}
+	return t.errors
+}
+
+// isError matches ICMP errors.
+func (t *table) isError() rule {
+	return join(proto(unix.IPPROTO_ICMP), transport(scratch, 0, 1), has(t.errorSet(), scratch))
+}
+
+// quotes matches ICMP errors about a packet of a protocol.
+func (t *table) quotes(p byte) rule {
+	return join(t.isError(),
 		transport(scratch, quoted, 1), equal(scratch, []byte{0x45}),
 		transport(scratch, quoted+9, 1), equal(scratch, []byte{p}))
 }
 
-func quotedSource(word int) rule {
-	return join(transport(word, quotedSrc, 4), transport(word+1, quotedSport, 2))
-}
-
-func quotedDest(word int) rule {
-	return join(transport(word, quotedDst, 4), transport(word+1, quotedDport, 2))
-}
-
-// setQuoted rewrites an endpoint of the quote. Mending the quoted header's own checksum leaves the ICMP checksum as it
-// was, so only the port is accounted for there. The quote's UDP checksum stays stale; receivers do not look at it.
-func setQuoted(word int, addrOff, portOff uint32) rule {
-	return join(setTransport(word, addrOff, 4, quoted+ipCsum), setTransport(word+1, portOff, 2, icmpCsum))
-}
-
-// icmpErrors translates ICMP errors about UDP packets, which conntrack would do for tracked ones (RFC 5508 REQ-4, 5).
-func (p *plane) icmpErrors() {
-	// The router's own errors, about packets that it has translated already: path MTU and expired TTL.
-	own := p.hook("own_errors", nftables.ChainTypeRoute, nftables.ChainHookOutput, -300)
-	for _, typ := range errorTypes {
-		about := join(quotes(typ, p.proto), quotedSource(external), get(p.rev, external, internal))
-		inward := join(setAddr(internal, ipDst), setQuoted(internal, quotedSrc, quotedSport))
-		p.rule(p.raw, iif(p.cfg.WAN), about, notrack, inward, accept)
-		p.rule(own, about, notrack, inward)
-
-		about = join(quotes(typ, p.proto), quotedDest(internal), quotedSource(remote), get(p.fwd, internal, external))
-		p.rule(p.raw, iif(p.cfg.LAN), about, notrack, setAddr(external, ipSrc), setQuoted(external, quotedDst, quotedDport), accept)
-		p.rule(own, about, notrack, setQuoted(external, quotedDst, quotedDport))
+// quotesMine is quotes for the plane's packets; of ICMP those of one type.
+func (p *plane) quotesMine(icmp byte) rule {
+	if !p.query {
+		return p.quotes(p.proto)
 	}
+	return join(p.quotes(p.proto), transport(scratch, quotedPart, 1), equal(scratch, []byte{icmp}))
+}
+
+// setQuoted rewrites the inner side's endpoint in a quote, with all three checksums: the quoted header's, the quoted
+// transport's and the message's own. A change together with the checksum that covers it leaves an outer checksum as it
+// was. The address has two checksums inside a UDP quote, so it is written thrice: with UDP's, back with the message's
+// (which so takes up what the second one will change), and again with the header's.
+func (p *plane) setQuoted(word int, addrOff, portOff uint32) []rule {
+	addr := setTransport(word, addrOff, 4, quoted+ipCsum)
+	if p.query {
+		const csum = quotedPart + icmpCsum
+		return []rule{join(addr, setTransport(word+1, portOff, 2, csum))}
+	}
+	const csum = quotedPart + udpCsum
+	old, sum := scratch, scratch+1
+	return []rule{
+		join(transport(sum, csum, 2), notEqual(sum, []byte{0, 0}), transport(old, addrOff, 4),
+			setTransport(word, addrOff, 4, csum), setTransport(old, addrOff, 4, icmpCsum), addr, setTransport(word+1, portOff, 2, csum)),
+		join(transport(sum, csum, 2), equal(sum, []byte{0, 0}), addr, setTransport(word+1, portOff, 2, icmpCsum)),
+	}
+}
+
+// icmpErrors translates ICMP errors about UDP packets and pings, which conntrack would do for tracked ones (RFC 5508
+// REQ-4, 5). What a mapping does not explain goes on to the leak guard.
+func (p *plane) icmpErrors() {
+	// About a packet that this router has let out, and about one that it has let in.
+	inward, outward := p.chain("error_in_"+p.name), p.chain("error_out_"+p.name)
+	sent := join(transport(external, quotedSrc, 4), p.quotedPort(external+1, p.portOut), get(p.rev, external, internal))
+	came := join(transport(internal, quotedDst, 4), p.quotedPort(internal+1, p.portIn), transport(remote, quotedSrc, 4),
+		p.quotedFarPort(remote+1, l4Src), get(p.fwd, internal, external))
+	p.rule(p.raw, iif(p.cfg.WAN), p.quotesMine(icmpEcho), goTo(inward))
+	p.rule(p.raw, iif(p.cfg.LAN), p.quotesMine(icmpEchoReply), goTo(outward))
+
+	for _, set := range p.setQuoted(internal, quotedSrc, quotedPart+p.portOut) {
+		p.rule(inward, sent, notrack, setAddr(internal, ipDst), set, accept)
+	}
+	for _, set := range p.setQuoted(external, quotedDst, quotedPart+p.portIn) {
+		done := accept
+		if p.hairpin() == nat.HairpinExternalSource { // the sender is inside too, and knows itself by its external endpoint
+			done = goTo(inward)
+		}
+		p.rule(outward, came, notrack, setAddr(external, ipSrc), set, done)
+	}
+
+	// The router's own errors, about packets that it has translated already: path MTU and expired TTL.
+	own := p.ownErrors()
+	for _, set := range p.setQuoted(internal, quotedSrc, quotedPart+p.portOut) {
+		p.rule(own, p.quotesMine(icmpEcho), sent, notrack, setAddr(internal, ipDst), set)
+	}
+	for _, set := range p.setQuoted(external, quotedDst, quotedPart+p.portIn) {
+		p.rule(own, p.quotesMine(icmpEchoReply), came, notrack, set)
+	}
+}
+
+func (p *plane) quotedPort(word int, off uint32) rule { return transport(word, quotedPart+off, 2) }
+
+func (p *plane) quotedFarPort(word int, off uint32) rule {
+	if p.query {
+		return immediate(word, make([]byte, 4))
+	}
+	return p.quotedPort(word, off)
+}
+
+// ownErrors is the chain that sees the router's own errors.
+func (t *table) ownErrors() *nftables.Chain {
+	if t.own == nil {
+		t.own = t.hook("own_errors", nftables.ChainTypeRoute, nftables.ChainHookOutput, -300)
+	}
+	return t.own
+}
+
+// dropErrors drops the ICMP errors that come through the router.
+func (t *table) dropErrors() {
+	for _, device := range []string{t.cfg.LAN, t.cfg.WAN} {
+		t.rule(t.raw, iif(device), t.isError(), drop)
+	}
+}
+
+// guard keeps internal addresses inside: what no mapping explains, be it a protocol that has none (GRE, SCTP) or an
+// ICMP error about a packet that nobody sent (RFC 5508 REQ-5).
+func (t *table) guard() {
+	leaving := t.hook("guard", nftables.ChainTypeFilter, nftables.ChainHookPostrouting, 300)
+	t.rule(leaving, oif(t.cfg.WAN), inside(network(scratch, ipSrc, 4), t.cfg.LANPrefix), drop)
+	t.rule(leaving, oif(t.cfg.WAN), t.isError(), inside(transport(scratch, quotedDst, 4), t.cfg.LANPrefix), drop)
 }

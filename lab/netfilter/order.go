@@ -78,12 +78,14 @@ func (p *plane) tick() *nftables.Chain {
 
 // drawRules try once to make the mapping that a packet lacks. Every attempt is one rule: it reads, checks and commits.
 func (p *plane) drawRules(draw *nftables.Chain) {
-	missing := join(source(internal), dest(remote), lacks(p.fwd, internal))
+	missing := join(p.mappingKey(), lacks(p.fwd, internal))
 	commit := join(put(p.rev, external, internal), put(p.fwd, internal, external))
-	attempt := func(port rule) {
-		p.rule(draw, missing, p.address, port, lacks(p.rev, external), commit)
+	free := lacks(p.rev, external)
+	if p.fixed.in != nil {
+		free = join(free, lacks(p.fixed.in, external))
 	}
-	preserved := transport(external+1, l4Src, 2)
+	attempt := func(port rule) { p.rule(draw, missing, p.address, port, free, commit) }
+	preserved := transport(external+1, p.portOut, 2)
 	tick := p.tick()
 	if p.pair != nil {
 		p.rule(draw, jump(p.pickChain))

@@ -4,7 +4,9 @@ import (
 	"time"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/punchlab/punchlab/lab/nat"
+	"golang.org/x/sys/unix"
 )
 
 // plane is the translator of one protocol.
@@ -15,65 +17,164 @@ type plane struct {
 	stateless bool          // rewrites packets itself; otherwise conntrack does
 	idle      time.Duration // timeout of what no lasting packet has refreshed yet
 
+	// Where the inner side's port is in a packet from inside and in one from outside. An ICMP query's is its
+	// identifier, and its remote side has none (RFC 5508 §3.1).
+	portOut, portIn uint32
+	query           bool
+
 	// fwd: internal endpoint and as much of the remote one as the mapping depends on → external endpoint.
 	// rev is its inverse, keyed by the external endpoint alone: no two mappings share one.
 	fwd, rev *nftables.Set
 	// filter: internal endpoint (or external, per mapping) and as much of the remote one as the filter depends on.
 	// nil for EIF: the mapping is the filter.
 	filter *nftables.Set
+	fixed  fixed // what the users of the router have mapped
+}
+
+// udp, tcp and ping are the planes.
+func (t *table) udp() *plane {
+	return &plane{table: t, name: "udp", proto: unix.IPPROTO_UDP, stateless: true, idle: t.UDPTimeout, portOut: l4Src, portIn: l4Dst}
+}
+
+func (t *table) tcp() *plane {
+	return &plane{table: t, name: "tcp", proto: unix.IPPROTO_TCP, idle: t.TCPSynTimeout, portOut: l4Src, portIn: l4Dst}
+}
+
+func (t *table) ping() *plane {
+	return &plane{table: t, name: "ping", proto: unix.IPPROTO_ICMP, stateless: true, idle: t.ICMPTimeout, portOut: icmpID, portIn: icmpID, query: true}
+}
+
+// nearOut is the inner side's endpoint of a packet from inside, farOut the remote one's; nearIn and farIn are those of a
+// packet from outside.
+func (p *plane) nearOut(word int) rule {
+	return join(network(word, ipSrc, 4), transport(word+1, p.portOut, 2))
+}
+func (p *plane) farOut(word int) rule { return join(network(word, ipDst, 4), p.farPort(word+1, l4Dst)) }
+func (p *plane) nearIn(word int) rule {
+	return join(network(word, ipDst, 4), transport(word+1, p.portIn, 2))
+}
+func (p *plane) farIn(word int) rule { return join(network(word, ipSrc, 4), p.farPort(word+1, l4Src)) }
+
+func (p *plane) farPort(word int, off uint32) rule {
+	if p.query {
+		return immediate(word, make([]byte, 4))
+	}
+	return transport(word, off, 2)
+}
+
+// setNearOut and setNearIn rewrite the inner side's endpoint.
+func (p *plane) setNearOut(word int) []rule { return p.setNear(word, ipSrc, p.portOut) }
+func (p *plane) setNearIn(word int) []rule  { return p.setNear(word, ipDst, p.portIn) }
+
+func (p *plane) setNear(word int, addrOff, portOff uint32) []rule {
+	if p.query {
+		return []rule{join(setAddr(word, addrOff), setTransport(word+1, portOff, 2, icmpCsum))}
+	}
+	both := setEndpoint(word, addrOff, portOff)
+	return both[:]
+}
+
+// life is what a packet that lasts gives a flow.
+func (p *plane) life() time.Duration {
+	if p.stateless {
+		return p.idle
+	}
+	return p.TCPEstablished
 }
 
 func (p *plane) build() {
 	p.fwd = p.dynamicMap("fwd_"+p.name, keyType(p.Mapping), endpoint, p.idle)
 	p.rev = p.dynamicMap("rev_"+p.name, endpoint, keyType(p.Mapping), p.idle)
+	if p.revOf == nil {
+		p.revOf = map[byte]*nftables.Set{}
+	}
+	p.revOf[p.proto] = p.rev
 	if p.Filtering != nat.EndpointIndependent {
 		p.filter = p.dynamic("filter_"+p.name, keyType(p.Filtering), p.idle)
 	}
+	p.declareFixed()
 	in, out, hit, draw := p.chain("in_"+p.name), p.chain("out_"+p.name), p.chain("hit_"+p.name), p.chain("draw_"+p.name)
 	p.drawRules(draw)
 	p.outRules(out, draw, hit)
 	p.hitRules(hit, in)
 	p.inRules(in)
+	p.fixedRules(in)
 
 	// Inbound packets are judged before conntrack sees them: one that is dropped later would leave an entry behind,
 	// and the host's own packet, coming next, would be moved to another port.
-	p.rule(p.raw, iif(p.cfg.WAN), proto(p.proto), network(internal, ipDst, 4), has(p.ext, internal), goTo(in))
+	p.rule(p.raw, iif(p.cfg.WAN), p.mine(icmpEchoReply), network(internal, ipDst, 4), has(p.ext, internal), goTo(in))
 	if p.stateless {
-		p.rule(p.raw, iif(p.cfg.LAN), proto(p.proto), goTo(out))
+		p.rule(p.raw, iif(p.cfg.LAN), p.mine(icmpEcho), goTo(out))
 		p.icmpErrors()
 		return
 	}
 	p.rule(p.mangle, iif(p.cfg.LAN), proto(p.proto), goTo(out))
-	p.rule(p.dst, proto(p.proto), dest(external), get(p.rev, external, keyCopy), dnat(keyCopy))
-	translate := join(proto(p.proto), original(), get(p.fwd, internal, external), snat(external))
-	p.rule(p.src, oif(p.cfg.WAN), translate)
-	if p.Hairpinning == nat.HairpinExternalSource {
-		p.rule(p.src, oif(p.cfg.LAN), translate)
+	p.rule(p.dst, proto(p.proto), p.nearIn(external), get(p.fixed.in, external, keyCopy), dnat(keyCopy))
+	p.rule(p.dst, proto(p.proto), p.nearIn(external), get(p.rev, external, keyCopy), dnat(keyCopy))
+	for _, m := range []*nftables.Set{p.fixed.out, p.fwd} {
+		translate := join(proto(p.proto), original(), get(m, internal, external), snat(external))
+		p.rule(p.src, oif(p.cfg.WAN), translate)
+		if p.Hairpinning == nat.HairpinExternalSource {
+			p.rule(p.src, oif(p.cfg.LAN), translate)
+		}
 	}
 }
 
-func (p *plane) overloads() bool { return p.PortOverloading && p.stateless }
+// mine matches the plane's packets; of ICMP those of one type.
+func (p *plane) mine(icmp byte) rule {
+	if !p.query {
+		return proto(p.proto)
+	}
+	return join(proto(p.proto), transport(scratch, 0, 1), equal(scratch, []byte{icmp}))
+}
+
+func (p *plane) overloads() bool { return p.PortOverloading && p.proto == unix.IPPROTO_UDP }
+
+// hairpin is what the plane does with a packet to one of the external addresses. The router itself answers a ping.
+func (p *plane) hairpin() nat.Hairpinning {
+	if p.query {
+		return nat.HairpinNone
+	}
+	return p.Hairpinning
+}
+
+// refreshed tells whether packets out and in keep a flow alive. The behavior speaks of UDP: an echo request always does,
+// and a TCP connection lives by its packets in both directions.
+func (p *plane) refreshed() (out, in bool) {
+	switch {
+	case p.query:
+		return true, false
+	case p.stateless:
+		return !p.NoOutboundRefresh, p.InboundRefresh
+	}
+	return true, true
+}
 
 // toSelf matches packets to one of the external addresses.
 func (p *plane) toSelf() rule { return join(network(remoteAgain, ipDst, 4), has(p.ext, remoteAgain)) }
 
-func mappingKey() rule { return join(source(internal), dest(remote)) }
+func (p *plane) mappingKey() rule { return join(p.nearOut(internal), p.farOut(remote)) }
 
 // outRules find the mapping of a packet from inside, or make one.
 func (p *plane) outRules(out, draw, hit *nftables.Chain) {
-	if p.Hairpinning == nat.HairpinNone {
+	if p.query {
+		p.rule(out, p.toSelf(), accept)
+	} else if p.hairpin() == nat.HairpinNone {
 		p.rule(out, p.toSelf(), drop)
 	}
 	if p.stateless {
 		p.rule(out, notrack)
 		p.rule(out, dying(), accept) // the ICMP error goes to the packet's source: leave that as it is
 	}
-	known := join(mappingKey(), get(p.fwd, internal, external), goTo(hit))
+	if p.fixed.out != nil {
+		p.rule(out, p.nearOut(internal), has(p.fixed.out, internal), goTo(p.fixed.outward))
+	}
+	known := join(p.mappingKey(), get(p.fwd, internal, external), goTo(hit))
 	p.rule(out, known)
 	if !p.stateless && p.Mapping != nat.EndpointIndependent {
 		// A reply to a connection from outside leaves by the mapping that let it in, and gets none of its own.
 		if p.filter != nil && !p.FilterPerMapping {
-			p.rule(out, mappingKey(), put(p.filter, internal, 0))
+			p.rule(out, p.mappingKey(), put(p.filter, internal, 0))
 		}
 		p.rule(out, ctReply(), accept)
 	}
@@ -81,16 +182,20 @@ func (p *plane) outRules(out, draw, hit *nftables.Chain) {
 	for range drawTries {
 		p.rule(out, jump(draw))
 	}
-	p.rule(out, drop) // no port is left
+	if p.Exhausted == nat.ICMP { // no port is left
+		const prohibited = 13 // RFC 5508 REQ-8
+		p.rule(out, rule{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: prohibited}})
+	}
+	p.rule(out, drop)
 }
 
 // hitRules open the filter, keep the mapping alive, and translate.
 func (p *plane) hitRules(hit, in *nftables.Chain) {
-	mapped := join(mappingKey(), get(p.fwd, internal, external))
+	mapped := join(p.mappingKey(), get(p.fwd, internal, external))
 	if p.filter != nil {
 		p.rule(hit, p.opens(putIfAbsent(p.filter, p.owner(), 0)))
 	}
-	if !p.NoOutboundRefresh || !p.stateless {
+	if refreshed, _ := p.refreshed(); refreshed {
 		if p.filter != nil {
 			p.rule(hit, p.lasts(), p.opens(putFor(p.life(), p.filter, p.owner(), 0)))
 		}
@@ -100,40 +205,41 @@ func (p *plane) hitRules(hit, in *nftables.Chain) {
 		}
 		p.rule(hit, refresh, putFor(p.life(), p.rev, external, internal))
 	}
-	if p.Hairpinning == nat.HairpinInternalSource || !p.stateless {
-		p.hairpinJudged(hit)
+	if p.hairpin() == nat.HairpinInternalSource || !p.stateless {
+		p.hairpinJudged(hit, p.fwd)
 	}
 	if !p.stateless {
 		p.rule(hit, accept) // not back into the draws
 		return
 	}
-	for _, set := range setSource(external) {
+	for _, set := range p.setNearOut(external) {
 		p.rule(hit, mapped, set) // once the source is rewritten, the other rule's lookup fails
 	}
-	if p.Hairpinning == nat.HairpinExternalSource {
+	if p.hairpin() == nat.HairpinExternalSource {
 		p.rule(hit, p.toSelf(), goTo(in)) // by now it is one more packet from outside
 	}
 	p.rule(hit, accept)
 }
 
 // hairpinJudged decides about packets to an external address that still have their internal source, and for UDP
-// delivers them so.
-func (p *plane) hairpinJudged(hit *nftables.Chain) {
-	if p.Hairpinning == nat.HairpinNone {
+// delivers them so. The sender has its mapping in the given map.
+func (p *plane) hairpinJudged(hit *nftables.Chain, sender *nftables.Set) {
+	if p.hairpin() == nat.HairpinNone {
 		return
 	}
+	p.rule(hit, p.toSelf(), p.nearIn(external), has(p.fixed.in, external), goTo(p.fixed.inward))
 	// The filter knows the sender by its external endpoint: look that up, and the target's mapping.
-	look := join(source(keyCopy), dest(keyCopy+2), dest(external))
+	look := join(p.nearOut(keyCopy), p.farOut(keyCopy+2), p.nearIn(external))
 	if p.FilterPerMapping {
-		look = join(look, get(p.fwd, keyCopy, remoteAgain))
+		look = join(look, get(sender, keyCopy, remoteAgain))
 		if p.Filtering == nat.EndpointIndependent {
 			look = join(look, get(p.rev, external, internal))
 		}
 	} else {
-		look = join(look, get(p.rev, external, internal), get(p.fwd, keyCopy, remote))
+		look = join(look, get(p.rev, external, internal), get(sender, keyCopy, remote))
 	}
 	if p.stateless {
-		for _, set := range setDest(internal) {
+		for _, set := range p.setNearIn(internal) {
 			p.rule(hit, p.toSelf(), look, p.passes(), get(p.rev, external, internal), set, accept)
 		}
 	} else {
@@ -153,9 +259,9 @@ func (p *plane) owner() int {
 // opens enters the packet's remote endpoint into the filter, by the given dynset expression.
 func (p *plane) opens(enter rule) rule {
 	if p.FilterPerMapping {
-		return join(mappingKey(), get(p.fwd, internal, external), dest(remoteAgain), enter)
+		return join(p.mappingKey(), get(p.fwd, internal, external), p.farOut(remoteAgain), enter)
 	}
-	return join(mappingKey(), enter)
+	return join(p.mappingKey(), enter)
 }
 
 // passes looks a packet up in the filter. It expects the target's internal and external endpoints in their words and
@@ -173,8 +279,11 @@ func (p *plane) inRules(in *nftables.Chain) {
 		p.rule(in, notrack)
 	}
 	// The mapping's key lands in w0…w3; the packet's own remote endpoint then replaces the key's.
-	look := join(dest(external), get(p.rev, external, internal), source(remote), source(remoteAgain))
-	if p.InboundRefresh || !p.stateless { // a TCP connection lives by its packets in both directions
+	if p.fixed.in != nil {
+		p.rule(in, p.nearIn(external), has(p.fixed.in, external), goTo(p.fixed.inward))
+	}
+	look := join(p.nearIn(external), get(p.rev, external, internal), p.farIn(remote), p.farIn(remoteAgain))
+	if _, refreshed := p.refreshed(); refreshed {
 		refresh := join(get(p.rev, external, keyCopy), putFor(p.life(), p.fwd, keyCopy, external), putFor(p.life(), p.rev, external, keyCopy))
 		if p.filter != nil {
 			refresh = join(refresh, putFor(p.life(), p.filter, p.owner(), 0))
@@ -183,20 +292,20 @@ func (p *plane) inRules(in *nftables.Chain) {
 	}
 	if !p.stateless {
 		p.rule(in, look, p.passes(), accept)
-		p.reject(in, p.proto)
+		p.reject(in)
 		return
 	}
-	if !p.ReplyByNewMapping && p.Mapping != nat.EndpointIndependent {
+	if !p.query && !p.ReplyByNewMapping && p.Mapping != nat.EndpointIndependent {
 		reply := putIfAbsent(p.fwd, internal, external)
 		if p.InboundRefresh {
 			reply = put(p.fwd, internal, external)
 		}
 		p.rule(in, look, p.passes(), reply)
 	}
-	for _, set := range setDest(internal) {
+	for _, set := range p.setNearIn(internal) {
 		p.rule(in, look, p.passes(), set, accept)
 	}
-	p.reject(in, p.proto)
+	p.reject(in)
 }
 
 // lasts matches the packets that keep a flow alive: all of UDP, and of TCP those that neither begin nor end a
@@ -210,11 +319,3 @@ func (p *plane) lasts() rule {
 }
 
 func established() rule { return tcpFlags(syn|fin|rst, 0) }
-
-// life is what a lasting packet gives a flow.
-func (p *plane) life() time.Duration {
-	if p.stateless {
-		return p.UDPTimeout
-	}
-	return p.TCPEstablished
-}

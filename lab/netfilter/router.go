@@ -43,6 +43,9 @@ type Config struct {
 	LANPrefix netip.Prefix // traffic inside it is forwarded untouched; without NAT the public addresses behind the router
 	Behavior  nat.Behavior
 	Seed      uint64 // of the random port orders
+
+	LANPrefix6 netip.Prefix // the same for IPv6, with NPTv6 the prefix inside; needed where Behavior.IPv6 is not none
+	External6  netip.Prefix // NPTv6: the prefix outside
 }
 
 func (c Config) validate() error {
@@ -57,6 +60,9 @@ func (c Config) validate() error {
 		return errors.New("a translator needs an external address")
 	case c.Behavior.Kind == nat.Masquerade && len(c.External) > 1:
 		return fmt.Errorf("masquerade uses one external address, not %d", len(c.External))
+	}
+	if err := c.validate6(); err != nil {
+		return err
 	}
 	for _, a := range c.External {
 		if !a.Is4() {

@@ -33,16 +33,25 @@ func Supports(b nat.Behavior) error {
 	unless(!b.PortContiguity, "port contiguity")
 	unless(b.Quota == 0, "a quota of mappings per host")
 	unless(!b.InboundFirstRemap || masq, "the inbound-first remap without masquerade")
+	unless(!b.ALG, "an ALG that rewrites payloads")
+	unless(b.PortHoldDown == 0, "a hold-down of used ports")
+	unless(b.Unsolicited != nat.RSTAfter6s, "a reset after 6 s of silence")
+	unless(b.Fragments != nat.FragmentsInOrder, "fragments in order only (the kernel reassembles them in any order)")
+	unless(b.IPv6 != nat.NAT64, "NAT64")
 	if b.PortAssignment == nat.PortBlock {
 		n := (int(d.PortMax) - int(d.PortMin) + 1) / d.PortBlockSize
 		unless(n <= maxBlocks, "%d port blocks (at most %d)", n, maxBlocks)
 	}
 	const tick = 4 * time.Millisecond // the kernel's timer at 250 Hz
 	unless(d.UDPTimeout >= 2*tick, "a UDP timeout under %v", 2*tick)
+	unless(d.ICMPTimeout >= 2*tick, "an ICMP timeout under %v", 2*tick)
+	unless(d.TCPSynTimeout >= time.Second && wholeSeconds(d.TCPSynTimeout), "a TCP SYN timeout that is not in whole seconds")
 	unless(d.TCPTransitory >= time.Second && wholeSeconds(d.TCPTransitory), "a TCP transitory timeout that is not in whole seconds")
 	unless(d.TCPEstablished >= time.Second && wholeSeconds(d.TCPEstablished), "a TCP established timeout that is not in whole seconds")
 	if masq {
 		unless(wholeSeconds(b.UDPTimeout), "a UDP timeout of masquerade that is not in whole seconds")
+		unless(wholeSeconds(b.ICMPTimeout), "an ICMP timeout of masquerade that is not in whole seconds")
+		unless(b.Exhausted == nat.Drop, "masquerade that tells when no port is left")
 		unless(!b.NoOutboundRefresh, "masquerade without outbound refresh")
 		unless(b.InboundRefresh, "masquerade without inbound refresh")
 		unless(b.Pooling == nat.Paired, "masquerade with arbitrary pooling")

@@ -35,14 +35,15 @@ func (s *sysctls) route(ns *netns.NS) error {
 			return err
 		}
 		// Namespaces inherit what the host's distribution chose; a packet that is turned around must not be
-		// taken for a spoofed one, nor its sender be told of a better way.
+		// taken for a spoofed one, nor its sender be told of a better way. A device that loses one address keeps
+		// the others.
 		devices, err := filepath.Glob("/proc/sys/" + v4 + "conf/*")
 		if err != nil {
 			return err
 		}
 		for _, d := range devices {
-			for _, key := range []string{"rp_filter", "send_redirects"} {
-				if err := write(v4+"conf/"+filepath.Base(d)+"/"+key, "0"); err != nil {
+			for _, set := range [][2]string{{"rp_filter", "0"}, {"send_redirects", "0"}, {"promote_secondaries", "1"}} {
+				if err := write(v4+"conf/"+filepath.Base(d)+"/"+set[0], set[1]); err != nil {
 					return err
 				}
 			}
@@ -59,21 +60,21 @@ func (s *sysctls) timeouts(ns *netns.NS, b nat.Behavior) error {
 	case b.Kind == nat.Translate:
 		want["tcp_timeout_established"] = d.TCPEstablished
 		for state, usual := range transitoryStates {
-			if d.TCPTransitory < usual {
-				want[state] = d.TCPTransitory
+			if life := transitory(d, state); life < usual {
+				want[state] = life
 			}
 		}
 	case b.Kind == nat.Masquerade: // zero: as Linux ships it
 		for key, t := range map[string]time.Duration{
-			"udp_timeout": b.UDPTimeout, "udp_timeout_stream": b.UDPTimeout, "tcp_timeout_established": b.TCPEstablished,
+			"udp_timeout": b.UDPTimeout, "udp_timeout_stream": b.UDPTimeout, "icmp_timeout": b.ICMPTimeout, "tcp_timeout_established": b.TCPEstablished,
 		} {
 			if t != 0 {
 				want[key] = t
 			}
 		}
 		for state := range transitoryStates {
-			if b.TCPTransitory != 0 {
-				want[state] = b.TCPTransitory
+			if life := transitory(b, state); life != 0 {
+				want[state] = life
 			}
 		}
 	}
@@ -81,6 +82,14 @@ func (s *sysctls) timeouts(ns *netns.NS, b nat.Behavior) error {
 		return nil
 	}
 	return ns.Do(func() error { return s.change(want) })
+}
+
+// transitory is how long a behavior keeps a connection in one of the transitoryStates.
+func transitory(b nat.Behavior, state string) time.Duration {
+	if b.TCPSynTimeout != 0 && (state == "tcp_timeout_syn_sent" || state == "tcp_timeout_syn_recv") {
+		return b.TCPSynTimeout
+	}
+	return b.TCPTransitory
 }
 
 // transitoryStates are conntrack's timeouts of TCP connections that are not established, with Linux's values.

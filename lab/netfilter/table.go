@@ -20,6 +20,8 @@ var (
 	portType = nftables.TypeInetService
 	numType  = nftables.TypeMark // a host-order number
 	endpoint = nftables.MustConcatSetType(addrType, portType)
+
+	endpointAddr = nftables.MustConcatSetType(addrType, portType, addrType)
 )
 
 // keyType is an endpoint and as much of the remote one as the dependency asks for. Dependency 0 counts as none.
@@ -46,6 +48,11 @@ type table struct {
 	pickChain             *nftables.Chain // pairs a host with an address
 	address               rule            // puts a new mapping's external address into its word
 	order                 order
+
+	fixedOf map[byte]fixed // port mappings, by protocol
+	revOf   map[byte]*nftables.Set
+	errors  *nftables.Set   // types of ICMP errors; see errorSet
+	own     *nftables.Chain // see ownErrors
 }
 
 // restart is a chain that a reset empties and fills again, since a counter lives in its rule.
@@ -65,6 +72,12 @@ func (t *table) build() {
 		t.rule(t.raw, iif(t.cfg.LAN), within(t.cfg.LANPrefix), notrack, accept)
 	}
 	t.blocked()
+	if t.ICMPErrors == nat.ICMPErrorsDropped {
+		t.dropErrors()
+	}
+	if t.Fragments == nat.FragmentsDropped {
+		t.dropFragments()
+	}
 	switch {
 	case t.Kind == nat.Masquerade:
 		t.masquerade()
@@ -100,7 +113,15 @@ func (t *table) blocked() {
 	t.rule(t.raw, join(lan...), proto(unix.IPPROTO_TCP), tcpFlags(syn|ack, syn), transport(remote, l4Dst, 2), lacks(open, remote), drop)
 }
 
-// translate builds the translator: UDP without conntrack, TCP with it, and a plain source NAT for ping.
+// dropFragments works before the kernel reassembles them.
+func (t *table) dropFragments() {
+	early := t.hook("fragments", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -450)
+	for _, device := range []string{t.cfg.LAN, t.cfg.WAN} {
+		t.rule(early, iif(device), network(scratch, ipFragment, 2), and(scratch, []byte{0x3f, 0xff}), notEqual(scratch, []byte{0, 0}), drop)
+	}
+}
+
+// translate builds the translator: UDP and ping without conntrack, TCP with it.
 func (t *table) translate() {
 	t.rule(t.raw, iif(t.cfg.WAN), within(t.cfg.LANPrefix), drop)
 	t.mangle = t.hook("mangle", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -150)
@@ -108,32 +129,23 @@ func (t *table) translate() {
 	t.src = t.hook("src", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, 100)
 	t.externals()
 	t.order = t.newOrder()
-	udp := &plane{table: t, name: "udp", proto: unix.IPPROTO_UDP, stateless: true, idle: t.UDPTimeout}
-	udp.build()
-	tcp := &plane{table: t, name: "tcp", proto: unix.IPPROTO_TCP, idle: t.TCPTransitory}
-	tcp.build()
-	t.ping()
-}
-
-// ping gives echo requests the external address of their host. ICMP errors about TCP are conntrack's own work.
-func (t *table) ping() {
-	source := rule{&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: w(external)}}
-	if t.pair != nil {
-		t.rule(t.src, oif(t.cfg.WAN), proto(unix.IPPROTO_ICMP), network(internal, ipSrc, 4), get(t.pair, internal, external), source)
+	for _, p := range []*plane{t.udp(), t.tcp(), t.ping()} {
+		p.build()
 	}
-	t.rule(t.src, oif(t.cfg.WAN), proto(unix.IPPROTO_ICMP), immediate(external, t.cfg.External[0].AsSlice()), source)
+	t.guard()
 }
 
 // reject answers what is not let in, as the behavior says, and drops it.
-func (t *table) reject(c *nftables.Chain, p byte) {
+func (p *plane) reject(c *nftables.Chain) {
 	switch {
-	case t.Unsolicited == nat.RST && p == unix.IPPROTO_TCP:
-		t.rule(c, rule{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}})
-	case t.Unsolicited != nat.Drop:
+	case p.query:
+	case p.Unsolicited == nat.RST && p.proto == unix.IPPROTO_TCP:
+		p.rule(c, rule{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}})
+	case p.Unsolicited != nat.Drop:
 		const portUnreachable = 3
-		t.rule(c, rule{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: portUnreachable}})
+		p.rule(c, rule{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: portUnreachable}})
 	}
-	t.rule(c, drop)
+	p.rule(c, drop)
 }
 
 // add declares a set. Its ID is ours, since google/nftables draws IDs from an unlocked global.
