@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestComments(t *testing.T) {
@@ -20,6 +21,7 @@ func TestComments(t *testing.T) {
 		{"translated 192.168.1.2:5000→203.0.113.1:6000 translated to 203.0.113.1:6000→192.168.1.2:5000 dropped: filtered",
 			Comment{Src: Change{lan4, wan4}, Dst: Change{wan4, lan4}, Drop: "filtered"}},
 		{"id=18 dropped: no mapping", Comment{ID: 18, Drop: "no mapping"}},
+		{"id=19 parent=18 at=delivered late=120000 held", Comment{ID: 19, Parent: 18, At: "delivered", Late: 120 * time.Microsecond, Held: true}},
 		{"dropped: dropped: dropped: x ", Comment{Drop: "dropped: dropped: x "}},
 	} {
 		got, err := ParseComment(c.text)
@@ -34,20 +36,23 @@ func TestComments(t *testing.T) {
 
 func TestBadComments(t *testing.T) {
 	for text, want := range map[string]string{
-		"id=":                       "invalid syntax",
-		"id=0":                      "not a number from 1",
-		"id=017":                    "not a number from 1",
-		"id=-1":                     "invalid syntax",
+		"id=":                       "a number from 1",
+		"id=0":                      "a number from 1",
+		"id=017":                    "a number from 1",
+		"id=-1":                     "a number from 1",
 		"id=1 ":                     "ends in a space",
 		"id=1 id=1":                 "repeated",
 		"at=x id=1":                 "another order",
-		"at=":                       "not an item",
-		"translated":                "not an item",
+		"held late=5":               "another order",
+		"late=9223372036854775808":  "a number from 1",
+		"parent=+1":                 "a number from 1",
+		"at=":                       "no item",
+		"translated":                "no item",
 		"translated 1.2.3.4:5":      "not a change",
 		"translated 1.2.3.4:5→x":    "not an ip:port",
 		"dropped: ":                 "without a reason",
-		"dropped":                   "not an item",
-		"a note that somebody made": "not an item",
+		"dropped":                   "no item",
+		"a note that somebody made": "no item",
 	} {
 		if c, err := ParseComment(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %+v, %v; want %q", text, c, err, want)

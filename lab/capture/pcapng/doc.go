@@ -19,10 +19,17 @@
 //
 // # Comments
 //
-// A packet's comment tells what the lab did with it. Comment is the one definition of its grammar:
+// A packet's comment tells what the lab did with it. Comment is the one definition of its grammar. Items come in this
+// order, each at most once:
 //
 //	comment   = item *( SP item )
-//	item      = "id=" number | "at=" word | "translated " change | "translated to " change | "dropped: " reason
+//	item      = "id=" number         ; the packet's, at every tap that it passes and for its duplicates
+//	          | "parent=" number     ; the packet that it was made of or answers
+//	          | "at=" word           ; the point of the tap
+//	          | "late=" number       ; ns by which it was delivered later than its time
+//	          | "held"               ; it waits, a fragment for the first one
+//	          | "translated " change | "translated to " change
+//	          | "dropped: " reason
 //	change    = endpoint "→" endpoint          ; translated: the source's; translated to: the destination's
 //	endpoint  = IPv4 ":" port / "[" IPv6 "]:" port
 //	reason    = text                           ; up to the comment's end
