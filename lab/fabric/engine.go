@@ -12,17 +12,18 @@ import (
 // Send takes a packet that the uplink's site sent at now. The fabric owns it then. Events that are due by now happen
 // first, so that nothing which arrived earlier is overtaken.
 func (u *Uplink) Send(now time.Duration, p *Packet) {
-	f := u.net.f
+	n := u.net
+	f := n.f
 	f.Deliver(now, 0)
-	u.stats.Up.add(p.n)
-	cause := check(p)
-	if u.out == nil || u.net.closed {
+	if !u.attached || n.closed {
 		f.pool.put(p)
 		return
 	}
-	p.epoch = u.net.epoch
+	n.begin(p)
+	cause := check(p)
+	u.stats.Up.add(p)
 	if cause != link.Passed {
-		u.drop(now, FromSite, cause, p)
+		u.drop(now, Sent, cause, p)
 		return
 	}
 	f.enter(now, now, u, atCore, p)
@@ -44,20 +45,36 @@ func (f *Fabric) Deliver(now time.Duration, limit int) (more bool) {
 
 // enter starts a stage of the way at the time start: the uplink of the sender's link or the downlink of the receiver's.
 func (f *Fabric) enter(now, start time.Duration, u *Uplink, st stage, p *Packet) {
-	q, at := u.up, FromSite
+	q, at, whole := u.up, Sent, u.upPlain
 	if st == atSite {
-		q, at = u.down, ToSite
+		q, at, whole = u.down, Arrived, u.downPlain
 	}
-	v := q.Next(start, flowOf(p), p.n)
+	if u.isDown {
+		u.drop(start, at, link.Down, p)
+		return
+	}
+	size := p.n
+	if p.GSO.NeedsCsum {
+		size = p.wireSize()
+		if !whole || size > q.MTU() || u.net.tap != nil {
+			f.enterAll(now, start, u, st, f.split(p, &u.stats.Drops))
+			return
+		}
+	}
+	v := q.Next(start, flowOf(p), size)
 	if v.Cause != link.Passed {
 		if v.Cause == link.TooBig {
+			if mayFragment(p.Bytes()) {
+				f.enterAll(now, start, u, st, f.fragment(p, q.MTU(), &u.stats.Drops))
+				return
+			}
 			f.answer(now, start, u.net, packet.FragmentationNeeded, q.MTU(), p)
 		}
 		u.drop(start, at, v.Cause, p)
 		return
 	}
-	if u.tap != nil {
-		u.tap(start, at, link.Passed, p.Bytes())
+	if u.net.tap != nil {
+		u.net.see(start, AtUplink, u.name, at, link.Passed, p)
 	}
 	if v.Corrupted {
 		flipBit(p, v.CorruptBit)
@@ -69,14 +86,20 @@ func (f *Fabric) enter(now, start time.Duration, u *Uplink, st stage, p *Packet)
 	f.at(now, v.Due, p)
 }
 
+// enterAll is enter for what a packet was cut into.
+func (f *Fabric) enterAll(now, start time.Duration, u *Uplink, st stage, c chain) {
+	for p := c.take(); p != nil; p = c.take() {
+		f.enter(now, start, u, st, p)
+	}
+}
+
 func (f *Fabric) duplicate(now, due time.Duration, p *Packet) {
-	d := f.pool.get()
+	d := f.pool.like(p)
 	if d == nil {
 		p.uplink.stats.Drops[link.Overload]++
 		return
 	}
-	d.Set(p.Bytes())
-	d.uplink, d.stage, d.epoch, d.Held = p.uplink, p.stage, p.epoch, p.Held
+	d.copyFrom(p)
 	f.at(now, due, d)
 }
 
@@ -86,6 +109,11 @@ func (f *Fabric) at(now, due time.Duration, p *Packet) {
 		f.finish(now, due, p)
 		return
 	}
+	f.wait(due, p)
+}
+
+// wait puts an event into the heap.
+func (f *Fabric) wait(due time.Duration, p *Packet) {
 	f.seq++
 	f.heap.push(event{due: due, seq: f.seq, pkt: p})
 }
@@ -93,53 +121,99 @@ func (f *Fabric) at(now, due time.Duration, p *Packet) {
 // finish ends a stage at its due time, which is not after now. The next stage starts at the due time.
 func (f *Fabric) finish(now, due time.Duration, p *Packet) {
 	u := p.uplink
-	if p.epoch != u.net.epoch || u.out == nil {
+	if u == nil {
+		p.router.fire(now, due)
+		return
+	}
+	n := u.net
+	switch {
+	case p.epoch != n.epoch || !u.attached:
 		f.pool.put(p)
-		return
-	}
-	if p.stage == atCore {
+	case u.isDown:
+		at := Sent
+		if p.stage == atSite {
+			at = Arrived
+		}
+		u.drop(due, at, link.Down, p)
+	case p.stage == atCore:
 		f.forward(now, due, u, p)
-		return
+	case u.router != nil:
+		u.stats.Down.add(p)
+		u.router.fromWAN(now, due, p)
+	default:
+		size := p.wire()
+		if n.hand(now, due, AtUplink, u.name, u.out, u.offload, p, &u.stats.Drops) {
+			u.stats.Down.Packets += size.Packets
+			u.stats.Down.Bytes += size.Bytes
+		}
 	}
+}
+
+// hand gives the packet to a device, as the device can take it, and counts its lateness. It is put back afterwards.
+func (n *Net) hand(now, due time.Duration, w Where, name string, out Output, whole bool, p *Packet, drops *link.Drops) (taken bool) {
+	f := n.f
 	late := now - due + p.Held
-	u.net.late.add(late)
+	n.late.add(late)
 	f.recent.roll(now)
 	f.recent.cur.add(late)
-	if u.out.Deliver(p) {
-		u.stats.Down.add(p.n)
-	} else {
-		u.stats.Drops[link.Device]++
+	if p.GSO.NeedsCsum && !whole {
+		c := f.split(p, drops)
+		for k := c.take(); k != nil; k = c.take() {
+			taken = n.handOne(due, late, w, name, out, k, drops) || taken
+		}
+		return taken
 	}
-	f.pool.put(p)
+	return n.handOne(due, late, w, name, out, p, drops)
+}
+
+func (n *Net) handOne(due, late time.Duration, w Where, name string, out Output, p *Packet, drops *link.Drops) bool {
+	cause := link.Passed
+	if !out.Deliver(p) {
+		cause = link.Device
+		drops[link.Device]++
+	}
+	if n.tap != nil {
+		n.tap(TapEvent{T: due, Late: late, Where: w, Name: name, Point: Delivered, Cause: cause, Packet: p.Bytes(), ID: p.id, Parent: p.parent})
+	}
+	n.f.pool.put(p)
+	return cause == link.Passed
 }
 
 // forward is the core: it counts the TTL down and finds the receiver's uplink.
 func (f *Fabric) forward(now, due time.Duration, from *Uplink, p *Packet) {
-	b := p.Bytes()
-	var to *Uplink
-	var expired bool
-	if packet.Version(b) == 4 {
-		h := packet.IPv4(b)
-		if expired = h.TTL() <= 1; !expired {
-			h.DecrementTTL()
-			to = from.net.routes.lookup4([4]byte(b[16:20]))
-		}
-	} else {
-		h := packet.IPv6(b)
-		if expired = h.HopLimit() <= 1; !expired {
-			h.DecrementHopLimit()
-			to = from.net.routes.lookup6([16]byte(b[24:40]))
-		}
+	n, b := from.net, p.Bytes()
+	if !countDown(b) {
+		f.answer(now, due, n, packet.TimeExceeded, 0, p)
+		from.drop(due, InCore, link.Expired, p)
+		return
 	}
+	to := n.routes.to(b)
 	switch {
-	case expired:
-		f.answer(now, due, from.net, packet.TimeExceeded, 0, p)
-		from.drop(due, FromSite, link.Expired, p)
 	case to == nil:
-		from.drop(due, FromSite, link.NoRoute, p)
+		from.drop(due, InCore, link.NoRoute, p)
+	case len(n.holes) > 0 && n.swallows(from, to):
+		from.drop(due, InCore, link.Blackhole, p)
 	default:
 		f.enter(now, due, to, atSite, p)
 	}
+}
+
+// countDown takes one hop off the packet's TTL or hop limit; false means that none was left.
+func countDown(b []byte) bool {
+	if b[0]>>4 == 4 {
+		h := packet.IPv4(b)
+		if h.TTL() <= 1 {
+			return false
+		}
+		h.DecrementTTL()
+		return true
+	}
+	h := packet.IPv6(b)
+	if h.HopLimit() <= 1 {
+		return false
+	}
+	h.DecrementHopLimit()
+	return true
 }
 
 // The core's own addresses, from which it sends errors: the dummy address of RFC 7600 §4.8, and one of RFC 6666's
@@ -151,55 +225,66 @@ var (
 
 // answer sends an ICMP error about p to its sender, if it has a route. It starts at the sender's downlink.
 func (f *Fabric) answer(now, start time.Duration, n *Net, e packet.Error, mtu int, p *Packet) {
+	from := core6
+	if packet.Version(p.Bytes()) == 4 {
+		from = core4
+	}
+	to := n.routes.from(p.Bytes())
+	if to == nil {
+		return
+	}
+	if r := f.complain(e, from, mtu, p); r != nil {
+		f.enter(now, start, to, atSite, r)
+	}
+}
+
+// complain makes an ICMP error about p; nil if there must be none, or no packet is left for it.
+func (f *Fabric) complain(e packet.Error, from netip.Addr, mtu int, p *Packet) *Packet {
+	f.finishChecksum(p)
 	r := f.pool.get()
 	if r == nil {
-		return
+		return nil
 	}
-	var to *Uplink
-	b := p.Bytes()
-	if packet.Version(b) == 4 {
-		r.n = len(packet.AppendError(r.buf[Headroom:Headroom], e, core4, mtu, b))
-		to = n.routes.lookup4([4]byte(b[12:16]))
-	} else {
-		r.n = len(packet.AppendError(r.buf[Headroom:Headroom], e, core6, mtu, b))
-		to = n.routes.lookup6([16]byte(b[8:24]))
-	}
-	if r.n == 0 || to == nil {
+	if r.n = len(packet.AppendError(r.buf[Headroom:Headroom], e, from, mtu, p.Bytes())); r.n == 0 {
 		f.pool.put(r)
-		return
+		return nil
 	}
-	r.epoch, r.Held = p.epoch, p.Held
-	f.enter(now, start, to, atSite, r)
+	r.net, r.epoch, r.Held = p.net, p.epoch, p.Held
+	r.id, r.parent = p.net.number(), p.id
+	return r
 }
 
 func (u *Uplink) drop(t time.Duration, at Point, c link.Cause, p *Packet) {
 	u.stats.Drops[c]++
-	if u.tap != nil {
-		u.tap(t, at, c, p.Bytes())
+	if u.net.tap != nil {
+		u.net.see(t, AtUplink, u.name, at, c, p)
 	}
 	u.net.f.pool.put(p)
 }
 
 // check refuses what the later stages could not read, and cuts off what follows the packet's own length.
 func check(p *Packet) link.Cause {
-	b := p.Bytes()
-	switch packet.Version(b) {
+	cause := link.Malformed
+	switch b := p.Bytes(); packet.Version(b) {
 	case 4:
-		h, err := packet.ParseIPv4(b)
-		if err != nil {
-			return link.Malformed
+		if h, err := packet.ParseIPv4(b); err == nil {
+			p.n, cause = len(h), link.Passed
 		}
-		p.n = len(h)
 	case 6:
-		h, err := packet.ParseIPv6(b)
-		if err != nil {
-			return link.Malformed
+		if h, err := packet.ParseIPv6(b); err == nil {
+			p.n, cause = len(h), link.Passed
 		}
-		p.n = len(h)
-	default:
-		return link.Malformed
 	}
-	return link.Passed
+	if p.GSO == (GSO{}) {
+		return cause
+	}
+	if cause == link.Passed {
+		cause = checkOffload(p)
+	}
+	if cause != link.Passed {
+		p.GSO = GSO{}
+	}
+	return cause
 }
 
 // flowOf is the identity of the packet's flow for the random decisions: addresses and protocol.

@@ -11,12 +11,16 @@ import (
 	"github.com/punchlab/punchlab/lab/link"
 )
 
-// DefaultMaxPackets is the limit of a Config that gives none: 128 MiB of buffers.
-const DefaultMaxPackets = 1 << 16
+// The limits of a Config that gives none: 128 MiB and 64 MiB of buffers.
+const (
+	DefaultMaxPackets = 1 << 16
+	DefaultMaxBig     = 1 << 10
+)
 
 // Config tunes a Fabric.
 type Config struct {
 	MaxPackets int // packets in flight in all nets; zero: DefaultMaxPackets
+	MaxBig     int // packets with room for 64 KiB; zero: DefaultMaxBig
 }
 
 // Fabric is the engine that all nets share. Its zero value is not usable: call New.
@@ -32,16 +36,24 @@ func New(c Config) *Fabric {
 	if c.MaxPackets <= 0 {
 		c.MaxPackets = DefaultMaxPackets
 	}
-	return &Fabric{pool: pool{left: c.MaxPackets}}
+	if c.MaxBig <= 0 {
+		c.MaxBig = DefaultMaxBig
+	}
+	return &Fabric{pool: pool{left: c.MaxPackets, leftBig: c.MaxBig}}
 }
 
 // Get returns a packet to fill and send, or nil if as many as may be are in flight.
 func (f *Fabric) Get() *Packet { return f.pool.get() }
 
-// Put gives back a packet from Get that was not sent.
+// GetBig is Get for a packet of up to 65,535 bytes, as kernels send them with GSO. What turns out to be no longer than
+// link.MaxMTU should be sent in a packet from Get: there are few big ones.
+func (f *Fabric) GetBig() *Packet { return f.pool.getBig() }
+
+// Put gives back a packet from Get or GetBig that was not sent.
 func (f *Fabric) Put(p *Packet) { f.pool.put(p) }
 
-// Deadline is the time of the next event; ok is false if nothing is in flight.
+// Deadline is the time of the next event: a packet's, or what a router's table does by itself. ok is false if there
+// is none.
 func (f *Fabric) Deadline() (t time.Duration, ok bool) {
 	if len(f.heap) == 0 {
 		return 0, false
@@ -60,10 +72,25 @@ type Net struct {
 	f       *Fabric
 	seed    uint64
 	epoch   uint32 // counts Resets
-	routes  routes
+	routes  routes[*Uplink]
 	uplinks []*Uplink // by name
+	routers []*Router // in the order of their coming
+	holes   map[hole]struct{}
 	late    histogram
+	ids     uint64 // the latest packet's number
+	tap     Tap
 	closed  bool
+}
+
+// number is that of a new packet.
+func (n *Net) number() uint64 {
+	n.ids++
+	return n.ids
+}
+
+// begin takes a packet into the net.
+func (n *Net) begin(p *Packet) {
+	p.net, p.epoch, p.id = n, n.epoch, n.number()
 }
 
 // NewNet adds a net without uplinks. The seed decides every loss, jitter and so on in it.
@@ -75,63 +102,62 @@ type Output interface {
 	Deliver(p *Packet) bool
 }
 
-// Point is where a Tap sees a packet.
-type Point uint8
-
-const (
-	FromSite Point = iota // the site sent it; cause tells whether its uplink passes it on
-	ToSite                // it reached the site's downlink; cause tells whether that passes it on
-)
-
-// Tap observes the packets of one uplink. It must not keep b or change it. t is when the packet reached the point.
-type Tap func(t time.Duration, at Point, cause link.Cause, b []byte)
-
 // UplinkConfig describes an access link.
 type UplinkConfig struct {
 	Name    string         // unique in the net; the link's random decisions depend on it and on the net's seed
 	Routed  []netip.Prefix // what is delivered to this uplink; no other uplink may have the same prefix
 	Profile link.Profile
 	Output  Output
-	Tap     Tap // nil: none
+	Offload bool // Output takes GSO packets and unfinished checksums; otherwise it is given neither
 }
 
 // Uplink is an access link that is attached to a net.
 type Uplink struct {
-	name     string
-	net      *Net
-	up, down *link.Queue
-	out      Output
-	tap      Tap
-	stats    UplinkStats
+	name               string
+	net                *Net
+	up, down           *link.Queue
+	upPlain, downPlain bool // GSO packets pass whole
+	offload            bool
+	isDown             bool
+	attached           bool
+	mute               bool    // too big a packet on the way up vanishes (link.Impairment.MTUBlackhole)
+	out                Output  // nil: a router has it
+	router             *Router // nil: out has it
+	stats              UplinkStats
 }
 
 var errClosed = errors.New("net is closed")
 
 // Attach adds an access link.
 func (n *Net) Attach(c UplinkConfig) (*Uplink, error) {
-	switch {
-	case n.closed:
-		return nil, fmt.Errorf("attach uplink %q: %w", c.Name, errClosed)
-	case c.Name == "" || c.Output == nil:
-		return nil, fmt.Errorf("attach uplink %q: name and output are required", c.Name)
-	}
-	if err := c.Profile.Validate(); err != nil {
+	u, err := n.attach(c, nil)
+	if err != nil {
 		return nil, fmt.Errorf("attach uplink %q: %w", c.Name, err)
 	}
-	at, taken := slices.BinarySearchFunc(n.uplinks, c.Name, func(u *Uplink, name string) int { return strings.Compare(u.name, name) })
+	return u, nil
+}
+
+// attach adds an access link to an output or to a router.
+func (n *Net) attach(c UplinkConfig, r *Router) (*Uplink, error) {
+	switch {
+	case n.closed:
+		return nil, errClosed
+	case c.Name == "" || c.Output == nil && r == nil:
+		return nil, errors.New("name and output are required")
+	}
+	if err := c.Profile.Validate(); err != nil {
+		return nil, err
+	}
+	at, taken := n.place(c.Name)
 	if taken {
-		return nil, fmt.Errorf("attach uplink %q: the net has one of this name", c.Name)
+		return nil, errors.New("the net has one of this name")
 	}
-	for _, p := range c.Routed {
-		if !p.IsValid() || p.Addr().Is4In6() {
-			return nil, fmt.Errorf("attach uplink %q: route %v is not a prefix of IPv4 or IPv6", c.Name, p)
-		}
-		if o := n.routes.owner(p); o != nil {
-			return nil, fmt.Errorf("attach uplink %q: route %v already leads to %q", c.Name, p, o.name)
-		}
+	u := &Uplink{name: c.Name, net: n, out: c.Output, offload: c.Offload, router: r, attached: true}
+	if err := n.routes.check(c.Routed, u); err != nil {
+		return nil, err
 	}
-	u := &Uplink{name: c.Name, net: n, out: c.Output, tap: c.Tap}
 	u.up, u.down = link.NewQueue(c.Profile.Up, 0), link.NewQueue(c.Profile.Down, 0)
+	u.learn(c.Profile)
 	u.reset(n.seed)
 	for _, p := range c.Routed {
 		n.routes.add(p, u)
@@ -140,13 +166,30 @@ func (n *Net) Attach(c UplinkConfig) (*Uplink, error) {
 	return u, nil
 }
 
-// Reset drops what is in flight, starts the random decisions over from the seed and zeroes the counts.
+// place is where the uplink of the name stands, or should.
+func (n *Net) place(name string) (at int, found bool) {
+	return slices.BinarySearchFunc(n.uplinks, name, func(u *Uplink, name string) int { return strings.Compare(u.name, name) })
+}
+
+func (n *Net) uplink(name string) *Uplink {
+	if at, found := n.place(name); found {
+		return n.uplinks[at]
+	}
+	return nil
+}
+
+// Reset drops what is in flight, starts the random decisions over from the seed, empties the routers' tables, zeroes
+// the counts and numbers packets from 1 again. Profiles, faults and the tap stay.
 func (n *Net) Reset(seed uint64) {
 	n.seed = seed
 	n.epoch++
+	n.ids = 0
 	n.late.reset()
 	for _, u := range n.uplinks {
 		u.reset(seed)
+	}
+	for _, r := range n.routers {
+		r.reset()
 	}
 }
 
@@ -158,11 +201,11 @@ func (u *Uplink) reset(seed uint64) {
 	u.stats = UplinkStats{Name: u.name}
 }
 
-// Close detaches all uplinks and drops what is in flight.
+// Close detaches all uplinks and routers and drops what is in flight.
 func (n *Net) Close() {
 	n.closed = true
 	n.epoch++
-	n.uplinks, n.routes = nil, routes{}
+	n.uplinks, n.routers, n.routes = nil, nil, routes[*Uplink]{}
 }
 
 // Stats appends the uplinks' counts to buf and returns them with the net's lateness.
@@ -180,6 +223,23 @@ func (u *Uplink) SetProfile(p link.Profile) error {
 	}
 	u.up.Set(p.Up)
 	u.down.Set(p.Down)
+	u.learn(p)
+	return nil
+}
+
+// learn keeps what the engine must know of the profile.
+func (u *Uplink) learn(p link.Profile) {
+	u.upPlain, u.downPlain, u.mute = plain(p.Up), plain(p.Down), p.Up.MTUBlackhole
+}
+
+// Name is the uplink's name.
+func (u *Uplink) Name() string { return u.name }
+
+// SetRouted replaces what is delivered to the uplink.
+func (u *Uplink) SetRouted(routed []netip.Prefix) error {
+	if err := u.net.routes.replace(routed, u); err != nil {
+		return fmt.Errorf("route to uplink %q: %w", u.name, err)
+	}
 	return nil
 }
 
@@ -188,7 +248,7 @@ func (u *Uplink) Close() {
 	n := u.net
 	n.uplinks = slices.DeleteFunc(n.uplinks, func(k *Uplink) bool { return k == u })
 	n.routes.remove(u)
-	u.out = nil
+	u.attached = false
 }
 
 // hashString is FNV-1a.

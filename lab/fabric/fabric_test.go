@@ -195,21 +195,23 @@ func TestDeliverLimit(t *testing.T) {
 func TestTap(t *testing.T) {
 	f := New(Config{})
 	var seen []string
-	u, err := f.NewNet(1).Attach(UplinkConfig{Name: "a", Routed: []netip.Prefix{netip.PrefixFrom(dstAddr, 32)}, Output: &sink{},
-		Profile: link.Profile{Up: link.Impairment{Delay: time.Second}, Down: link.Impairment{MTU: 500}},
-		Tap: func(at time.Duration, p Point, c link.Cause, b []byte) {
-			seen = append(seen, fmt.Sprint(at, " ", p, " ", c, " ", len(b)))
-		}})
+	n := f.NewNet(1)
+	u, err := n.Attach(UplinkConfig{Name: "a", Routed: []netip.Prefix{netip.PrefixFrom(dstAddr, 32)}, Output: &sink{},
+		Profile: link.Profile{Up: link.Impairment{Delay: time.Second}, Down: link.Impairment{MTU: 500}}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.SetTap(func(e TapEvent) {
+		seen = append(seen, fmt.Sprint(e.T, " ", e.Where, " ", e.Name, " ", e.Point, " ", e.Cause, " ", len(e.Packet), " id ", e.ID))
+	})
 	for _, size := range []int{100, 600, 1600} {
 		k := f.Get()
 		k.Set(udp(size))
 		u.Send(time.Second, k)
 	}
 	f.Deliver(time.Minute, 0)
-	want := []string{"1s 0 passed 100", "1s 0 passed 600", "1s 0 too big 1600", "2s 1 passed 100", "2s 1 too big 600"}
+	want := []string{"1s uplink a sent passed 100 id 1", "1s uplink a sent passed 600 id 2", "1s uplink a sent too big 1600 id 3",
+		"2s uplink a arrived passed 100 id 1", "2s uplink a arrived too big 600 id 2", "2s uplink a delivered passed 100 id 1"}
 	if !slices.Equal(seen, want) {
 		t.Errorf("tap saw %q, want %q", seen, want)
 	}
@@ -252,7 +254,7 @@ func TestHeapSorts(t *testing.T) {
 func TestRoutesMatchPrefixes(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
-		var table routes
+		var table routes[*Uplink]
 		byPrefix := map[netip.Prefix]*Uplink{}
 		for i := range 8 {
 			p := randomPrefix(r)

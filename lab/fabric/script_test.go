@@ -71,6 +71,9 @@ func describe(b []byte) string {
 		src, dst, protocol, ttl, payload = p.Src(), p.Dst(), p.NextHeader(), p.HopLimit(), p[packet.IPv6HeaderLen:]
 	}
 	what := fmt.Sprint("protocol ", protocol)
+	if h := packet.IPv4(b); b[0]>>4 == 4 && (h.FragmentOffset() != 0 || h.MoreFragments()) {
+		return fmt.Sprintf("%v → %v fragment at %d, more %v, %d bytes, ttl %d", src, dst, h.FragmentOffset(), h.MoreFragments(), len(b), ttl)
+	}
 	switch protocol {
 	case packet.ProtocolUDP:
 		u, _ := packet.ParseUDP(payload)

@@ -13,12 +13,18 @@ type Lateness struct {
 	N             uint64        // packets
 }
 
-// Count is a number of packets and their bytes from the IP header on.
+// Count is a number of packets and their bytes from the IP header on. A GSO packet counts as its segments.
 type Count struct{ Packets, Bytes uint64 }
 
-func (c *Count) add(size int) {
-	c.Packets++
-	c.Bytes += uint64(size)
+func (c *Count) add(p *Packet) {
+	if p.GSO.Type == GSONone {
+		c.Packets++
+		c.Bytes += uint64(p.n)
+		return
+	}
+	k := p.wire()
+	c.Packets += k.Packets
+	c.Bytes += k.Bytes
 }
 
 // UplinkStats counts what one uplink did since the net's Reset.

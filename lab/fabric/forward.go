@@ -1,0 +1,305 @@
+package fabric
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/punchlab/punchlab/lab/link"
+	"github.com/punchlab/punchlab/lab/nat"
+	"github.com/punchlab/punchlab/lab/packet"
+)
+
+// lanMTU is the MTU of every LAN.
+const lanMTU = link.DefaultMTU
+
+// fromLAN takes what a station sent, or a router that hangs on this LAN. What is for another station goes there
+// directly, as through a switch: no router counts its TTL down.
+func (r *Router) fromLAN(now, due time.Duration, from *Station, p *Packet) {
+	if r.closed {
+		r.net.f.pool.put(p)
+		return
+	}
+	b := p.Bytes()
+	to := r.lan.to(b)
+	switch {
+	case to == from:
+		r.drop(due, Hairpin, link.NoRoute, p)
+	case to != nil:
+		to.receive(now, due, p)
+	case toMany(b):
+		r.flood(now, due, from, p)
+	case r.isOnLink(b):
+		r.drop(due, Hairpin, link.NoRoute, p)
+	default:
+		r.outbound(now, due, from, p)
+	}
+}
+
+// toMany tells whether the packet is for a multicast or the broadcast address.
+func toMany(b []byte) bool {
+	if b[0]>>4 == 4 {
+		return b[16]>>4 == 14 || [4]byte(b[16:20]) == [4]byte{255, 255, 255, 255}
+	}
+	return b[24] == 0xff
+}
+
+// isOnLink tells whether the packet is for an address of the LAN that nobody has.
+func (r *Router) isOnLink(b []byte) bool {
+	if b[0]>>4 == 6 && b[24] == 0xfe && b[25]&0xc0 == 0x80 {
+		return true // link-local, RFC 4291 §2.5.6
+	}
+	if len(r.onLink) == 0 {
+		return false
+	}
+	var dst netip.Addr
+	if b[0]>>4 == 4 {
+		dst = packet.IPv4(b).Dst()
+	} else {
+		dst = packet.IPv6(b).Dst()
+	}
+	for _, p := range r.onLink {
+		if p.Contains(dst) {
+			return true
+		}
+	}
+	return false
+}
+
+// flood gives what a station sent to many to the router's own host, and what that host sent to every station.
+func (r *Router) flood(now, due time.Duration, from *Station, p *Packet) {
+	f := r.net.f
+	f.finishChecksum(p)
+	taken := false
+	for _, s := range r.stations {
+		if s == from || s.nested != nil || !s.self && !from.self {
+			continue
+		}
+		k := f.pool.like(p)
+		if k == nil {
+			r.stats.Drops[link.Overload]++
+			break
+		}
+		k.copyFrom(p)
+		s.receive(now, due, k)
+		taken = true
+	}
+	if !taken {
+		r.drop(due, Hairpin, link.NoRoute, p)
+		return
+	}
+	f.pool.put(p)
+}
+
+// outbound takes what is to leave the LAN. What the WAN's link would answer is answered here, from the gateway, as
+// the sender must see its own packet quoted and not the translated one.
+func (r *Router) outbound(now, due time.Duration, from *Station, p *Packet) {
+	if p.GSO.Type != GSONone && (p.GSO.Type == GSOUDP || p.wireSize() > r.wanMTU()) {
+		for c := r.split(p); c.head != nil; {
+			r.outbound(now, due, from, c.take())
+		}
+		return
+	}
+	b := p.Bytes()
+	switch {
+	case !from.self && !countDown(b):
+		r.tell(now, due, nat.Inside, packet.TimeExceeded, 0, p)
+		r.drop(due, Outbound, link.Expired, p)
+	case p.wireSize() > r.wanMTU() && !mayFragment(b):
+		r.tell(now, due, nat.Inside, packet.FragmentationNeeded, r.wanMTU(), p)
+		r.drop(due, Outbound, link.TooBig, p)
+	default:
+		r.translate(now, due, nat.Inside, p)
+	}
+}
+
+// fromWAN takes what the WAN brings. An error about it is due only if the table would have let it in.
+func (r *Router) fromWAN(now, due time.Duration, p *Packet) {
+	if r.closed {
+		r.net.f.pool.put(p)
+		return
+	}
+	if p.GSO.Type == GSOUDP || p.GSO.Type != GSONone && p.wireSize() > lanMTU {
+		for c := r.split(p); c.head != nil; {
+			r.fromWAN(now, due, c.take())
+		}
+		return
+	}
+	r.stats.In.add(p)
+	switch {
+	case p.wireSize() > lanMTU && !mayFragment(p.Bytes()):
+		r.doom(now, due, packet.FragmentationNeeded, lanMTU, link.TooBig, p)
+	case !countDown(p.Bytes()):
+		r.doom(now, due, packet.TimeExceeded, 0, link.Expired, p)
+	default:
+		r.translate(now, due, nat.Outside, p)
+	}
+}
+
+// doom is for a packet from outside that cannot reach the LAN: if the table lets it in, its sender gets an error.
+func (r *Router) doom(now, due time.Duration, e packet.Error, mtu int, c link.Cause, p *Packet) {
+	f := r.net.f
+	f.finishChecksum(p)
+	k := f.pool.like(p)
+	if k == nil {
+		r.drop(due, Inbound, link.Overload, p)
+		return
+	}
+	k.copyFrom(p)
+	v := r.table.Translate(due, nat.Outside, k.Bytes())
+	caused := r.emissions(p.id)
+	f.pool.put(k)
+	if v.Reason == nat.Passed {
+		r.tell(now, due, nat.Outside, e, mtu, p)
+		r.drop(due, Inbound, c, p)
+	} else {
+		r.refuse(due, Inbound, v.Reason, p)
+	}
+	r.emit(now, due, caused)
+}
+
+// translate lets the table decide, and sends the packet on. A GSO packet of TCP is translated as if it were one
+// segment of 64 KiB: the table changes headers only, and the same ones for every segment.
+func (r *Router) translate(now, due time.Duration, from nat.Side, p *Packet) {
+	partial := p.GSO
+	r.net.f.finishChecksum(p)
+	var old Endpoints
+	if r.net.tap != nil {
+		old = endpointsOf(p.Bytes())
+	}
+	v := r.table.Translate(due, from, p.Bytes())
+	if v.Reason != nat.Passed {
+		caused := r.emissions(p.id)
+		r.refuse(due, pointOf(from, 1-from), v.Reason, p)
+		r.emit(now, due, caused)
+		return
+	}
+	at := pointOf(from, v.To)
+	if !r.adopt(now, due, from, at, v.Packet, p) {
+		return
+	}
+	caused := r.emissions(p.id)
+	if p.GSO.Type != GSONone {
+		p.GSO = partial
+		restorePartial(p.Bytes(), &p.GSO)
+	}
+	if r.net.tap != nil {
+		r.net.tap(TapEvent{T: due, Where: AtRouter, Name: r.name, Point: at, Old: old, New: endpointsOf(p.Bytes()),
+			Packet: p.Bytes(), ID: p.id, Parent: p.parent})
+	}
+	r.send(now, due, v.To, p)
+	r.emit(now, due, caused)
+}
+
+// adopt makes p what the table made of it. Where the table gave it another length (NAT64), it may not fit any more:
+// adopt deals with it then, and returns false.
+func (r *Router) adopt(now, due time.Duration, from nat.Side, at Point, b []byte, p *Packet) bool {
+	if len(b) > 0 && &b[0] == &p.buf[Headroom] {
+		p.n = len(b)
+		return true
+	}
+	longer := len(b) - p.n
+	limit := lanMTU
+	if at == Outbound {
+		limit = r.wanMTU()
+	}
+	switch {
+	case p.GSO.Type != GSONone:
+		caused := r.emissions(p.id)
+		for c := r.split(p); c.head != nil; {
+			r.translate(now, due, from, c.take())
+		}
+		r.emit(now, due, caused)
+	case len(b) > limit && longer > 0 && !mayFragment(p.Bytes()), len(b) > len(p.buf)-Headroom:
+		caused := r.emissions(p.id)
+		r.tell(now, due, from, packet.FragmentationNeeded, limit-longer, p)
+		r.drop(due, at, link.TooBig, p)
+		r.emit(now, due, caused)
+	default:
+		p.Set(b)
+		return true
+	}
+	return false
+}
+
+func pointOf(from, to nat.Side) Point {
+	switch {
+	case to == nat.Outside:
+		return Outbound
+	case from == nat.Outside:
+		return Inbound
+	default:
+		return Hairpin
+	}
+}
+
+// send brings a packet that the router is done with to its WAN or to its LAN.
+func (r *Router) send(now, due time.Duration, to nat.Side, p *Packet) {
+	n := r.net
+	switch {
+	case to == nat.Inside:
+		s := r.lan.to(p.Bytes())
+		if s == nil {
+			r.drop(due, Inbound, link.NoRoute, p)
+			return
+		}
+		s.receive(now, due, p)
+	case r.uplink != nil:
+		r.stats.Out.add(p)
+		r.uplink.stats.Up.add(p)
+		n.f.enter(now, due, r.uplink, atCore, p)
+	case r.wan.isDown:
+		r.drop(due, Outbound, link.Down, p)
+	case r.wan.nested != nil:
+		r.stats.Out.add(p)
+		r.wan.router.fromLAN(now, due, r.wan, p)
+	default:
+		r.stats.Out.add(p)
+		n.hand(now, due, AtRouter, r.name, r.wan.out, r.wan.offload, p, &r.stats.Drops)
+	}
+}
+
+// wanMTU is the size from which on a packet for the WAN is answered.
+func (r *Router) wanMTU() int {
+	switch {
+	case r.uplink == nil:
+		return lanMTU
+	case r.uplink.mute:
+		return 1 << 16
+	default:
+		return r.uplink.up.MTU()
+	}
+}
+
+// split is Fabric.split in the router's name.
+func (r *Router) split(p *Packet) chain { return r.net.f.split(p, &r.stats.Drops) }
+
+// tell sends an ICMP error about a packet back to the side that it came from.
+func (r *Router) tell(now, due time.Duration, to nat.Side, e packet.Error, mtu int, p *Packet) {
+	k := r.net.f.complain(e, r.own(to, p.Bytes()), mtu, p)
+	if k == nil {
+		return
+	}
+	if to == nat.Inside && r.lan.to(k.Bytes()) == nil {
+		r.net.f.pool.put(k) // the sender is none of the LAN's
+		return
+	}
+	r.send(now, due, to, k)
+}
+
+// drop ends a packet for a reason of the router's.
+func (r *Router) drop(t time.Duration, at Point, c link.Cause, p *Packet) {
+	r.stats.Drops[c]++
+	if r.net.tap != nil {
+		r.net.see(t, AtRouter, r.name, at, c, p)
+	}
+	r.net.f.pool.put(p)
+}
+
+// refuse ends a packet for a reason of the table's, which has counted it.
+func (r *Router) refuse(t time.Duration, at Point, reason nat.Reason, p *Packet) {
+	if r.net.tap != nil {
+		r.net.tap(TapEvent{T: t, Where: AtRouter, Name: r.name, Point: at, Reason: reason, Old: endpointsOf(p.Bytes()),
+			Packet: p.Bytes(), ID: p.id, Parent: p.parent})
+	}
+	r.net.f.pool.put(p)
+}
