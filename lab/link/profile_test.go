@@ -2,26 +2,30 @@ package link
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
 func TestPresets(t *testing.T) {
-	for _, name := range []string{"perfect", "lan", "broadband", "lte", "satellite"} {
-		p, ok := Lookup(name)
-		if !ok || p.Name != name {
-			t.Fatalf("%s: not found", name)
+	var names []string
+	for _, p := range Presets() {
+		names = append(names, p.Name)
+		if got, ok := Lookup(p.Name); !ok || got.Name != p.Name {
+			t.Errorf("%s: not found", p.Name)
 		}
 		if err := p.Validate(); err != nil {
 			t.Error(err)
 		}
 		if p.Source == "" {
-			t.Errorf("%s: no source", name)
+			t.Errorf("%s: no source", p.Name)
 		}
 	}
-	if len(Presets()) != 5 {
-		t.Errorf("%d presets", len(Presets()))
+	want := strings.Fields("perfect lan broadband cable adsl lte satellite broadband-codel bufferbloat mtu-blackhole " +
+		"dsl-bursty wifi-lossy lte-bursty 3g in-flight starlink lte-drive wifi-crowded")
+	if !slices.Equal(names, want) {
+		t.Errorf("presets %q, want %q", names, want)
 	}
 	if _, ok := Lookup("carrier-pigeon"); ok {
 		t.Error("an unknown link was found")

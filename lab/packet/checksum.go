@@ -14,13 +14,14 @@ func Checksum(b []byte) uint16 { return ^fold(sum(b, 0)) }
 func sum(b []byte, s uint64) uint64 {
 	var carry uint64
 	for len(b) >= 32 {
-		s, carry = bits.Add64(s, binary.BigEndian.Uint64(b), 0)
+		s, carry = bits.Add64(s, binary.BigEndian.Uint64(b), carry)
 		s, carry = bits.Add64(s, binary.BigEndian.Uint64(b[8:]), carry)
 		s, carry = bits.Add64(s, binary.BigEndian.Uint64(b[16:]), carry)
 		s, carry = bits.Add64(s, binary.BigEndian.Uint64(b[24:]), carry)
-		s += carry // cannot overflow: after a carry s is below 2⁶⁴−1
 		b = b[32:]
 	}
+	s, carry = bits.Add64(s, 0, carry)
+	s += carry // not a carry again: s is 0 after one
 	s = s>>32 + s&0xffffffff
 	for len(b) >= 4 {
 		s += uint64(binary.BigEndian.Uint32(b))
