@@ -48,6 +48,11 @@ func TestValidate(t *testing.T) {
 		"rate":        {Rate: -1},
 		"queue":       {QueueBytes: MaxQueue + 1},
 		"MTU":         {MTU: 20},
+		"contradict":  {Rate: 1, Trace: &Trace{Times: []uint32{1}}},
+		"management":  {AQM: 2},
+		"target":      {Target: -1},
+		"interval":    {Interval: 2 * MaxDelay},
+		"empty":       {Trace: &Trace{}},
 	} {
 		err := Profile{Name: "x", Down: i}.Validate()
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "down") {
@@ -70,6 +75,7 @@ func TestDefaults(t *testing.T) {
 		{Impairment{Rate: 1000}, 1500, 3000},
 		{Impairment{Rate: 1000, QueueBytes: 5, MTU: 576}, 576, 5},
 		{Impairment{Rate: MaxRate}, 1500, MaxQueue},
+		{Impairment{Trace: &Trace{Times: []uint32{1}}}, 1500, 150_000},
 	} {
 		if got := c.in.defaults(); got.MTU != c.mtu || got.QueueBytes != c.queue {
 			t.Errorf("%+v: MTU %d, queue %d, want %d, %d", c.in, got.MTU, got.QueueBytes, c.mtu, c.queue)

@@ -270,7 +270,8 @@ func TestNextAllocatesNothing(t *testing.T) {
 	q := NewQueue(Impairment{Loss: 0.1, Jitter: 1, Rate: 1e9, Duplicate: 0.1, Corrupt: 0.1, Burst: &GilbertElliott{0.1, 0.1, 0, 1}}, 1)
 	flow := uint64(0)
 	q.Next(0, flow, 100)
-	if n := testing.AllocsPerRun(1000, func() { flow = (flow + 1) % 3; q.Next(0, flow, 100) }); n != 0 {
+	tr := NewQueue(Impairment{Trace: Traces()[0], AQM: CoDel}, 1)
+	if n := testing.AllocsPerRun(1000, func() { flow = (flow + 1) % 3; q.Next(0, flow, 100); tr.Next(0, flow, 100) }); n != 0 {
 		t.Errorf("%v allocations for a packet", n)
 	}
 }
@@ -302,5 +303,45 @@ func BenchmarkNext(b *testing.B) {
 	for b.Loop() {
 		now += time.Microsecond
 		q.Next(now, 1, 1200)
+	}
+}
+
+func TestDownAndBlackhole(t *testing.T) {
+	q := NewQueue(Impairment{Down: true}, 1)
+	if v := q.Next(0, 1, 9999); v.Cause != Down {
+		t.Errorf("a link that is down: %v", v.Cause)
+	}
+	q.Set(Impairment{MTU: 1000, MTUBlackhole: true})
+	if v := q.Next(0, 1, 1001); v.Cause != Blackhole {
+		t.Errorf("above the MTU: %v", v.Cause)
+	}
+	if v := q.Next(0, 1, 1000); v.Cause != Passed {
+		t.Errorf("at the MTU: %v", v.Cause)
+	}
+}
+
+// TestDownMovesNoDecision: packets that meet a link that is down take no place in the random sequence.
+func TestDownMovesNoDecision(t *testing.T) {
+	imp := Impairment{Loss: 0.5}
+	a, b := NewQueue(imp, 1), NewQueue(imp, 1)
+	for k := range 100 {
+		if k%10 == 0 {
+			down := imp
+			down.Down = true
+			b.Set(down)
+			b.Next(0, 1, 100)
+			b.Set(imp)
+		}
+		if v, w := a.Next(0, 1, 100), b.Next(0, 1, 100); v != w {
+			t.Fatalf("packet %d: %v, on a link that was down for a while %v", k, v.Cause, w.Cause)
+		}
+	}
+}
+
+func TestCauseNames(t *testing.T) {
+	for c, want := range map[Cause]string{Passed: "passed", Down: "link down", Blackhole: "blackhole", AQMDropped: "codel", Full: "queue full", Overload: "overload", Causes: "unknown cause"} {
+		if c.String() != want {
+			t.Errorf("cause %d: %q, want %q", c, c, want)
+		}
 	}
 }
