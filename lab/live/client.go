@@ -92,7 +92,7 @@ func (c *client) hello() error {
 }
 
 // call sends a request and waits for its answer. fd goes along unless it is negative.
-func (c *client) call(o op, netID, uplink uint32, body func(*encoder), fd int) ([]byte, error) {
+func (c *client) call(o op, netID, member uint32, body func(*encoder), fd int) ([]byte, error) {
 	reply := make(chan answer, 1)
 	c.mu.Lock()
 	if c.ended != nil {
@@ -108,7 +108,7 @@ func (c *client) call(o op, netID, uplink uint32, body func(*encoder), fd int) (
 	e.u8(uint8(o))
 	e.u32(id)
 	e.u32(netID)
-	e.u32(uplink)
+	e.u32(member)
 	if body != nil {
 		body(&e)
 	}
@@ -144,10 +144,10 @@ func (c *client) read() {
 			return
 		}
 		d := decoder{b: buf[:n]}
-		id, ok := d.u32(), d.boolean()
+		id, code := d.u32(), d.u8()
 		a := answer{body: append([]byte(nil), d.b...), err: d.err}
-		if !ok && d.err == nil {
-			a = answer{err: errors.New(string(d.b))}
+		if code != codeOK && d.err == nil {
+			a = answer{err: errorOf(code, string(d.b))}
 		}
 		c.mu.Lock()
 		reply := c.calls[id]

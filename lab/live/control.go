@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/punchlab/punchlab/lab/fabric"
-	"github.com/punchlab/punchlab/lab/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,7 +15,7 @@ type control struct {
 	oob     []byte
 	out     encoder
 	pending [][]byte // answers that the socket would not take yet
-	uplinks []fabric.UplinkStats
+	stats   Stats
 }
 
 func newControl(fd int) control {
@@ -31,7 +29,7 @@ func (c *control) stuck() bool { return len(c.pending) > 0 }
 type request struct {
 	op          op
 	id          uint32
-	net, uplink uint32
+	net, member uint32
 	body        decoder
 	fd          int // -1: none came along
 }
@@ -55,7 +53,7 @@ func (c *control) next() (request, error) {
 		}
 	}
 	r.op = op(r.body.u8())
-	r.id, r.net, r.uplink = r.body.u32(), r.body.u32(), r.body.u32()
+	r.id, r.net, r.member = r.body.u32(), r.body.u32(), r.body.u32()
 	if r.body.err != nil || flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
 		return request{}, errMessage
 	}
@@ -119,14 +117,14 @@ func (l *loop) serve() error {
 		}
 		c.out.b = c.out.b[:0]
 		c.out.u32(r.id)
-		c.out.boolean(true)
+		c.out.u8(codeOK)
 		err = l.handle(&r)
 		if r.fd >= 0 {
 			unix.Close(r.fd) // the handler has taken it out if it keeps it
 		}
 		if err != nil {
 			c.out.b = c.out.b[:4]
-			c.out.boolean(false)
+			c.out.u8(codeOf(err))
 			c.out.b = append(c.out.b, err.Error()...)
 		}
 		if err := c.flush(c.out.b); err != nil {
@@ -135,107 +133,4 @@ func (l *loop) serve() error {
 		l.deliver()
 	}
 	return nil
-}
-
-func (l *loop) handle(r *request) error {
-	n := l.nets[r.net]
-	switch {
-	case r.op == opHello:
-		return nil
-	case r.op == opLateness:
-		l.control.out.lateness(l.fab.Lateness(l.now()))
-		return nil
-	case r.op == opNewNet:
-		l.nets[r.net] = l.fab.NewNet(r.body.u64())
-		return r.body.err
-	case n == nil:
-		return errors.New("no such net")
-	}
-	switch r.op {
-	case opCloseNet:
-		n.Close()
-		delete(l.nets, r.net)
-		for id, p := range l.byID {
-			if p.net == r.net {
-				l.closePort(id, p)
-			}
-		}
-	case opReset:
-		n.Reset(r.body.u64())
-		for _, p := range l.ports {
-			if p != nil && p.net == r.net {
-				l.discard(p)
-			}
-		}
-	case opStats:
-		s := n.Stats(l.control.uplinks[:0])
-		l.control.uplinks = s.Uplinks
-		l.control.out.stats(s)
-	case opAttach:
-		return l.attach(n, r)
-	case opDetach, opProfile:
-		return l.uplink(r)
-	default:
-		return errMessage
-	}
-	return r.body.err
-}
-
-func (l *loop) uplink(r *request) error {
-	p := l.byID[r.uplink]
-	if p == nil {
-		return errors.New("no such uplink")
-	}
-	if r.op == opDetach {
-		p.uplink.Close()
-		l.closePort(r.uplink, p)
-		return nil
-	}
-	profile := link.Profile{Up: r.body.impairment(), Down: r.body.impairment()}
-	if r.body.err != nil {
-		return r.body.err
-	}
-	return p.uplink.SetProfile(profile)
-}
-
-func (l *loop) attach(n *fabric.Net, r *request) error {
-	a := r.body.attachment()
-	if r.body.err != nil || r.fd < 0 {
-		return errMessage
-	}
-	p := &port{fd: r.fd, net: r.net}
-	if a.kind == kindPacket {
-		p.room = etherLen
-		copy(p.header[:], a.dst[:])
-		copy(p.header[6:], a.src[:])
-	}
-	u, err := n.Attach(fabric.UplinkConfig{Name: a.name, Routed: a.routed, Output: p, Profile: link.Profile{Name: a.name, Up: a.up, Down: a.down}})
-	if err != nil {
-		return err
-	}
-	p.uplink = u
-	p.index = len(l.ports)
-	for i, k := range l.ports {
-		if k == nil {
-			p.index = i
-			break
-		}
-	}
-	if p.index == len(l.ports) {
-		l.ports = append(l.ports, nil)
-	}
-	if err := l.watch(p.fd, int32(p.index)); err != nil {
-		u.Close()
-		return err
-	}
-	l.ports[p.index], l.byID[r.uplink] = p, p
-	r.fd = -1
-	return nil
-}
-
-func (l *loop) closePort(id uint32, p *port) {
-	l.forget(p)
-	unix.Close(p.fd) // not the last one of the device: the parent has it too
-	l.ports[p.index] = nil
-	delete(l.byID, id)
 }

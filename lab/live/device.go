@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/punchlab/punchlab/lab/netns"
@@ -30,18 +31,25 @@ type device struct {
 	index     int // there
 	host, far [6]byte
 
-	mu    sync.Mutex
-	mtu   int
-	drops uint64 // of the packet socket, whose count starts over when it is read
-	base  uint64 // count at the last reset
+	mu     sync.Mutex
+	mtu    int
+	routes []netip.Prefix
+	drops  uint64 // of the packet socket, whose count starts over when it is read
+	base   uint64 // count at the last reset
 }
 
 // deviceConfig is what a device is made from.
 type deviceConfig struct {
-	name  string
-	addrs []netip.Prefix
-	mtu   int
+	name      string
+	addrs     []netip.Prefix
+	mtu       int
+	gateways  []netip.Addr   // default routes through them; none: straight to the device
+	noDefault bool           // no default routes at all
+	routes    []netip.Prefix // straight to the device, instead of the default ones
 }
+
+// wire describes the device's descriptor to the fabric process.
+func (d *device) wire() deviceBody { return deviceBody{Kind: d.kind, Dst: d.host, Src: d.far} }
 
 // configure gives the device its addresses and default routes and brings it up, together with the loopback.
 func (d *device) configure(c deviceConfig) error {
@@ -49,11 +57,26 @@ func (d *device) configure(c deviceConfig) error {
 	b.quiet(d.index)
 	d.mtu = c.mtu
 	b.up(d.index, c.mtu, txQueueLen, d.kind == kindPacket)
-	var has4, has6 bool
 	for _, p := range c.addrs {
 		b.addr(d.index, p)
+	}
+	d.routes = c.routes
+	for _, p := range c.routes {
+		b.route(d.index, p)
+	}
+	if c.noDefault || c.routes != nil {
+		return b.do(d.nl)
+	}
+	if c.gateways != nil {
+		for _, g := range c.gateways {
+			b.defaultRoute(d.index, g, true)
+		}
+		return b.do(d.nl)
+	}
+	var has4, has6 bool
+	for _, p := range c.addrs {
 		if a := p.Addr(); a.Is4() && !has4 || a.Is6() && !has6 {
-			b.defaultRoute(d.index, a)
+			b.defaultRoute(d.index, a, false)
 			has4, has6 = has4 || a.Is4(), has6 || a.Is6()
 		}
 	}
@@ -76,6 +99,29 @@ func (d *device) setMTU(mtu int) error {
 		return err
 	}
 	d.mtu = mtu
+	return nil
+}
+
+// setRoutes replaces the routes that deviceConfig.routes gave.
+func (d *device) setRoutes(routes []netip.Prefix) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.nl < 0 {
+		return ErrClosed
+	}
+	var b batch
+	for _, p := range d.routes {
+		if !slices.Contains(routes, p) {
+			b.removeRoute(d.index, p)
+		}
+	}
+	for _, p := range routes {
+		b.route(d.index, p)
+	}
+	if err := b.do(d.nl); err != nil {
+		return err
+	}
+	d.routes = slices.Clone(routes)
 	return nil
 }
 

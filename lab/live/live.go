@@ -39,17 +39,37 @@ type UplinkConfig struct {
 type Stats struct {
 	Lateness fabric.Lateness
 	Uplinks  []UplinkStats // in the order of their names
+	Routers  []RouterStats // of engine table, in the order of their making
+	Stations []StationStats // in the order of their making
 }
 
 // UplinkStats counts what one uplink did since its net's Reset.
 type UplinkStats struct {
 	fabric.UplinkStats
 	DeviceDrops uint64 // packets that the site sent and the fabric did not read in time: they void a trial
+	id          uint32
 }
 
-// DeviceDrops is the sum over the uplinks.
+// RouterStats counts what one router of engine table did since its net's Reset; its Counts say more.
+type RouterStats struct {
+	fabric.RouterStats
+	id uint32
+}
+
+// StationStats counts what one station did since its net's Reset.
+type StationStats struct {
+	fabric.StationStats
+	Router      string
+	DeviceDrops uint64 // as of an uplink
+	id          uint32
+}
+
+// DeviceDrops is the sum over uplinks and stations.
 func (s Stats) DeviceDrops() (n uint64) {
 	for _, u := range s.Uplinks {
+		n += u.DeviceDrops
+	}
+	for _, u := range s.Stations {
 		n += u.DeviceDrops
 	}
 	return n

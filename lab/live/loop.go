@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/punchlab/punchlab/lab/fabric"
+	"github.com/punchlab/punchlab/lab/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -42,15 +43,15 @@ type loop struct {
 	queued  runQueue
 	held    time.Duration // how long this thread waited for a CPU before it could read what it now reads
 	ports   []*port       // nil where a port was closed
-	nets    map[uint32]*fabric.Net
-	byID    map[uint32]*port
+	nets    map[uint32]*netState
+	traces  map[uint32]*link.Trace
 	scratch *fabric.Packet
 	control control
 }
 
 func newLoop(controlFD int, precise bool) (*loop, error) {
 	l := &loop{fab: fabric.New(fabric.Config{}), start: time.Now(), precise: precise,
-		nets: map[uint32]*fabric.Net{}, byID: map[uint32]*port{}}
+		nets: map[uint32]*netState{}, traces: map[uint32]*link.Trace{}}
 	l.control = newControl(controlFD)
 	l.queued = openRunQueue()
 	l.scratch = l.fab.Get()
@@ -143,7 +144,7 @@ func (l *loop) drain(p *port) {
 		if due, ok := l.fab.Deadline(); ok && due <= now {
 			l.deliver()
 		}
-		p.uplink.Send(now, k)
+		p.enter(now, k)
 	}
 }
 

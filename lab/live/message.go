@@ -2,9 +2,10 @@ package live
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
-	"net/netip"
 	"time"
 
 	"github.com/punchlab/punchlab/lab/fabric"
@@ -13,8 +14,11 @@ import (
 
 // The control protocol: one message a datagram of the seqpacket socket, in the byte order of the machine.
 //
-//	request   op u8 │ id u32 │ net u32 │ uplink u32 │ what the op needs        (a descriptor rides along with attach)
-//	answer    id u32 │ ok u8 │ what the op answers, or the error's text
+//	request   op u8 │ id u32 │ net u32 │ member u32 │ what the op needs        (a descriptor rides along with some)
+//	answer    id u32 │ code u8 │ what the op answers, or if the code is not 0 the error's text
+//
+// A member is an uplink, router or station; the parent numbers them. What is configured is JSON; what is asked for at
+// every trial is packed.
 type op uint8
 
 const (
@@ -27,6 +31,23 @@ const (
 	opDetach
 	opProfile
 	opLateness
+	opTrace // a memory file with a packed trace rides along; the member is its number
+	opRouted
+	opDown
+	opBlackhole
+	opAttachRouter
+	opAttachStation
+	opRouterApply
+	opRouterReset
+	opRouterExternal
+	opRouterMap
+	opRouterUnmap
+	opRouterPortMaps
+	opRouterCounts
+	opRouterLen
+	opCapture // a file rides along
+	opStopCapture
+	opMonitor // a packet socket rides along
 )
 
 // maxMessage bounds a message: the answer to opStats of a net with a thousand uplinks.
@@ -59,14 +80,17 @@ func (e *encoder) text(s string) {
 	e.b = append(e.b, s...)
 }
 
-func (e *encoder) prefix(p netip.Prefix) {
-	a := p.Addr().As16()
-	e.boolean(p.Addr().Is4())
-	e.b = append(e.b, a[:]...)
-	e.u8(uint8(p.Bits()))
+// json appends v, to the end of the message.
+func (e *encoder) json(v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // a type of this package that cannot be JSON
+	}
+	e.b = append(e.b, b...)
 }
 
-func (e *encoder) impairment(i link.Impairment) {
+// impairment appends i, with the number of its trace; zero: it has none.
+func (e *encoder) impairment(i link.Impairment, trace uint32) {
 	e.duration(i.Delay)
 	e.duration(i.Jitter)
 	e.boolean(i.KeepOrder)
@@ -85,6 +109,12 @@ func (e *encoder) impairment(i link.Impairment) {
 	e.u64(uint64(i.Rate))
 	e.u64(uint64(i.QueueBytes))
 	e.u64(uint64(i.MTU))
+	e.u32(trace)
+	e.u8(uint8(i.AQM))
+	e.duration(i.Target)
+	e.duration(i.Interval)
+	e.boolean(i.MTUBlackhole)
+	e.boolean(i.Down)
 }
 
 func (e *encoder) lateness(l fabric.Lateness) {
@@ -94,18 +124,38 @@ func (e *encoder) lateness(l fabric.Lateness) {
 	e.u64(l.N)
 }
 
-func (e *encoder) stats(s fabric.Stats) {
+// stats appends counts with the members' numbers.
+func (e *encoder) stats(s Stats) {
 	e.lateness(s.Lateness)
 	e.u32(uint32(len(s.Uplinks)))
 	for i := range s.Uplinks {
 		u := &s.Uplinks[i]
+		e.u32(u.id)
 		e.text(u.Name)
-		for _, v := range [...]uint64{u.Up.Packets, u.Up.Bytes, u.Down.Packets, u.Down.Bytes} {
-			e.u64(v)
-		}
-		for _, v := range u.Drops {
-			e.u64(v)
-		}
+		e.counts(u.Up, u.Down, &u.Drops)
+	}
+	e.u32(uint32(len(s.Routers)))
+	for i := range s.Routers {
+		r := &s.Routers[i]
+		e.text(r.Name)
+		e.counts(r.Out, r.In, &r.Drops)
+	}
+	e.u32(uint32(len(s.Stations)))
+	for i := range s.Stations {
+		k := &s.Stations[i]
+		e.u32(k.id)
+		e.text(k.Name)
+		e.text(k.Router)
+		e.counts(k.Up, k.Down, &k.Drops)
+	}
+}
+
+func (e *encoder) counts(up, down fabric.Count, drops *link.Drops) {
+	for _, v := range [...]uint64{up.Packets, up.Bytes, down.Packets, down.Bytes} {
+		e.u64(v)
+	}
+	for _, v := range drops {
+		e.u64(v)
 	}
 }
 
@@ -133,15 +183,18 @@ func (d *decoder) boolean() bool           { return d.u8() != 0 }
 func (d *decoder) duration() time.Duration { return time.Duration(d.u64()) }
 func (d *decoder) text() string            { return string(d.take(int(d.u32()))) }
 
-func (d *decoder) prefix() netip.Prefix {
-	is4, a := d.boolean(), netip.AddrFrom16([16]byte(d.take(16)))
-	if is4 {
-		a = a.Unmap()
+// json reads the rest of the message.
+func (d *decoder) json(v any) {
+	if d.err != nil {
+		return
 	}
-	return netip.PrefixFrom(a, int(d.u8()))
+	if err := json.Unmarshal(d.b, v); err != nil {
+		d.err = fmt.Errorf("%w: %w", errMessage, err)
+	}
+	d.b = nil
 }
 
-func (d *decoder) impairment() (i link.Impairment) {
+func (d *decoder) impairment() (i link.Impairment, trace uint32) {
 	i.Delay = d.duration()
 	i.Jitter = d.duration()
 	i.KeepOrder = d.boolean()
@@ -156,7 +209,13 @@ func (d *decoder) impairment() (i link.Impairment) {
 	i.Rate = int64(d.u64())
 	i.QueueBytes = int(d.u64())
 	i.MTU = int(d.u64())
-	return i
+	trace = d.u32()
+	i.AQM = link.AQM(d.u8())
+	i.Target = d.duration()
+	i.Interval = d.duration()
+	i.MTUBlackhole = d.boolean()
+	i.Down = d.boolean()
+	return i, trace
 }
 
 func (d *decoder) lateness() (l fabric.Lateness) {
@@ -167,58 +226,44 @@ func (d *decoder) lateness() (l fabric.Lateness) {
 	return l
 }
 
-func (d *decoder) stats() (s fabric.Stats) {
+func (d *decoder) stats() (s Stats) {
 	s.Lateness = d.lateness()
-	n := int(d.u32())
-	for range n {
-		u := fabric.UplinkStats{Name: d.text()}
-		for _, v := range [...]*uint64{&u.Up.Packets, &u.Up.Bytes, &u.Down.Packets, &u.Down.Bytes} {
-			*v = d.u64()
-		}
-		for c := range u.Drops {
-			u.Drops[c] = d.u64()
-		}
+	for range d.u32() {
+		u := UplinkStats{id: d.u32()}
+		u.Name = d.text()
+		d.counts(&u.Up, &u.Down, &u.Drops)
 		if d.err != nil {
-			break
+			return s
 		}
 		s.Uplinks = append(s.Uplinks, u)
+	}
+	for range d.u32() {
+		var r RouterStats
+		r.Name = d.text()
+		d.counts(&r.Out, &r.In, &r.Drops)
+		if d.err != nil {
+			return s
+		}
+		s.Routers = append(s.Routers, r)
+	}
+	for range d.u32() {
+		k := StationStats{id: d.u32()}
+		k.Name = d.text()
+		k.Router = d.text()
+		d.counts(&k.Up, &k.Down, &k.Drops)
+		if d.err != nil {
+			return s
+		}
+		s.Stations = append(s.Stations, k)
 	}
 	return s
 }
 
-// attachment is what opAttach carries besides the descriptor.
-type attachment struct {
-	kind     deviceKind
-	dst, src [6]byte // of the Ethernet header, for a packet socket
-	name     string
-	routed   []netip.Prefix
-	up, down link.Impairment
-}
-
-func (e *encoder) attachment(a attachment) {
-	e.u8(uint8(a.kind))
-	e.b = append(append(e.b, a.dst[:]...), a.src[:]...)
-	e.text(a.name)
-	e.u32(uint32(len(a.routed)))
-	for _, p := range a.routed {
-		e.prefix(p)
+func (d *decoder) counts(up, down *fabric.Count, drops *link.Drops) {
+	for _, v := range [...]*uint64{&up.Packets, &up.Bytes, &down.Packets, &down.Bytes} {
+		*v = d.u64()
 	}
-	e.impairment(a.up)
-	e.impairment(a.down)
-}
-
-func (d *decoder) attachment() (a attachment) {
-	a.kind = deviceKind(d.u8())
-	copy(a.dst[:], d.take(6))
-	copy(a.src[:], d.take(6))
-	a.name = d.text()
-	n := int(d.u32())
-	for range n {
-		a.routed = append(a.routed, d.prefix())
-		if d.err != nil {
-			break
-		}
+	for c := range drops {
+		drops[c] = d.u64()
 	}
-	a.up, a.down = d.impairment(), d.impairment()
-	return a
 }

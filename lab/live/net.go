@@ -3,9 +3,9 @@ package live
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -23,8 +23,11 @@ type Fabric struct {
 
 	mu      sync.Mutex
 	nets    map[*Net]struct{}
-	devices map[place]struct{} // of open uplinks
+	devices map[place]struct{} // of open members
 	closed  bool
+
+	traceMu sync.Mutex
+	traces  map[string]uint32 // that the fabric process has
 }
 
 // place is where a device is: a namespace, by its inode, and a name.
@@ -39,7 +42,7 @@ func Start(o Options) (*Fabric, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Fabric{client: c, veth: o.NoTUN || !tunUsable(), nets: map[*Net]struct{}{}, devices: map[place]struct{}{}}, nil
+	return &Fabric{client: c, veth: o.NoTUN || !tunUsable(), nets: map[*Net]struct{}{}, devices: map[place]struct{}{}, traces: map[string]uint32{}}, nil
 }
 
 // Done is closed when the fabric process has ended, by Close or by itself.
@@ -78,7 +81,7 @@ func (f *Fabric) Close() error {
 
 // NewNet makes a net without uplinks. The seed decides every loss, jitter and so on in it.
 func (f *Fabric) NewNet(seed uint64) (*Net, error) {
-	n := &Net{fab: f, id: f.ids.Add(1)}
+	n := &Net{fab: f, id: f.ids.Add(1), members: map[uint32]*member{}}
 	if _, err := f.client.call(opNewNet, n.id, 0, func(e *encoder) { e.u64(seed) }, -1); err != nil {
 		return nil, fmt.Errorf("make net: %w", err)
 	}
@@ -97,18 +100,14 @@ type Net struct {
 	id  uint32
 
 	mu      sync.Mutex
-	uplinks []*Uplink // by name
+	members map[uint32]*member
 	core    *netns.NS // the fabric's ends of veth pairs; nil where there is none yet
 	closed  bool
 }
 
 // Uplink is an access link in a net. It is safe for concurrent use.
 type Uplink struct {
-	name  string
-	net   *Net
-	id    uint32
-	dev   *device
-	place place
+	member
 }
 
 // claim keeps a second uplink from taking a device over that is in use.
@@ -151,26 +150,19 @@ func (n *Net) attach(c UplinkConfig) (*Uplink, error) {
 	if err := c.Profile.Validate(); err != nil {
 		return nil, err
 	}
-	for _, p := range c.Addrs {
-		if !p.IsValid() || p.Addr().Is4In6() {
-			return nil, fmt.Errorf("address %v is not one of IPv4 or IPv6 with its prefix length", p)
-		}
+	if err := checkAddrs(c.Addrs); err != nil {
+		return nil, err
 	}
 	if c.Device == "" {
 		c.Device = "wan0"
 	}
-	u := &Uplink{name: c.Name, net: n, id: n.fab.ids.Add(1)}
-	var err error
-	if u.place, err = n.fab.claim(c.NS, c.Device); err != nil {
+	u := &Uplink{member: n.newMember(c.Name)}
+	d := deviceConfig{name: c.Device, addrs: c.Addrs, mtu: deviceMTU(c.Profile)}
+	if err := u.makeDevice(c.NS, d); err != nil {
 		return nil, err
 	}
-	if u.dev, err = n.makeDevice(u.id, c); err != nil {
-		n.fab.unclaim(u.place)
-		return nil, explainDevice(err)
-	}
 	if err := n.connect(u, c); err != nil {
-		u.dev.abandon()
-		n.fab.unclaim(u.place)
+		u.abandon()
 		return nil, err
 	}
 	return u, nil
@@ -178,40 +170,49 @@ func (n *Net) attach(c UplinkConfig) (*Uplink, error) {
 
 // connect hands the uplink's device to the fabric process.
 func (n *Net) connect(u *Uplink, c UplinkConfig) error {
-	routed := slices.Clone(c.Routed)
-	for _, p := range c.Addrs {
+	profile, err := n.fab.impairments(c.Profile)
+	if err != nil {
+		return err
+	}
+	w := uplinkBody{Name: c.Name, Routed: withHosts(c.Routed, c.Addrs), Device: u.dev.wire()}
+	_, err = n.fab.client.call(opAttach, n.id, u.id, func(e *encoder) {
+		profile(e)
+		e.json(w)
+	}, u.dev.fd)
+	if err != nil {
+		return err
+	}
+	return n.add(&u.member)
+}
+
+// withHosts adds each address to what is routed.
+func withHosts(routed, addrs []netip.Prefix) []netip.Prefix {
+	routed = slices.Clone(routed)
+	for _, p := range addrs {
 		if host := netip.PrefixFrom(p.Addr(), p.Addr().BitLen()); !slices.Contains(routed, host) {
 			routed = append(routed, host)
 		}
 	}
-	a := attachment{kind: u.dev.kind, dst: u.dev.host, src: u.dev.far, name: c.Name, routed: routed, up: c.Profile.Up, down: c.Profile.Down}
-	if _, err := n.fab.client.call(opAttach, n.id, u.id, func(e *encoder) { e.attachment(a) }, u.dev.fd); err != nil {
-		return err
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.closed {
-		return fmt.Errorf("net is %w", ErrClosed)
-	}
-	at, _ := slices.BinarySearchFunc(n.uplinks, u.name, func(u *Uplink, name string) int { return strings.Compare(u.name, name) })
-	n.uplinks = slices.Insert(n.uplinks, at, u)
-	return nil
+	return routed
 }
 
-func (n *Net) makeDevice(serial uint32, c UplinkConfig) (*device, error) {
-	mtu := c.Profile.Up.MTU
-	if mtu == 0 {
-		mtu = link.DefaultMTU
+// deviceMTU is that of the link's upward direction.
+func deviceMTU(p link.Profile) int {
+	if p.Up.MTU == 0 {
+		return link.DefaultMTU
 	}
-	d := deviceConfig{name: c.Device, addrs: c.Addrs, mtu: mtu}
+	return p.Up.MTU
+}
+
+func (n *Net) newDevice(serial uint32, ns *netns.NS, c deviceConfig) (*device, error) {
 	if !n.fab.veth {
-		return newTUN(c.NS, d)
+		return newTUN(ns, c)
 	}
 	core, err := n.coreNS()
 	if err != nil {
 		return nil, err
 	}
-	return newVeth(c.NS, core, serial, d)
+	return newVeth(ns, core, serial, c)
 }
 
 func (n *Net) coreNS() (*netns.NS, error) {
@@ -237,9 +238,12 @@ func (n *Net) Reset(seed uint64) error {
 	if _, err := n.fab.client.call(opReset, n.id, 0, func(e *encoder) { e.u64(seed) }, -1); err != nil {
 		return fmt.Errorf("reset net: %w", err)
 	}
-	for _, u := range n.snapshot() {
-		if err := u.dev.reset(); err != nil {
-			return fmt.Errorf("reset uplink %q: %w", u.name, err)
+	for _, m := range n.snapshot() {
+		if m.dev == nil {
+			continue
+		}
+		if err := m.dev.reset(); err != nil {
+			return fmt.Errorf("reset device of %q: %w", m.name, err)
 		}
 	}
 	return nil
@@ -252,29 +256,40 @@ func (n *Net) Stats() (Stats, error) {
 		return Stats{}, fmt.Errorf("read counts of net: %w", err)
 	}
 	d := decoder{b: b}
-	core := d.stats()
+	s := d.stats()
 	if d.err != nil {
 		return Stats{}, fmt.Errorf("read counts of net: %w", d.err)
 	}
-	s := Stats{Lateness: core.Lateness, Uplinks: make([]UplinkStats, len(core.Uplinks))}
-	uplinks := n.snapshot()
-	for i, k := range core.Uplinks {
-		s.Uplinks[i].UplinkStats = k
-		at := slices.IndexFunc(uplinks, func(u *Uplink) bool { return u.name == k.Name })
-		if at < 0 {
-			continue // closed in between
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	drops := func(id uint32) (uint64, error) {
+		m := n.members[id]
+		if m == nil || m.dev == nil {
+			return 0, nil // closed in between, or without a device
 		}
-		if s.Uplinks[i].DeviceDrops, err = uplinks[at].dev.dropped(); err != nil && !errors.Is(err, ErrClosed) {
-			return Stats{}, fmt.Errorf("read counts of uplink %q: %w", k.Name, err)
+		k, err := m.dev.dropped()
+		if err != nil && !errors.Is(err, ErrClosed) {
+			return 0, fmt.Errorf("read counts of %q: %w", m.name, err)
+		}
+		return k, nil
+	}
+	for i := range s.Uplinks {
+		if s.Uplinks[i].DeviceDrops, err = drops(s.Uplinks[i].id); err != nil {
+			return Stats{}, err
+		}
+	}
+	for i := range s.Stations {
+		if s.Stations[i].DeviceDrops, err = drops(s.Stations[i].id); err != nil {
+			return Stats{}, err
 		}
 	}
 	return s, nil
 }
 
-func (n *Net) snapshot() []*Uplink {
+func (n *Net) snapshot() []*member {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return slices.Clone(n.uplinks)
+	return slices.Collect(maps.Values(n.members))
 }
 
 // Close detaches the uplinks. Their devices, now without carrier, go with their namespaces: close those as well.
@@ -299,11 +314,10 @@ func (n *Net) release() error {
 	defer n.mu.Unlock()
 	n.closed = true
 	var err error
-	for _, u := range n.uplinks {
-		err = errors.Join(err, u.dev.close(false))
-		n.fab.unclaim(u.place)
+	for _, m := range n.members {
+		err = errors.Join(err, m.release(false))
 	}
-	n.uplinks = nil
+	clear(n.members)
 	if n.core != nil {
 		err = errors.Join(err, n.core.Close())
 		n.core = nil
@@ -314,18 +328,15 @@ func (n *Net) release() error {
 // SetProfile changes the link for the packets to come, and the device's MTU.
 func (u *Uplink) SetProfile(p link.Profile) error {
 	err := p.Validate()
+	var profile func(*encoder)
 	if err == nil {
-		_, err = u.net.fab.client.call(opProfile, u.net.id, u.id, func(e *encoder) {
-			e.impairment(p.Up)
-			e.impairment(p.Down)
-		}, -1)
+		profile, err = u.net.fab.impairments(p)
 	}
 	if err == nil {
-		mtu := p.Up.MTU
-		if mtu == 0 {
-			mtu = link.DefaultMTU
-		}
-		err = u.dev.setMTU(mtu)
+		_, err = u.call(opProfile, profile)
+	}
+	if err == nil && u.dev != nil {
+		err = u.dev.setMTU(deviceMTU(p))
 	}
 	if err != nil {
 		return fmt.Errorf("change link of uplink %q: %w", u.name, err)
@@ -333,24 +344,15 @@ func (u *Uplink) SetProfile(p link.Profile) error {
 	return nil
 }
 
+// SetRouted replaces what is delivered to the uplink, its own addresses included: after an address change. The device
+// keeps its addresses; who changes those has a handle of its namespace.
+func (u *Uplink) SetRouted(routed []netip.Prefix) error {
+	if _, err := u.call(opRouted, func(e *encoder) { e.json(routed) }); err != nil {
+		return fmt.Errorf("change routes to uplink %q: %w", u.name, err)
+	}
+	return nil
+}
+
 // Close detaches the uplink and removes its device, which takes the kernel tens of milliseconds: where the
 // namespace is closed too, close the net instead.
-func (u *Uplink) Close() error {
-	n := u.net
-	n.mu.Lock()
-	at := slices.Index(n.uplinks, u)
-	if at >= 0 {
-		n.uplinks = slices.Delete(n.uplinks, at, at+1)
-	}
-	n.mu.Unlock()
-	if at < 0 {
-		return nil
-	}
-	_, err := n.fab.client.call(opDetach, n.id, u.id, nil, -1)
-	if errors.Is(err, ErrFabricEnded) {
-		err = nil
-	}
-	err = errors.Join(err, u.dev.close(true))
-	n.fab.unclaim(u.place)
-	return err
-}
+func (u *Uplink) Close() error { return u.close() }

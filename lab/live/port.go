@@ -1,6 +1,7 @@
 package live
 
 import (
+	"time"
 	"unsafe"
 
 	"github.com/punchlab/punchlab/lab/fabric"
@@ -13,12 +14,32 @@ const etherLen = 14
 // port is a device's descriptor in the fabric process.
 type port struct {
 	fd     int
-	room   int            // bytes before the IP header: 0, or etherLen
-	header [etherLen]byte // for frames to the site
-	uplink *fabric.Uplink
-	net    uint32
-	index  int // in the loop's table, which is also what epoll reports
+	room   int                                       // bytes before the IP header: 0, or etherLen
+	header [etherLen]byte                            // for frames to the site
+	enter  func(now time.Duration, k *fabric.Packet) // takes what is read
+	index  int                                       // in the loop's table, which is also what epoll reports
 }
+
+// newPort returns the port of the descriptor that came along with a request, which keeps it until the port is entered.
+func newPort(r *request, d deviceBody) (*port, error) {
+	if r.fd < 0 {
+		return nil, errMessage
+	}
+	p := &port{fd: r.fd}
+	switch d.Kind {
+	case kindTUN:
+	case kindPacket:
+		p.room = etherLen
+		copy(p.header[:], d.Dst[:])
+		copy(p.header[6:], d.Src[:])
+	default:
+		return nil, errMessage
+	}
+	return p, nil
+}
+
+// vnet tells whether the device takes GSO packets and unfinished checksums.
+func (p *port) vnet() bool { return false }
 
 // read fills the packet. ok is false when there is nothing more to read; an empty packet is one to be left out.
 func (p *port) read(k *fabric.Packet) (ok bool, e unix.Errno) {

@@ -114,12 +114,45 @@ func (b *batch) addr(index int, p netip.Prefix) {
 	b.end(at)
 }
 
-// defaultRoute sends everything of the address's family to the device.
-func (b *batch) defaultRoute(index int, a netip.Addr) {
+// defaultRoute sends everything of the address's family to the device, through the address as a gateway or not. A
+// gateway need not be on the device's subnet.
+func (b *batch) defaultRoute(index int, a netip.Addr, gateway bool) {
 	at := b.begin("add default route", unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
-	b.buf = append(b.buf, family(a), 0, 0, 0, unix.RT_TABLE_MAIN, unix.RTPROT_STATIC, unix.RT_SCOPE_LINK, unix.RTN_UNICAST, 0, 0, 0, 0)
+	scope, flags := byte(unix.RT_SCOPE_LINK), uint32(0)
+	if gateway {
+		scope, flags = unix.RT_SCOPE_UNIVERSE, unix.RTNH_F_ONLINK
+	}
+	b.routeMessage(a, 0, scope, flags)
+	b.attr32(unix.RTA_OIF, uint32(index))
+	if gateway {
+		b.attr(unix.RTA_GATEWAY, a.AsSlice())
+	}
+	b.end(at)
+}
+
+// route sends what is for the prefix straight to the device.
+func (b *batch) route(index int, p netip.Prefix) {
+	at := b.begin("add route to "+p.String(), unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
+	b.prefixRoute(at, index, p)
+}
+
+// removeRoute undoes route, if the route is still there.
+func (b *batch) removeRoute(index int, p netip.Prefix) {
+	b.prefixRoute(b.begin("", unix.RTM_DELROUTE, 0), index, p)
+}
+
+func (b *batch) prefixRoute(at, index int, p netip.Prefix) {
+	p = p.Masked()
+	b.routeMessage(p.Addr(), p.Bits(), unix.RT_SCOPE_LINK, 0)
+	b.attr(unix.RTA_DST, p.Addr().AsSlice())
 	b.attr32(unix.RTA_OIF, uint32(index))
 	b.end(at)
+}
+
+// routeMessage appends a struct rtmsg.
+func (b *batch) routeMessage(a netip.Addr, bits int, scope byte, flags uint32) {
+	b.buf = append(b.buf, family(a), byte(bits), 0, 0, unix.RT_TABLE_MAIN, unix.RTPROT_STATIC, scope, unix.RTN_UNICAST)
+	b.buf = ne.AppendUint32(b.buf, flags)
 }
 
 // veth makes a pair: name here, and peerName in the namespace of the descriptor ns.
