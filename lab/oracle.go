@@ -1,15 +1,30 @@
 package lab
 
-import "github.com/punchlab/punchlab/lab/nat"
+import (
+	"slices"
 
-// Oracle says what is possible between two hosts, from the behaviours of the routers between them. Hosts on one LAN need
-// no hole.
+	"github.com/punchlab/punchlab/lab/nat"
+)
+
+// Oracle says what is possible between two hosts, from the behaviours of the routers between them: by IPv4 or by IPv6, whichever
+// leads further. Hosts on one LAN need no hole.
 func (t *Topology) Oracle(a, b string) nat.Prospect {
 	sa, sb := t.SiteOf(a), t.SiteOf(b)
 	if sa != nil && sa == sb {
 		return nat.Direct
 	}
-	return nat.OracleShared(t.NATs(a), t.NATs(b), t.shared(sa, sb))
+	best := nat.RelayOnly
+	for _, family := range t.Families(a) {
+		if !slices.Contains(t.Families(b), family) {
+			continue
+		}
+		nats := t.NATs
+		if family == 6 {
+			nats = t.NATs6
+		}
+		best = min(best, nat.OracleShared(nats(a), nats(b), t.shared(sa, sb)))
+	}
+	return best
 }
 
 // shared counts the outermost routers that two sites have in common.

@@ -108,7 +108,7 @@ type Path struct {
 	MTU   int           // bytes
 }
 
-// Subnet is a public LAN within another site's LAN: the outer router needs a route to Prefix by way of Via, and Via answers
+// Subnet is a public LAN within another site's LAN, or the Net6 of a site behind another: the outer router needs a route to Prefix by way of Via, and Via answers
 // ARP for it.
 type Subnet struct {
 	Prefix netip.Prefix

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// The address plan. Site number k is the k-th on the fabric, i the i-th of all, both from 0.
+// The IPv4 address plan. Site number k is the k-th on the fabric, i the i-th of all, both from 0.
 //
 //	public host p            198.51.100.(2p+1) and (2p+2)         RFC 5737
 //	WAN of a site on the     203.0.113.(32k)/27 for k < 8, then    RFC 5737; router from .1 up
@@ -45,9 +45,19 @@ func (t *Topology) forget() {
 		if s.LAN == s.autoLAN {
 			s.LAN = netip.Prefix{}
 		}
+		if s.autoWAN6.IsValid() && slices.Equal(s.WAN6, []netip.Addr{s.autoWAN6}) {
+			s.WAN6 = nil
+		}
+		if s.LAN6 == s.autoLAN6 {
+			s.LAN6 = netip.Prefix{}
+		}
+		s.Net6, s.Inside6 = netip.Prefix{}, netip.Prefix{}
 		for j := range s.Hosts {
 			if h := &s.Hosts[j]; h.Addr == h.auto {
 				h.Addr = netip.Addr{}
+			}
+			if h := &s.Hosts[j]; h.Addr6 == h.auto6 {
+				h.Addr6 = netip.Addr{}
 			}
 		}
 	}
@@ -68,6 +78,7 @@ func (t *Topology) assign(ps *Problems) {
 			s := &t.Sites[i]
 			if !t.stranded(s) && len(t.route(s)) == depth {
 				t.assignSite(i, s, ps, taken)
+				t.assignSite6(i, s, ps, taken)
 			}
 		}
 	}
@@ -82,7 +93,7 @@ func (t *Topology) given() map[netip.Addr]bool {
 		}
 	}
 	for _, s := range t.Sites {
-		for _, a := range s.WAN {
+		for _, a := range slices.Concat(s.WAN, s.WAN6) {
 			taken[a] = true
 		}
 	}
@@ -107,12 +118,15 @@ func (t *Topology) assignPublic(ps *Problems, taken map[netip.Addr]bool) {
 				p.Addrs = append(p.Addrs, a)
 			}
 		}
+		if t.anyIPv6() {
+			t.assignPublic6(i, p, taken)
+		}
 		p.auto = slices.Clone(p.Addrs)
 	}
 }
 
 func (t *Topology) assignSite(i int, s *Site, ps *Problems, taken map[netip.Addr]bool) {
-	if s.Behind == "" && len(s.WAN) == 0 {
+	if s.Behind == "" && len(s.WAN) == 0 && s.hasWAN4() {
 		block, ok := t.block(s)
 		for n := 1; ok && n < blockSize/2 && len(s.WAN) == 0; n++ {
 			if a := offset(block, n); !taken[a] {
@@ -125,7 +139,7 @@ func (t *Topology) assignSite(i int, s *Site, ps *Problems, taken map[netip.Addr
 				len(siteBlocks)*blocksPer))
 		}
 	}
-	if !s.LAN.IsValid() {
+	if !s.LAN.IsValid() && !s.NoIPv4 {
 		switch {
 		case s.Public() && s.Behind != "":
 			s.LAN = t.nestedLAN(s)
@@ -144,15 +158,7 @@ func (t *Topology) assignSite(i int, s *Site, ps *Problems, taken map[netip.Addr
 
 // block is the first address of the 32 that belong to a site on the fabric.
 func (t *Topology) block(s *Site) (netip.Addr, bool) {
-	k := 0
-	for i := range t.Sites {
-		if &t.Sites[i] == s {
-			break
-		}
-		if t.Sites[i].Behind == "" {
-			k++
-		}
-	}
+	k := t.uplinkNumber(s)
 	if k >= len(siteBlocks)*blocksPer {
 		return netip.Addr{}, false
 	}
@@ -250,7 +256,7 @@ func (t *Topology) assignLAN(i int, s *Site, ps *Problems) {
 		h.Addr, h.auto = a, a
 	}
 	for _, c := range children {
-		if len(c.WAN) > 0 {
+		if len(c.WAN) > 0 || !c.hasWAN4() {
 			continue
 		}
 		a, ok := free()

@@ -51,7 +51,14 @@ func (t *Topology) checkGiven(ps *Problems) {
 	for i := range t.Sites {
 		s := &t.Sites[i]
 		for n, a := range s.WAN {
-			checkAddr(ps, fmt.Sprintf("sites[%d].wan[%d]", i, n), a)
+			path := fmt.Sprintf("sites[%d].wan[%d]", i, n)
+			if checkAddr(ps, path, a) && !s.hasWAN4() {
+				ps.add(path, "the WAN side has no IPv4: leave it out")
+			}
+		}
+		if s.NoIPv4 && s.LAN != (netip.Prefix{}) {
+			ps.add(sitePath(i, "lan"), "the LAN has no IPv4: leave it out")
+			s.LAN = netip.Prefix{}
 		}
 		if s.LAN != (netip.Prefix{}) && !checkPrefix(ps, sitePath(i, "lan"), s.LAN) {
 			s.LAN = netip.Prefix{}
@@ -61,19 +68,29 @@ func (t *Topology) checkGiven(ps *Problems) {
 			if h.Addr.IsValid() && !checkAddr(ps, hostPath(i, j, "addr"), h.Addr) {
 				h.Addr = netip.Addr{}
 			}
+			if s.NoIPv4 && h.Addr.IsValid() {
+				ps.add(hostPath(i, j, "addr"), "the LAN has no IPv4: leave it out")
+			}
 		}
 	}
 	for i := range t.Public {
 		for n, a := range t.Public[i].Addrs {
-			checkAddr(ps, fmt.Sprintf("public[%d].addrs[%d]", i, n), a)
+			path := fmt.Sprintf("public[%d].addrs[%d]", i, n)
+			switch {
+			case !a.Is6() || a.Is4In6():
+				checkAddr(ps, path, a)
+			case checkAddr6(ps, path, a) && unique6.Contains(a):
+				ps.add(path, fmt.Sprintf("impossible address: %v is local, and the internet does not route it; take one of 2001:db8::/32", a))
+			}
 		}
 	}
+	t.checkGiven6(ps)
 }
 
 func checkAddr(ps *Problems, path string, a netip.Addr) bool {
 	switch {
 	case !a.Is4():
-		ps.add(path, fmt.Sprintf("%v is not an IPv4 address: only these are supported", a))
+		ps.add(path, fmt.Sprintf("%v is not an IPv4 address", a))
 	case containsAny(nobody, a):
 		ps.add(path, fmt.Sprintf("impossible address: no host on a network can have %v", a))
 	default:
@@ -85,7 +102,7 @@ func checkAddr(ps *Problems, path string, a netip.Addr) bool {
 func checkPrefix(ps *Problems, path string, p netip.Prefix) bool {
 	switch {
 	case !p.IsValid() || !p.Addr().Is4():
-		ps.add(path, fmt.Sprintf("%v is not an IPv4 network: only these are supported", p))
+		ps.add(path, fmt.Sprintf("%v is not an IPv4 network", p))
 	case p != p.Masked():
 		ps.add(path, fmt.Sprintf("%v has host bits set: the network is %v", p, p.Masked()))
 	case p.Bits() < largestLAN || p.Bits() > smallestLAN:
@@ -124,6 +141,7 @@ func (t *Topology) checkAddresses(ps *Problems) {
 		t.checkStations(ps, i, s)
 	}
 	t.checkPublicLANs(ps, global)
+	t.checkAddresses6(ps)
 }
 
 // owners finds addresses that two claim.

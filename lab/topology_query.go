@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/punchlab/punchlab/lab/link"
-	"github.com/punchlab/punchlab/lab/nat"
 )
 
 // Site returns the site of that name, or nil.
@@ -126,19 +125,6 @@ func (h *Host) addrs() []netip.Addr {
 	return slices.DeleteFunc([]netip.Addr{h.Addr, h.Addr6}, func(a netip.Addr) bool { return !a.IsValid() })
 }
 
-// NATs returns the routers between a host and the fabric, innermost first; none for a public host and for an unknown one.
-func (t *Topology) NATs(host string) []nat.Behavior {
-	s := t.SiteOf(host)
-	if s == nil {
-		return nil
-	}
-	var path []nat.Behavior
-	for _, r := range t.route(s) {
-		path = append(path, r.Behavior)
-	}
-	return path
-}
-
 // Path returns what a packet between two hosts meets. Hosts under the same outermost router meet nothing. The path of a
 // host that the topology has not is zero.
 func (t *Topology) Path(from, to string) Path {
@@ -192,15 +178,21 @@ func mtu(i link.Impairment) int {
 	return i.MTU
 }
 
-// Subnets returns the public LANs of the sites directly behind this one: one for each that is nat.NoNAT.
+// Subnets returns the networks of the sites directly behind this one that its hosts see: the public LANs, one for each that is
+// nat.NoNAT, and what is inside those with IPv6.
 func (t *Topology) Subnets(site string) []Subnet {
 	var out []Subnet
 	for i := range t.Sites {
 		s := &t.Sites[i]
-		if s.Behind != site || !s.Public() || len(s.WAN) == 0 || t.stranded(s) {
+		if s.Behind != site || t.stranded(s) {
 			continue
 		}
-		out = append(out, Subnet{Prefix: s.LAN, Via: s.WAN[0]})
+		if s.Public() && len(s.WAN) > 0 {
+			out = append(out, Subnet{Prefix: s.LAN, Via: s.WAN[0]})
+		}
+		if s.Net6.IsValid() && len(s.WAN6) > 0 {
+			out = append(out, Subnet{Prefix: s.Net6, Via: s.WAN6[0]})
+		}
 	}
 	return out
 }

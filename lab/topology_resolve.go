@@ -2,7 +2,9 @@ package lab
 
 import (
 	"fmt"
+	"net/netip"
 	"regexp"
+	"slices"
 
 	"github.com/punchlab/punchlab/lab/link"
 	"github.com/punchlab/punchlab/lab/nat"
@@ -21,11 +23,16 @@ func (t *Topology) Resolve() error {
 	c.checkNames(&ps)
 	c.checkBehind(&ps)
 	c.lookupPresets(&ps)
+	c.checkFamilies(&ps)
+	c.checkEngines(&ps)
 	c.checkGiven(&ps)
 	c.assign(&ps)
 	c.checkAddresses(&ps)
 	if err := ps.Err(); err != nil {
 		return err
+	}
+	for i := range c.Public {
+		slices.SortStableFunc(c.Public[i].Addrs, func(a, b netip.Addr) int { return a.BitLen() - b.BitLen() })
 	}
 	c.resolved = true
 	*t = *c
@@ -50,6 +57,7 @@ func (t *Topology) checkSizes(ps *Problems) bool {
 	for i, s := range t.Sites {
 		tooMany(ps, sitePath(i, "hosts"), len(s.Hosts), MaxHosts)
 		tooMany(ps, sitePath(i, "wan"), len(s.WAN), MaxAddrs)
+		tooMany(ps, sitePath(i, "wan6"), len(s.WAN6), MaxAddrs)
 	}
 	for i, p := range t.Public {
 		tooMany(ps, publicPath(i, "addrs"), len(p.Addrs), MaxAddrs)
@@ -68,14 +76,35 @@ func (t *Topology) checkNames(ps *Problems) {
 	for i, s := range t.Sites {
 		checkName(ps, places, sitePath(i, "name"), s.Name)
 		for j, h := range s.Hosts {
-			checkName(ps, hosts, hostPath(i, j, "name"), h.Name)
+			if !h.Standby {
+				checkName(ps, hosts, hostPath(i, j, "name"), h.Name)
+			}
 		}
 	}
+	t.checkStandby(ps)
 	for i, p := range t.Public {
 		path := publicPath(i, "name")
 		checkName(ps, places, path, p.Name)
 		if first, ok := hosts[p.Name]; ok {
 			ps.add(path, fmt.Sprintf("name %s is taken by %s", quote(p.Name), first))
+		}
+	}
+}
+
+// checkStandby wants another site where the host is at first.
+func (t *Topology) checkStandby(ps *Problems) {
+	for i := range t.Sites {
+		s := &t.Sites[i]
+		for j, h := range s.Hosts {
+			path := hostPath(i, j, "name")
+			home := t.SiteOf(h.Name)
+			switch {
+			case !h.Standby:
+			case home == nil:
+				*ps = append(*ps, Unknown(path, "host", h.Name, t.Hosts()))
+			case s.host(h.Name) != &s.Hosts[j] || home == s:
+				ps.add(path, fmt.Sprintf("host %s is on this LAN already: it is on standby in another site", quote(h.Name)))
+			}
 		}
 	}
 }
@@ -159,15 +188,6 @@ func (t *Topology) lookupPresets(ps *Problems) {
 	for i := range t.Public {
 		p := &t.Public[i]
 		p.Profile = resolveLink(publicPath(i, "link"), p.Link, p.Profile, ps)
-	}
-}
-
-// resolveNAT sets the behaviour from the preset, if there is one, and from what differs from it.
-func (t *Topology) resolveNAT(i int, s *Site, ps *Problems) {
-	if s.NAT != "" {
-		s.Behavior = lookupNAT(sitePath(i, "nat"), s.NAT, ps)
-	} else if err := s.Behavior.Validate(); err != nil {
-		ps.add(sitePath(i, "nat"), "missing: name a preset, such as full-cone ("+err.Error()+")")
 	}
 }
 

@@ -135,10 +135,14 @@ func TestTopologySet(t *testing.T) {
 		digests[c.Digest()] = key
 	}
 	before := topo.Digest()
+	var links []string
+	for _, p := range link.Presets() {
+		links = append(links, p.Name)
+	}
 	for key, msg := range map[string]string{
 		"viewer.nat=ful-cone":  `viewer.nat: unknown preset "ful-cone" (did you mean "full-cone"?)`,
 		"viewer.link=sattelit": `viewer.link: unknown preset "sattelit" (did you mean "satellite"?)`,
-		"link=zzzzz":           `link: unknown preset "zzzzz": it is none of perfect, lan, broadband, lte, satellite`,
+		"link=zzzzz":           `link: unknown preset "zzzzz": it is none of ` + strings.Join(links, ", "),
 		"home.link=lan":        `home.link: site "home" is behind another and has no link of its own (did you mean "carrier.link"?)`,
 		"hme.nat=open":         `unknown key "hme.nat" (did you mean "home.nat"?)`,
 		"camera.nat=open":      `unknown key "camera.nat" (did you mean "home.nat"?)`, // the site of that host
