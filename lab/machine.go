@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -18,9 +19,18 @@ type Machine struct {
 	Addrs []netip.Addr // IPv4 first
 	ns    *netns.NS
 
-	mu      sync.Mutex
-	killers map[int]func()
-	next    int
+	cards []card // interfaces; of several one is in use
+
+	mu       sync.Mutex
+	in       string // the site whose card is in use
+	programs map[int]Program
+	next     int
+}
+
+// Program is something that runs on a host and that an event may kill.
+type Program interface {
+	Kill()        // at once, without a word to anybody
+	Start() error // again, from what it had at its first start
 }
 
 // Addr returns the host's first address.
@@ -29,33 +39,65 @@ func (m *Machine) Addr() netip.Addr { return m.Addrs[0] }
 // Do runs fn on a thread inside the host's namespace: sockets and processes that it makes are the host's.
 func (m *Machine) Do(fn func() error) error { return m.ns.Do(fn) }
 
-// OnKill has stop called when the scenario kills what runs on the host, until forget is called.
-func (m *Machine) OnKill(stop func()) (forget func()) {
+// Run announces a program, which events may kill, until forget is called.
+func (m *Machine) Run(p Program) (forget func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	id := m.next
 	m.next++
-	if m.killers == nil {
-		m.killers = map[int]func(){}
+	if m.programs == nil {
+		m.programs = map[int]Program{}
 	}
-	m.killers[id] = stop
+	m.programs[id] = p
 	return func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		delete(m.killers, id)
+		delete(m.programs, id)
 	}
 }
 
-// Kill ends what runs on the host, as far as it was announced by OnKill, and returns how much that was.
-func (m *Machine) Kill() int {
-	m.mu.Lock()
-	stops := slices.Collect(maps.Values(m.killers))
-	m.killers = nil
-	m.mu.Unlock()
-	for _, stop := range stops {
-		stop()
+// kill ends the programs that were announced. Undo starts those again that have not been forgotten since.
+func (m *Machine) kill() (undo func() error, err error) {
+	programs := m.running()
+	if len(programs) == 0 {
+		return nil, fmt.Errorf("nothing runs on host %s that can be killed", m.Name)
 	}
-	return len(stops)
+	for _, p := range programs {
+		p.Kill()
+	}
+	return func() error {
+		var errs []error
+		for id, p := range programs {
+			if m.running()[id] == p {
+				errs = append(errs, p.Start())
+			}
+		}
+		return errors.Join(errs...)
+	}, nil
+}
+
+func (m *Machine) running() map[int]Program {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.programs)
+}
+
+// current is the site on whose LAN the host is now, and use changes that.
+func (m *Machine) current() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.in
+}
+
+func (m *Machine) use(site string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.in = site
+}
+
+// card is the host's interface on a site's LAN.
+func (m *Machine) card(site string) card {
+	return m.cards[slices.IndexFunc(m.cards, func(c card) bool { return c.site == site })]
 }
 
 // ListenUDP opens a UDP socket on the host. An invalid address listens on every address of the family of the host's

@@ -122,7 +122,8 @@ func (p *Pool) Close() error {
 func shape(t *Topology) string {
 	var b strings.Builder
 	for _, s := range t.Sites {
-		fmt.Fprintf(&b, "site %s behind %s wan %v lan %v public %v hosts %v\n", s.Name, s.Behind, s.WAN, s.LAN, s.Public(), s.Hosts)
+		fmt.Fprintf(&b, "site %s behind %s engine %s wan %v %v lan %v %v routed %v inside %v port mapping %s hosts %v\n", s.Name, s.Behind,
+			s.EngineOf(""), s.WAN, s.WAN6, s.LAN, s.LAN6, s.routed(), s.Inside6, s.PortMap, s.Hosts)
 	}
 	for _, h := range t.Public {
 		fmt.Fprintf(&b, "public %s %v\n", h.Name, h.Addrs)

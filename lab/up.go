@@ -8,29 +8,26 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
-	"strconv"
 
 	"github.com/punchlab/punchlab/lab/live"
-	"github.com/punchlab/punchlab/lab/netfilter"
 	"github.com/punchlab/punchlab/lab/netns"
 )
 
-// Lab is a topology that is up. Its methods are not safe for concurrent use; its hosts are.
+// Lab is a topology that is up. Its methods are not safe for concurrent use, except Do; its hosts are.
 type Lab struct {
 	topo    *Topology
 	digest  string // of topo
 	net     *live.Net
+	sites   map[string]*place
 	hosts   map[string]*Machine
-	routers map[string]*netfilter.Router // by site
-	uplinks map[string]*live.Uplink      // by site or public host
-	spaces  map[string]*netns.NS         // by site (its router) or host
-	lanPort map[string]int               // by site: the number of its next LAN device
-	closers []io.Closer                  // in the order of making
-	proved  string                       // digest of the topology whose NATs were classified
+	uplinks map[string]*live.Uplink // by site or public host
+	closers []io.Closer             // in the order of making
+	proved  string                  // digest of the topology whose NATs were classified
+	faults  faults
 }
 
-// Up realises a resolved topology on a fabric. Seed fixes the order of random ports and every link's decisions.
-// On an error nothing is left.
+// Up realises a resolved topology on a fabric. Seed fixes the order of random ports and every link's decisions. A site
+// without an engine gets netfilter (Topology.UseEngine). On an error nothing is left.
 func Up(fabric *live.Fabric, t *Topology, seed uint64) (*Lab, error) {
 	n, err := fabric.NewNet(seed)
 	if err != nil {
@@ -38,8 +35,7 @@ func Up(fabric *live.Fabric, t *Topology, seed uint64) (*Lab, error) {
 	}
 	l := &Lab{
 		topo: t, digest: t.Digest(), net: n,
-		hosts: map[string]*Machine{}, routers: map[string]*netfilter.Router{}, uplinks: map[string]*live.Uplink{},
-		spaces: map[string]*netns.NS{}, lanPort: map[string]int{},
+		sites: map[string]*place{}, hosts: map[string]*Machine{}, uplinks: map[string]*live.Uplink{},
 		closers: []io.Closer{n},
 	}
 	if err := l.build(seed); err != nil {
@@ -48,30 +44,39 @@ func Up(fabric *live.Fabric, t *Topology, seed uint64) (*Lab, error) {
 	return l, nil
 }
 
+// UseEngine has the routers that name no engine realised by this one.
+func (t *Topology) UseEngine(engine string) {
+	for i := range t.Sites {
+		// The usual one stays unnamed, so that a topology's digest does not depend on who says it.
+		if s := &t.Sites[i]; s.Engine == "" && engine != EngineNetfilter {
+			s.Engine = engine
+		}
+	}
+}
+
 func (l *Lab) build(seed uint64) error {
 	for i := range l.topo.Public {
 		if err := l.addPublic(&l.topo.Public[i]); err != nil {
 			return err
 		}
 	}
-	for _, s := range outermostFirst(l.topo) {
+	order := outermostFirst(l.topo)
+	for _, s := range order {
 		if err := l.addSite(s, seed); err != nil {
 			return fmt.Errorf("site %s: %w", s.Name, err)
 		}
 	}
-	return l.awaitLANs()
-}
-
-// awaitLANs waits until every LAN carries packets.
-func (l *Lab) awaitLANs() error {
-	for site, ports := range l.lanPort {
-		for n := range ports {
-			if err := awaitRunning(l.spaces["router "+site], lanPrefix+strconv.Itoa(n)); err != nil {
-				return fmt.Errorf("site %s: %w", site, err)
+	for _, standby := range []bool{false, true} {
+		for _, s := range order {
+			if err := l.addHosts(s, standby); err != nil {
+				return fmt.Errorf("site %s: %w", s.Name, err)
 			}
 		}
 	}
-	return nil
+	if err := l.awaitLANs(); err != nil {
+		return err
+	}
+	return l.eachSite(l.startMapping)
 }
 
 // outermostFirst orders sites so that a router comes after the one it hangs on.
@@ -84,18 +89,18 @@ func outermostFirst(t *Topology) []*Site {
 	return order
 }
 
-func (l *Lab) newSpace(name string) (*netns.NS, error) {
+// newSpace makes a namespace that closes with the lab.
+func (l *Lab) newSpace() (*netns.NS, error) {
 	ns, err := netns.New()
 	if err != nil {
 		return nil, err
 	}
-	l.spaces[name] = ns
 	l.closers = append(l.closers, ns)
 	return ns, nil
 }
 
 func (l *Lab) addPublic(p *PublicHost) error {
-	ns, err := l.newSpace("host " + p.Name)
+	ns, err := l.newSpace()
 	if err != nil {
 		return fmt.Errorf("host %s: %w", p.Name, err)
 	}
@@ -110,68 +115,42 @@ func (l *Lab) addPublic(p *PublicHost) error {
 	return nil
 }
 
-func (l *Lab) addSite(s *Site, seed uint64) error {
-	ns, err := l.newSpace("router " + s.Name)
-	if err != nil {
-		return err
-	}
-	if err := l.addUplink(s, ns); err != nil {
-		return err
-	}
-	for _, h := range s.Hosts {
+// addHosts connects a site's hosts, or those on standby, which are up elsewhere by then.
+func (l *Lab) addHosts(s *Site, standby bool) error {
+	for j := range s.Hosts {
+		h := &s.Hosts[j]
+		if h.Standby != standby {
+			continue
+		}
 		if err := l.addHost(s, h); err != nil {
 			return fmt.Errorf("host %s: %w", h.Name, err)
 		}
 	}
-	r, err := netfilter.Install(ns, netfilter.Config{
-		LAN: lanPrefix + "*", WAN: wanDevice, External: s.WAN, LANPrefix: s.LAN, Behavior: s.Behavior, Seed: routerSeed(seed, s.Name),
-	})
-	if err != nil {
-		return fmt.Errorf("install NAT %s: %w", s.NAT, err)
-	}
-	l.routers[s.Name] = r
-	l.closers = append(l.closers, r)
 	return nil
 }
 
-func (l *Lab) addUplink(s *Site, ns *netns.NS) error {
-	if s.Behind != "" {
-		return l.joinLAN(l.topo.Site(s.Behind), ns, wanDevice, s.WAN)
+func (l *Lab) addHost(s *Site, h *Host) error {
+	m := l.hosts[h.Name]
+	if m == nil {
+		ns, err := l.newSpace()
+		if err != nil {
+			return err
+		}
+		m = &Machine{Name: h.Name, Addrs: h.addrs(), ns: ns}
+		l.hosts[h.Name] = m
 	}
-	c := live.UplinkConfig{Name: s.Name, NS: ns, Device: wanDevice, Addrs: singles(s.WAN), Profile: s.Profile}
-	if s.Public() {
-		c.Routed = []netip.Prefix{s.LAN}
+	c := card{site: s.Name, device: fmt.Sprintf("eth%d", len(m.cards)), addrs: h.addrs(), lans: s.lans(), cable: l.sites[s.Name].kernel != nil}
+	m.cards = append(m.cards, c)
+	if !h.Standby {
+		m.in = s.Name
 	}
-	up, err := l.net.Attach(c)
-	if err != nil {
-		return fmt.Errorf("attach uplink: %w", err)
-	}
-	l.uplinks[s.Name] = up
-	return nil
-}
-
-func (l *Lab) addHost(s *Site, h Host) error {
-	ns, err := l.newSpace("host " + h.Name)
-	if err != nil {
-		return err
-	}
-	addrs := []netip.Addr{h.Addr}
-	if err := l.joinLAN(s, ns, "eth0", addrs); err != nil {
-		return err
-	}
-	l.hosts[h.Name] = &Machine{Name: h.Name, Addrs: addrs, ns: ns}
-	return nil
-}
-
-// joinLAN connects a namespace to the next LAN device of a site's router.
-func (l *Lab) joinLAN(s *Site, inner *netns.NS, device string, addrs []netip.Addr) error {
-	number := l.lanPort[s.Name]
-	l.lanPort[s.Name]++
-	return connectLAN(lanCable{
-		router: l.spaces["router "+s.Name], port: lanPrefix + strconv.Itoa(number), index: firstLANIndex + number,
-		inner: inner, device: device, addrs: addrs, lans: []netip.Prefix{s.LAN}, subnets: l.topo.Subnets(s.Name),
+	return l.join(l.sites[s.Name], attachment{
+		name: stationName(s.Name, h.Name), ns: m.ns, device: c.device, addrs: c.addrs, standby: h.Standby,
 	})
 }
+
+// stationName is a host's on a site's LAN, unique in a topology and unlike any uplink's.
+func stationName(site, host string) string { return site + "/" + host }
 
 // Topology returns what the lab realises.
 func (l *Lab) Topology() *Topology { return l.topo }
@@ -185,17 +164,24 @@ func (l *Lab) Hosts() []string { return slices.Sorted(maps.Keys(l.hosts)) }
 // Stats returns what the fabric counted since the last Reset.
 func (l *Lab) Stats() (live.Stats, error) { return l.net.Stats() }
 
-// Reset forgets every packet in flight, every flow and every count, and starts all random decisions again from seed.
+// Reset forgets every packet in flight, every flow, port mapping and count, mends what events broke, and starts all random
+// decisions again from seed.
 func (l *Lab) Reset(seed uint64) error {
+	if err := l.faults.mend(); err != nil {
+		return fmt.Errorf("mend what events broke: %w", err)
+	}
 	if err := l.net.Reset(seed); err != nil {
 		return fmt.Errorf("reset network: %w", err)
 	}
-	for name, r := range l.routers {
-		if err := r.Reset(routerSeed(seed, name)); err != nil {
-			return fmt.Errorf("reset router %s: %w", name, err)
+	return l.eachSite(func(p *place) error {
+		// The net's Reset is that of the routers within it.
+		if p.kernel != nil {
+			if err := p.router.Reset(routerSeed(seed, p.site.Name)); err != nil {
+				return fmt.Errorf("reset router: %w", err)
+			}
 		}
-	}
-	return nil
+		return p.forgetMaps()
+	})
 }
 
 // Configure turns the lab into another topology of the same shape: other NATs, other links. It implies a Reset. After an
@@ -204,12 +190,17 @@ func (l *Lab) Configure(t *Topology, seed uint64) error {
 	if shape(t) != shape(l.topo) {
 		return fmt.Errorf("configure lab %s as %s: the topologies differ in more than NATs and links", l.topo.Name, t.Name)
 	}
+	if err := l.faults.mend(); err != nil {
+		return fmt.Errorf("mend what events broke: %w", err)
+	}
 	old := l.topo
 	l.topo, l.digest = t, t.Digest()
 	for i := range t.Sites {
 		s := &t.Sites[i]
+		p := l.sites[s.Name]
+		p.site = s
 		if !reflect.DeepEqual(s.Behavior, old.Sites[i].Behavior) {
-			if err := l.routers[s.Name].Apply(s.Behavior, routerSeed(seed, s.Name)); err != nil {
+			if err := p.router.Apply(s.Behavior, routerSeed(seed, s.Name)); err != nil {
 				return fmt.Errorf("give router %s the NAT %s: %w", s.Name, s.NAT, err)
 			}
 		}
@@ -241,7 +232,7 @@ func (l *Lab) setLinks() error {
 
 // Close undoes everything, in reverse order. Sockets that are still open in a host keep its namespace alive.
 func (l *Lab) Close() error {
-	var errs []error
+	errs := []error{l.stopMappings()}
 	for _, c := range slices.Backward(l.closers) {
 		errs = append(errs, c.Close())
 	}

@@ -37,7 +37,7 @@ type lanCable struct {
 	device  string // the other end's
 	addrs   []netip.Addr
 	lans    []netip.Prefix // the site's LAN, one for each family that it has
-	subnets []Subnet       // reached through one of addrs
+	routed  []netip.Prefix // reached through the address of their family
 	standby bool           // the inner end gets no routes: it waits to be used
 }
 
@@ -96,11 +96,12 @@ func (c lanCable) wireRouter() error {
 			return err
 		}
 	}
-	for _, sub := range c.subnets {
-		if !slices.Contains(c.addrs, sub.Via) {
-			continue
+	for _, p := range c.routed {
+		at := slices.IndexFunc(c.addrs, func(a netip.Addr) bool { return a.Is4() == p.Addr().Is4() })
+		if at < 0 {
+			return fmt.Errorf("nothing to route %v through: the inner end has no address of its family", p)
 		}
-		if err := nl.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(sub.Prefix), Gw: sub.Via.AsSlice()}); err != nil {
+		if err := nl.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(p), Gw: c.addrs[at].AsSlice()}); err != nil {
 			return err
 		}
 	}
