@@ -6,3 +6,6 @@ import "time"
 func (t *Table) translate6(now time.Duration, from Side, b []byte) Verdict {
 	return Verdict{Reason: Unsupported}
 }
+
+// forget6 empties what translate6 keeps.
+func (t *Table) forget6() {}

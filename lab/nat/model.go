@@ -25,13 +25,13 @@ type box struct {
 	lan    *network
 	addrs  []int // external addresses
 	fresh  int   // ports drawn so far
-	fwd    map[flow]point
+	fwd    map[pair]point
 	rev    map[point]point // external → internal endpoint
-	opened map[flow]bool
+	opened map[pair]bool
 }
 
-// flow is an endpoint and as much of a remote one as something depends on.
-type flow struct{ local, remote point }
+// pair is an endpoint and as much of a remote one as something depends on.
+type pair struct{ local, remote point }
 
 // narrow blanks what a dependency ignores, so that one map serves all three.
 func (d Dependency) narrow(p point) point {
@@ -60,7 +60,7 @@ func (w *world) address() int {
 
 // behind hangs a router on a network and returns its LAN.
 func (w *world) behind(outer *network, b Behavior) *network {
-	x := &box{b: b, outer: outer, lan: &network{}, fwd: map[flow]point{}, rev: map[point]point{}, opened: map[flow]bool{}}
+	x := &box{b: b, outer: outer, lan: &network{}, fwd: map[pair]point{}, rev: map[point]point{}, opened: map[pair]bool{}}
 	x.lan.gateway = x
 	x.addrs = []int{w.address()}
 	if b.Pooling == Arbitrary { // the worst case: never the same address twice
@@ -79,8 +79,8 @@ func (w *world) host(n *network) int {
 	return a
 }
 
-// packet is on its way; at is where it turns from rising to falling.
-type packet struct {
+// trip is a packet on its way; at is where it turns from rising to falling.
+type trip struct {
 	src, dst point
 	at       *network
 	hairpin  *box  // it turned inside this box instead
@@ -88,8 +88,8 @@ type packet struct {
 }
 
 // rise takes a packet from a host in n to where its destination is known. It opens mappings and filters on the way.
-func rise(n *network, src, dst point) (packet, bool) {
-	p := packet{src: src, dst: dst}
+func rise(n *network, src, dst point) (trip, bool) {
+	p := trip{src: src, dst: dst}
 	for {
 		if n.knows(dst.addr) {
 			p.at = n
@@ -120,7 +120,7 @@ func rise(n *network, src, dst point) (packet, bool) {
 }
 
 // fall delivers a packet that has risen: to which endpoint, and from which source.
-func fall(p packet) (to, from point, ok bool) {
+func fall(p trip) (to, from point, ok bool) {
 	n := p.at
 	if x := p.hairpin; x != nil {
 		if p.dst, ok = x.in(p.src, p.dst); !ok {
@@ -185,17 +185,17 @@ func (x *box) out(src, dst point) (point, bool) {
 		return point{}, false
 	}
 	if x.b.Kind == NoNAT {
-		x.opened[flow{src, x.b.Filtering.narrow(dst)}] = true
+		x.opened[pair{src, x.b.Filtering.narrow(dst)}] = true
 		return src, true
 	}
-	key := flow{src, x.b.Mapping.narrow(dst)}
+	key := pair{src, x.b.Mapping.narrow(dst)}
 	ext, ok := x.fwd[key]
 	if !ok {
 		ext = x.draw(src)
 		x.fwd[key] = ext
 	}
 	x.rev[ext] = src // with overloading, the last sender owns the port
-	x.opened[flow{x.owner(src, ext), x.b.Filtering.narrow(dst)}] = true
+	x.opened[pair{x.owner(src, ext), x.b.Filtering.narrow(dst)}] = true
 	return ext, true
 }
 
@@ -213,13 +213,13 @@ func (x *box) in(src, dst point) (point, bool) {
 		return point{}, false
 	}
 	if x.b.Kind == NoNAT {
-		return dst, x.b.Filtering == 0 || x.opened[flow{dst, x.b.Filtering.narrow(src)}]
+		return dst, x.b.Filtering == 0 || x.opened[pair{dst, x.b.Filtering.narrow(src)}]
 	}
 	internal, ok := x.rev[dst]
-	if !ok || !x.opened[flow{x.owner(internal, dst), x.b.Filtering.narrow(src)}] && x.b.Filtering != EndpointIndependent {
+	if !ok || !x.opened[pair{x.owner(internal, dst), x.b.Filtering.narrow(src)}] && x.b.Filtering != EndpointIndependent {
 		return point{}, false
 	}
-	key := flow{internal, x.b.Mapping.narrow(src)}
+	key := pair{internal, x.b.Mapping.narrow(src)}
 	if _, has := x.fwd[key]; !has && !x.b.ReplyByNewMapping {
 		x.fwd[key] = dst // the reply leaves by the mapping that let this in
 	}

@@ -8,10 +8,10 @@ type Prospect int
 // Prospects, from the best to the worst.
 const (
 	Direct      Prospect = iota + 1 // the endpoints that a server sees are enough
-	Predictable                    // a port must be guessed, and its allocator can be
-	Birthday                       // a port that is drawn at random must be guessed, on one side only
-	Portmap                        // only a port mapping protocol opens the way (which no Behavior speaks of, so far)
-	RelayOnly                      // no UDP from one host to the other
+	Predictable                     // a port must be guessed, and its allocator can be
+	Birthday                        // a port that is drawn at random must be guessed, on one side only
+	Portmap                         // only a port mapping protocol opens the way (which no Behavior speaks of, so far)
+	RelayOnly                       // no UDP from one host to the other
 )
 
 // String returns "direct", "predictable", "birthday", "portmap" or "relay-only".
@@ -161,7 +161,7 @@ func (m *meeting) meet(order schedule, guessA, guessB []point) bool {
 // in. It reports whether anyone learned a new endpoint.
 func (m *meeting) round(order schedule, known *[2][]point, heard *[2]bool) (learned bool) {
 	type flight struct {
-		packet
+		trip
 		to int // the host that it is meant for
 	}
 	var flights []flight
@@ -176,7 +176,7 @@ func (m *meeting) round(order schedule, known *[2][]point, heard *[2]bool) (lear
 		}
 	}
 	for _, f := range flights {
-		to, from, ok := fall(f.packet)
+		to, from, ok := fall(f.trip)
 		if !ok || to != m.local[f.to] {
 			continue
 		}
