@@ -2,6 +2,7 @@ package netfilter
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/punchlab/punchlab/lab/nat"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -53,7 +55,10 @@ func (r *Router) mapPort(m nat.PortMap) (netip.AddrPort, error) {
 	r.insert(f.in, m.Lifetime, endpointBytes(e), endpointBytes(m.Internal))
 	r.insert(f.out, m.Lifetime, endpointBytes(m.Internal), endpointBytes(e))
 	r.insert(f.from, m.Lifetime, append(endpointBytes(e), from.AsSlice()...), nil)
-	return e, r.commit()
+	if err := r.commit(); err != nil {
+		return netip.AddrPort{}, err
+	}
+	return e, r.forget(m.Protocol, e)
 }
 
 // checkPortMap refuses what no router can map.
@@ -80,8 +85,8 @@ func (r *Router) fixed(p uint8) (fixed, error) {
 	return f, nil
 }
 
-// Unmap ends the port mapping of m's protocol and internal endpoint, or if that is zero, of its external port. TCP
-// connections through it end too, except on a masquerading router, where what conntrack knows goes on.
+// Unmap ends the port mapping of m's protocol and internal endpoint, or if that is zero, of its external port, and what
+// came in by it.
 func (r *Router) Unmap(m nat.PortMap) error {
 	held, err := r.portMaps(m.Protocol)
 	if err != nil {
@@ -99,6 +104,27 @@ func (r *Router) Unmap(m nat.PortMap) error {
 	r.remove(r.table.fixedOf[m.Protocol], held[i])
 	if err := r.commit(); err != nil {
 		return fmt.Errorf("unmap port: %w", err)
+	}
+	if err := r.forget(m.Protocol, held[i].external); err != nil {
+		return fmt.Errorf("unmap port: %w", err)
+	}
+	return nil
+}
+
+// forget ends the connections that a masquerading router tracks to an external endpoint: they were made by other rules
+// than those that hold now.
+func (r *Router) forget(p uint8, e netip.AddrPort) error {
+	if r.table.Kind != nat.Masquerade {
+		return nil
+	}
+	var f netlink.ConntrackFilter
+	err := errors.Join(f.AddProtocol(p), f.AddIP(netlink.ConntrackOrigDstIP, e.Addr().AsSlice()), // the protocol before the port: see netlink
+		f.AddPort(netlink.ConntrackOrigDstPort, e.Port()))
+	if err == nil {
+		_, err = r.ns.Netfilter().ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, &f)
+	}
+	if err != nil {
+		return fmt.Errorf("forget connections to %v: %w", e, err)
 	}
 	return nil
 }

@@ -55,6 +55,18 @@ func (r *raw) pass(from, to *agree.TUN, inner bool, words, want string) {
 	r.expect(to, words, want)
 }
 
+// drain takes what the devices still have to give.
+func (r *raw) drain() {
+	r.t.Helper()
+	for _, d := range []*agree.TUN{r.LAN, r.WAN} {
+		for b := []byte{0}; b != nil; {
+			var err error
+			b, err = d.Receive(0)
+			must(r.t, err)
+		}
+	}
+}
+
 // expect demands what comes out on a device.
 func (r *raw) expect(to *agree.TUN, why, want string) {
 	r.t.Helper()
@@ -88,4 +100,18 @@ func (r *raw) eventually(words string) time.Duration {
 		must(r.t, err)
 		return b != nil
 	})
+}
+
+func mustParse(t *testing.T, words string) *agree.Packet {
+	t.Helper()
+	p, err := agree.ParsePacket(words)
+	must(t, err)
+	return p
+}
+
+func mustRead(t *testing.T, b []byte) *agree.Packet {
+	t.Helper()
+	p, err := agree.Parse(b)
+	must(t, err)
+	return p
 }
