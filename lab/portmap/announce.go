@@ -1,8 +1,6 @@
 package portmap
 
-import (
-	"time"
-)
+import "time"
 
 // Announcements are sent ten times, first at once, then after 250 ms, and then after twice the time before (RFC 6886
 // §3.2.1, RFC 6887 §14.1.2); the first two also advertise the UPnP device.
@@ -14,7 +12,10 @@ const (
 
 // Announce begins to tell the LAN, unasked, what the services are and which address and epoch they have.
 func (c *Core) Announce(now time.Duration) {
-	c.notices = c.notices[:0]
+	c.notices = nil
+	if !speaks(c.cfg.UPnP) && !speaks(c.cfg.NATPMP) && !speaks(c.cfg.PCP) {
+		return
+	}
 	for at, pause := now, firstPause; len(c.notices) < announcements; pause *= 2 {
 		c.notices = append(c.notices, at)
 		at += pause
@@ -30,26 +31,31 @@ func (c *Core) Deadline() (time.Duration, bool) {
 	return c.notices[0], true
 }
 
-// Advance returns the announcements that are due: by UDP to AnnounceGroup from port 5351, and to SSDPGroup.
+// Advance returns the announcement that is due; several that were missed are one.
 func (c *Core) Advance(now time.Duration) (out []Outgoing) {
-	for len(c.notices) > 0 && c.notices[0] <= now {
-		c.notices = c.notices[1:]
-		if c.alive > 0 {
-			c.alive--
-			for _, b := range c.aliveNotices() {
-				out = append(out, Outgoing{To: SSDPGroup, Data: b})
-			}
+	due := 0
+	for due < len(c.notices) && c.notices[due] <= now {
+		due++
+	}
+	if due == 0 {
+		return nil
+	}
+	c.notices = c.notices[due:]
+	if c.alive > 0 {
+		for _, b := range c.aliveNotices() {
+			out = append(out, Outgoing{To: SSDPGroup, Data: b})
 		}
-		if c.speaks(c.cfg.NATPMP) && c.connected() {
-			b, _ := c.pmpExternal(now)
-			out = append(out, Outgoing{To: AnnounceGroup, Data: b})
-		}
-		if c.speaks(c.cfg.PCP) {
-			out = append(out, Outgoing{To: AnnounceGroup, Data: c.pcpHeader(now, pcpAnnounce, pcpSuccess, 0)})
-		}
+	}
+	c.alive -= due
+	if speaks(c.cfg.NATPMP) && c.connected() {
+		b, _ := c.pmpExternal(now)
+		out = append(out, Outgoing{To: AnnounceGroup, Data: b})
+	}
+	if speaks(c.cfg.PCP) {
+		out = append(out, Outgoing{To: AnnounceGroup, Data: c.pcpHeader(now, pcpAnnounce, pcpSuccess, 0)})
 	}
 	return out
 }
 
 // speaks reports whether a service in that mode says anything.
-func (c *Core) speaks(m Mode) bool { return m != Off && m != Silent }
+func speaks(m Mode) bool { return m != Off && m != Silent }

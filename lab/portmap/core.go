@@ -202,10 +202,10 @@ func (c *Core) grant(es []entry, w wish) (netip.AddrPort, error) {
 		if w.exact && w.External != old.External {
 			return netip.AddrPort{}, nat.ErrPortTaken
 		}
+		if old.lease == nil && old.Lifetime == 0 { // made by hand: it stays as it is
+			return netip.AddrPortFrom(c.told(), old.External), nil
+		}
 		w.External, w.exact, w.other = old.External, true, false
-	}
-	if w.External == 0 {
-		w.External = w.Internal.Port() // what most clients hope for
 	}
 	if c.cfg.ForgetAfter > 0 && (w.Lifetime == 0 || w.Lifetime > c.cfg.ForgetAfter) {
 		w.Lifetime = c.cfg.ForgetAfter
@@ -224,13 +224,18 @@ func (c *Core) grant(es []entry, w wish) (netip.AddrPort, error) {
 
 const otherTries = 16
 
-// mapPort asks the NAT for the port, and for others if it is taken and they will do.
+// mapPort asks the NAT for the port, and if it is taken and another will do, for any.
 func (c *Core) mapPort(es []entry, w wish) (netip.AddrPort, error) {
 	if !w.other {
 		got, err := c.tryPort(es, w)
-		if w.exact || !errors.Is(err, nat.ErrPortTaken) {
+		if w.exact || w.External == 0 || !errors.Is(err, nat.ErrPortTaken) {
 			return got, err
 		}
+		w.External = 0
+		return c.tryPort(es, w)
+	}
+	if w.External == 0 {
+		w.External = w.Internal.Port() // what most clients hope for
 	}
 	for range otherTries {
 		w.External = otherPort(w.External)

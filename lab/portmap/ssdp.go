@@ -31,7 +31,7 @@ func (c *Core) ssdp(from netip.AddrPort, b []byte) ([][]byte, Reason) {
 	switch {
 	case reason != Told:
 		return nil, reason
-	case !c.speaks(c.cfg.UPnP):
+	case !speaks(c.cfg.UPnP):
 		return nil, Ignored
 	}
 	var answers [][]byte
@@ -129,7 +129,7 @@ func cutVersion(urn string) (name string, version int, ok bool) {
 
 // aliveNotices advertise the device without being asked.
 func (c *Core) aliveNotices() (notices [][]byte) {
-	if !c.speaks(c.cfg.UPnP) {
+	if !speaks(c.cfg.UPnP) {
 		return nil
 	}
 	for _, a := range c.advertised() {

@@ -233,7 +233,7 @@ func (c *Core) describe(now time.Duration, e *entry) []string {
 			description = map[service]string{natpmp: "NAT-PMP", pcp: "PCP"}[e.lease.service]
 		}
 		if e.lease.ends != 0 {
-			rest = max(e.lease.ends-now, time.Second)
+			rest = max(e.lease.ends-now+time.Second-1, time.Second) // to the next second: 0 would mean for ever
 		}
 	}
 	return []string{
