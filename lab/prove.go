@@ -22,60 +22,89 @@ var probeOptions = []probe.Options{{RTO: 40 * time.Millisecond, Tries: 3}, {RTO:
 // ErrMisclassified means that a NAT does not behave as its topology says: the lab is wrong, not the system under test.
 var ErrMisclassified = errors.New("NAT is not what the topology says")
 
-// Prove has every host's NATs classified by an RFC 5780 server on the public host with two addresses, over unimpaired
-// links, and compares what was seen with the topology. It leaves flows behind: Reset the lab afterwards.
+// Prove has every site's NATs classified by an RFC 5780 server on a public host with two addresses, over unimpaired
+// links and in each family that the site has, and compares what was seen with the topology. It leaves flows behind: Reset
+// the lab afterwards.
 func (l *Lab) Prove(ctx context.Context) error {
-	srv := l.probeHost()
-	if srv == nil {
-		return fmt.Errorf("prove NATs of topology %s: no public host has two addresses, which an RFC 5780 server needs", l.topo.Name)
-	}
 	for _, up := range l.uplinks {
 		if err := up.SetProfile(link.Profile{}); err != nil {
 			return fmt.Errorf("prove NATs: lift impairments: %w", err)
 		}
 	}
-	server, err := probe.NewServer(srv.listenPacket, [2]netip.Addr{srv.Addrs[0], srv.Addrs[1]}, probePorts)
-	if err != nil {
-		return fmt.Errorf("prove NATs: start RFC 5780 server on host %s: %w", srv.Name, err)
+	var errs []error
+	for _, family := range []int{4, 6} {
+		if classify := l.subjects(family); len(classify) > 0 {
+			errs = append(errs, l.proveFamily(ctx, family, classify))
+		}
 	}
-	err = l.classifyAll(ctx, netip.AddrPortFrom(srv.Addrs[0], probePorts[0]))
-	err = errors.Join(err, server.Close(), l.setLinks())
-	if err != nil {
+	if err := errors.Join(append(errs, l.setLinks())...); err != nil {
 		return err
 	}
 	l.proved = l.digest
 	return nil
 }
 
-// classifyAll classifies the first host of every site that has one, all at once.
-func (l *Lab) classifyAll(ctx context.Context, server netip.AddrPort) error {
-	done := make(chan error)
-	n := 0
-	for i := range l.topo.Sites {
-		s := &l.topo.Sites[i]
-		if len(s.Hosts) == 0 {
-			continue
-		}
-		n++
-		go func() { done <- l.classify(ctx, s, l.hosts[s.Hosts[0].Name], server) }()
-	}
-	var errs []error
-	for range n {
-		errs = append(errs, <-done)
-	}
-	return errors.Join(errs...)
+// subject is a site that is classified from one of its hosts.
+type subject struct {
+	site *Site
+	host *Machine
+	from netip.Addr
 }
 
-func (l *Lab) classify(ctx context.Context, s *Site, m *Machine, server netip.AddrPort) error {
+// subjects are the sites that have a host with an address of the family.
+func (l *Lab) subjects(family int) (list []subject) {
+	for i := range l.topo.Sites {
+		s := &l.topo.Sites[i]
+		for j := range s.Hosts {
+			h := &s.Hosts[j]
+			a := h.Addr
+			if family == 6 {
+				a = h.Addr6
+			}
+			if a.IsValid() && !h.Standby {
+				list = append(list, subject{s, l.hosts[h.Name], a})
+				break
+			}
+		}
+	}
+	return list
+}
+
+// proveFamily classifies the subjects, all at once.
+func (l *Lab) proveFamily(ctx context.Context, family int, subjects []subject) error {
+	host, addrs := l.probeHost(family)
+	if host == nil {
+		return fmt.Errorf("prove NATs of topology %s: no public host has two IPv%d addresses, which an RFC 5780 server needs", l.topo.Name, family)
+	}
+	server, err := probe.NewServer(host.listenPacket, addrs, probePorts)
+	if err != nil {
+		return fmt.Errorf("prove NATs: start RFC 5780 server on host %s: %w", host.Name, err)
+	}
+	done := make(chan error)
+	for _, s := range subjects {
+		go func() { done <- l.classify(ctx, s, netip.AddrPortFrom(addrs[0], probePorts[0])) }()
+	}
+	var errs []error
+	for range subjects {
+		errs = append(errs, <-done)
+	}
+	return errors.Join(append(errs, server.Close())...)
+}
+
+func (l *Lab) classify(ctx context.Context, s subject, server netip.AddrPort) error {
+	network, path := "udp4", l.topo.NATs
+	if s.from.Is6() {
+		network, path = "udp6", l.topo.NATs6
+	}
 	listen := func() (net.PacketConn, error) {
-		return m.listenPacket("udp4", netip.AddrPortFrom(m.Addr(), 0).String())
+		return s.host.listenPacket(network, netip.AddrPortFrom(s.from, 0).String())
 	}
 	r, err := conclude(func(o probe.Options) (probe.Result, error) { return probe.Classify(ctx, listen, server, o) })
 	if err != nil {
-		return fmt.Errorf("classify NAT of site %s: %w", s.Name, err)
+		return fmt.Errorf("classify NAT of site %s: %w", s.site.Name, err)
 	}
-	if err := r.Check(l.topo.NATs(m.Name)); err != nil {
-		return fmt.Errorf("%w: site %s, %s: %w", ErrMisclassified, s.Name, s.NAT, err)
+	if err := r.Check(path(s.host.Name)); err != nil {
+		return fmt.Errorf("%w: site %s, %s: %w", ErrMisclassified, s.site.Name, s.site.NAT, err)
 	}
 	return nil
 }
@@ -90,12 +119,18 @@ func conclude(classify func(probe.Options) (probe.Result, error)) (r probe.Resul
 	return r, err
 }
 
-// probeHost returns the first public host with two addresses, or nil.
-func (l *Lab) probeHost() *Machine {
+// probeHost returns the first public host with two addresses of the family, or nil.
+func (l *Lab) probeHost(family int) (*Machine, [2]netip.Addr) {
 	for _, p := range l.topo.Public {
-		if len(p.Addrs) >= 2 {
-			return l.hosts[p.Name]
+		var own []netip.Addr
+		for _, a := range p.Addrs {
+			if a.Is6() == (family == 6) {
+				own = append(own, a)
+			}
+		}
+		if len(own) >= 2 {
+			return l.hosts[p.Name], [2]netip.Addr(own)
 		}
 	}
-	return nil
+	return nil, [2]netip.Addr{}
 }

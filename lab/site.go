@@ -26,6 +26,7 @@ type place struct {
 	table  *live.Router // nil: engine netfilter
 	uplink *live.Uplink // nil: behind another site
 	ports  int          // LAN devices that a kernel router has
+	cables []string     // those of them that are ends of veth pairs
 
 	maps     *portmap.Server            // nil: none
 	external atomic.Pointer[netip.Addr] // first IPv4 address on the WAN side, as it is now
@@ -190,6 +191,7 @@ func (l *Lab) join(p *place, a attachment) error {
 	}
 	number := p.ports
 	p.ports++
+	p.cables = append(p.cables, lanPrefix+strconv.Itoa(number))
 	return connectLAN(lanCable{
 		router: p.kernel, port: lanPrefix + strconv.Itoa(number), index: firstLANIndex + number,
 		inner: a.ns, device: a.device, addrs: a.addrs, lans: p.site.lans(), routed: a.routed, standby: a.standby,
@@ -221,8 +223,8 @@ func (l *Lab) awaitLANs() error {
 		if p.kernel == nil {
 			continue
 		}
-		for n := range p.ports {
-			if err := awaitRunning(p.kernel, lanPrefix+strconv.Itoa(n)); err != nil {
+		for _, port := range p.cables {
+			if err := awaitRunning(p.kernel, port); err != nil {
 				return fmt.Errorf("site %s: %w", name, err)
 			}
 		}
