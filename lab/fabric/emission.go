@@ -73,7 +73,8 @@ func (r *Router) fire(now, due time.Duration) {
 }
 
 // Changed must be called after calls of the router's table that are not the fabric's: it sends what they caused, and
-// learns the table's new deadline.
+// learns the table's new deadline. What is due by then should have been delivered before, as the table's time does not
+// go back.
 func (r *Router) Changed(now time.Duration) {
 	f := r.net.f
 	f.Deliver(now, 0)

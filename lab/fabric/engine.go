@@ -68,7 +68,8 @@ func (f *Fabric) enter(now, start time.Duration, u *Uplink, st stage, p *Packet)
 				f.enterAll(now, start, u, st, f.fragment(p, q.MTU(), &u.stats.Drops))
 				return
 			}
-			f.answer(now, start, u.net, packet.FragmentationNeeded, q.MTU(), p)
+			f.answer(now, start, u, at, v.Cause, packet.FragmentationNeeded, q.MTU(), p)
+			return
 		}
 		u.drop(start, at, v.Cause, p)
 		return
@@ -141,7 +142,7 @@ func (f *Fabric) finish(now, due time.Duration, p *Packet) {
 		u.stats.Down.add(p)
 		u.router.fromWAN(now, due, p)
 	default:
-		size := p.wire()
+		size := p.wire() // before split
 		if n.hand(now, due, AtUplink, u.name, u.out, u.offload, p, &u.stats.Drops) {
 			u.stats.Down.Packets += size.Packets
 			u.stats.Down.Bytes += size.Bytes
@@ -183,8 +184,7 @@ func (n *Net) handOne(due, late time.Duration, w Where, name string, out Output,
 func (f *Fabric) forward(now, due time.Duration, from *Uplink, p *Packet) {
 	n, b := from.net, p.Bytes()
 	if !countDown(b) {
-		f.answer(now, due, n, packet.TimeExceeded, 0, p)
-		from.drop(due, InCore, link.Expired, p)
+		f.answer(now, due, from, InCore, link.Expired, packet.TimeExceeded, 0, p)
 		return
 	}
 	to := n.routes.to(b)
@@ -223,18 +223,21 @@ var (
 	core6 = netip.AddrFrom16([16]byte{0: 1, 15: 1})
 )
 
-// answer sends an ICMP error about p to its sender, if it has a route. It starts at the sender's downlink.
-func (f *Fabric) answer(now, start time.Duration, n *Net, e packet.Error, mtu int, p *Packet) {
+// answer drops p at u and sends an ICMP error about it to its sender, if that has a route. The error starts at the
+// sender's downlink.
+func (f *Fabric) answer(now, start time.Duration, u *Uplink, at Point, c link.Cause, e packet.Error, mtu int, p *Packet) {
 	from := core6
 	if packet.Version(p.Bytes()) == 4 {
 		from = core4
 	}
-	to := n.routes.from(p.Bytes())
-	if to == nil {
-		return
+	to := u.net.routes.from(p.Bytes())
+	var k *Packet
+	if to != nil {
+		k = f.complain(e, from, mtu, p)
 	}
-	if r := f.complain(e, from, mtu, p); r != nil {
-		f.enter(now, start, to, atSite, r)
+	u.drop(start, at, c, p)
+	if k != nil {
+		f.enter(now, start, to, atSite, k)
 	}
 }
 
@@ -255,7 +258,7 @@ func (f *Fabric) complain(e packet.Error, from netip.Addr, mtu int, p *Packet) *
 }
 
 func (u *Uplink) drop(t time.Duration, at Point, c link.Cause, p *Packet) {
-	u.stats.Drops[c]++
+	u.stats.Drops[c] += p.wire().Packets
 	if u.net.tap != nil {
 		u.net.see(t, AtUplink, u.name, at, c, p)
 	}

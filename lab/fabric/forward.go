@@ -68,7 +68,6 @@ func (r *Router) isOnLink(b []byte) bool {
 // flood gives what a station sent to many to the router's own host, and what that host sent to every station.
 func (r *Router) flood(now, due time.Duration, from *Station, p *Packet) {
 	f := r.net.f
-	f.finishChecksum(p)
 	taken := false
 	for _, s := range r.stations {
 		if s == from || s.nested != nil || !s.self && !from.self {
@@ -102,11 +101,9 @@ func (r *Router) outbound(now, due time.Duration, from *Station, p *Packet) {
 	b := p.Bytes()
 	switch {
 	case !from.self && !countDown(b):
-		r.tell(now, due, nat.Inside, packet.TimeExceeded, 0, p)
-		r.drop(due, Outbound, link.Expired, p)
+		r.answer(now, due, nat.Inside, Outbound, link.Expired, packet.TimeExceeded, 0, p)
 	case p.wireSize() > r.wanMTU() && !mayFragment(b):
-		r.tell(now, due, nat.Inside, packet.FragmentationNeeded, r.wanMTU(), p)
-		r.drop(due, Outbound, link.TooBig, p)
+		r.answer(now, due, nat.Inside, Outbound, link.TooBig, packet.FragmentationNeeded, r.wanMTU(), p)
 	default:
 		r.translate(now, due, nat.Inside, p)
 	}
@@ -127,16 +124,16 @@ func (r *Router) fromWAN(now, due time.Duration, p *Packet) {
 	r.stats.In.add(p)
 	switch {
 	case p.wireSize() > lanMTU && !mayFragment(p.Bytes()):
-		r.doom(now, due, packet.FragmentationNeeded, lanMTU, link.TooBig, p)
+		r.doom(now, due, link.TooBig, packet.FragmentationNeeded, lanMTU, p)
 	case !countDown(p.Bytes()):
-		r.doom(now, due, packet.TimeExceeded, 0, link.Expired, p)
+		r.doom(now, due, link.Expired, packet.TimeExceeded, 0, p)
 	default:
 		r.translate(now, due, nat.Outside, p)
 	}
 }
 
 // doom is for a packet from outside that cannot reach the LAN: if the table lets it in, its sender gets an error.
-func (r *Router) doom(now, due time.Duration, e packet.Error, mtu int, c link.Cause, p *Packet) {
+func (r *Router) doom(now, due time.Duration, c link.Cause, e packet.Error, mtu int, p *Packet) {
 	f := r.net.f
 	f.finishChecksum(p)
 	k := f.pool.like(p)
@@ -149,8 +146,7 @@ func (r *Router) doom(now, due time.Duration, e packet.Error, mtu int, c link.Ca
 	caused := r.emissions(p.id)
 	f.pool.put(k)
 	if v.Reason == nat.Passed {
-		r.tell(now, due, nat.Outside, e, mtu, p)
-		r.drop(due, Inbound, c, p)
+		r.answer(now, due, nat.Outside, Inbound, c, e, mtu, p)
 	} else {
 		r.refuse(due, Inbound, v.Reason, p)
 	}
@@ -211,8 +207,7 @@ func (r *Router) adopt(now, due time.Duration, from nat.Side, at Point, b []byte
 		r.emit(now, due, caused)
 	case len(b) > limit && longer > 0 && !mayFragment(p.Bytes()), len(b) > len(p.buf)-Headroom:
 		caused := r.emissions(p.id)
-		r.tell(now, due, from, packet.FragmentationNeeded, limit-longer, p)
-		r.drop(due, at, link.TooBig, p)
+		r.answer(now, due, from, at, link.TooBig, packet.FragmentationNeeded, limit-longer, p)
 		r.emit(now, due, caused)
 	default:
 		p.Set(b)
@@ -273,22 +268,23 @@ func (r *Router) wanMTU() int {
 // split is Fabric.split in the router's name.
 func (r *Router) split(p *Packet) chain { return r.net.f.split(p, &r.stats.Drops) }
 
-// tell sends an ICMP error about a packet back to the side that it came from.
-func (r *Router) tell(now, due time.Duration, to nat.Side, e packet.Error, mtu int, p *Packet) {
-	k := r.net.f.complain(e, r.own(to, p.Bytes()), mtu, p)
-	if k == nil {
-		return
+// answer drops p and sends an ICMP error about it back to the side that it came from.
+func (r *Router) answer(now, due time.Duration, to nat.Side, at Point, c link.Cause, e packet.Error, mtu int, p *Packet) {
+	f := r.net.f
+	k := f.complain(e, r.own(to, p.Bytes()), mtu, p)
+	r.drop(due, at, c, p)
+	switch {
+	case k == nil:
+	case to == nat.Inside && r.lan.to(k.Bytes()) == nil:
+		f.pool.put(k) // the sender is none of the LAN's
+	default:
+		r.send(now, due, to, k)
 	}
-	if to == nat.Inside && r.lan.to(k.Bytes()) == nil {
-		r.net.f.pool.put(k) // the sender is none of the LAN's
-		return
-	}
-	r.send(now, due, to, k)
 }
 
 // drop ends a packet for a reason of the router's.
 func (r *Router) drop(t time.Duration, at Point, c link.Cause, p *Packet) {
-	r.stats.Drops[c]++
+	r.stats.Drops[c] += p.wire().Packets
 	if r.net.tap != nil {
 		r.net.see(t, AtRouter, r.name, at, c, p)
 	}

@@ -43,12 +43,21 @@ func checkOffload(p *Packet) link.Cause {
 	if g.NeedsCsum && (g.CsumOffset&1 != 0 || int(g.CsumStart)+int(g.CsumOffset)+2 > p.n || int(g.CsumStart) < packet.IPv4HeaderLen) {
 		return link.Malformed
 	}
-	if g.Type == GSONone {
-		return link.Passed
+	version, protocol, segment, ok := transportOf(p.Bytes())
+	at := -1
+	switch protocol {
+	case packet.ProtocolTCP:
+		at = 16
+	case packet.ProtocolUDP:
+		at = 6
 	}
-	version, protocol, _, ok := transportOf(p.Bytes())
+	if at >= 0 && g.NeedsCsum && (int(g.CsumOffset) != at || int(g.CsumStart) != p.n-len(segment)) {
+		return link.Malformed
+	}
 	switch {
-	case !ok || !g.NeedsCsum || g.Size == 0 || p.n > 1<<16-1:
+	case g.Type == GSONone:
+		return link.Passed
+	case !ok || !g.NeedsCsum || g.Size == 0:
 		return link.Malformed
 	case protocol == packet.ProtocolTCP && (g.Type == GSOTCPv4 && version == 4 || g.Type == GSOTCPv6 && version == 6):
 	case protocol == packet.ProtocolUDP && g.Type == GSOUDP:

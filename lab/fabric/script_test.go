@@ -24,9 +24,14 @@ import (
 //	run [until=T]                     delivers; prints a line for each delivery: due time, uplink, packet
 //	late until=T                      jumps to T and delivers only then, as a driver that was held up
 //	stats | reset [seed=N] | detach NAME | close
+//	down NAME | up NAME               a link's fault: of an uplink, station or router
+//	blackhole A [B] [off]             between uplinks
+//	tap [off]                         prints a line for each event
+//
+// script_router_test.go has the commands for routers.
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
-		s := &script{fab: New(Config{}), nets: map[string]*Net{}, uplinks: map[string]*Uplink{}}
+		s := &script{fab: New(Config{}), nets: map[string]*Net{}, uplinks: map[string]*Uplink{}, routers: map[string]*Router{}, stations: map[string]*Station{}}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			s.out.Reset()
 			if err := s.command(t, d); err != nil {
@@ -38,13 +43,15 @@ func TestScripts(t *testing.T) {
 }
 
 type script struct {
-	fab     *Fabric
-	net     *Net
-	nets    map[string]*Net
-	uplinks map[string]*Uplink // by net's name, "/" and its own
-	name    string             // of the latest net
-	now     time.Duration
-	out     strings.Builder
+	fab      *Fabric
+	net      *Net
+	nets     map[string]*Net
+	uplinks  map[string]*Uplink // by net's name, "/" and its own
+	name     string             // of the latest net
+	routers  map[string]*Router
+	stations map[string]*Station
+	now      time.Duration
+	out      strings.Builder
 }
 
 // site prints what a site is given.
@@ -78,6 +85,9 @@ func describe(b []byte) string {
 	case packet.ProtocolUDP:
 		u, _ := packet.ParseUDP(payload)
 		what = fmt.Sprintf("udp %d", u.DstPort())
+		if u.SrcPort() != 1000 {
+			what = fmt.Sprintf("udp %d to %d", u.SrcPort(), u.DstPort())
+		}
 		if packet.PseudoChecksum(src, dst, protocol, payload) != 0 {
 			what += " corrupted"
 		}
@@ -130,7 +140,7 @@ func (s *script) command(t *testing.T, d *datadriven.TestData) error {
 		}
 		p := s.fab.Get()
 		p.Set(b)
-		s.uplinks[s.name+"/"+first].Send(s.now, p)
+		s.sender(first).Send(s.now, p)
 	case "run":
 		return s.run(until)
 	case "late":
@@ -148,9 +158,24 @@ func (s *script) command(t *testing.T, d *datadriven.TestData) error {
 	case "close":
 		s.net.Close()
 	default:
-		return fmt.Errorf("no command %q", d.Cmd)
+		return s.routerCommand(t, d, first)
 	}
 	return nil
+}
+
+// sender is what packets can be sent from.
+type sender interface {
+	Send(now time.Duration, p *Packet)
+}
+
+func (s *script) sender(name string) sender {
+	if k := s.stations[name]; k != nil {
+		return k
+	}
+	if r := s.routers[name]; r != nil && r.uplink == nil {
+		return fromDevice{r}
+	}
+	return s.uplinks[s.name+"/"+name]
 }
 
 func (s *script) attach(t *testing.T, d *datadriven.TestData, name string) error {
@@ -232,7 +257,7 @@ func (s *script) send(t *testing.T, d *datadriven.TestData) error {
 			return err
 		}
 	}
-	u, to := s.uplinks[s.name+"/"+d.CmdArgs[0].Key], netip.MustParseAddr(d.CmdArgs[1].Key)
+	u, to := s.sender(d.CmdArgs[0].Key), netip.MustParseAddr(d.CmdArgs[1].Key)
 	from, header := netip.MustParseAddr("192.0.2.1"), packet.IPv4HeaderLen+packet.UDPHeaderLen
 	if to.Is6() {
 		from, header = netip.MustParseAddr("2001:db8::1"), packet.IPv6HeaderLen+packet.UDPHeaderLen
@@ -240,8 +265,11 @@ func (s *script) send(t *testing.T, d *datadriven.TestData) error {
 	if src := ""; d.MaybeScanArgs(t, "src", &src) {
 		from = netip.MustParseAddr(src)
 	}
+	sport, port := 1000, 0
+	d.MaybeScanArgs(t, "sport", &sport)
+	d.MaybeScanArgs(t, "port", &port)
 	for i := range n {
-		b := packet.AppendUDP(nil, netip.AddrPortFrom(from, 1000), netip.AddrPortFrom(to, uint16(i+1)), make([]byte, size-header))
+		b := packet.AppendUDP(nil, netip.AddrPortFrom(from, uint16(sport)), netip.AddrPortFrom(to, uint16(max(port, i+1))), make([]byte, size-header))
 		setTTL(b, uint8(ttl), df)
 		p := s.fab.Get()
 		p.Set(b)

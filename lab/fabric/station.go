@@ -161,7 +161,7 @@ func (s *Station) receive(now, due time.Duration, p *Packet) {
 }
 
 func (s *Station) drop(t time.Duration, at Point, c link.Cause, p *Packet) {
-	s.stats.Drops[c]++
+	s.stats.Drops[c] += p.wire().Packets
 	n := s.router.net
 	if n.tap != nil {
 		n.see(t, AtStation, s.name, at, c, p)
