@@ -46,20 +46,22 @@ func dashed(name string) string {
 // OverrideKeys lists the keys of Site.Override, sorted.
 func OverrideKeys() []string { return slices.Sorted(maps.Keys(overrides)) }
 
-// OverrideWords lists the words that a key takes; nil where it takes no words but a number, a time, ports or a boolean, of which
-// the second result names one: "a time such as 30s".
+// OverrideWords lists the words that a key takes; or nil, and what it takes instead: "a time such as 30s".
 func OverrideWords(key string) (words []string, what string) {
 	i, ok := overrides[key]
 	if !ok {
 		return nil, ""
 	}
 	f := reflect.TypeFor[nat.Behavior]().Field(i)
-	return enumWords(f.Type), noun(f.Type)
+	if words = enumWords(f.Type); words != nil {
+		return words, ""
+	}
+	return nil, noun(f.Type)
 }
 
 var durationType = reflect.TypeFor[time.Duration]()
 
-// enumWords are what an enum's values print, without those that stand for "not set".
+// enumWords are what an enum's values print, from zero up; nil if the type is none.
 func enumWords(t reflect.Type) (words []string) {
 	if t.Kind() != reflect.Int || !t.Implements(reflect.TypeFor[fmt.Stringer]()) {
 		return nil

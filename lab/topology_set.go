@@ -9,14 +9,30 @@ import (
 // LinkKey sets the links of all sites at once. Public hosts keep theirs.
 const LinkKey = "link"
 
-// Keys lists what Set takes, in the document's order: SITE.nat of each site, SITE.link of each site on the fabric,
-// HOST.link of each public host, and "link".
+// siteFields are what Set changes of every site, besides its link.
+var siteFields = []struct {
+	name  string
+	noun  string
+	field func(*Site) *string
+	known func() []string // nil: NAT presets, which have other names too
+}{
+	{"nat", "NAT preset", func(s *Site) *string { return &s.NAT }, nil},
+	{"engine", "engine", func(s *Site) *string { return &s.Engine }, Engines},
+	{"ipv6", "IPv6 mode", func(s *Site) *string { return &s.IPv6 }, IPv6Modes},
+	{"portmap", "preset", func(s *Site) *string { return &s.PortMap }, PortMaps},
+}
+
+// Keys lists what Set takes, in the document's order: SITE.nat, SITE.engine, SITE.ipv6 and SITE.portmap of each site, SITE.link of
+// each site on the fabric, HOST.link of each public host, and "link".
 func (t *Topology) Keys() []string {
 	var keys []string
 	for i := range t.Sites {
 		keys = append(keys, t.Sites[i].Name+".nat")
 		if t.Sites[i].Behind == "" {
 			keys = append(keys, t.Sites[i].Name+".link")
+		}
+		for _, f := range siteFields[1:] {
+			keys = append(keys, t.Sites[i].Name+"."+f.name)
 		}
 	}
 	for _, p := range t.Public {
@@ -25,7 +41,7 @@ func (t *Topology) Keys() []string {
 	return append(keys, LinkKey)
 }
 
-// Set changes one preset: Set("camera.nat", "symmetric"). A resolved topology is resolved anew, because a site that stops or
+// Set changes one preset or mode: Set("camera.nat", "symmetric"). A resolved topology is resolved anew, because a site that stops or
 // starts translating needs other addresses. On an error, a *Problem or Problems, the topology is as it was.
 func (t *Topology) Set(key, value string) error {
 	return t.Configure(map[string]string{key: value})
@@ -69,9 +85,7 @@ func (t *Topology) set(key, value string, ps *Problems) {
 			}
 		}
 		lookupLink(key, value, ps)
-	case site != nil && field == "nat":
-		site.NAT = value
-		lookupNAT(key, value, ps)
+	case site != nil && site.set(field, key, value, ps):
 	case site != nil && field == LinkKey && site.Behind != "":
 		*ps = append(*ps, &Problem{Path: key, Msg: "site " + quote(name) + " is behind another and has no link of its own",
 			Suggestion: t.Outermost(site).Name + ".link"})
@@ -89,15 +103,37 @@ func (t *Topology) set(key, value string, ps *Problems) {
 	}
 }
 
+// set changes a field of a site, and says whether there is one of that name.
+func (s *Site) set(field, key, value string, ps *Problems) bool {
+	for _, f := range siteFields {
+		switch {
+		case f.name != field:
+			continue
+		case f.known == nil:
+			lookupNAT(key, value, ps)
+		case !slices.Contains(f.known(), value):
+			*ps = append(*ps, Unknown(key, f.noun, value, f.known()))
+		}
+		*f.field(s) = value
+		return true
+	}
+	return false
+}
+
 // keyOfHost is the key that someone meant who named a host instead of its site.
 func (t *Topology) keyOfHost(key string) string {
 	host, field, _ := strings.Cut(key, ".")
 	s := t.SiteOf(host)
 	switch {
-	case s != nil && field == "nat":
-		return s.Name + ".nat"
-	case s != nil && field == LinkKey:
+	case s == nil:
+		return ""
+	case field == LinkKey:
 		return t.Outermost(s).Name + ".link"
+	}
+	for _, f := range siteFields {
+		if f.name == field {
+			return s.Name + "." + field
+		}
 	}
 	return ""
 }

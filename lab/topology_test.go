@@ -115,17 +115,27 @@ func TestTopologyNATsAreInnermostFirst(t *testing.T) {
 
 func TestTopologySet(t *testing.T) {
 	topo := resolved(t)
-	want := []string{"home.nat", "carrier.nat", "carrier.link", "viewer.nat", "viewer.link", "rendezvous.link", "link"}
+	want := []string{
+		"home.nat", "home.engine", "home.ipv6", "home.portmap",
+		"carrier.nat", "carrier.link", "carrier.engine", "carrier.ipv6", "carrier.portmap",
+		"viewer.nat", "viewer.link", "viewer.engine", "viewer.ipv6", "viewer.portmap",
+		"rendezvous.link", "link",
+	}
 	if diff := cmp.Diff(want, topo.Keys()); diff != "" {
 		t.Fatal(diff)
 	}
 	digests := map[string]string{topo.Digest(): "nothing"}
 	for _, key := range topo.Keys() {
-		value := "perfect"
-		if strings.HasSuffix(key, ".nat") {
-			value = "linux"
-		}
+		_, field, _ := strings.Cut("."+key, ".")
+		field = field[strings.LastIndexByte(field, '.')+1:]
+		value := map[string]string{"nat": "linux", "link": "perfect", "engine": "table", "ipv6": "firewall", "portmap": "upnp"}[field]
 		c := topo.Clone()
+		if key == "home.ipv6" { // its carrier has none
+			if err := c.Set(key, value); err == nil || !strings.Contains(err.Error(), `sites[0].ipv6: the LAN of "carrier" has no IPv6`) {
+				t.Errorf("set %s: %v", key, err)
+			}
+			continue
+		}
 		if err := c.Set(key, value); err != nil {
 			t.Errorf("set %s: %v", key, err)
 		}
@@ -140,6 +150,10 @@ func TestTopologySet(t *testing.T) {
 		links = append(links, p.Name)
 	}
 	for key, msg := range map[string]string{
+		"viewer.ipv6=firewal":  `viewer.ipv6: unknown IPv6 mode "firewal" (did you mean "firewall"?)`,
+		"viewer.engine=kernel": `viewer.engine: unknown engine "kernel": it is none of netfilter, table`,
+		"viewer.portmap=upn":   `viewer.portmap: unknown preset "upn" (did you mean "upnp"?)`,
+		"phone.ipv6=open":      `unknown key "phone.ipv6" (did you mean "carrier.ipv6"?)`, // the site of that host
 		"viewer.nat=ful-cone":  `viewer.nat: unknown preset "ful-cone" (did you mean "full-cone"?)`,
 		"viewer.link=sattelit": `viewer.link: unknown preset "sattelit" (did you mean "satellite"?)`,
 		"link=zzzzz":           `link: unknown preset "zzzzz": it is none of ` + strings.Join(links, ", "),
@@ -147,7 +161,7 @@ func TestTopologySet(t *testing.T) {
 		"hme.nat=open":         `unknown key "hme.nat" (did you mean "home.nat"?)`,
 		"camera.nat=open":      `unknown key "camera.nat" (did you mean "home.nat"?)`, // the site of that host
 		"nas.link=lan":         `unknown key "nas.link" (did you mean "carrier.link"?)`,
-		"=":                    `unknown key "": it is none of home.nat, carrier.nat, carrier.link, viewer.nat, viewer.link, rendezvous.link, link`,
+		"=":                    `unknown key "": it is none of ` + strings.Join(want, ", "),
 	} {
 		k, v, _ := strings.Cut(key, "=")
 		err := topo.Set(k, v)

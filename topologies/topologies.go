@@ -7,9 +7,16 @@
 //	    nat: port-restricted-cone   # punchlab list nats
 //	    link: broadband             # punchlab list links
 //	    behind: carrier             # instead of link: hangs on that site's LAN
-//	    wan: [203.0.113.1]          # these three may be left out: the lab has addresses of its own
+//	    behavior: {quota: 100}      # what differs from the preset
+//	    engine: table               # what realises the router; left out: what --engine says
+//	    ipv6: firewall              # none, open, firewall, firewall-eif, firewall-adf, nptv6, nat64
+//	    ipv4: false                 # no IPv4 on the LAN
+//	    portmap: upnp               # port mapping servers in the router
+//	    wan: [203.0.113.1]          # addresses may be left out: the lab has its own. wan6, lan6, addr6 likewise
 //	    lan: 192.168.1.0/24
-//	    hosts: [{name: camera, addr: 192.168.1.2}]
+//	    hosts:
+//	      - {name: camera, addr: 192.168.1.2}
+//	      - {name: phone, standby: true}    # a host of another site that can move here
 //	public:                         # hosts that hang on the internet directly
 //	  - name: rendezvous
 //	    link: lan
@@ -79,14 +86,7 @@ func decode(d *document.Document) *lab.Topology {
 	root := d.Root()
 	t := &lab.Topology{Name: root.Get("name").String(), Summary: root.Get("summary").String()}
 	for _, n := range root.Get("sites").Items() {
-		s := lab.Site{
-			Name: n.Get("name").String(), NAT: n.Get("nat").String(), Behind: n.Get("behind").String(), Link: n.Get("link").String(),
-			WAN: addrs(n.Get("wan")), LAN: n.Get("lan").Prefix(),
-		}
-		for _, h := range n.Get("hosts").Items() {
-			s.Hosts = append(s.Hosts, lab.Host{Name: h.Get("name").String(), Addr: h.Get("addr").Addr()})
-		}
-		t.Sites = append(t.Sites, s)
+		t.Sites = append(t.Sites, site(n))
 	}
 	for _, n := range root.Get("public").Items() {
 		t.Public = append(t.Public, lab.PublicHost{
@@ -94,6 +94,27 @@ func decode(d *document.Document) *lab.Topology {
 		})
 	}
 	return t
+}
+
+func site(n document.Node) lab.Site {
+	s := lab.Site{
+		Name: n.Get("name").String(), NAT: n.Get("nat").String(), Behind: n.Get("behind").String(), Link: n.Get("link").String(),
+		Engine: n.Get("engine").String(), IPv6: n.Get("ipv6").String(), NoIPv4: !n.Get("ipv4").Bool(true), PortMap: n.Get("portmap").String(),
+		WAN: addrs(n.Get("wan")), LAN: n.Get("lan").Prefix(), WAN6: addrs(n.Get("wan6")), LAN6: n.Get("lan6").Prefix(),
+	}
+	behavior := n.Get("behavior")
+	for _, key := range behavior.Keys() {
+		if s.Override == nil {
+			s.Override = map[string]string{}
+		}
+		s.Override[key] = behavior.Get(key).Text()
+	}
+	for _, h := range n.Get("hosts").Items() {
+		s.Hosts = append(s.Hosts, lab.Host{
+			Name: h.Get("name").String(), Addr: h.Get("addr").Addr(), Addr6: h.Get("addr6").Addr(), Standby: h.Get("standby").Bool(false),
+		})
+	}
+	return s
 }
 
 func addrs(n document.Node) []netip.Addr {

@@ -1,6 +1,7 @@
 package topologies_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"os"
@@ -13,7 +14,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/datadriven"
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/punchlab/punchlab/lab"
 	"github.com/punchlab/punchlab/lab/link"
@@ -52,11 +53,14 @@ func TestDocuments(t *testing.T) {
 
 func outcome(t *lab.Topology, err error) string {
 	if err != nil {
-		return err.Error() + "\n"
+		return presets.ReplaceAllString(err.Error(), "${1}") + "\n"
 	}
 	drawing := figures.ReplaceAllString(t.Draw(), ": …")
 	return strings.ReplaceAll(drawing, "\n\n", "\n") // datadriven ends an answer at an empty line
 }
+
+// presets are lists of them, which other packages lengthen.
+var presets = regexp.MustCompile(`(unknown preset "[^"]*"): it is none of .*`)
 
 // figures are those of the link presets, which are lab/link's to choose.
 var figures = regexp.MustCompile(`: up .*, down .*`)
@@ -102,7 +106,7 @@ func TestLoadFile(t *testing.T) {
 		t.Fatalf("error %v, want topologies.Errors", err)
 	}
 	want := topologies.Errors{{File: file, Line: 2, Column: 8, Path: "sites", Msg: "0 entries are too few: 1 at least"}}
-	if diff := cmp.Diff(want, es); diff != "" {
+	if diff := gocmp.Diff(want, es); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -146,14 +150,14 @@ func TestSchemaAgrees(t *testing.T) {
 		derived []string // set by Resolve, not by a document
 	}{
 		{s.object, lab.Topology{}, nil},
-		{s.Defs["site"], lab.Site{}, []string{"behavior", "profile"}},
+		{s.Defs["site"], lab.Site{}, []string{"behavior", "profile", "net6", "inside6"}},
 		{s.Defs["host"], lab.Host{}, nil},
 		{s.Defs["public"], lab.PublicHost{}, []string{"profile"}},
 	} {
 		var fields, keys []string
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(c.of)) {
 			if name := strings.ToLower(f.Name); f.IsExported() && !slices.Contains(c.derived, name) {
-				fields = append(fields, name)
+				fields = append(fields, cmp.Or(map[string]string{"noipv4": "ipv4", "override": "behavior"}[name], name))
 			}
 		}
 		for key := range c.schema.Properties {
@@ -161,7 +165,7 @@ func TestSchemaAgrees(t *testing.T) {
 		}
 		slices.Sort(fields)
 		slices.Sort(keys)
-		if diff := cmp.Diff(fields, keys); diff != "" {
+		if diff := gocmp.Diff(fields, keys); diff != "" {
 			t.Errorf("%T and the schema's keys differ (-Go +schema):\n%s", c.of, diff)
 		}
 	}
@@ -179,8 +183,22 @@ func TestSchemaAgrees(t *testing.T) {
 	for _, p := range link.Presets() {
 		links = append(links, p.Name)
 	}
-	if diff := cmp.Diff(links, s.Defs["link"].Enum); diff != "" {
-		t.Errorf("link presets and $defs.link.enum of topology.schema.json differ (-Go +schema):\n%s", diff)
+	for def, want := range map[string][]string{"link": links, "engine": lab.Engines(), "ipv6mode": lab.IPv6Modes(), "portmap": lab.PortMaps()} {
+		if diff := gocmp.Diff(want, s.Defs[def].Enum); diff != "" {
+			t.Errorf("the lab's and $defs.%s.enum of topology.schema.json differ (-Go +schema):\n%s", def, diff)
+		}
+	}
+	for _, key := range lab.OverrideKeys() {
+		var in struct{ Enum []string }
+		if err := json.Unmarshal(s.Defs["behavior"].Properties[key], &in); err != nil {
+			t.Errorf("behavior %s is missing in topology.schema.json", key)
+		}
+		if words, _ := lab.OverrideWords(key); !slices.Equal(words, in.Enum) {
+			t.Errorf("behavior %s takes %v, topology.schema.json says %v", key, words, in.Enum)
+		}
+	}
+	if got, want := len(s.Defs["behavior"].Properties), len(lab.OverrideKeys()); got != want {
+		t.Errorf("the schema has %d behaviors, the lab %d", got, want)
 	}
 	if got := s.Defs["addrs"].MaxItems; got != lab.MaxAddrs {
 		t.Errorf("the schema allows %d addresses, the lab %d", got, lab.MaxAddrs)

@@ -3,6 +3,7 @@ package document
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -70,6 +71,30 @@ func (n Node) Uint() uint64 {
 	return 0
 }
 
+// Bool returns a boolean, and otherwise what stands for a missing one.
+func (n Node) Bool(missing bool) bool {
+	if b, ok := n.v.(bool); ok {
+		return b
+	}
+	return missing
+}
+
+// Text returns a plain value as it is written: text, a number, true or false; a list of them with commas.
+func (n Node) Text() string {
+	switch v := n.v.(type) {
+	case nil, map[string]any:
+		return ""
+	case []any:
+		words := make([]string, len(v))
+		for i, item := range n.Items() {
+			words[i] = item.Text()
+		}
+		return strings.Join(words, ",")
+	default:
+		return fmt.Sprint(v)
+	}
+}
+
 // Duration parses text such as 500ms, and reports what it cannot parse.
 func (n Node) Duration() time.Duration {
 	s := n.String()
@@ -83,7 +108,7 @@ func (n Node) Duration() time.Duration {
 	return d
 }
 
-// Addr parses an IPv4 address, and reports what it cannot parse.
+// Addr parses an IP address, and reports what it cannot parse.
 func (n Node) Addr() netip.Addr {
 	s := n.String()
 	if s == "" {
@@ -91,12 +116,12 @@ func (n Node) Addr() netip.Addr {
 	}
 	a, err := netip.ParseAddr(s)
 	if err != nil {
-		n.report(fmt.Sprintf("%q is not an IPv4 address: write one such as 192.168.1.2", shorten(s)))
+		n.report(fmt.Sprintf("%q is not an IP address: write one such as 192.168.1.2", shorten(s)))
 	}
 	return a
 }
 
-// Prefix parses an IPv4 network, and reports what it cannot parse.
+// Prefix parses an IP network, and reports what it cannot parse.
 func (n Node) Prefix() netip.Prefix {
 	s := n.String()
 	if s == "" {
@@ -104,7 +129,7 @@ func (n Node) Prefix() netip.Prefix {
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
-		n.report(fmt.Sprintf("%q is not an IPv4 network: write one such as 192.168.1.0/24", shorten(s)))
+		n.report(fmt.Sprintf("%q is not an IP network: write one such as 192.168.1.0/24", shorten(s)))
 	}
 	return p
 }
