@@ -1,0 +1,355 @@
+package capture
+
+import (
+	"cmp"
+	"hash/fnv"
+	"net/netip"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/punchlab/punchlab/lab/capture/pcapng"
+	"github.com/punchlab/punchlab/lab/nat"
+)
+
+// A router of the kernel forwards in microseconds; what takes longer than slack on a busy machine is not paired. Two
+// clocks' readings, the kernel's at the monitor and the fabric's, differ by less than skew.
+const (
+	slack = 100 * time.Millisecond
+	skew  = 2 * time.Millisecond
+)
+
+// infer follows packets through the routers of the kernel, the innermost first, so that a journey grows outwards.
+func (f *follower) infer() {
+	order := slices.Clone(f.roles.Routers)
+	slices.SortStableFunc(order, func(a, b Router) int { return len(f.roles.routers(b.Name)) - len(f.roles.routers(a.Name)) })
+	for _, list := range f.at {
+		slices.SortStableFunc(list, func(a, b sighting) int { return cmp.Compare(a.t, b.t) })
+	}
+	for i := range order {
+		if r := &order[i]; f.isKernel(r) {
+			k := kernelRouter{f: f, r: r, maps: map[mapKey]*mapping{}}
+			k.run()
+		}
+	}
+}
+
+// isKernel reports whether a router is seen by monitors only.
+func (f *follower) isKernel(r *Router) bool {
+	monitored := false
+	for _, i := range f.t.Interfaces {
+		if i == (Interface{router, r.Name}) {
+			return false
+		}
+		monitored = monitored || i.Kind == monitor && f.roles.behind(i.Name) != nil && f.roles.behind(i.Name).Name == r.Name
+	}
+	return monitored
+}
+
+// kernelRouter infers what one router did.
+type kernelRouter struct {
+	f    *follower
+	r    *Router
+	maps map[mapKey]*mapping // by the external endpoint
+}
+
+type mapKey struct {
+	protocol uint8
+	external netip.AddrPort
+}
+
+// mapping is one that the router was seen to have.
+type mapping struct {
+	internal netip.AddrPort
+	last     time.Duration // when it was refreshed
+}
+
+// passage is a packet that comes to the router from one of its sides.
+type passage struct {
+	*sighting
+	child string // from the LAN: who sent it; empty: from the WAN
+}
+
+// run pairs in the order of time, as each pair teaches a mapping that later packets may use.
+func (k *kernelRouter) run() {
+	var coming []passage
+	wan := k.f.at[k.r.Name]
+	for i := range wan {
+		if !wan[i].out {
+			coming = append(coming, passage{&wan[i], ""})
+		}
+	}
+	for _, c := range k.children() {
+		lan := k.f.at[c]
+		for i := range lan {
+			if lan[i].out {
+				coming = append(coming, passage{&lan[i], c})
+			}
+		}
+	}
+	slices.SortStableFunc(coming, func(a, b passage) int { return cmp.Compare(a.t, b.t) })
+	for _, p := range coming {
+		if p.child == "" {
+			k.inbound(p)
+		} else {
+			k.outbound(p)
+		}
+	}
+	k.own()
+}
+
+// children are the hosts and routers on the router's LAN.
+func (k *kernelRouter) children() (names []string) {
+	for _, h := range k.f.roles.Hosts {
+		if h.Behind == k.r.Name {
+			names = append(names, h.Name)
+		}
+	}
+	for _, r := range k.f.roles.Routers {
+		if r.Behind == k.r.Name {
+			names = append(names, r.Name)
+		}
+	}
+	return names
+}
+
+func (k *kernelRouter) packet(s *sighting) *Packet { return &k.f.t.Packets[s.packet] }
+
+// find returns the first sighting in a direction at a node that may be p, later by no more than slack.
+func (k *kernelRouter) find(node string, out bool, p *sighting, same func(a, b *Packet) bool) *sighting {
+	a := k.packet(p)
+	list := k.f.at[node]
+	first := sort.Search(len(list), func(i int) bool { return list[i].t >= p.t-skew })
+	for i := first; i < len(list) && list[i].t <= p.t+slack; i++ {
+		s := &list[i]
+		if s.out == out && !s.paired {
+			if b := k.packet(s); same(a, b) && alike(a, b) {
+				return s
+			}
+		}
+	}
+	return nil
+}
+
+func sameDst(a, b *Packet) bool { return a.Dst == b.Dst }
+
+func sameSrc(a, b *Packet) bool { return a.Src == b.Src }
+
+func anyEnds(*Packet, *Packet) bool { return true }
+
+// alike reports whether two packets are one, but for their endpoints.
+func alike(a, b *Packet) bool {
+	return a.Protocol == b.Protocol && a.Kind == b.Kind && a.Size == b.Size && fingerprint(a) == fingerprint(b)
+}
+
+// fingerprint is of what translation leaves alone.
+func fingerprint(p *Packet) uint64 {
+	h := fnv.New64a()
+	switch p.Kind {
+	case ICMPError: // it quotes a packet that is translated, too
+		h.Write([]byte(p.Detail))
+	default:
+		h.Write(p.payload)
+	}
+	return h.Sum64()
+}
+
+func (k *kernelRouter) outbound(p passage) {
+	a := k.packet(p.sighting)
+	if s := k.find(k.r.Name, true, p.sighting, sameDst); s != nil {
+		k.pair(p, s)
+		k.learn(a, k.packet(s), p.t)
+		return
+	}
+	for _, c := range k.children() { // through the switch, or back by a hairpin
+		if c == p.child {
+			continue
+		}
+		if s := k.find(c, false, p.sighting, anyEnds); s != nil {
+			k.pair(p, s)
+			return
+		}
+	}
+	j := &k.f.journeys[k.f.root(p.journey)]
+	if k.forItself(a) {
+		j.Steps = append(j.Steps, Step{Packet: -1, Node: k.r.Name, T: p.t, At: atDelivered})
+		return
+	}
+	if !k.atEnd(p.t) {
+		j.Steps = append(j.Steps, Step{Packet: -1, Node: k.r.Name, T: p.t, At: atOutbound, Drop: k.whyNotOut(a, p.t)})
+	}
+}
+
+func (k *kernelRouter) inbound(p passage) {
+	for _, c := range k.children() {
+		if s := k.find(c, false, p.sighting, sameSrc); s != nil {
+			a, b := k.packet(p.sighting), k.packet(s)
+			k.pair(p, s)
+			if m := k.maps[mapKey{a.Protocol, a.Dst}]; m != nil && k.r.Behavior.InboundRefresh {
+				m.last = p.t
+			} else if m == nil { // a mapping that was made before the capture, or by hand
+				k.learn(b.reversed(), a.reversed(), p.t)
+			}
+			return
+		}
+	}
+	if k.atEnd(p.t) {
+		return
+	}
+	j := &k.f.journeys[k.f.root(p.journey)]
+	j.Steps = append(j.Steps, Step{Packet: -1, Node: k.r.Name, T: p.t, At: atInbound, Drop: k.whyNotIn(k.packet(p.sighting), p.t)})
+}
+
+// reversed has source and destination exchanged.
+func (p *Packet) reversed() *Packet {
+	q := *p
+	q.Src, q.Dst = p.Dst, p.Src
+	return &q
+}
+
+// pair joins the journeys of a packet before and after the router and notes what changed.
+func (k *kernelRouter) pair(p passage, s *sighting) {
+	p.paired, s.paired = true, true
+	a, b := k.packet(p.sighting), k.packet(s)
+	router := s // at whose step the translation is told
+	if p.child == "" {
+		router = p.sighting
+	}
+	steps := k.f.journeys[k.f.root(router.journey)].Steps
+	if i := slices.IndexFunc(steps, func(s Step) bool { return s.Packet == router.packet }); i >= 0 {
+		steps[i].Src, steps[i].Dst = changed(a.Src, b.Src), changed(a.Dst, b.Dst)
+	}
+	k.f.join(p.journey, s.journey)
+}
+
+func changed(a, b netip.AddrPort) pcapng.Change {
+	if a == b {
+		return pcapng.Change{}
+	}
+	return pcapng.Change{Old: a, New: b}
+}
+
+// learn remembers the mapping by which a packet from inside went out.
+func (k *kernelRouter) learn(inside, outside *Packet, t time.Duration) {
+	key := mapKey{outside.Protocol, outside.Src}
+	m := k.maps[key]
+	switch {
+	case m == nil || m.internal != inside.Src || t-m.last >= k.timeout(outside.Protocol):
+		k.maps[key] = &mapping{internal: inside.Src, last: t}
+	case !k.r.Behavior.NoOutboundRefresh:
+		m.last = t
+	}
+}
+
+// timeout is the idle life of a mapping. TCP's is that of an established connection: the shorter ones would need its
+// states.
+func (k *kernelRouter) timeout(protocol uint8) time.Duration {
+	b := k.r.Behavior
+	d, standard := b.UDPTimeout, 2*time.Minute
+	switch protocol {
+	case 6:
+		d, standard = b.TCPEstablished, 2*time.Hour+4*time.Minute
+	case 1, 58:
+		d, standard = b.ICMPTimeout, time.Minute
+	}
+	if d == 0 {
+		return standard
+	}
+	return d
+}
+
+// forItself reports whether a packet from the LAN is for the router or for many.
+func (k *kernelRouter) forItself(p *Packet) bool {
+	a := p.Dst.Addr()
+	return a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) ||
+		slices.ContainsFunc(k.r.LAN, func(lan netip.Prefix) bool { return lan.Contains(a) })
+}
+
+// atEnd reports whether the capture may have ended before a packet's partner was written.
+func (k *kernelRouter) atEnd(t time.Duration) bool {
+	last := k.f.t.Packets[len(k.f.t.Packets)-1].T
+	return last-t < skew
+}
+
+// NotForwarded is the reason of an inferred drop on the way out for which there is no better one.
+const NotForwarded = "not forwarded"
+
+func (k *kernelRouter) whyNotOut(p *Packet, t time.Duration) string {
+	switch {
+	case p.TTL <= 1:
+		return "ttl expired"
+	case k.blocked(p):
+		return nat.Blocked.String()
+	case slices.Contains(k.r.Addrs, p.Dst.Addr()):
+		return k.whyNotTurned(p, t)
+	case k.r.Behavior.Quota > 0 && k.held(p.Src.Addr(), t) >= k.r.Behavior.Quota:
+		return nat.Quota.String()
+	}
+	return NotForwarded
+}
+
+// whyNotTurned is for a packet from the LAN to the router's own external address.
+func (k *kernelRouter) whyNotTurned(p *Packet, t time.Duration) string {
+	if k.r.Behavior.Hairpinning == nat.HairpinNone {
+		return nat.HairpinOff.String()
+	}
+	return k.whyNotIn(p, t)
+}
+
+func (k *kernelRouter) whyNotIn(p *Packet, t time.Duration) string {
+	if p.TTL <= 1 {
+		return "ttl expired"
+	}
+	if k.blocked(p) {
+		return nat.Blocked.String()
+	}
+	if p.Kind == ICMPError {
+		return nat.ErrorQuote.String()
+	}
+	if !slices.Contains(k.r.Addrs, p.Dst.Addr()) { // routed and not translated: what ends here met a filter
+		return nat.Filtered.String()
+	}
+	m := k.maps[mapKey{p.Protocol, p.Dst}]
+	switch {
+	case m == nil:
+		return nat.NoMapping.String()
+	case t-m.last >= k.timeout(p.Protocol):
+		return nat.Expired.String()
+	}
+	return nat.Filtered.String()
+}
+
+func (k *kernelRouter) blocked(p *Packet) bool {
+	b := k.r.Behavior
+	return b.UDPBlocked && p.Protocol == 17 ||
+		len(b.TCPPorts) > 0 && p.Protocol == 6 && !slices.Contains(b.TCPPorts, p.Dst.Port()) && !slices.Contains(b.TCPPorts, p.Src.Port())
+}
+
+// held is how many living mappings an internal host has.
+func (k *kernelRouter) held(a netip.Addr, t time.Duration) (n int) {
+	for key, m := range k.maps {
+		if m.internal.Addr() == a && t-m.last < k.timeout(key.protocol) {
+			n++
+		}
+	}
+	return n
+}
+
+// own gives what the router sent itself, an error or a reset, its beginning.
+func (k *kernelRouter) own() {
+	for _, c := range k.children() {
+		for _, s := range k.f.at[c] {
+			if j := &k.f.journeys[k.f.root(s.journey)]; !s.out && !s.paired && len(j.Steps) > 0 && j.Steps[0].Packet == s.packet {
+				j.Steps = slices.Insert(j.Steps, 0, Step{Packet: -1, Node: k.r.Name, T: s.t, At: atSent})
+			}
+		}
+	}
+}
+
+// tcpRest is a segment without its ports and its checksum, which translation changes.
+func tcpRest(contents, payload []byte) []byte {
+	if len(contents) < 20 {
+		return payload
+	}
+	return slices.Concat(contents[4:16], contents[18:], payload)
+}
