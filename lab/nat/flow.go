@@ -189,6 +189,9 @@ func (t *Table) keepOut(i uint32, f flow, created bool) bool {
 func (t *Table) prolong(i uint32, until int64) {
 	m := t.maps.at(i)
 	m.expires = max(m.expires, until)
+	if t.b.Kind == Masquerade {
+		t.pin(usedPin, m.proto, m.external(), endpoint{}, until)
+	}
 	if m.is(alias) {
 		if j := t.target(m); j != none {
 			x := t.maps.at(j)
@@ -277,9 +280,11 @@ func (t *Table) lookIn(f flow) (uint32, Reason) {
 		far = f.remote
 	}
 	i := t.findRev(f.proto, f.local, far)
-	switch {
+	switch { // the rare ones cost their look-ups only if there is no mapping
 	case i == none && (t.findPin(ghostPin, f.proto, f.local, far) != none || t.findPin(holdPin, f.proto, f.local, far) != none):
 		return none, Expired
+	case i == none && t.findPin(usedPin, f.proto, f.local, endpoint{}) != none:
+		return none, Filtered
 	case i == none:
 		return none, NoMapping
 	case !t.passes(t.maps.at(i), f.remote):

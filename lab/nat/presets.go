@@ -1,6 +1,9 @@
 package nat
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Preset is a named behavior.
 type Preset struct {
@@ -69,6 +72,21 @@ var presets = []Preset{
 	})},
 	{"tcp443-only", "port-restricted-cone that lets only TCP to port 443 out", with(cone(AddressAndPortDependent), func(b *Behavior) {
 		b.UDPBlocked, b.TCPPorts = true, []uint16{443}
+	})},
+	{"no-hairpin", "port-restricted-cone that does not turn packets to itself around", with(cone(AddressAndPortDependent), func(b *Behavior) {
+		b.Hairpinning = HairpinNone
+	})},
+	{"short-timeout", "port-restricted-cone that forgets UDP after 30 s (against RFC 4787 REQ-5)", with(cone(AddressAndPortDependent), func(b *Behavior) {
+		b.UDPTimeout = 30 * time.Second
+	})},
+	{"mobile-cgn", "a mobile carrier's NAT: symmetric, any port, UDP for 65 s (as Richter et al. 2016 saw in many)", with(perRemote(AddressAndPortDependent, AddressAndPortDependent), func(b *Behavior) {
+		b.PortMin, b.PortMax, b.UDPTimeout = 1024, 65535, 65*time.Second
+	})},
+	{"alg", "port-restricted-cone that rewrites the host's address in UDP payloads", with(cone(AddressAndPortDependent), func(b *Behavior) {
+		b.ALG = true
+	})},
+	{"inbound-first-remap", "port-restricted-cone whose mapping an early inbound packet moves to another port", with(cone(AddressAndPortDependent), func(b *Behavior) {
+		b.InboundFirstRemap = true
 	})},
 }
 

@@ -62,6 +62,7 @@ const (
 	claimPin         // inbound-first remap: the router itself took the external endpoint for this remote
 	ghostPin         // there was a mapping of this external endpoint
 	holdPin          // the same, and its port is not free yet
+	usedPin          // Masquerade: some connection has this external endpoint
 )
 
 func (p *pin) owner() endpoint { return endpoint{p.addr, p.port} }
@@ -150,10 +151,11 @@ func (t *Table) pin(kind, proto uint8, e, far endpoint, until int64) bool {
 		p.expires = max(p.expires, until)
 		return true
 	}
-	if kind == filterPin && t.pins.n-t.strays >= pinsPerMapping*t.maxMappings {
+	stray := kind != filterPin && kind != usedPin
+	if !stray && t.pins.n-t.strays >= pinsPerMapping*t.maxMappings {
 		return false
 	}
-	if kind != filterPin { // strangers can make these: they have a bound of their own
+	if stray { // strangers can make these: they have a bound of their own
 		if t.strays >= t.maxMappings {
 			return false
 		}
@@ -172,7 +174,7 @@ const pinsPerMapping = 4
 
 func (t *Table) endPin(i uint32) {
 	p := t.pins.at(i)
-	if p.kind != filterPin {
+	if p.kind != filterPin && p.kind != usedPin {
 		t.strays--
 	}
 	if p.kind == holdPin {
