@@ -20,8 +20,7 @@ func sum(b []byte, s uint64) uint64 {
 		s, carry = bits.Add64(s, binary.BigEndian.Uint64(b[24:]), carry)
 		b = b[32:]
 	}
-	s, carry = bits.Add64(s, 0, carry)
-	s += carry // not a carry again: s is 0 after one
+	s += carry // does not overflow: a sum that carries is at most 2⁶⁵−2, so s is below 2⁶⁴−1
 	s = s>>32 + s&0xffffffff
 	for len(b) >= 4 {
 		s += uint64(binary.BigEndian.Uint32(b))

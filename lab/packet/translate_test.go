@@ -391,7 +391,7 @@ func wellFormed(b []byte) bool {
 		if u, err := ParseUDP(p.Payload()); p.Protocol() == ProtocolUDP && (err != nil || len(u) != len(p.Payload()) || u.Checksum() == 0) {
 			return false
 		}
-		return verify(p) == nil
+		return summed(p.Protocol()) && verify(p) == nil
 	}
 	p, err := ParseIPv6(b)
 	if err != nil {
@@ -401,5 +401,10 @@ func wellFormed(b []byte) bool {
 	if u, err := ParseUDP(segment); protocol == ProtocolUDP && (err != nil || len(u) != len(segment)) {
 		return false
 	}
-	return segment != nil && verify(p) == nil
+	return segment != nil && summed(protocol) && verify(p) == nil
+}
+
+// summed tells whether a protocol has a checksum that this package knows.
+func summed(protocol uint8) bool {
+	return protocol == ProtocolUDP || protocol == ProtocolTCP || protocol == ProtocolICMP || protocol == ProtocolICMPv6
 }
