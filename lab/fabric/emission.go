@@ -9,7 +9,8 @@ import (
 	"github.com/punchlab/punchlab/lab/packet"
 )
 
-// emissions takes from the table what its latest call caused besides, and sets the timer for what is to come.
+// emissions takes from the table what its latest call caused besides, and sets the timer for what is to come. Each
+// call is followed by one of emit.
 func (r *Router) emissions(parent uint64) (c chain) {
 	n := r.net
 	for {
@@ -31,11 +32,17 @@ func (r *Router) emissions(parent uint64) (c chain) {
 		c.add(k)
 	}
 	r.arm()
+	if c.head != nil {
+		n.f.siblings++
+	}
 	return c
 }
 
 // emit sends what emissions took. It follows the packet that caused it.
 func (r *Router) emit(now, due time.Duration, c chain) {
+	if c.head == nil {
+		return
+	}
 	for k := c.take(); k != nil; k = c.take() {
 		if r.net.tap != nil {
 			at := Inbound
@@ -47,6 +54,7 @@ func (r *Router) emit(now, due time.Duration, c chain) {
 		}
 		r.send(now, due, k.to, k)
 	}
+	r.net.f.siblings--
 }
 
 // arm puts the table's deadline into the heap, unless an earlier one is there: that looks again when it comes.
@@ -105,9 +113,11 @@ func (r *Router) Receive(now time.Duration, p *Packet) {
 		return
 	}
 	if n.tap != nil {
+		f.siblings++
 		for c := r.split(p); c.head != nil; {
 			r.fromWAN(now, now, c.take())
 		}
+		f.siblings--
 	} else {
 		r.fromWAN(now, now, p)
 	}

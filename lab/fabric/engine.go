@@ -82,31 +82,37 @@ func (f *Fabric) enter(now, start time.Duration, u *Uplink, st stage, p *Packet)
 	}
 	p.uplink, p.stage = u, st
 	if v.Duplicated {
-		f.duplicate(now, v.DuplicateDue, p)
+		f.duplicate(v.DuplicateDue, p)
+		f.wait(v.Due, p)
+		return
 	}
 	f.at(now, v.Due, p)
 }
 
 // enterAll is enter for what a packet was cut into.
 func (f *Fabric) enterAll(now, start time.Duration, u *Uplink, st stage, c chain) {
+	f.siblings++
 	for p := c.take(); p != nil; p = c.take() {
 		f.enter(now, start, u, st, p)
 	}
+	f.siblings--
 }
 
-func (f *Fabric) duplicate(now, due time.Duration, p *Packet) {
+func (f *Fabric) duplicate(due time.Duration, p *Packet) {
 	d := f.pool.like(p)
 	if d == nil {
 		p.uplink.stats.Drops[link.Overload]++
 		return
 	}
 	d.copyFrom(p)
-	f.at(now, due, d)
+	f.wait(due, d)
 }
 
-// at ends the packet's stage at due: at once if that is not after now and nothing is due before it.
+// at ends the packet's stage at due: at once if it would be the next event that Deliver takes from the heap. So it must
+// be the last thing that its caller does, or siblings be counted: otherwise the order of what happens at one time
+// would depend on how late the driver is.
 func (f *Fabric) at(now, due time.Duration, p *Packet) {
-	if due <= now && (len(f.heap) == 0 || due < f.heap[0].due) {
+	if due <= now && f.siblings == 0 && (len(f.heap) == 0 || due < f.heap[0].due) {
 		f.finish(now, due, p)
 		return
 	}

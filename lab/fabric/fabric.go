@@ -25,10 +25,11 @@ type Config struct {
 
 // Fabric is the engine that all nets share. Its zero value is not usable: call New.
 type Fabric struct {
-	heap   eventHeap
-	seq    uint64
-	pool   pool
-	recent window
+	heap     eventHeap
+	seq      uint64
+	siblings int // callers that have more packets to send than the one at hand
+	pool     pool
+	recent   window
 }
 
 // New returns a fabric without nets.

@@ -69,6 +69,8 @@ func (r *Router) isOnLink(b []byte) bool {
 func (r *Router) flood(now, due time.Duration, from *Station, p *Packet) {
 	f := r.net.f
 	taken := false
+	f.siblings++
+	defer func() { f.siblings-- }()
 	for _, s := range r.stations {
 		if s == from || s.nested != nil || !s.self && !from.self {
 			continue
@@ -93,9 +95,11 @@ func (r *Router) flood(now, due time.Duration, from *Station, p *Packet) {
 // the sender must see its own packet quoted and not the translated one.
 func (r *Router) outbound(now, due time.Duration, from *Station, p *Packet) {
 	if p.GSO.Type != GSONone && (p.GSO.Type == GSOUDP || p.wireSize() > r.wanMTU()) {
+		r.net.f.siblings++
 		for c := r.split(p); c.head != nil; {
 			r.outbound(now, due, from, c.take())
 		}
+		r.net.f.siblings--
 		return
 	}
 	b := p.Bytes()
@@ -116,9 +120,11 @@ func (r *Router) fromWAN(now, due time.Duration, p *Packet) {
 		return
 	}
 	if p.GSO.Type == GSOUDP || p.GSO.Type != GSONone && p.wireSize() > lanMTU {
+		r.net.f.siblings++
 		for c := r.split(p); c.head != nil; {
 			r.fromWAN(now, due, c.take())
 		}
+		r.net.f.siblings--
 		return
 	}
 	r.stats.In.add(p)
@@ -201,9 +207,11 @@ func (r *Router) adopt(now, due time.Duration, from nat.Side, at Point, b []byte
 	switch {
 	case p.GSO.Type != GSONone:
 		caused := r.emissions(p.id)
+		r.net.f.siblings++
 		for c := r.split(p); c.head != nil; {
 			r.translate(now, due, from, c.take())
 		}
+		r.net.f.siblings--
 		r.emit(now, due, caused)
 	case len(b) > limit && longer > 0 && !mayFragment(p.Bytes()), len(b) > len(p.buf)-Headroom:
 		caused := r.emissions(p.id)

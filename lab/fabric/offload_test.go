@@ -234,7 +234,7 @@ func TestTapSeesSegments(t *testing.T) {
 	})
 	data, g := tcp(tcpSrc, tcpDst, 1500, 1000)
 	sendBig(f, u, 0, data, g)
-	want := []string{"sent 1040 2 of 1", "arrived 1040 2 of 1", "delivered 1040 2 of 1", "sent 540 3 of 1", "arrived 540 3 of 1", "delivered 540 3 of 1"}
+	want := []string{"sent 1040 2 of 1", "sent 540 3 of 1", "arrived 1040 2 of 1", "arrived 540 3 of 1", "delivered 1040 2 of 1", "delivered 540 3 of 1"}
 	if diff := cmp.Diff(want, seen); diff != "" || len(got.packets) != 2 {
 		t.Errorf("%d delivered; the tap saw (-want +got):\n%s", len(got.packets), diff)
 	}

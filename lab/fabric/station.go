@@ -129,14 +129,13 @@ func (s *Station) Send(now time.Duration, p *Packet) {
 	if n.tap == nil {
 		s.router.fromLAN(now, now, s, p)
 	} else {
-		for c := f.split(p, &s.stats.Drops); ; {
-			k := c.take()
-			if k == nil {
-				break
-			}
+		f.siblings++
+		c := f.split(p, &s.stats.Drops)
+		for k := c.take(); k != nil; k = c.take() {
 			n.see(now, AtStation, s.name, Sent, link.Passed, k)
 			s.router.fromLAN(now, now, s, k)
 		}
+		f.siblings--
 	}
 	f.Deliver(now, 0)
 }
