@@ -35,7 +35,7 @@ const (
 	DoNAT          = "nat"           // Site's router becomes the preset NAT, with the site's Override; what it mapped is lost
 	DoUplinkDown   = "uplink-down"   // the uplink of Site or public Host carries nothing
 	DoUplinkUp     = "uplink-up"     // the same uplink works again
-	DoMove         = "move"          // Host leaves its site for To, where it is on standby
+	DoMove         = "move"          // Host leaves its site for To, where it is on standby, or from which it came
 	DoLink         = "link"          // the uplink of Site or public Host becomes the preset Link
 	DoKill         = "kill"          // the program in Host is killed; with For it is started again
 	DoBlackhole    = "blackhole"     // the internet drops everything between two uplinks, both ways
@@ -168,7 +168,7 @@ func (e Event) checkNames(ps *Problems, t *Topology) {
 	case DoNAT:
 		e.checkSwitch(ps, t)
 	case DoMove:
-		if !slices.Contains(t.StandbyOf(e.Host), e.To) {
+		if sites := t.StandbyOf(e.Host); !slices.Contains(sites, e.To) && (len(sites) == 0 || t.SiteOf(e.Host).Name != e.To) {
 			*ps = append(*ps, notOnStandby(t, e.Host, e.To))
 		}
 	case DoLink:

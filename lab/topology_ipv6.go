@@ -87,6 +87,9 @@ func (t *Topology) resolveNAT(i int, s *Site, ps *Problems) {
 	if len(*ps) > before {
 		return
 	}
+	if s.NoIPv4 && !s.nat64() {
+		s.Behavior = only6(s.Behavior)
+	}
 	if s.nat64() && s.Behavior.Kind == nat.NoNAT {
 		ps.add(sitePath(i, "nat"), "nat64 translates: name a preset that does, such as full-cone")
 	} else if err := s.Behavior.Validate(); err != nil {
@@ -95,6 +98,16 @@ func (t *Topology) resolveNAT(i int, s *Site, ps *Problems) {
 			path = sitePath(i, "ipv6")
 		}
 		ps.add(path, err.Error())
+	}
+}
+
+// only6 leaves of a behavior what matters where there is no IPv4.
+func only6(b nat.Behavior) nat.Behavior {
+	return nat.Behavior{
+		Kind: nat.NoNAT, IPv6: b.IPv6, Filtering6: b.Filtering6, UDPBlocked: b.UDPBlocked, TCPPorts: b.TCPPorts,
+		UDPTimeout: b.UDPTimeout, NoOutboundRefresh: b.NoOutboundRefresh, InboundRefresh: b.InboundRefresh,
+		TCPEstablished: b.TCPEstablished, TCPTransitory: b.TCPTransitory, TCPSynTimeout: b.TCPSynTimeout, ICMPTimeout: b.ICMPTimeout,
+		Unsolicited: b.Unsolicited,
 	}
 }
 

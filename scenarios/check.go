@@ -38,6 +38,7 @@ func (s *Scenario) check(d *document.Document) {
 	case s.Trial.Timeout <= s.Trial.Media:
 		report("trial.timeout", fmt.Sprintf("%v is no longer than the media (%v): a trial needs time to connect as well", s.Trial.Timeout, s.Trial.Media))
 	}
+	s.checkEvents(d)
 	if n := s.count(); n > MaxCells {
 		report("axes", fmt.Sprintf("more than %d cells: leave out values", MaxCells))
 	}
@@ -49,6 +50,42 @@ func (s *Scenario) check(d *document.Document) {
 				where = document.Index(path, p.value)
 			}
 			d.Report("", &lab.Problem{Path: where, Msg: p.problem.Msg, Suggestion: p.problem.Suggestion})
+		}
+	}
+}
+
+// checkEvents holds each event to the topology, and then to what each value of each axis makes of it.
+func (s *Scenario) checkEvents(d *document.Document) {
+	for i, e := range s.Events {
+		path := document.Index("events", i)
+		if s.Trial.Timeout > 0 && e.At >= s.Trial.Timeout {
+			d.Report("", &lab.Problem{Path: document.Member(path, "at"), Msg: fmt.Sprintf("%v is after the trial's timeout (%v): it never happens",
+				e.At, s.Trial.Timeout)})
+		}
+		if s.base == nil {
+			continue
+		}
+		if ps := problems(e.Validate(s.base)); len(ps) > 0 {
+			for _, p := range ps {
+				d.Report("", &lab.Problem{Path: document.Member(path, p.Path), Msg: p.Msg, Suggestion: p.Suggestion})
+			}
+			continue
+		}
+		s.checkEventInCells(d, path, e)
+	}
+}
+
+func (s *Scenario) checkEventInCells(d *document.Document, path string, e lab.Event) {
+	for _, a := range s.Axes {
+		for _, v := range a.Values {
+			t := s.base.Clone()
+			if a.Key == StrategyKey || t.Set(a.Key, v) != nil {
+				continue
+			}
+			for _, p := range problems(e.Validate(t)) {
+				d.Report("", &lab.Problem{Path: document.Member(path, p.Path), Msg: fmt.Sprintf("where %s is %s: %s", a.Key, v, p.Msg),
+					Suggestion: p.Suggestion})
+			}
 		}
 	}
 }

@@ -11,6 +11,8 @@
 //	trials: 20                          └ cell 2: open, symmetric, direct …
 //	seed: 1
 //	trial: {idle: 16s, media: 1s, timeout: 8s}
+//	events:                       # in every trial; lab.Event has all that can happen
+//	  - {on: connected, at: 2s, do: reboot, site: camera}
 //
 // An axis is "strategy" or a key of the topology (lab.Topology.Keys). The loader tries every value of every axis on the
 // topology, so that a scenario that loads also runs. scenario.schema.json is the JSON Schema of these documents.
@@ -71,6 +73,7 @@ type Scenario struct {
 	Trials   int    // a cell
 	Seed     uint64
 	Trial    Trial
+	Events   []lab.Event `json:",omitzero"` // of each trial, in the order of the file
 	Digest   string // of the document as it was loaded, whatever Narrow did since
 
 	base *lab.Topology
@@ -159,6 +162,9 @@ func decode(d *document.Document) *Scenario {
 	if n := root.Get("seed"); n.Exists() {
 		s.Seed = n.Uint()
 	}
+	for _, n := range root.Get("events").Items() {
+		s.Events = append(s.Events, event(n))
+	}
 	axes := root.Get("axes")
 	for _, key := range axes.Keys() {
 		a := Axis{Key: key}
@@ -168,6 +174,20 @@ func decode(d *document.Document) *Scenario {
 		s.Axes = append(s.Axes, a)
 	}
 	return s
+}
+
+func event(n document.Node) lab.Event {
+	e := lab.Event{
+		At: n.Get("at").Duration(), On: n.Get("on").String(), Do: n.Get("do").String(), Site: n.Get("site").String(),
+		Host: n.Get("host").String(), To: n.Get("to").String(), NAT: n.Get("nat").String(), Link: n.Get("link").String(),
+		MTU: n.Get("mtu").Int(), For: n.Get("for").Duration(),
+	}
+	for i, name := range n.Get("between").Items() {
+		if i < len(e.Between) {
+			e.Between[i] = name.String()
+		}
+	}
+	return e
 }
 
 // loadTopology sets the base. The faults of another file come back as they are, those of this one go to the document.
@@ -256,6 +276,7 @@ func (s *Scenario) Clone() *Scenario {
 	for i := range c.Axes {
 		c.Axes[i].Values = slices.Clone(c.Axes[i].Values)
 	}
+	c.Events = slices.Clone(s.Events)
 	return &c
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -49,9 +50,12 @@ func TestDocuments(t *testing.T) {
 
 func outcome(s *scenarios.Scenario, err error) string {
 	if err != nil {
-		return err.Error() + "\n"
+		return presets.ReplaceAllString(err.Error(), "${1}") + "\n"
 	}
 	var b strings.Builder
+	for _, e := range s.Events {
+		fmt.Fprintf(&b, "%+v\n", e)
+	}
 	for i, cell := range s.Cells() {
 		fmt.Fprintf(&b, "%d:", i)
 		for _, a := range s.Axes {
@@ -61,6 +65,9 @@ func outcome(s *scenarios.Scenario, err error) string {
 	}
 	return b.String()
 }
+
+// presets are lists of them, which other packages lengthen.
+var presets = regexp.MustCompile(`(unknown preset "[^"]*"): it is none of .*`)
 
 func load(t testing.TB, name string) *scenarios.Scenario {
 	t.Helper()
@@ -73,7 +80,10 @@ func load(t testing.TB, name string) *scenarios.Scenario {
 
 // Every cell of every shipped scenario is a topology that resolves, with the NATs and links that the cell names.
 func TestShipped(t *testing.T) {
-	want := []string{"cgn", "connect-only", "links", "nat-matrix", "nat-pairs", "same-lan"}
+	want := []string{
+		"cgn", "connect-only", "engines", "handover", "links", "nat-matrix", "nat-pairs", "port-mapping", "reboot", "rendezvous-killed",
+		"renumbering", "same-lan",
+	}
 	if !slices.Equal(scenarios.Names(), want) {
 		t.Errorf("scenarios %v, want %v", scenarios.Names(), want)
 	}
@@ -265,13 +275,25 @@ func TestSchemaAgrees(t *testing.T) {
 		}
 		return o
 	}
+	var defs struct {
+		Defs map[string]json.RawMessage `json:"$defs"`
+	}
+	if err := json.Unmarshal(scenarios.Schema(), &defs); err != nil {
+		t.Fatal(err)
+	}
+	event := parse(defs.Defs["event"])
+	for key, want := range map[string][]string{"on": lab.Moments(), "do": lab.Actions()} {
+		if diff := cmp.Diff(want, parse(event.Properties[key]).Enum); diff != "" {
+			t.Errorf("events' %s differ (-Go +schema):\n%s", key, diff)
+		}
+	}
 	root := parse(scenarios.Schema())
 	trial := parse(root.Properties["trial"])
 	for _, c := range []struct {
 		schema  object
 		of      any
 		derived []string
-	}{{root, scenarios.Scenario{}, []string{"digest"}}, {trial, scenarios.Trial{}, nil}} {
+	}{{root, scenarios.Scenario{}, []string{"digest"}}, {trial, scenarios.Trial{}, nil}, {parse(defs.Defs["event"]), lab.Event{}, nil}} {
 		var fields []string
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(c.of)) {
 			if name := strings.ToLower(f.Name); f.IsExported() && !slices.Contains(c.derived, name) {

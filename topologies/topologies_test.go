@@ -66,7 +66,10 @@ var presets = regexp.MustCompile(`(unknown preset "[^"]*"): it is none of .*`)
 var figures = regexp.MustCompile(`: up .*, down .*`)
 
 func TestShippedFilesAreNamedAfterThemselves(t *testing.T) {
-	if want := []string{"cgn", "same-lan", "two-homes"}; !slices.Equal(topologies.Names(), want) {
+	if want := []string{
+		"attackers", "cgn", "corporate", "double-nat", "dual-stack", "handover", "hotel", "ipv6-only", "many-cameras", "mobile", "same-cgn",
+		"same-lan", "same-lan-no-hairpin", "two-homes",
+	}; !slices.Equal(topologies.Names(), want) {
 		t.Errorf("topologies %v, want %v", topologies.Names(), want)
 	}
 	for _, name := range topologies.Names() {
@@ -118,12 +121,12 @@ func TestShippedRoles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		hosts := topo.Hosts()
-		slices.Sort(hosts)
-		if want := []string{"camera", "rendezvous", "viewer"}; !slices.Equal(hosts, want) {
-			t.Errorf("%s has hosts %v, want %v", name, hosts, want)
+		for _, role := range []string{"camera", "rendezvous", "viewer"} {
+			if !slices.Contains(topo.Hosts(), role) {
+				t.Errorf("%s has hosts %v, want a %s", name, topo.Hosts(), role)
+			}
 		}
-		if n := len(topo.HostAddr("rendezvous")); n != 2 {
+		if n := len(topo.HostAddr("rendezvous")); n != 2 && n != 4 {
 			t.Errorf("%s: rendezvous has %d addresses, want the 2 that RFC 5780 needs", name, n)
 		}
 	}
