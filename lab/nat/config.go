@@ -50,8 +50,12 @@ func (c Config) validate6() error {
 	switch {
 	case c.IPv6 == NPTv6 && (!c.External6.IsValid() || !c.External6.Addr().Is6()):
 		return fmt.Errorf("NPTv6 needs an external IPv6 prefix, not %v", c.External6)
-	case c.IPv6 == NAT64 && c.NAT64Prefix.IsValid() && !c.NAT64Prefix.Addr().Is6():
-		return fmt.Errorf("NAT64 prefix %v: want IPv6", c.NAT64Prefix)
+	case c.IPv6 == NPTv6:
+		_, err := c.prefixes()
+		return err
+	case c.IPv6 == NAT64:
+		_, err := c.prefix64()
+		return err
 	}
 	return nil
 }

@@ -52,6 +52,7 @@ type Table struct {
 	sequence [32]uint64 // the same of sequential ports, where draws chooses addresses
 	statics  statics
 	pieces   pieces
+	six      six
 	out      outbox
 	silent   []silence // SYNs that wait for their RST
 }
@@ -146,6 +147,9 @@ func (t *Table) Translate(now time.Duration, from Side, b []byte) Verdict {
 	} else {
 		v = t.translate4(from, b)
 	}
+	if t.b.IPv6 == NAT64 {
+		v = t.leave64(v)
+	}
 	t.counts[v.Reason]++
 	return v
 }
@@ -166,7 +170,14 @@ func (t *Table) time() time.Duration { return time.Duration(t.now) }
 
 // Next returns what the last call of Translate or Advance caused besides its verdict: ICMP errors, resets, and
 // fragments that were held. What is not taken is lost with the next such call.
-func (t *Table) Next() (Emission, bool) { return t.out.next() }
+func (t *Table) Next() (Emission, bool) {
+	for {
+		e, ok := t.out.next()
+		if !ok || t.b.IPv6 != NAT64 || t.emit64(&e) {
+			return e, ok
+		}
+	}
+}
 
 // Deadline returns when Advance will have something to send, and false if nothing is due.
 func (t *Table) Deadline() (time.Duration, bool) {
