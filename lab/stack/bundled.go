@@ -18,7 +18,6 @@ import (
 	"github.com/punchlab/punchlab/impl/media"
 	"github.com/punchlab/punchlab/impl/node"
 	"github.com/punchlab/punchlab/impl/punch"
-	"github.com/punchlab/punchlab/impl/rendezvous"
 	"github.com/punchlab/punchlab/impl/viewer"
 	"github.com/punchlab/punchlab/lab"
 	"github.com/punchlab/punchlab/lab/record"
@@ -72,17 +71,17 @@ func (Bundled) Try(ctx context.Context, l *lab.Lab, t Trial) (o Observation, err
 
 // bundle is the three nodes of one trial.
 type bundle struct {
-	trial      Trial
-	label      identity.Label
-	rendezvous *rendezvous.Server
-	camera     *camera.Camera
-	viewer     *viewer.Viewer
-	nodes      []*node.Node // rendezvous, camera, viewer
+	trial  Trial
+	label  identity.Label
+	camera *camera.Camera
+	viewer *viewer.Viewer
+	nodes  []*node.Node // camera, viewer
 
-	rendezvousNode, cameraNode, viewerNode *node.Node
-	watch                                  *watch
-	source                                 func() media.Source
-	sent                                   atomic.Int64 // access units that the camera took from its source
+	server                 *server // the rendezvous, which events may kill
+	cameraNode, viewerNode *node.Node
+	watch                  *watch
+	source                 func() media.Source
+	sent                   atomic.Int64 // access units that the camera took from its source
 }
 
 // newBundle opens the sockets and starts the nodes. Keys come from the trial's seed: a lab's secrets are nobody's.
@@ -120,22 +119,16 @@ func (b *bundle) start(l *lab.Lab, random io.Reader) error {
 		_, _ = io.ReadFull(random, s[:])
 		return rand.NewChaCha8(s)
 	}
-	if err := b.startRendezvous(l.Host("rendezvous"), at, keys[0], own()); err != nil {
+	m := l.Host("rendezvous")
+	b.server = &server{machine: m, at: at, key: keys[0], random: own, observe: b.watch.rendezvousEvent}
+	if err := b.server.Start(); err != nil {
 		return err
 	}
+	b.server.forget = m.Run(b.server)
 	if err := b.startCamera(l.Host("camera"), at, keys[1], own()); err != nil {
 		return err
 	}
 	return b.startViewer(l.Host("viewer"), at, keys[2], own())
-}
-
-func (b *bundle) startRendezvous(m *lab.Machine, at netip.AddrPort, k identity.Key, random io.Reader) (err error) {
-	b.rendezvous, err = rendezvous.New(rendezvous.Config{Static: k, Rand: random})
-	if err != nil {
-		return err
-	}
-	b.rendezvousNode, err = b.run(m, at, b.rendezvous, b.watch.rendezvousEvent)
-	return err
 }
 
 func (b *bundle) startCamera(m *lab.Machine, server netip.AddrPort, k identity.Key, random io.Reader) (err error) {
@@ -146,8 +139,12 @@ func (b *bundle) startCamera(m *lab.Machine, server netip.AddrPort, k identity.K
 	if err != nil {
 		return err
 	}
-	b.cameraNode, err = b.run(m, netip.AddrPortFrom(m.Addr(), 0), b.camera, nil)
+	// Not bound to an address: a host that moves has another one.
+	conn, err := m.ListenUDP(netip.AddrPort{})
 	if err != nil {
+		return err
+	}
+	if b.cameraNode, err = b.drive(conn, b.camera, nil); err != nil {
 		return err
 	}
 	b.cameraNode.Do(func(now time.Time) { err = b.camera.Start(now) })
@@ -155,14 +152,14 @@ func (b *bundle) startCamera(m *lab.Machine, server netip.AddrPort, k identity.K
 }
 
 func (b *bundle) startViewer(m *lab.Machine, server netip.AddrPort, k identity.Key, random io.Reader) (err error) {
-	conn, err := m.ListenUDP(netip.AddrPortFrom(m.Addr(), 0))
+	conn, err := m.ListenUDP(netip.AddrPort{})
 	if err != nil {
 		return err
 	}
-	local := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	port := conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 	b.viewer, err = viewer.New(viewer.Config{
 		Static: k, Rendezvous: []netip.AddrPort{server}, RendezvousKey: b.label.RendezvousKey, Rand: random,
-		Host: []netip.AddrPort{netip.AddrPortFrom(local.Addr().Unmap(), local.Port())},
+		Host: []netip.AddrPort{netip.AddrPortFrom(m.Addr(), port)},
 	})
 	if err != nil {
 		return errors.Join(err, conn.Close())
@@ -175,26 +172,28 @@ func (b *bundle) startViewer(m *lab.Machine, server netip.AddrPort, k identity.K
 	return err
 }
 
-// run drives a core on a new socket.
-func (b *bundle) run(m *lab.Machine, at netip.AddrPort, c core.Core, observe func(any)) (*node.Node, error) {
-	conn, err := m.ListenUDP(at)
-	if err != nil {
-		return nil, err
+func (b *bundle) drive(conn *net.UDPConn, c core.Core, observe func(any)) (*node.Node, error) {
+	n, err := drive(conn, c, observe)
+	if err == nil {
+		b.nodes = append(b.nodes, n)
 	}
-	return b.drive(conn, c, observe)
+	return n, err
 }
 
-func (b *bundle) drive(conn *net.UDPConn, c core.Core, observe func(any)) (*node.Node, error) {
+// drive runs a core on a socket, which it takes over.
+func drive(conn *net.UDPConn, c core.Core, observe func(any)) (*node.Node, error) {
 	n, err := node.New(c, []*net.UDPConn{conn}, node.Options{Observe: observe})
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	b.nodes = append(b.nodes, n)
 	return n, nil
 }
 
 func (b *bundle) close() error {
 	var errs []error
+	if b.server != nil {
+		errs = append(errs, b.server.close())
+	}
 	for _, n := range b.nodes {
 		errs = append(errs, n.Close())
 	}

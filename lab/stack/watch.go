@@ -108,8 +108,7 @@ func (b *bundle) observe() Observation {
 	var c camera.Stats
 	b.viewerNode.Do(func(time.Time) { v = b.viewer.Stats() })
 	b.cameraNode.Do(func(time.Time) { c = b.camera.Stats() })
-	var relayed int64
-	b.rendezvousNode.Do(func(time.Time) { relayed = b.rendezvous.Stats().RelayedBytes })
+	relayed := b.server.relayedBytes()
 	w := b.watch
 	w.mu.Lock()
 	defer w.mu.Unlock()
