@@ -113,6 +113,12 @@ func (f *follower) add(i int) {
 		f.journeys = append(f.journeys, Journey{ID: p.Comment.ID, Parent: p.Comment.Parent, Info: p.Info})
 	}
 	s := f.step(i)
+	if where.Kind == uplink && s.At == atSent && s.Drop != "" { // it left, and got lost on the way up
+		left := s
+		left.Drop, left.Src, left.Dst = "", pcapng.Change{}, pcapng.Change{}
+		f.journeys[n].Steps = append(f.journeys[n].Steps, left)
+		s.Node = ""
+	}
 	f.journeys[n].Steps = append(f.journeys[n].Steps, s)
 	if where.Kind != router && s.Node != "" && s.Drop == "" {
 		f.at[s.Node] = append(f.at[s.Node], sighting{packet: i, journey: n, t: s.T, out: p.Dir == pcapng.Outbound})
@@ -126,8 +132,9 @@ func (f *follower) step(i int) Step {
 	s := Step{Packet: i, Node: where.Name, T: p.T + p.Comment.Late, At: p.Comment.At, Src: p.Comment.Src, Dst: p.Comment.Dst, Drop: p.Comment.Drop}
 	isRouter := f.roles.router(where.Name) != nil
 	switch {
-	case where.Kind == uplink && (s.At == atArrived || s.At == atCore || s.At == atSent && s.Drop != ""):
-		s.Node = "" // on the way down, in the core, or lost on the way up
+	case where.Kind == uplink && (s.At == atArrived || s.At == atCore):
+		s.Node = "" // on the way down, or in the core
+	case s.At == atSent && s.Drop != "":
 	case where.Kind == router && s.At == atDelivered, isRouter && p.Dir == pcapng.Outbound && where.Kind != router:
 		s.At = atOutbound
 	case isRouter && p.Dir == pcapng.Inbound && where.Kind != router:

@@ -146,7 +146,7 @@ func (d *drawing) arrow(r *Row) {
 	from, to := d.column(r.Way[0]), d.column(r.Way[len(r.Way)-1])
 	if from == to {
 		d.line[from] = '✗'
-		d.put(from+2, clip(r.text(), d.width-from-3))
+		d.put(from+2, clip(r.Label, d.width-from-3))
 		return
 	}
 	step, start, head := 1, '├', '►'
@@ -173,7 +173,7 @@ func (d *drawing) arrow(r *Row) {
 		d.line[d.column(w)] = cross
 		stops = append(stops, d.column(w))
 	}
-	d.label(r.text(), stops)
+	d.label(r.Label, stops)
 }
 
 func isLane(w float64) bool { return w == float64(int(w)) }
@@ -187,34 +187,30 @@ func (d *drawing) label(s string, stops []int) {
 			at, room = stops[i-1], n
 		}
 	}
-	s = " " + clip(s, room-6) + " "
+	s = " " + clip(s, room-4) + " "
 	d.put(at+max((room-utf8.RuneCountInString(s))/2, 2), s)
 }
 
-// text is the label with the count.
-func (r *Row) text() string {
-	if r.Count > 1 {
-		return fmt.Sprintf("%s ×%d", r.Label, r.Count)
-	}
-	return r.Label
-}
-
-// note is what stands beside the diagram: when the packet arrived, or why it did not.
+// note is what stands beside the diagram: how many packets, when the last one arrived, or why they did not.
 func (r *Row) note() string {
-	var s string
-	switch {
-	case r.Drop != "":
-		s = "✗ " + r.Drop
-		if r.Inferred {
-			s += " (inferred)"
-		}
-	case r.Count == 1:
-		s = ms(r.Came)
-	}
+	var parts []string
 	if r.Count > 1 {
-		s = strings.TrimSpace(s + " until " + ms(r.Came))
+		parts = append(parts, fmt.Sprintf("×%d", r.Count))
 	}
-	return "  " + s
+	if r.Drop != "" {
+		s := "✗ " + r.Drop
+		if r.Inferred {
+			s += "?"
+		}
+		parts = append(parts, s)
+	}
+	switch {
+	case r.Count > 1:
+		parts = append(parts, "until "+ms(r.Came))
+	case r.Drop == "":
+		parts = append(parts, ms(r.Came))
+	}
+	return "  " + strings.Join(parts, " ")
 }
 
 // ms writes a time in milliseconds.
@@ -224,12 +220,20 @@ func ms(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(
 func (l *Timeline) footer() []string {
 	lines := l.mappings()
 	if l.Earlier > 0 {
-		lines = append(lines, fmt.Sprintf("%d packets before the request are not shown", l.Earlier))
+		lines = append(lines, count(l.Earlier, "packet")+" before the request: not shown")
 	}
 	if l.Others > 0 {
-		lines = append(lines, fmt.Sprintf("%d packets of other hosts are not shown", l.Others))
+		lines = append(lines, count(l.Others, "packet")+" of other hosts: not shown")
 	}
 	return lines
+}
+
+// count writes a number of things.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // maxMappings bounds the list below the diagram.
@@ -255,7 +259,7 @@ func (l *Timeline) mappings() (lines []string) {
 		}
 	}
 	if more > 0 {
-		lines = append(lines, fmt.Sprintf("and %d more mappings", more))
+		lines = append(lines, "and "+count(more, "more mapping"))
 	}
 	return lines
 }

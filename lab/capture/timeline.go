@@ -259,7 +259,7 @@ func (l *Timeline) label(j *Journey) string {
 		s += " " + j.Detail
 	}
 	if j.Relayed {
-		return "relay: " + s
+		return "relay " + s
 	}
 	return s
 }
