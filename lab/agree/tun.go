@@ -81,11 +81,14 @@ func (t *TUN) Send(b []byte) error {
 	return nil
 }
 
-// Receive returns the next packet that the kernel sends on the device, or nil if none comes in time.
+// Receive returns the next packet that the kernel sends on the device, or nil if none comes in time. What it tells its
+// neighbors by itself is left out.
 func (t *TUN) Receive(wait time.Duration) ([]byte, error) {
 	for end := time.Now().Add(wait); ; {
 		n, err := unix.Read(t.fd, t.buf)
 		switch {
+		case err == nil && chatter(t.buf[:n]):
+			continue
 		case err == nil:
 			return append([]byte(nil), t.buf[:n]...), nil
 		case err != unix.EAGAIN && err != unix.EINTR:
@@ -101,6 +104,9 @@ func (t *TUN) Receive(wait time.Duration) ([]byte, error) {
 		}
 	}
 }
+
+// chatter tells whether a packet is for the link's IPv6 neighbors: listener reports and the like.
+func chatter(b []byte) bool { return len(b) >= 40 && b[0]>>4 == 6 && b[24] == 0xff && b[25] == 2 }
 
 // Close removes the device.
 func (t *TUN) Close() error {

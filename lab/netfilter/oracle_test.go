@@ -82,7 +82,7 @@ func TestKernelAgreesWithOracle(t *testing.T) {
 		return false
 	}
 	others := []string{"linux", "symmetric-sequential", "cgn-port-block"}
-	presets := slices.DeleteFunc(nat.Presets(), func(p nat.Preset) bool {
+	presets := slices.DeleteFunc(supported(), func(p nat.Preset) bool {
 		return !slices.Contains(others, p.Name) && (p.Behavior.Kind != nat.Translate || p.Behavior.UDPBlocked)
 	})
 	for _, a := range presets {

@@ -80,6 +80,7 @@ type Router struct {
 	ns      *netns.NS
 	conn    *nftables.Conn
 	table   *table
+	table6  *table // nil until there is IPv6
 	sysctls sysctls
 }
 
@@ -133,13 +134,22 @@ func (r *Router) Apply(b nat.Behavior, seed uint64) error {
 func (r *Router) load(c Config) error {
 	t := &table{conn: r.conn, cfg: c, Behavior: c.Behavior.WithDefaults()}
 	t.build()
-	if t.err != nil {
-		return fmt.Errorf("build nftables: %w", t.err)
+	six := &table{conn: r.conn, cfg: c, Behavior: t.Behavior, ids: t.ids}
+	if c.Behavior.IPv6 != nat.IPv6None || r.table6 != nil {
+		six.build6()
+	} else {
+		six = nil
+	}
+	if err := errors.Join(t.err, six.failure()); err != nil {
+		return fmt.Errorf("build nftables: %w", err)
 	}
 	if err := r.conn.Flush(); err != nil {
 		return fmt.Errorf("load nftables: %w", err)
 	}
-	r.table = t
+	r.table, r.table6 = t, six
+	if err := r.sysctls.route6(r.ns, c.Behavior.IPv6); err != nil {
+		return err
+	}
 	if err := r.sysctls.timeouts(r.ns, c.Behavior); err != nil {
 		return err
 	}
@@ -150,6 +160,9 @@ func (r *Router) load(c Config) error {
 func (r *Router) Reset(seed uint64) error {
 	r.table.cfg.Seed = seed
 	r.table.reset(seed)
+	if r.table6 != nil {
+		r.table6.reset(seed)
+	}
 	if err := r.conn.Flush(); err != nil {
 		return fmt.Errorf("reset router: %w", err)
 	}

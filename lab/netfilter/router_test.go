@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/punchlab/punchlab/lab/nat"
 	"github.com/punchlab/punchlab/lab/netfilter"
 	"github.com/punchlab/punchlab/lab/netns"
@@ -318,10 +319,14 @@ func TestLinuxSimultaneousOpen(t *testing.T) {
 }
 
 func TestSupportsNamesWhatIsMissing(t *testing.T) {
+	var refused []string
 	for _, p := range nat.Presets() {
 		if err := netfilter.Supports(p.Behavior); err != nil {
-			t.Errorf("%s: %v", p.Name, err)
+			refused = append(refused, p.Name)
 		}
+	}
+	if d := cmp.Diff([]string{"alg", "inbound-first-remap"}, refused); d != "" {
+		t.Errorf("presets refused (-want +got):\n%s", d)
 	}
 	base := preset(t, "full-cone")
 	for name, change := range map[string]func(*nat.Behavior){
@@ -330,6 +335,13 @@ func TestSupportsNamesWhatIsMissing(t *testing.T) {
 		"quota":           func(b *nat.Behavior) { b.Quota = 10 },
 		"inbound-first":   func(b *nat.Behavior) { b.InboundFirstRemap = true },
 		"UDP timeout":     func(b *nat.Behavior) { b.UDPTimeout = time.Millisecond },
+		"ICMP timeout":    func(b *nat.Behavior) { b.ICMPTimeout = time.Millisecond },
+		"SYN timeout":     func(b *nat.Behavior) { b.TCPSynTimeout = 1500 * time.Millisecond },
+		"ALG":             func(b *nat.Behavior) { b.ALG = true },
+		"hold-down":       func(b *nat.Behavior) { b.PortHoldDown = time.Minute },
+		"reset after 6 s": func(b *nat.Behavior) { b.Unsolicited = nat.RSTAfter6s },
+		"in order":        func(b *nat.Behavior) { b.Fragments = nat.FragmentsInOrder },
+		"NAT64":           func(b *nat.Behavior) { b.IPv6 = nat.NAT64 },
 		"transitory":      func(b *nat.Behavior) { b.TCPTransitory = 1500 * time.Millisecond },
 		"port blocks":     func(b *nat.Behavior) { b.PortAssignment, b.PortBlockSize = nat.PortBlock, 64 },
 	} {
@@ -351,12 +363,19 @@ func TestInstallRefuses(t *testing.T) {
 	good := netfilter.Config{LAN: "lan*", WAN: "wan0", External: []netip.Addr{netip.MustParseAddr("203.0.113.2")},
 		LANPrefix: netip.MustParsePrefix("10.0.0.0/16"), Behavior: preset(t, "full-cone")}
 	for name, change := range map[string]func(*netfilter.Config){
-		"no LAN device":        func(c *netfilter.Config) { c.LAN = "" },
-		"long device name":     func(c *netfilter.Config) { c.WAN = "a-very-long-device" },
-		"no external address":  func(c *netfilter.Config) { c.External = nil },
-		"IPv6 external":        func(c *netfilter.Config) { c.External[0] = netip.MustParseAddr("2001:db8::1") },
-		"external in LAN":      func(c *netfilter.Config) { c.External[0] = netip.MustParseAddr("10.0.3.4") },
-		"no LAN prefix":        func(c *netfilter.Config) { c.LANPrefix = netip.Prefix{} },
+		"no LAN device":       func(c *netfilter.Config) { c.LAN = "" },
+		"long device name":    func(c *netfilter.Config) { c.WAN = "a-very-long-device" },
+		"no external address": func(c *netfilter.Config) { c.External = nil },
+		"IPv6 external":       func(c *netfilter.Config) { c.External[0] = netip.MustParseAddr("2001:db8::1") },
+		"external in LAN":     func(c *netfilter.Config) { c.External[0] = netip.MustParseAddr("10.0.3.4") },
+		"no LAN prefix":       func(c *netfilter.Config) { c.LANPrefix = netip.Prefix{} },
+		"no IPv6 prefix":      func(c *netfilter.Config) { c.Behavior.IPv6 = nat.IPv6Firewall },
+		"no external prefix": func(c *netfilter.Config) {
+			c.Behavior.IPv6, c.LANPrefix6 = nat.NPTv6, netip.MustParsePrefix("fd00::/48")
+		},
+		"long prefix": func(c *netfilter.Config) {
+			c.Behavior.IPv6, c.LANPrefix6, c.External6 = nat.NPTv6, netip.MustParsePrefix("fd00::/80"), netip.MustParsePrefix("2001:db8::/48")
+		},
 		"unsupported behavior": func(c *netfilter.Config) { c.Behavior.PortParity = true },
 		"invalid behavior":     func(c *netfilter.Config) { c.Behavior.Mapping = 0 },
 	} {

@@ -16,6 +16,7 @@ import (
 // sysctls are the settings that a router has changed.
 type sysctls struct {
 	changed map[string]string // conntrack timeout → the kernel's own value
+	six     nat.IPv6Mode      // the mode that route6 has last seen
 }
 
 // route makes the namespace forward.
@@ -50,6 +51,24 @@ func (s *sysctls) route(ns *netns.NS) error {
 		}
 		return nil
 	})
+}
+
+// route6 makes the namespace forward IPv6, or not.
+func (s *sysctls) route6(ns *netns.NS, mode nat.IPv6Mode) error {
+	if (mode == nat.IPv6None) == (s.six == nat.IPv6None) {
+		return nil
+	}
+	forward := "1"
+	if mode == nat.IPv6None {
+		forward = "0"
+	}
+	err := ns.Do(func() error {
+		return errors.Join(write("net/ipv6/conf/all/forwarding", forward), write("net/ipv6/icmp/ratelimit", "0"))
+	})
+	if err == nil {
+		s.six = mode
+	}
+	return err
 }
 
 // timeouts has conntrack forget no later than the sets do: its translation must not outlive theirs.

@@ -95,7 +95,7 @@ func (t *table) build() {
 // Without its SYN no connection begins, and answers to inbound ones pass.
 func (t *table) blocked() {
 	lan := []rule{iif(t.cfg.LAN)}
-	if t.Kind == nat.Masquerade { // traffic inside the LAN has not been let through yet
+	if t.Kind == nat.Masquerade && t.t.Family == nftables.TableFamilyIPv4 { // traffic inside the LAN has not been let through yet
 		lan = append(lan, outside(t.cfg))
 	}
 	if t.UDPBlocked {
@@ -142,7 +142,10 @@ func (p *plane) reject(c *nftables.Chain) {
 	case p.Unsolicited == nat.RST && p.proto == unix.IPPROTO_TCP:
 		p.rule(c, rule{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}})
 	case p.Unsolicited != nat.Drop:
-		const portUnreachable = 3
+		portUnreachable := byte(3)
+		if p.t.Family == nftables.TableFamilyIPv6 {
+			portUnreachable = 4
+		}
 		p.rule(c, rule{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: portUnreachable}})
 	}
 	p.rule(c, drop)
@@ -161,6 +164,13 @@ func (t *table) add(s *nftables.Set, elems ...nftables.SetElement) *nftables.Set
 		t.flows = append(t.flows, s)
 	}
 	return s
+}
+
+func (t *table) failure() error {
+	if t == nil {
+		return nil
+	}
+	return t.err
 }
 
 func (t *table) fail(err error) {
