@@ -38,8 +38,8 @@ type UplinkConfig struct {
 // Stats counts what a net did since its Reset.
 type Stats struct {
 	Lateness fabric.Lateness
-	Uplinks  []UplinkStats // in the order of their names
-	Routers  []RouterStats // of engine table, in the order of their making
+	Uplinks  []UplinkStats  // in the order of their names
+	Routers  []RouterStats  // of engine table, in the order of their making
 	Stations []StationStats // in the order of their making
 }
 

@@ -21,6 +21,9 @@ func (n *Net) newMember(name string) member {
 	return member{name: name, net: n, id: n.fab.ids.Add(1)}
 }
 
+// Name is the member's name.
+func (m *member) Name() string { return m.name }
+
 func checkAddrs(addrs []netip.Prefix) error {
 	for _, p := range addrs {
 		if !p.IsValid() || p.Addr().Is4In6() {

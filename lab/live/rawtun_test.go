@@ -58,3 +58,12 @@ func rawTUN(b *testing.B, addr netip.Addr) (*netns.NS, int, *net.UDPConn) {
 	}
 	return ns, fd, conn
 }
+
+// addLoopback gives the namespace an address that is on none of its links.
+func addLoopback(ns *netns.NS, a netip.Addr) error {
+	lo, err := ns.Netlink().LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	return ns.Netlink().AddrAdd(lo, &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}})
+}
