@@ -175,7 +175,7 @@ func soapRequest(service, version, action string, args [][2]string) portmap.Requ
 
 var (
 	faultCode = regexp.MustCompile(`<errorCode>(\d+)</errorCode><errorDescription>([^<]*)<`)
-	outArg    = regexp.MustCompile(`<(New\w+)>([^<]*)</`)
+	outArg    = regexp.MustCompile(`<(New\w+)>(?:<!\[CDATA\[(.*)\]\]>|([^<]*))</`)
 )
 
 func readSOAP(r portmap.Response) string {
@@ -189,7 +189,7 @@ func readSOAP(r portmap.Response) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d\n", r.Status)
 	for _, m := range outArg.FindAllStringSubmatch(body, -1) {
-		fmt.Fprintf(&b, "%s: %s\n", m[1], m[2])
+		fmt.Fprintf(&b, "%s: %s\n", m[1], m[2]+m[3])
 	}
 	return b.String()
 }

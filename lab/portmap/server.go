@@ -32,6 +32,7 @@ type Server struct {
 	devices []int                          // interface indexes
 	wake    chan struct{}                  // an announcement was added, or the server is closing
 	closing chan struct{}
+	once    sync.Once // closes closing
 	closers []io.Closer
 	loops   sync.WaitGroup
 }
@@ -219,7 +220,7 @@ func (s *Server) awaken() {
 // Close ends the services; mappings stay.
 func (s *Server) Close() error {
 	var errs []error
-	close(s.closing)
+	s.once.Do(func() { close(s.closing) })
 	for _, c := range s.closers {
 		if err := c.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)

@@ -73,12 +73,16 @@ func newSite(t testing.TB, preset string, hosts int) *site {
 
 func (s *site) addr(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 168, 1, byte(2 + i)}) }
 
-func (s *site) serve(c portmap.Config) *portmap.Server {
-	s.t.Helper()
-	p, err := portmap.Serve(portmap.Site{
+func (s *site) where() portmap.Site {
+	return portmap.Site{
 		NS: s.router, Devices: s.devices,
 		Router: portmap.Router{Address: gateway, LAN: lan, External: func() netip.Addr { return external }, Gateway: s.nat},
-	}, c)
+	}
+}
+
+func (s *site) serve(c portmap.Config) *portmap.Server {
+	s.t.Helper()
+	p, err := portmap.Serve(s.where(), c)
 	must(s.t, err)
 	s.t.Cleanup(func() { must(s.t, p.Close()) })
 	return p

@@ -232,7 +232,11 @@ func answer(e envelope, names, values []string) []byte {
 	var b bytes.Buffer
 	b.WriteString(envelopeOpen + "<u:" + e.action + `Response xmlns:u="` + e.namespace + `">`)
 	for i, name := range names {
-		b.WriteString("<" + name + ">" + escape(values[i]) + "</" + name + ">")
+		value := escape(values[i])
+		if name == "NewPortListing" { // a document; libminiupnpc wants it so, and it holds no "]]>", since > is escaped in it
+			value = "<![CDATA[" + values[i] + "]]>"
+		}
+		b.WriteString("<" + name + ">" + value + "</" + name + ">")
 	}
 	b.WriteString("</u:" + e.action + "Response>" + envelopeClose)
 	return b.Bytes()
