@@ -3,6 +3,8 @@ package capture
 import (
 	"os"
 	"testing"
+
+	"github.com/punchlab/punchlab/lab/record"
 )
 
 func TestX(t *testing.T) {
@@ -15,6 +17,7 @@ func TestX(t *testing.T) {
 		l, err := p.trace().Timeline(View{Roles: roles(c), Events: []Event{{At: requested + 130*ms1, What: "router home: reboot"}}})
 		check(t, err)
 		t.Log("\n" + l.Text(130))
+		t.Log(l.Explain(record.Trial{Outcome: record.Relayed}), "--", l.Explain(record.Trial{Outcome: record.Direct}))
 		os.WriteFile("/tmp/cap/"+n[0]+".svg", []byte(l.SVG()), 0o644)
 	}
 }
