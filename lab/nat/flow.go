@@ -246,8 +246,7 @@ func (t *Table) passes(m *mapping, remote endpoint) bool {
 }
 
 // inbound returns the internal endpoint of a packet to an external one, if a mapping leads there and its filter or a
-// port mapping lets the remote endpoint in. Unless it returns Passed nothing has changed, but for what
-// Behavior.InboundFirstRemap says.
+// port mapping lets the remote endpoint in. Unless it returns Passed nothing has changed.
 func (t *Table) inbound(f flow) (in endpoint, created bool, r Reason) {
 	i, r := t.lookIn(f)
 	if r == Passed && t.claimed(f.proto, f.local, f.remote) {
@@ -256,7 +255,6 @@ func (t *Table) inbound(f flow) (in endpoint, created bool, r Reason) {
 	if r != Passed {
 		s := t.staticFor(f)
 		if s == nil {
-			t.claim(f)
 			return endpoint{}, false, r
 		}
 		in = s.in
@@ -295,7 +293,8 @@ func (t *Table) lookIn(f flow) (uint32, Reason) {
 }
 
 // claim lets a packet that nothing expects leave its trace: the router itself has this external endpoint now, for this
-// remote one (conntrack tracks what comes to the router's own stack). A TCP SYN leaves none, since its RST ends it.
+// remote one (conntrack tracks what comes to the router's own stack). A TCP SYN leaves none, since its RST ends it; nor
+// does a hairpin.
 func (t *Table) claim(f flow) {
 	if t.b.InboundFirstRemap && f.proto == protoUDP {
 		t.pin(claimPin, f.proto, f.local, f.remote, t.after(t.times.unreplied))

@@ -235,6 +235,6 @@ func (x *box) draw(src point) point {
 		}
 	}
 	x.fresh++
-	const unguessable = 1 << 20 // beyond any port that a host has
-	return point{x.addrs[x.fresh%len(x.addrs)], unguessable + x.fresh}
+	const unguessable = 1 << 20 // beyond any port that a host has, and another router draws others
+	return point{x.addrs[x.fresh%len(x.addrs)], x.addrs[0]*unguessable + x.fresh}
 }

@@ -313,7 +313,7 @@ func fragment(src, dst netip.AddrPort, id uint16, offset, n int, more bool) []by
 }
 
 // checkSums fails if a checksum of the packet or of what it quotes is wrong.
-func checkSums(t testing.TB, b []byte) {
+func checkSums(t failer, b []byte) {
 	t.Helper()
 	if err := sums(b, true); err != nil {
 		t.Fatalf("%v in % x", err, b)

@@ -66,7 +66,7 @@ func unicast(a uint32) bool {
 func (t *Table) route(from Side, src, dst uint32) Reason {
 	translates := t.b.Kind != NoNAT
 	switch {
-	case !unicast(src) || from == Inside && len(t.lan) > 0 && !t.inLAN(src) || from == Outside && t.inLAN(src) || translates && t.own(src):
+	case !unicast(src) || from == Inside && len(t.lan) > 0 && !t.inLAN(src) || from == Outside && t.inLAN(src):
 		return Spoofed
 	case !unicast(dst):
 		return NoRoute
@@ -178,6 +178,7 @@ func (t *Table) arrive(v *view) Verdict {
 	}
 	in, created, r := t.inbound(v.inFlow())
 	if r != Passed {
+		t.claim(v.inFlow())
 		reaction := t.b.Unsolicited
 		if t.b.Kind == Masquerade && !t.b.InputDrop {
 			reaction = RST // Linux's own stack answers
