@@ -136,7 +136,7 @@ func (s *Site) Gateway6() netip.Addr {
 // Public says whether the site's hosts are visible from outside under their own IPv4 addresses.
 func (s *Site) Public() bool { return s.Behavior.Kind == nat.NoNAT && !s.NoIPv4 }
 
-// Clone returns a copy that shares nothing with the original.
+// Clone returns a copy that shares nothing with the original but link traces, which nobody changes.
 func (t *Topology) Clone() *Topology {
 	c := *t
 	c.Sites = slices.Clone(t.Sites)
@@ -165,10 +165,29 @@ func cloneProfile(p link.Profile) link.Profile {
 	return p
 }
 
+// profiles are those of all access links.
+func (t *Topology) profiles() (ps []*link.Profile) {
+	for i := range t.Sites {
+		ps = append(ps, &t.Sites[i].Profile)
+	}
+	for i := range t.Public {
+		ps = append(ps, &t.Public[i].Profile)
+	}
+	return ps
+}
+
 // Digest is "sha256:" and the hash of the topology with every address, behaviour and link figure in it: two topologies with
 // one digest are the same experiment. Call Resolve first.
 func (t *Topology) Digest() string {
-	b, err := json.Marshal(t)
+	c := t.Clone()
+	for _, p := range c.profiles() {
+		for _, i := range []*link.Impairment{&p.Up, &p.Down} {
+			if i.Trace != nil { // its hash stands for what may be a hundred thousand numbers
+				i.Trace = &link.Trace{Name: i.Trace.Name + " " + i.Trace.Digest(), Anywhere: i.Trace.Anywhere}
+			}
+		}
+	}
+	b, err := json.Marshal(c)
 	if err != nil {
 		panic("lab: a topology is plain data and always encodes: " + err.Error())
 	}

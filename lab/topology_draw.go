@@ -2,11 +2,14 @@ package lab
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/punchlab/punchlab/lab/link"
+	"github.com/punchlab/punchlab/lab/nat"
 )
 
 // Draw draws the topology as a tree that hangs on the internet, for people. Routers stand in brackets:
@@ -42,24 +45,19 @@ func (t *Topology) Draw() string {
 func (t *Topology) String() string { return t.Draw() }
 
 func (t *Topology) drawSite(s *Site) *branch {
-	what := s.Behavior.String()
-	if s.NAT != "" {
-		what = s.NAT + " (" + what + ")"
-	}
-	router := &branch{lines: []string{fmt.Sprintf("[%s] %s · %s", s.Name, list(s.WAN), what)}}
+	words := slices.DeleteFunc(append([]string{list(slices.Concat(s.WAN, s.WAN6))}, s.behaviors()...), func(w string) bool { return w == "" })
+	router := &branch{lines: []string{fmt.Sprintf("[%s] %s", s.Name, strings.Join(words, " · "))}}
 	if s.Behind == "" {
 		router.lines = append(router.lines, "  "+drawLink(s.Link, s.Profile))
 	}
-	lan := &branch{lines: []string{"no LAN yet"}}
-	if s.LAN.IsValid() {
-		lan.lines[0] = s.LAN.String()
-	}
-	for _, h := range s.Hosts {
-		addr := "no address yet"
-		if h.Addr.IsValid() {
-			addr = h.Addr.String()
+	lan := &branch{lines: []string{s.networks()}}
+	for i := range s.Hosts {
+		h := &s.Hosts[i]
+		line := h.Name + " " + list(h.addrs())
+		if h.Standby {
+			line += " (standby)"
 		}
-		lan.add(&branch{lines: []string{h.Name + " " + addr}})
+		lan.add(&branch{lines: []string{line}})
 	}
 	for _, c := range t.children(s) {
 		if !t.stranded(c) {
@@ -68,6 +66,61 @@ func (t *Topology) drawSite(s *Site) *branch {
 	}
 	router.add(lan)
 	return router
+}
+
+// networks names those of the site's LAN.
+func (s *Site) networks() string {
+	var words []string
+	for _, p := range []netip.Prefix{s.LAN, s.LAN6} {
+		if p.IsValid() {
+			words = append(words, p.String())
+		}
+	}
+	if len(words) == 0 {
+		return "no LAN yet"
+	}
+	return strings.Join(words, ", ")
+}
+
+// behaviors says in a few words each what the router does: its NAT, what differs from the preset, IPv6, port mapping servers and
+// the engine, where the topology names one.
+func (s *Site) behaviors() (words []string) {
+	if s.hasWAN4() {
+		what := s.Behavior.String()
+		if s.NAT != "" {
+			what = s.NAT + " (" + what + ")"
+		}
+		words = append(words, what)
+	}
+	if len(s.Override) > 0 {
+		var changes []string
+		for _, key := range slices.Sorted(maps.Keys(s.Override)) {
+			changes = append(changes, key+" "+s.Override[key])
+		}
+		words = append(words, strings.Join(changes, ", "))
+	}
+	words = append(words, s.ipv6Words()...)
+	if s.PortMap != "" && s.PortMap != "none" {
+		words = append(words, "port mapping: "+s.PortMap)
+	}
+	if s.Engine != "" {
+		words = append(words, "engine "+s.Engine)
+	}
+	return words
+}
+
+func (s *Site) ipv6Words() []string {
+	switch s.Behavior.IPv6 {
+	case nat.IPv6Open:
+		return []string{"IPv6 open"}
+	case nat.IPv6Firewall:
+		return []string{"IPv6 firewall (" + s.Behavior.WithDefaults().Filtering6.Filtering() + ")"}
+	case nat.NPTv6:
+		return []string{fmt.Sprintf("NPTv6 %v ↔ %v (%s)", s.Inside6, s.Net6, s.Behavior.WithDefaults().Filtering6.Filtering())}
+	case nat.NAT64:
+		return []string{"NAT64 for " + nat64Prefix.String()}
+	}
+	return nil
 }
 
 // branch is a node of the drawing: lines of text and what hangs on them.
@@ -120,12 +173,21 @@ func drawLink(name string, p link.Profile) string {
 
 // drawImpairment says what a direction does to packets, the commonest figures first: 12ms ±1ms 14 Mbit/s.
 func drawImpairment(i link.Impairment) string {
+	if i.Down {
+		return "nothing passes"
+	}
 	words := []string{i.Delay.String()}
 	if i.Jitter > 0 {
 		words = append(words, "±"+i.Jitter.String())
 	}
-	if i.Rate > 0 {
+	switch {
+	case i.Trace != nil:
+		words = append(words, "trace "+i.Trace.Name)
+	case i.Rate > 0:
 		words = append(words, bitRate(i.Rate))
+	}
+	if i.AQM != link.DropTail {
+		words = append(words, i.AQM.String())
 	}
 	for _, chance := range []struct {
 		name string
@@ -140,6 +202,9 @@ func drawImpairment(i link.Impairment) string {
 	}
 	if i.MTU != 0 && i.MTU != defaultMTU {
 		words = append(words, fmt.Sprintf("MTU %d", i.MTU))
+	}
+	if i.MTUBlackhole {
+		words = append(words, "blackhole")
 	}
 	return strings.Join(words, " ")
 }

@@ -138,7 +138,7 @@ func (t *Topology) Path(from, to string) Path {
 	}
 	return Path{
 		Delay: a.profile.Up.Delay + b.profile.Down.Delay,
-		Rate:  slower(a.profile.Up.Rate, b.profile.Down.Rate),
+		Rate:  slower(rate(a.profile.Up), rate(b.profile.Down)),
 		MTU:   min(mtu(a.profile.Up), mtu(b.profile.Down)),
 	}
 }
@@ -169,6 +169,14 @@ func slower(a, b int64) int64 {
 		return b
 	}
 	return a
+}
+
+// rate is a link's, or the mean of its trace; 0 means unlimited.
+func rate(i link.Impairment) int64 {
+	if i.Trace != nil {
+		return i.Trace.Rate()
+	}
+	return i.Rate
 }
 
 func mtu(i link.Impairment) int {
