@@ -32,6 +32,7 @@ type world struct {
 type plan struct {
 	profiles [3]link.Profile // of cgn, solo and peer
 	presets  [4]string       // of cgn, home, flat and solo
+	ipv6     nat.IPv6Mode    // of solo
 	steps    []step
 }
 
@@ -46,13 +47,15 @@ type step struct {
 }
 
 var destinations = []string{"198.51.100.1", "203.0.113.1", "203.0.113.2", "192.168.1.2", "10.0.0.2", "100.64.0.3", "192.168.1.1"}
-var sources = []string{"192.168.1.2", "192.168.1.2", "10.0.0.2", "198.51.100.1"}
+var destinations6 = []string{"2001:db8::2", "64:ff9b::198.51.100.1", "2001:db8:1::2"}
+var sources = []string{"192.168.1.2", "192.168.1.2", "10.0.0.2", "198.51.100.1", "2001:db8:1::2", "2001:db8::2"}
 
 func drawPlan(t *rapid.T) (p plan) {
 	names := []string{"full-cone", "port-restricted-cone", "symmetric", "symmetric-sequential", "cgn-port-block", "linux", "open", "apdm-eif"}
 	for i := range p.presets {
 		p.presets[i] = rapid.SampledFrom(names).Draw(t, "nat")
 	}
+	p.ipv6 = rapid.SampledFrom([]nat.IPv6Mode{nat.IPv6None, nat.IPv6Open, nat.IPv6Firewall, nat.NAT64}).Draw(t, "ipv6")
 	for i := range p.profiles {
 		for _, d := range []*link.Impairment{&p.profiles[i].Up, &p.profiles[i].Down} {
 			*d = rapid.SampledFrom([]link.Impairment{
@@ -83,11 +86,11 @@ func build(t *rapid.T, f *Fabric, p plan, seed uint64) *world {
 		if !ok {
 			t.Fatal("no preset ", p.presets[i])
 		}
-		var external []netip.Addr
-		for _, a := range c.WAN {
-			external = append(external, a.Addr())
+		if i == 3 && (p.ipv6 != nat.NAT64 || b.Kind == nat.Translate) {
+			b.IPv6 = p.ipv6
 		}
 		var err error
+		external := singles(c.WAN)
 		if c.Table, err = nat.NewTable(nat.Config{Behavior: b, External: external, LAN: c.LAN}); err != nil {
 			t.Fatal(err)
 		}
@@ -97,8 +100,8 @@ func build(t *rapid.T, f *Fabric, p plan, seed uint64) *world {
 		}
 		return r
 	}
-	station := func(r *Router, name, addr string) {
-		s, err := r.Attach(StationConfig{Name: name, Addrs: hosts(netip.MustParseAddr(addr)), Output: &sink{}})
+	station := func(r *Router, name string, addrs ...netip.Prefix) {
+		s, err := r.Attach(StationConfig{Name: name, Addrs: addrs, Output: &sink{}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,15 +110,16 @@ func build(t *rapid.T, f *Fabric, p plan, seed uint64) *world {
 	one := func(a string) []netip.Prefix { return hosts(netip.MustParseAddr(a)) }
 	lan := []netip.Prefix{lanPrefix4}
 	cgn := router(0, RouterConfig{Name: "cgn", WAN: one("203.0.113.1"), LAN: []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10")}, Gateway: netip.MustParseAddr("100.64.0.1"), Profile: p.profiles[0]})
-	station(router(1, RouterConfig{Name: "home", WAN: one("100.64.0.2"), LAN: lan, Gateway: gateway4, Behind: cgn}), "viewer", "192.168.1.2")
-	station(router(2, RouterConfig{Name: "flat", WAN: one("100.64.0.3"), LAN: lan, Gateway: gateway4, Behind: cgn}), "camera", "192.168.1.2")
-	solo := router(3, RouterConfig{Name: "solo", WAN: one("203.0.113.2"), LAN: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}, Gateway: netip.MustParseAddr("10.0.0.1"), Profile: p.profiles[1]})
-	station(solo, "guest", "10.0.0.2")
-	peer, err := w.net.Attach(UplinkConfig{Name: "peer", Routed: hosts(dstAddr), Profile: p.profiles[2], Output: &sink{}})
+	station(router(1, RouterConfig{Name: "home", WAN: one("100.64.0.2"), LAN: lan, Gateway: gateway4, Behind: cgn}), "viewer", one("192.168.1.2")...)
+	station(router(2, RouterConfig{Name: "flat", WAN: one("100.64.0.3"), LAN: lan, Gateway: gateway4, Behind: cgn}), "camera", one("192.168.1.2")...)
+	solo := router(3, RouterConfig{Name: "solo", WAN: append(one("203.0.113.2"), lanPrefix6), LAN: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24"), lanPrefix6},
+		Gateway: netip.MustParseAddr("10.0.0.1"), Gateway6: gateway6, Profile: p.profiles[1]})
+	station(solo, "guest", hosts(netip.MustParseAddr("10.0.0.2"), inner6)...)
+	peer, err := w.net.Attach(UplinkConfig{Name: "peer", Routed: hosts(dstAddr, tcpDst6.Addr()), Profile: p.profiles[2], Output: &sink{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.senders = append(w.senders, peer)
+	w.senders = append(w.senders, peer, w.senders[2], peer)
 	w.uplinks = []*Uplink{cgn.Uplink(), solo.Uplink(), peer}
 	w.net.SetTap(func(e TapEvent) {
 		w.log = append(w.log, fmt.Sprint(e.T-w.base, e.Where, e.Name, e.Point, e.Cause, e.Reason, e.Old, e.New, e.ID, e.Parent, e.Packet))
@@ -136,9 +140,14 @@ func (w *world) play(f *Fabric, p plan, base, every time.Duration) []string {
 			w.uplinks[s.to%len(w.uplinks)].SetDown(s.flag)
 			continue
 		}
-		b := packet.AppendUDP(nil, netip.AddrPortFrom(netip.MustParseAddr(sources[s.from]), uint16(s.sport)),
-			netip.AddrPortFrom(netip.MustParseAddr(destinations[s.to]), uint16(s.port)), make([]byte, s.size))
-		b[4], b[5] = byte(i>>8), byte(i)
+		src, dst := netip.MustParseAddr(sources[s.from]), netip.MustParseAddr(destinations[s.to])
+		if src.Is6() {
+			dst = netip.MustParseAddr(destinations6[s.to%len(destinations6)])
+		}
+		b := packet.AppendUDP(nil, netip.AddrPortFrom(src, uint16(s.sport)), netip.AddrPortFrom(dst, uint16(s.port)), make([]byte, s.size))
+		if src.Is4() {
+			b[4], b[5] = byte(i>>8), byte(i)
+		}
 		setTTL(b, uint8(s.ttl), s.df)
 		sendBytes(f, w.senders[s.from], now, b)
 	}

@@ -94,7 +94,7 @@ func TestRoutedPacketAllocatesNothing(t *testing.T) {
 func TestGSOThroughRouter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n, size := rapid.IntRange(1, 60000).Draw(t, "n"), rapid.IntRange(100, 1400).Draw(t, "size")
-		v6 := false
+		v6 := rapid.Bool().Draw(t, "v6")
 		src, dst := netip.AddrPortFrom(inner4, 4000), tcpDst
 		if v6 {
 			src, dst = netip.AddrPortFrom(inner6, 4000), tcpDst6
