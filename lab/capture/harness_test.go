@@ -140,6 +140,9 @@ func (p *play) at(t time.Duration, do func()) {
 
 // send lets a host send a datagram now.
 func (p *play) send(host string, to netip.AddrPort, payload []byte) {
+	if !to.IsValid() { // its answer never came
+		return
+	}
 	k := p.f.Get()
 	k.Set(packet.AppendUDP(nil, p.ends[host], to, payload))
 	s := p.senders["station "+host]

@@ -51,7 +51,7 @@ func (l *Log) AppendHeader(b []byte) []byte { return pcapng.AppendHeader(b, App,
 func (l *Log) AppendEvent(b []byte, e fabric.TapEvent) []byte {
 	b, iface := l.iface(b, key{e.Where.String(), e.Name})
 	l.text = CommentOf(e).AppendTo(l.text[:0])
-	return pcapng.AppendPacket(b, iface, l.Origin+e.T, directionOf(e.Point), l.keep(e.Packet), len(e.Packet), l.text)
+	return pcapng.AppendPacket(b, iface, l.Origin+e.T, DirectionOf(e.Point), l.keep(e.Packet), len(e.Packet), l.text)
 }
 
 // AppendMonitored adds a packet that passed a kernel router's LAN device at t, on the fabric's clock. Outbound is what comes from the LAN.
@@ -82,7 +82,11 @@ func (l *Log) iface(b []byte, k key) ([]byte, int) {
 	return pcapng.AppendInterface(b, pcapng.Interface{Name: k.String()}), n
 }
 
-func directionOf(p fabric.Point) pcapng.Direction {
+// InterfaceOf is the name of the interface at which an event is written.
+func InterfaceOf(e fabric.TapEvent) string { return key{e.Where.String(), e.Name}.String() }
+
+// DirectionOf is the direction of packets at a point; a hairpin has none.
+func DirectionOf(p fabric.Point) pcapng.Direction {
 	switch p {
 	case fabric.Sent, fabric.Outbound, fabric.InCore:
 		return pcapng.Outbound
