@@ -24,9 +24,15 @@ func (c card) leave(ns *netns.NS) error {
 	if err != nil {
 		return fmt.Errorf("find device %s: %w", c.device, err)
 	}
-	for _, lan := range c.lans {
-		r := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(netip.PrefixFrom(unspecified(lan.Addr()), 0))}
-		if err := nl.RouteDel(r); err != nil {
+	routes, err := nl.RouteList(link, netlink.FAMILY_ALL)
+	if err != nil {
+		return fmt.Errorf("list routes by %s: %w", c.device, err)
+	}
+	for _, r := range routes {
+		if bits, _ := r.Dst.Mask.Size(); bits > 0 {
+			continue
+		}
+		if err := nl.RouteDel(&r); err != nil {
 			return fmt.Errorf("remove default route by %s: %w", c.device, err)
 		}
 	}

@@ -64,6 +64,11 @@ func up(t testing.TB, f *live.Fabric, topo *lab.Topology) *lab.Lab {
 // ask sends a datagram from one host to another's port and returns the source that the other saw.
 func ask(t testing.TB, l *lab.Lab, from, to string) (seen netip.AddrPort, err error) {
 	t.Helper()
+	return askWithin(t, l, 2*time.Second, from, to)
+}
+
+func askWithin(t testing.TB, l *lab.Lab, patience time.Duration, from, to string) (seen netip.AddrPort, err error) {
+	t.Helper()
 	at := netip.AddrPortFrom(l.Host(to).Addr(), 7)
 	server, err := l.Host(to).ListenUDP(at)
 	if err != nil {
@@ -78,7 +83,7 @@ func ask(t testing.TB, l *lab.Lab, from, to string) (seen netip.AddrPort, err er
 	if _, err := client.WriteToUDPAddrPort([]byte("hello"), at); err != nil {
 		t.Fatal(err)
 	}
-	server.SetReadDeadline(time.Now().Add(2 * time.Second))
+	server.SetReadDeadline(time.Now().Add(patience))
 	_, seen, err = server.ReadFromUDPAddrPort(make([]byte, 100))
 	return seen, err
 }

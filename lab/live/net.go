@@ -196,9 +196,9 @@ func withHosts(routed, addrs []netip.Prefix) []netip.Prefix {
 	return routed
 }
 
-// deviceMTU is that of the link's upward direction.
+// deviceMTU is that of the link's upward direction, unless that is a blackhole, of which the site must not know.
 func deviceMTU(p link.Profile) int {
-	if p.Up.MTU == 0 {
+	if p.Up.MTU == 0 || p.Up.MTUBlackhole {
 		return link.DefaultMTU
 	}
 	return p.Up.MTU

@@ -1,0 +1,163 @@
+package lab_test
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/punchlab/punchlab/lab"
+)
+
+// twoWays is a home with a host that can also hang on a mobile carrier's network.
+func twoWays(t *testing.T, engine string) *lab.Topology {
+	t.Helper()
+	topo := &lab.Topology{
+		Name: "two-ways",
+		Sites: []lab.Site{
+			{Name: "wifi", NAT: "port-restricted-cone", Link: "lan", Hosts: []lab.Host{{Name: "viewer"}}},
+			{Name: "lte", NAT: "symmetric", Link: "lan", Hosts: []lab.Host{{Name: "viewer", Standby: true}}},
+		},
+		Public: []lab.PublicHost{{Name: "rendezvous", Link: "lan"}, {Name: "other", Link: "lan"}},
+	}
+	topo.UseEngine(engine)
+	if err := topo.Resolve(); err != nil {
+		t.Fatal(err)
+	}
+	return topo
+}
+
+// Every event does what it says, on either engine, and is undone by its undo and by a Reset.
+func TestEvents(t *testing.T) {
+	f := startFabric(t)
+	for _, engine := range lab.Engines() {
+		t.Run(engine, func(t *testing.T) {
+			l := up(t, f, twoWays(t, engine))
+			for _, tt := range []struct {
+				event lab.Event
+				want  func(t *testing.T, l *lab.Lab)
+			}{
+				{lab.Event{Do: lab.DoReaddress, Site: "wifi"}, seenAs(l.Topology().FreeWAN("wifi", 1)[0])},
+				{lab.Event{Do: lab.DoUplinkDown, Site: "wifi"}, unreachable},
+				{lab.Event{Do: lab.DoUplinkDown, Host: "rendezvous"}, unreachable},
+				{lab.Event{Do: lab.DoBlackhole, Between: [2]string{"wifi", "rendezvous"}}, unreachable},
+				{lab.Event{Do: lab.DoBlackhole, Between: [2]string{"wifi", "other"}}, seenAs(l.Topology().Site("wifi").WAN[0])},
+				{lab.Event{Do: lab.DoReboot, Site: "wifi", For: time.Second}, unreachable},
+				{lab.Event{Do: lab.DoReboot, Site: "wifi"}, seenAs(l.Topology().Site("wifi").WAN[0])},
+				{lab.Event{Do: lab.DoMove, Host: "viewer", To: "lte"}, seenAs(l.Topology().Site("lte").WAN[0])},
+				{lab.Event{Do: lab.DoNAT, Site: "wifi", NAT: "udp-blocked"}, unreachable},
+				{lab.Event{Do: lab.DoMTUBlackhole, Site: "wifi", MTU: 600}, largePacketsVanish},
+			} {
+				t.Run(tt.event.String(), func(t *testing.T) {
+					for _, mend := range []string{"undo", "reset"} {
+						undo, err := l.Do(tt.event)
+						if err != nil {
+							t.Fatal(err)
+						}
+						tt.want(t, l)
+						if mend == "reset" {
+							undo = func() error { return l.Reset(1) }
+						}
+						if err := undo(); err != nil {
+							t.Fatal(err)
+						}
+						seenAs(l.Topology().Site("wifi").WAN[0])(t, l)
+						if t.Failed() {
+							t.Fatalf("after %s", mend)
+						}
+					}
+				})
+			}
+		})
+	}
+}
+
+func seenAs(want netip.Addr) func(*testing.T, *lab.Lab) {
+	return func(t *testing.T, l *lab.Lab) {
+		t.Helper()
+		switch seen, err := ask(t, l, "viewer", "rendezvous"); {
+		case err != nil:
+			t.Errorf("the viewer does not reach the rendezvous: %v", err)
+		case seen.Addr() != want:
+			t.Errorf("the viewer was seen as %v, want %v", seen, want)
+		}
+	}
+}
+
+func unreachable(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	if seen, err := askWithin(t, l, 300*time.Millisecond, "viewer", "rendezvous"); err == nil {
+		t.Errorf("the viewer reaches the rendezvous, as %v", seen)
+	}
+}
+
+// largePacketsVanish: small ones pass, large ones don't, and nobody says why.
+func largePacketsVanish(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	seenAs(l.Topology().Site("wifi").WAN[0])(t, l)
+	server, err := l.Host("rendezvous").ListenUDP(netip.AddrPortFrom(l.Host("rendezvous").Addr(), 8))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	client, err := l.Host("viewer").ListenUDP(netip.AddrPort{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for range 2 { // an ICMP error would come back by the second
+		if _, err := client.WriteToUDPAddrPort(make([]byte, 1000), netip.AddrPortFrom(l.Host("rendezvous").Addr(), 8)); err != nil {
+			t.Fatalf("the viewer was told that the packet is too large: %v", err)
+		}
+		server.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		if _, _, err := server.ReadFromUDPAddrPort(make([]byte, 2000)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a large packet: %v, want nothing to arrive", err)
+		}
+	}
+}
+
+// A reboot loses the mappings: the rendezvous no longer reaches the viewer at the endpoint that it saw.
+func TestRebootLosesMappings(t *testing.T) {
+	f := startFabric(t)
+	for _, engine := range lab.Engines() {
+		t.Run(engine, func(t *testing.T) {
+			l := up(t, f, twoWays(t, engine))
+			server, err := l.Host("rendezvous").ListenUDP(netip.AddrPortFrom(l.Host("rendezvous").Addr(), 9))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer server.Close()
+			client, err := l.Host("viewer").ListenUDP(netip.AddrPort{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			if _, err := client.WriteToUDPAddrPort([]byte("hello"), server.LocalAddr().(interface{ AddrPort() netip.AddrPort }).AddrPort()); err != nil {
+				t.Fatal(err)
+			}
+			server.SetReadDeadline(time.Now().Add(2 * time.Second))
+			_, seen, err := server.ReadFromUDPAddrPort(make([]byte, 100))
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer := func() error {
+				if _, err := server.WriteToUDPAddrPort([]byte("hello back"), seen); err != nil {
+					t.Fatal(err)
+				}
+				client.SetReadDeadline(time.Now().Add(time.Second))
+				_, _, err := client.ReadFromUDPAddrPort(make([]byte, 100))
+				return err
+			}
+			if err := answer(); err != nil {
+				t.Fatalf("before the reboot: %v", err)
+			}
+			if _, err := l.Do(lab.Event{Do: lab.DoReboot, Site: "wifi"}); err != nil {
+				t.Fatal(err)
+			}
+			if err := answer(); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("after the reboot: %v, want nothing to arrive", err)
+			}
+		})
+	}
+}
