@@ -93,14 +93,17 @@ func joined(t testing.TB, h *netns.NS, group string) (c *net.UDPConn) {
 	t.Helper()
 	at := netip.MustParseAddrPort(group)
 	c = open(t, h, netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port()))
-	must(t, h.Do(func() error {
-		eth0, err := net.InterfaceByName("eth0")
-		if err != nil {
-			return err
-		}
-		return ipv4.NewPacketConn(c).JoinGroup(eth0, &net.UDPAddr{IP: at.Addr().AsSlice()})
-	}))
+	must(t, h.Do(func() error { return join(c, at.Addr().String()) }))
 	return c
+}
+
+// join has a socket receive a group by eth0 of the namespace that it runs in.
+func join(c *net.UDPConn, group string) error {
+	eth0, err := net.InterfaceByName("eth0")
+	if err != nil {
+		return err
+	}
+	return ipv4.NewPacketConn(c).JoinGroup(eth0, &net.UDPAddr{IP: net.ParseIP(group)})
 }
 
 // TestOnlyTheLANIsServed asks from outside, at each of the router's addresses.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/punchlab/punchlab/lab/live"
 	"github.com/punchlab/punchlab/lab/nat"
 	"github.com/punchlab/punchlab/lab/netfilter"
 	"github.com/punchlab/punchlab/lab/netns"
@@ -18,7 +19,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestMain(m *testing.M) { netnstest.Main(m) }
+func TestMain(m *testing.M) {
+	live.Main()
+	netnstest.Main(m)
+}
 
 // The network of these tests, cabled as package lab does it. Its outside has an address that could be anyone's: upnpc
 // takes a router for unconnected whose external address is private or meant for documentation, as package lab's are.
