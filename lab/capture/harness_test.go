@@ -140,11 +140,15 @@ func (p *play) at(t time.Duration, do func()) {
 
 // send lets a host send a datagram now.
 func (p *play) send(host string, to netip.AddrPort, payload []byte) {
+	p.sendFrom(host, p.ends[host].Port(), to, payload)
+}
+
+func (p *play) sendFrom(host string, port uint16, to netip.AddrPort, payload []byte) {
 	if !to.IsValid() { // its answer never came
 		return
 	}
 	k := p.f.Get()
-	k.Set(packet.AppendUDP(nil, p.ends[host], to, payload))
+	k.Set(packet.AppendUDP(nil, netip.AddrPortFrom(p.ends[host].Addr(), port), to, payload))
 	s := p.senders["station "+host]
 	if s == nil {
 		s = p.senders["uplink "+host]

@@ -117,6 +117,7 @@ func (f *follower) add(i int) {
 		left := s
 		left.Drop, left.Src, left.Dst = "", pcapng.Change{}, pcapng.Change{}
 		f.journeys[n].Steps = append(f.journeys[n].Steps, left)
+		f.at[s.Node] = append(f.at[s.Node], sighting{packet: i, journey: n, t: s.T, out: true})
 		s.Node = ""
 	}
 	f.journeys[n].Steps = append(f.journeys[n].Steps, s)
