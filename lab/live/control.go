@@ -122,6 +122,9 @@ func (l *loop) serve() error {
 		if r.fd >= 0 {
 			unix.Close(r.fd) // the handler has taken it out if it keeps it
 		}
+		if err == errLater {
+			continue
+		}
 		if err != nil {
 			c.out.b = c.out.b[:4]
 			c.out.u8(codeOf(err))

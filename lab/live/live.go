@@ -14,6 +14,8 @@ var (
 	ErrFabricEnded = errors.New("the fabric process has ended")
 	// ErrClosed is returned by the methods of what has been closed.
 	ErrClosed = errors.New("closed")
+	// ErrCaptureIncomplete means that packets are missing in a capture.
+	ErrCaptureIncomplete = errors.New("the capture is incomplete")
 )
 
 // Options tune the fabric process.

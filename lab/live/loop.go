@@ -24,6 +24,7 @@ const (
 const (
 	eventControl = -1
 	eventTimer   = -2
+	eventWritten = -3
 )
 
 // loop is the fabric process: one thread that moves packets, waits and answers the control socket. No lock and no
@@ -47,6 +48,9 @@ type loop struct {
 	traces  map[uint32]*link.Trace
 	scratch *fabric.Packet
 	control control
+	writer  *writer
+
+	monitored monitored
 }
 
 func newLoop(controlFD int, precise bool) (*loop, error) {
@@ -62,7 +66,10 @@ func newLoop(controlFD int, precise bool) (*loop, error) {
 	if l.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK); err != nil {
 		return nil, fmt.Errorf("create timer: %w", err)
 	}
-	if err := errors.Join(l.watch(controlFD, eventControl), l.watch(l.timer, eventTimer)); err != nil {
+	if l.writer, err = newWriter(); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(l.watch(controlFD, eventControl), l.watch(l.timer, eventTimer), l.watch(l.writer.wake, eventWritten)); err != nil {
 		return nil, err
 	}
 	return l, nil
@@ -88,7 +95,7 @@ func (l *loop) run() error {
 			return err
 		}
 		l.held = l.queued.waited()
-		controlled := l.control.stuck()
+		controlled, written := l.control.stuck(), false
 		for i := range events[:n] {
 			switch id := events[i].Fd; id {
 			case eventControl:
@@ -97,21 +104,41 @@ func (l *loop) run() error {
 				var b [8]byte
 				_, _ = rawRead(l.timer, b[:])
 				l.armed = 0
+			case eventWritten:
+				written = true
 			default:
-				if p := l.ports[id]; p != nil {
+				switch p := l.ports[id]; {
+				case p == nil:
+				case p.net != nil:
+					l.drainMonitor(p)
+				default:
 					l.drain(p)
 				}
 			}
 		}
 		// Last, because it makes and closes ports that this round's events name by number.
-		if controlled {
-			if err := l.serve(); errors.Is(err, io.EOF) {
-				return nil
-			} else if err != nil {
-				return err
-			}
+		if written {
+			err = l.answerFinished()
+		}
+		if controlled && err == nil {
+			err = l.serve()
+		}
+		if errors.Is(err, io.EOF) {
+			l.finish()
+			return nil
+		}
+		if err != nil {
+			return err
 		}
 	}
+}
+
+// finish completes the captures that run.
+func (l *loop) finish() {
+	for _, n := range l.nets {
+		_ = l.stopCapture(n, 0)
+	}
+	l.writer.close()
 }
 
 // deliver lets happen what is due, looking at the clock every few packets: a write takes microseconds.

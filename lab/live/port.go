@@ -18,6 +18,9 @@ type port struct {
 	header [etherLen]byte                            // for frames to the site
 	enter  func(now time.Duration, k *fabric.Packet) // takes what is read
 	index  int                                       // in the loop's table, which is also what epoll reports
+
+	monitor string    // of a monitor's socket: its name
+	net     *netState // not nil: a monitor's
 }
 
 // newPort returns the port of the descriptor that came along with a request, which keeps it until the port is entered.

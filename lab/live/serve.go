@@ -16,7 +16,9 @@ import (
 // netState is a net in the fabric process.
 type netState struct {
 	*fabric.Net
-	members map[uint32]*part
+	members  map[uint32]*part
+	monitors []*port
+	capture  *recorder // nil: none
 }
 
 // part is a member of a net: one of the three, and the device that it has or not. A router that hangs on the core has
@@ -32,6 +34,7 @@ type part struct {
 var (
 	errNoNet    = errors.New("no such net")
 	errNoMember = errors.New("no such uplink, router or station")
+	errLater    = errors.New("the answer comes later") // what a handler returns whose request is answered by another one
 )
 
 // handle answers a request. It writes what it answers to control.out.
@@ -71,6 +74,12 @@ func (l *loop) handle(r *request) error {
 			return r.body.err
 		}
 		return n.Blackhole(a, b, on)
+	case opCapture:
+		return l.startCapture(n, r)
+	case opStopCapture:
+		return l.stopCapture(n, r.id)
+	case opMonitor:
+		return l.addMonitor(n, r)
 	case opAttach:
 		return l.attach(n, r)
 	case opAttachRouter:
@@ -88,10 +97,14 @@ func (l *loop) handle(r *request) error {
 }
 
 func (l *loop) closeNet(id uint32, n *netState) {
+	_ = l.stopCapture(n, 0)
 	n.Close()
 	delete(l.nets, id)
 	for _, p := range n.members {
 		l.closePort(p.port)
+	}
+	for _, p := range n.monitors {
+		l.closePort(p)
 	}
 }
 
@@ -313,19 +326,27 @@ func (l *loop) enter(n *netState, r *request, p *part) error {
 	if p.port == nil {
 		return nil
 	}
-	k := p.port
-	for k.index = 0; k.index < len(l.ports) && l.ports[k.index] != nil; {
-		k.index++
-	}
-	if k.index == len(l.ports) {
-		l.ports = append(l.ports, nil)
-	}
-	l.ports[k.index] = k
-	r.fd = -1
-	if err := l.watch(k.fd, int32(k.index)); err != nil {
+	if err := l.register(p.port); err != nil {
+		p.port = nil // its descriptor is still the request's
 		l.detach(n, p)
 		return err
 	}
+	r.fd = -1
+	return nil
+}
+
+// register watches a port's descriptor.
+func (l *loop) register(p *port) error {
+	for p.index = 0; p.index < len(l.ports) && l.ports[p.index] != nil; {
+		p.index++
+	}
+	if p.index == len(l.ports) {
+		l.ports = append(l.ports, nil)
+	}
+	if err := l.watch(p.fd, int32(p.index)); err != nil {
+		return err
+	}
+	l.ports[p.index] = p
 	return nil
 }
 

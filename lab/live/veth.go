@@ -95,6 +95,11 @@ func mac(serial uint32, end byte) [6]byte {
 // (net.core.rmem_max).
 const packetBuffer = 8 << 20
 
+// networkOrder is an EtherType as packet sockets have it, on the little-endian machines that this runs on, and others.
+func networkOrder(v uint16) uint16 { return order.Uint16([]byte{byte(v >> 8), byte(v)}) }
+
+var allProtocols = networkOrder(unix.ETH_P_ALL)
+
 // openPacketSocket opens a socket for the whole frames of the device.
 func openPacketSocket(index int) (int, error) {
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -113,8 +118,7 @@ func openPacketSocket(index int) (int, error) {
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, packetBuffer) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, packetBuffer)
 	}
-	const all = unix.ETH_P_ALL>>8 | unix.ETH_P_ALL&0xff<<8 // in network byte order
-	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: index}); err != nil {
+	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: allProtocols, Ifindex: index}); err != nil {
 		unix.Close(fd)
 		return -1, fmt.Errorf("bind packet socket: %w", err)
 	}

@@ -1,0 +1,92 @@
+package live
+
+import (
+	"io"
+	"os"
+	"runtime"
+	"testing"
+
+	"github.com/punchlab/punchlab/lab/capture/pcapng"
+	"github.com/punchlab/punchlab/lab/fabric"
+)
+
+// TestSlowDisk writes into a pipe that nobody reads until packets are left out, and then reads a whole capture.
+func TestSlowDisk(t *testing.T) {
+	w, err := newWriter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := w.record(in, 0, 0)
+	e := fabric.TapEvent{Name: "a", ID: 1, Packet: append([]byte{0x45}, make([]byte, 1499)...)}
+	const more = 1000
+	for c.lost < more {
+		c.tap(e)
+	}
+	if inFile := c.packets * 1500; inFile > 2*maxChunks*chunkSize {
+		t.Errorf("%d bytes are held in memory", inFile)
+	}
+	c.stop(7)
+	var n uint64
+	r, err := pcapng.NewReader(out)
+	for ; err == nil; n++ {
+		_, err = r.Next()
+	}
+	if n--; err != io.EOF || n != c.packets {
+		t.Errorf("read %d packets of %d, then %v", n, c.packets, err)
+	}
+	for {
+		if f := w.take(); len(f) > 0 {
+			if f[0].request != 7 || f[0].c.err != nil {
+				t.Errorf("the end of request %d, %v", f[0].request, f[0].c.err)
+			}
+			break
+		}
+		runtime.Gosched()
+	}
+	w.close()
+}
+
+// TestRecordAllocatesNothing: the loop's thread must not wait for the collector.
+func TestRecordAllocatesNothing(t *testing.T) {
+	w, err := newWriter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := w.record(null, 0, 0)
+	e := fabric.TapEvent{Name: "a", ID: 1, Packet: append([]byte{0x45}, make([]byte, 1499)...)}
+	for range 100_000 {
+		c.tap(e) // until the chunks are made
+	}
+	if n := testing.AllocsPerRun(1000, func() { c.tap(e) }); n > 0.1 {
+		t.Errorf("%v allocations a packet", n)
+	}
+	c.stop(0)
+	w.close()
+}
+
+func BenchmarkRecord(b *testing.B) {
+	w, err := newWriter()
+	if err != nil {
+		b.Fatal(err)
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := w.record(null, 0, 0)
+	e := fabric.TapEvent{Name: "a", ID: 1, Packet: append([]byte{0x45}, make([]byte, 1199)...)}
+	b.SetBytes(1200)
+	for b.Loop() {
+		c.tap(e)
+	}
+	c.stop(0)
+	w.close()
+}
