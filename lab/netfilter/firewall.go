@@ -3,13 +3,23 @@ package netfilter
 import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"github.com/punchlab/punchlab/lab/nat"
+	"golang.org/x/sys/unix"
 )
 
 // firewall filters without translating. The flows of each protocol live in one set, keyed like a translator's filter;
-// conntrack knows what is neither UDP nor TCP nor a ping.
+// conntrack knows the rest of ICMP.
 func (t *table) firewall() {
+	t.rule(t.raw, iif(t.cfg.WAN), inside(network(scratch, ipSrc, 4), t.cfg.LANPrefix), drop) // spoofed
 	for _, p := range []*plane{t.udp(), t.tcp(), t.ping()} {
 		p.filterOnly()
+	}
+	t.rule(t.raw, iif(t.cfg.LAN), t.isError(), drop) // about nothing that was let in
+	for _, p := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP, unix.IPPROTO_ICMP} {
+		t.rule(t.raw, proto(p), accept)
+	}
+	for _, device := range []string{t.cfg.LAN, t.cfg.WAN} { // other protocols have no ports to filter by
+		t.rule(t.raw, iif(device), drop)
 	}
 	forward := t.hook("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, 0)
 	t.rule(forward, iif(t.cfg.WAN), ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED|expr.CtStateBitUNTRACKED), accept)
@@ -18,7 +28,11 @@ func (t *table) firewall() {
 
 // filterOnly builds the plane of a router that does not translate.
 func (p *plane) filterOnly() {
-	seen := p.dynamic("seen_"+p.name, keyType(p.Filtering), p.idle)
+	filtering := p.table.Filtering
+	if p.query {
+		filtering = nat.AddressAndPortDependent // of the answers to a request
+	}
+	seen := p.dynamic("seen_"+p.name, keyType(filtering), p.idle)
 	in, out := p.chain("in_"+p.name), p.chain("out_"+p.name)
 	p.rule(p.raw, iif(p.cfg.LAN), p.mine(icmpEcho), goTo(out))
 	p.rule(p.raw, iif(p.cfg.WAN), p.mine(icmpEchoReply), within(p.cfg.LANPrefix), goTo(in))
@@ -46,6 +60,8 @@ func (p *plane) filterOnly() {
 	p.reject(in)
 	about := join(transport(internal, quotedSrc, 4), p.quotedPort(internal+1, p.portOut), transport(remote, quotedDst, 4), p.quotedFarPort(remote+1, l4Dst))
 	p.rule(p.raw, iif(p.cfg.WAN), p.quotesMine(icmpEcho), about, has(seen, internal), notrack, accept)
+	about = join(transport(internal, quotedDst, 4), p.quotedPort(internal+1, p.portIn), transport(remote, quotedSrc, 4), p.quotedFarPort(remote+1, l4Src))
+	p.rule(p.raw, iif(p.cfg.LAN), p.quotesMine(icmpEchoReply), about, has(seen, internal), notrack, accept)
 }
 
 // masquerade is what a Linux router does with one rule, and with the two that keep new traffic out.

@@ -8,14 +8,15 @@ import (
 )
 
 // fixed holds the port mappings of one protocol that somebody asked for (see Router.Map). They come before all others,
-// and no packet refreshes or shortens them.
+// and no packet refreshes or shortens them. Where the mapping behavior is endpoint-independent, all that their endpoints
+// send leaves by them; otherwise answers do, by an entry in fwd.
 //
 //	in    external endpoint → internal endpoint
 //	out   internal endpoint → external endpoint
 //	from  external endpoint, remote address: who may send; 0.0.0.0 is anyone
 type fixed struct {
 	in, out, from   *nftables.Set
-	inward, outward *nftables.Chain // for packets to and from a mapped endpoint
+	inward, outward *nftables.Chain // for packets to and from a mapped endpoint; no outward unless it gets them all
 }
 
 // newFixed declares the sets of a protocol.
@@ -48,7 +49,7 @@ func (p *plane) fixedRules(in *nftables.Chain) {
 	}
 	inward, outward := p.fixed.inward, p.fixed.outward
 	look := join(p.nearIn(external), get(p.fixed.in, external, internal))
-	if p.filter != nil { // one that admits a single remote admits too whom its owner has called
+	if p.filter != nil && outward != nil { // one that admits a single remote admits too whom its owner has called
 		p.rule(outward, p.nearOut(internal), get(p.fixed.out, internal, external), p.farOut(remote), p.farOut(remoteAgain), put(p.filter, p.owner(), 0))
 	}
 	may := p.fixed.passes()
@@ -57,6 +58,9 @@ func (p *plane) fixedRules(in *nftables.Chain) {
 		admits = append(admits, join(p.farIn(remote), p.farIn(remoteAgain), has(p.filter, p.owner())))
 	}
 	for _, admit := range admits {
+		if p.stateless && outward == nil {
+			p.rule(inward, look, admit, p.farIn(remote), putIfAbsent(p.fwd, internal, external))
+		}
 		if !p.stateless {
 			p.rule(inward, look, admit, accept)
 			continue
@@ -66,7 +70,9 @@ func (p *plane) fixedRules(in *nftables.Chain) {
 		}
 	}
 	p.reject(inward)
-
+	if outward == nil {
+		return
+	}
 	if p.hairpin() == nat.HairpinInternalSource || !p.stateless {
 		p.hairpinJudged(outward, p.fixed.out)
 	}
@@ -89,7 +95,10 @@ func (p *plane) declareFixed() {
 		return
 	}
 	p.fixed = p.newFixed(p.name, p.proto)
-	p.fixed.inward, p.fixed.outward = p.chain("fixed_inward_"+p.name), p.chain("fixed_outward_"+p.name)
+	p.fixed.inward = p.chain("fixed_inward_" + p.name)
+	if p.Mapping == nat.EndpointIndependent {
+		p.fixed.outward = p.chain("fixed_outward_" + p.name)
+	}
 }
 
 // transports are the protocols that have ports.

@@ -83,7 +83,7 @@ func (p *plane) setQuoted(word int, addrOff, portOff uint32) []rule {
 func (p *plane) icmpErrors() {
 	// About a packet that this router has let out, and about one that it has let in.
 	inward, outward := p.chain("error_in_"+p.name), p.chain("error_out_"+p.name)
-	sent := join(transport(external, quotedSrc, 4), p.quotedPort(external+1, p.portOut), get(p.rev, external, internal))
+	sent := join(transport(external, quotedSrc, 4), p.quotedPort(external+1, p.portOut), p.farKey(p.quotedRemote), get(p.rev, external, internal))
 	came := join(transport(internal, quotedDst, 4), p.quotedPort(internal+1, p.portIn), transport(remote, quotedSrc, 4),
 		p.quotedFarPort(remote+1, l4Src), get(p.fwd, internal, external))
 	p.rule(p.raw, iif(p.cfg.WAN), p.quotesMine(icmpEcho), goTo(inward))
@@ -117,6 +117,11 @@ func (p *plane) quotedFarPort(word int, off uint32) rule {
 		return immediate(word, make([]byte, 4))
 	}
 	return p.quotedPort(word, off)
+}
+
+// quotedRemote is the remote endpoint of a quoted ping.
+func (p *plane) quotedRemote(word int) rule {
+	return join(transport(word, quotedDst, 4), p.quotedFarPort(word+1, l4Dst))
 }
 
 // ownErrors is the chain that sees the router's own errors.

@@ -1,6 +1,7 @@
 package netfilter_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/punchlab/punchlab/lab/agree"
@@ -70,18 +71,27 @@ func TestOwnErrors(t *testing.T) {
 
 // A ping is translated without conntrack, by a mapping of its own kind (RFC 5508 REQ-1).
 func TestPingIsMapped(t *testing.T) {
-	b := sequential(preset(t, "symmetric"))
-	r := newRawRouter(t, b)
-	r.out("icmp 192.168.1.2 > 198.51.100.1 echo 7", "icmp 203.0.113.2 > 198.51.100.1 echo 20000")
-	r.out("icmp 192.168.1.3 > 198.51.100.1 echo 7", "icmp 203.0.113.2 > 198.51.100.1 echo 20001")
-	r.in("icmp 198.51.100.1 > 203.0.113.2 reply 20000", "icmp 198.51.100.1 > 192.168.1.2 reply 7")
-	r.in("icmp 198.51.100.1 > 203.0.113.2 reply 20001", "icmp 198.51.100.1 > 192.168.1.3 reply 7")
-	r.in("icmp 198.51.100.2 > 203.0.113.2 reply 20000", "")
-	r.in("icmp 198.51.100.1 > 203.0.113.2 reply 20002", "")
-	r.in("icmp 192.0.2.9 > 203.0.113.2 ttl about (icmp 203.0.113.2 > 198.51.100.1 echo 20001)",
+	r := newRawRouter(t, preset(t, "symmetric"))
+	r.out("icmp 192.168.1.2 > 198.51.100.1 echo 7", "icmp 203.0.113.2 > 198.51.100.1 echo 7")
+	r.out("icmp 192.168.1.2 > 198.51.100.2 echo 7", "icmp 203.0.113.2 > 198.51.100.2 echo 7")
+	r.in("icmp 198.51.100.3 > 203.0.113.2 reply 7", "")
+	r.out("icmp 192.168.1.3 > 198.51.100.3 echo 7", "icmp 203.0.113.2 > 198.51.100.3 echo 7")
+	r.in("icmp 198.51.100.3 > 203.0.113.2 reply 7", "icmp 198.51.100.3 > 192.168.1.3 reply 7")
+	must(t, r.LAN.Send(mustParse(t, "icmp 192.168.1.3 > 198.51.100.1 echo 7").Bytes(true)))
+	b, err := r.WAN.Receive(comes)
+	must(t, err)
+	id := mustRead(t, b).ID
+	if id == 7 {
+		t.Fatal("two hosts have one identifier towards one remote")
+	}
+	other := fmt.Sprint(id)
+	r.in("icmp 198.51.100.1 > 203.0.113.2 reply 7", "icmp 198.51.100.1 > 192.168.1.2 reply 7")
+	r.in("icmp 198.51.100.1 > 203.0.113.2 reply "+other, "icmp 198.51.100.1 > 192.168.1.3 reply 7")
+	r.in("icmp 198.51.100.2 > 203.0.113.2 reply "+other, "")
+	r.in("icmp 192.0.2.9 > 203.0.113.2 ttl about (icmp 203.0.113.2 > 198.51.100.1 echo "+other+")",
 		"icmp 192.0.2.9 > 192.168.1.3 ttl about (icmp 192.168.1.3 > 198.51.100.1 echo 7)")
-	r.out("icmp 192.168.1.2 > 198.51.100.1 unreachable about (icmp 198.51.100.1 > 192.168.1.2 reply 7)",
-		"icmp 203.0.113.2 > 198.51.100.1 unreachable about (icmp 198.51.100.1 > 203.0.113.2 reply 20000)")
+	r.out("icmp 192.168.1.3 > 198.51.100.1 unreachable about (icmp 198.51.100.1 > 192.168.1.3 reply 7)",
+		"icmp 203.0.113.2 > 198.51.100.1 unreachable about (icmp 198.51.100.1 > 203.0.113.2 reply "+other+")")
 }
 
 // An error about a hairpinned packet finds its sender (RFC 5508 REQ-7).

@@ -31,7 +31,10 @@ const (
 	saltAddress
 )
 
-func (t *table) span() int { return int(t.PortMax) - int(t.PortMin) + 1 }
+func (t *table) span() int { return spanOf(t.Behavior) }
+func (p *plane) span() int { return spanOf(p.Behavior) }
+
+func spanOf(b nat.Behavior) int { return int(b.PortMax) - int(b.PortMin) + 1 }
 
 // newOrder declares what the planes share. Each plane has a tick chain of its own.
 func (t *table) newOrder() (o order) {
@@ -78,7 +81,7 @@ func (p *plane) tick() *nftables.Chain {
 
 // drawRules try once to make the mapping that a packet lacks. Every attempt is one rule: it reads, checks and commits.
 func (p *plane) drawRules(draw *nftables.Chain) {
-	missing := join(p.mappingKey(), lacks(p.fwd, internal))
+	missing := join(p.mappingKey(), lacks(p.fwd, internal), p.farKey(p.farOut))
 	commit := join(put(p.rev, external, internal), put(p.fwd, internal, external))
 	free := lacks(p.rev, external)
 	if p.fixed.in != nil {

@@ -12,10 +12,11 @@ import (
 // plane is the translator of one protocol.
 type plane struct {
 	*table
-	name      string
-	proto     byte
-	stateless bool          // rewrites packets itself; otherwise conntrack does
-	idle      time.Duration // timeout of what no lasting packet has refreshed yet
+	nat.Behavior // the router's, but for pings
+	name         string
+	proto        byte
+	stateless    bool          // rewrites packets itself; otherwise conntrack does
+	idle         time.Duration // timeout of what no lasting packet has refreshed yet
 
 	// Where the inner side's port is in a packet from inside and in one from outside. An ICMP query's is its
 	// identifier, and its remote side has none (RFC 5508 §3.1).
@@ -23,7 +24,8 @@ type plane struct {
 	query           bool
 
 	// fwd: internal endpoint and as much of the remote one as the mapping depends on → external endpoint.
-	// rev is its inverse, keyed by the external endpoint alone: no two mappings share one.
+	// rev is its inverse, keyed by the external endpoint alone: no two mappings share one, but for pings to several
+	// remotes, where the key has the remote too.
 	fwd, rev *nftables.Set
 	// filter: internal endpoint (or external, per mapping) and as much of the remote one as the filter depends on.
 	// nil for EIF: the mapping is the filter.
@@ -33,15 +35,20 @@ type plane struct {
 
 // udp, tcp and ping are the planes.
 func (t *table) udp() *plane {
-	return &plane{table: t, name: "udp", proto: unix.IPPROTO_UDP, stateless: true, idle: t.UDPTimeout, portOut: l4Src, portIn: l4Dst}
+	return &plane{table: t, Behavior: t.Behavior, name: "udp", proto: unix.IPPROTO_UDP, stateless: true, idle: t.UDPTimeout, portOut: l4Src, portIn: l4Dst}
 }
 
 func (t *table) tcp() *plane {
-	return &plane{table: t, name: "tcp", proto: unix.IPPROTO_TCP, idle: t.TCPSynTimeout, portOut: l4Src, portIn: l4Dst}
+	return &plane{table: t, Behavior: t.Behavior, name: "tcp", proto: unix.IPPROTO_TCP, idle: t.TCPSynTimeout, portOut: l4Src, portIn: l4Dst}
 }
 
+// ping has a mapping for each remote, with the identifier that the host chose if no other ping there has it: what RFC
+// 5508 asks for says no more, and Linux does so.
 func (t *table) ping() *plane {
-	return &plane{table: t, name: "ping", proto: unix.IPPROTO_ICMP, stateless: true, idle: t.ICMPTimeout, portOut: icmpID, portIn: icmpID, query: true}
+	b := t.Behavior
+	b.Mapping, b.Filtering, b.FilterPerMapping = nat.AddressAndPortDependent, nat.EndpointIndependent, false
+	b.PortAssignment, b.PortMin, b.PortMax = nat.PortPreservation, 1, 65535
+	return &plane{table: t, Behavior: b, name: "ping", proto: unix.IPPROTO_ICMP, stateless: true, idle: t.ICMPTimeout, portOut: icmpID, portIn: icmpID, query: true}
 }
 
 // nearOut is the inner side's endpoint of a packet from inside, farOut the remote one's; nearIn and farIn are those of a
@@ -84,7 +91,7 @@ func (p *plane) life() time.Duration {
 
 func (p *plane) build() {
 	p.fwd = p.dynamicMap("fwd_"+p.name, keyType(p.Mapping), endpoint, p.idle)
-	p.rev = p.dynamicMap("rev_"+p.name, endpoint, keyType(p.Mapping), p.idle)
+	p.rev = p.dynamicMap("rev_"+p.name, keyType(p.revKey()), keyType(p.Mapping), p.idle)
 	if p.revOf == nil {
 		p.revOf = map[byte]*nftables.Set{}
 	}
@@ -111,7 +118,11 @@ func (p *plane) build() {
 	p.rule(p.mangle, iif(p.cfg.LAN), proto(p.proto), goTo(out))
 	p.rule(p.dst, proto(p.proto), p.nearIn(external), get(p.fixed.in, external, keyCopy), dnat(keyCopy))
 	p.rule(p.dst, proto(p.proto), p.nearIn(external), get(p.rev, external, keyCopy), dnat(keyCopy))
-	for _, m := range []*nftables.Set{p.fixed.out, p.fwd} {
+	maps := []*nftables.Set{p.fwd}
+	if p.fixed.outward != nil {
+		maps = []*nftables.Set{p.fixed.out, p.fwd}
+	}
+	for _, m := range maps {
 		translate := join(proto(p.proto), original(), get(m, internal, external), snat(external))
 		p.rule(p.src, oif(p.cfg.WAN), translate)
 		if p.Hairpinning == nat.HairpinExternalSource {
@@ -126,6 +137,22 @@ func (p *plane) mine(icmp byte) rule {
 		return proto(p.proto)
 	}
 	return join(proto(p.proto), transport(scratch, 0, 1), equal(scratch, []byte{icmp}))
+}
+
+// revKey is how much of the remote endpoint rev's key has.
+func (p *plane) revKey() nat.Dependency {
+	if p.query {
+		return nat.AddressAndPortDependent
+	}
+	return nat.EndpointIndependent
+}
+
+// farKey completes rev's key, behind the external endpoint.
+func (p *plane) farKey(far func(word int) rule) rule {
+	if !p.query {
+		return nil
+	}
+	return far(remoteAgain)
 }
 
 func (p *plane) overloads() bool { return p.PortOverloading && p.proto == unix.IPPROTO_UDP }
@@ -162,11 +189,13 @@ func (p *plane) outRules(out, draw, hit *nftables.Chain) {
 	} else if p.hairpin() == nat.HairpinNone {
 		p.rule(out, p.toSelf(), drop)
 	}
-	if p.stateless {
+	if !p.stateless {
+		p.rule(out, ctState(expr.CtStateBitINVALID), drop) // it can't be translated: let it leave no mapping
+	} else {
 		p.rule(out, notrack)
 		p.rule(out, dying(), accept) // the ICMP error goes to the packet's source: leave that as it is
 	}
-	if p.fixed.out != nil {
+	if p.fixed.outward != nil {
 		p.rule(out, p.nearOut(internal), has(p.fixed.out, internal), goTo(p.fixed.outward))
 	}
 	known := join(p.mappingKey(), get(p.fwd, internal, external), goTo(hit))
@@ -182,11 +211,7 @@ func (p *plane) outRules(out, draw, hit *nftables.Chain) {
 	for range drawTries {
 		p.rule(out, jump(draw))
 	}
-	if p.Exhausted == nat.ICMP { // no port is left
-		const prohibited = 13 // RFC 5508 REQ-8
-		p.rule(out, rule{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: prohibited}})
-	}
-	p.rule(out, drop)
+	p.refuse(out) // no port is left
 }
 
 // hitRules open the filter, keep the mapping alive, and translate.
@@ -203,7 +228,10 @@ func (p *plane) hitRules(hit, in *nftables.Chain) {
 		if p.overloads() {
 			refresh = join(refresh, remove(p.rev, external, internal)) // take the port back
 		}
-		p.rule(hit, refresh, putFor(p.life(), p.rev, external, internal))
+		if p.fixed.in != nil && p.fixed.outward == nil { // an answer by a port mapping, which nothing refreshes
+			refresh = join(refresh, lacks(p.fixed.in, external))
+		}
+		p.rule(hit, refresh, p.farKey(p.farOut), putFor(p.life(), p.rev, external, internal))
 	}
 	if p.hairpin() == nat.HairpinInternalSource || !p.stateless {
 		p.hairpinJudged(hit, p.fwd)
@@ -282,7 +310,7 @@ func (p *plane) inRules(in *nftables.Chain) {
 	if p.fixed.in != nil {
 		p.rule(in, p.nearIn(external), has(p.fixed.in, external), goTo(p.fixed.inward))
 	}
-	look := join(p.nearIn(external), get(p.rev, external, internal), p.farIn(remote), p.farIn(remoteAgain))
+	look := join(p.nearIn(external), p.farKey(p.farIn), get(p.rev, external, internal), p.farIn(remote), p.farIn(remoteAgain))
 	if _, refreshed := p.refreshed(); refreshed {
 		refresh := join(get(p.rev, external, keyCopy), putFor(p.life(), p.fwd, keyCopy, external), putFor(p.life(), p.rev, external, keyCopy))
 		if p.filter != nil {

@@ -77,6 +77,7 @@ func (s *sysctls) timeouts(ns *netns.NS, b nat.Behavior) error {
 	d := b.WithDefaults()
 	switch {
 	case b.Kind == nat.Translate:
+		want["tcp_be_liberal"] = 1 * time.Second // 1: a segment outside the window is translated like any other
 		want["tcp_timeout_established"] = d.TCPEstablished
 		for state, usual := range transitoryStates {
 			if life := transitory(d, state); life < usual {

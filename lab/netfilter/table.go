@@ -99,6 +99,9 @@ func (t *table) blocked() {
 		lan = append(lan, outside(t.cfg))
 	}
 	if t.UDPBlocked {
+		if t.Exhausted == nat.ICMP && t.Kind != nat.Masquerade {
+			t.rule(t.raw, join(lan...), proto(unix.IPPROTO_UDP), t.prohibited())
+		}
 		t.rule(t.raw, join(lan...), proto(unix.IPPROTO_UDP), drop)
 		t.rule(t.raw, iif(t.cfg.WAN), proto(unix.IPPROTO_UDP), drop)
 	}
@@ -110,7 +113,36 @@ func (t *table) blocked() {
 		elems = append(elems, nftables.SetElement{Key: portBytes(int(p))})
 	}
 	open := t.add(&nftables.Set{Name: "tcp_ports", KeyType: portType}, elems...)
-	t.rule(t.raw, join(lan...), proto(unix.IPPROTO_TCP), tcpFlags(syn|ack, syn), transport(remote, l4Dst, 2), lacks(open, remote), drop)
+	others := join(join(lan...), proto(unix.IPPROTO_TCP), tcpFlags(syn|ack, syn), transport(remote, l4Dst, 2), lacks(open, remote))
+	if t.Exhausted == nat.ICMP && t.Kind != nat.Masquerade {
+		t.rule(t.raw, others, t.prohibited())
+	}
+	t.rule(t.raw, others, drop)
+}
+
+// prohibited tells a packet's sender that it may not pass (RFC 5508 REQ-8).
+func (t *table) prohibited() rule {
+	code := byte(13)
+	if t.t.Family == nftables.TableFamilyIPv6 {
+		code = 1
+	}
+	return rule{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: code}}
+}
+
+// refuse drops a packet from inside that gets no mapping, and says so if the behavior does.
+func (t *table) refuse(c *nftables.Chain) {
+	if t.Exhausted == nat.ICMP {
+		t.rule(c, t.prohibited())
+	}
+	t.rule(c, drop)
+}
+
+// spoofed drops what claims to come from inside or from the router itself.
+func (t *table) spoofed() {
+	t.rule(t.raw, iif(t.cfg.WAN), inside(network(scratch, ipSrc, 4), t.cfg.LANPrefix), drop)
+	for _, device := range []string{t.cfg.LAN, t.cfg.WAN} {
+		t.rule(t.raw, iif(device), network(scratch, ipSrc, 4), has(t.ext, scratch), drop)
+	}
 }
 
 // dropFragments works before the kernel reassembles them.
@@ -124,10 +156,11 @@ func (t *table) dropFragments() {
 // translate builds the translator: UDP and ping without conntrack, TCP with it.
 func (t *table) translate() {
 	t.rule(t.raw, iif(t.cfg.WAN), within(t.cfg.LANPrefix), drop)
+	t.externals()
+	t.spoofed()
 	t.mangle = t.hook("mangle", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -150)
 	t.dst = t.hook("dst", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, -100)
 	t.src = t.hook("src", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, 100)
-	t.externals()
 	t.order = t.newOrder()
 	for _, p := range []*plane{t.udp(), t.tcp(), t.ping()} {
 		p.build()
