@@ -223,7 +223,13 @@ func (t *Table) enter64(from Side, p packet.IPv6) Verdict {
 
 // leave64 gives a verdict the IPv6 packet, if it goes to an IPv6 host.
 func (t *Table) leave64(v Verdict) Verdict {
-	if v.Reason != Passed || v.To != Inside || packet.Version(v.Packet) != 4 || be32(v.Packet[dstAddr:]) < numbered {
+	if v.Reason != Passed || v.To != Inside || packet.Version(v.Packet) != 4 {
+		return v
+	}
+	if be32(v.Packet[dstAddr:]) < numbered {
+		if be32(v.Packet[srcAddr:]) >= numbered { // a hairpin to an IPv4 host that would show it a number
+			return drop(HairpinOff)
+		}
 		return v
 	}
 	p := packet.IPv4(v.Packet)
