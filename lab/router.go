@@ -31,7 +31,7 @@ type kernelRouter struct {
 func (k *kernelRouter) Apply(b nat.Behavior, seed uint64) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.r.Apply(b, seed)
+	return k.r.Apply(k.place.site.realized(b), seed)
 }
 
 func (k *kernelRouter) Reset(seed uint64) error {
@@ -89,6 +89,10 @@ func (k *kernelRouter) PortMaps() ([]nat.PortMap, error) {
 type tableRouter struct {
 	*live.Router
 	site *Site
+}
+
+func (t *tableRouter) Apply(b nat.Behavior, seed uint64) error {
+	return t.Router.Apply(t.site.realized(b), seed)
 }
 
 func (t *tableRouter) Readdress(addrs []netip.Addr) error {

@@ -26,10 +26,16 @@ type place struct {
 	table  *live.Router // nil: engine netfilter
 	uplink *live.Uplink // nil: behind another site
 	ports  int          // LAN devices that a kernel router has
-	cables []string     // those of them that are ends of veth pairs
+	cables []cable      // those of them that are ends of veth pairs
 
 	maps     *portmap.Server            // nil: none
 	external atomic.Pointer[netip.Addr] // first IPv4 address on the WAN side, as it is now
+}
+
+// cable is one of a kernel router's LAN devices.
+type cable struct {
+	port string // the device
+	to   string // the name of what hangs on it
 }
 
 // lans are the site's LANs, one for each family that it has.
@@ -77,16 +83,31 @@ func (l *Lab) addKernelRouter(p *place, seed uint64) (err error) {
 	if err := l.connectWAN(p); err != nil {
 		return err
 	}
-	r, err := netfilter.Install(p.kernel, netfilter.Config{
+	c := netfilter.Config{
 		LAN: lanPrefix + "*", WAN: wanDevice, External: s.WAN, LANPrefix: s.LAN,
-		External6: s.Net6, LANPrefix6: s.Inside6, Behavior: s.Behavior, Seed: seed,
-	})
+		External6: s.Net6, LANPrefix6: s.Inside6, Behavior: s.realized(s.Behavior), Seed: seed,
+	}
+	if s.NoIPv4 {
+		c.LANPrefix = noNetwork
+	}
+	r, err := netfilter.Install(p.kernel, c)
 	if err != nil {
 		return fmt.Errorf("install NAT %s: %w", s.NAT, err)
 	}
 	p.router = &kernelRouter{r: r, place: p}
 	l.closers = append(l.closers, r)
 	return nil
+}
+
+// noNetwork is what a kernel router without IPv4 takes for its LAN: a network that nobody has (RFC 7335 §5).
+var noNetwork = netip.MustParsePrefix("192.0.0.0/29")
+
+// realized is the behaviour as a router gets it: without IPv4 there is nothing to translate, unless IPv6 becomes IPv4.
+func (s *Site) realized(b nat.Behavior) nat.Behavior {
+	if !s.NoIPv4 || b.IPv6 == nat.NAT64 {
+		return b
+	}
+	return nat.Behavior{Kind: nat.NoNAT, Filtering: nat.AddressAndPortDependent, IPv6: b.IPv6, Filtering6: b.Filtering6}
 }
 
 // connectWAN gives a kernel router its WAN device: on the fabric, or on the LAN of another router.
@@ -131,7 +152,7 @@ func (l *Lab) addTableRouter(p *place, seed uint64) (err error) {
 		Name: s.Name, Gateway: s.Gateway(), Gateway6: s.Gateway6(), Profile: s.Profile,
 		WAN: append(singles(s.wans()), s.routed()...),
 		NAT: nat.Config{
-			Behavior: s.Behavior, External: s.WAN, LAN: insides(s), External6: s.Net6, Seed: seed,
+			Behavior: s.realized(s.Behavior), External: s.WAN, LAN: insides(s), External6: s.Net6, Seed: seed,
 		},
 	}
 	if s.Behind != "" {
@@ -191,7 +212,7 @@ func (l *Lab) join(p *place, a attachment) error {
 	}
 	number := p.ports
 	p.ports++
-	p.cables = append(p.cables, lanPrefix+strconv.Itoa(number))
+	p.cables = append(p.cables, cable{lanPrefix + strconv.Itoa(number), a.name})
 	return connectLAN(lanCable{
 		router: p.kernel, port: lanPrefix + strconv.Itoa(number), index: firstLANIndex + number,
 		inner: a.ns, device: a.device, addrs: a.addrs, lans: p.site.lans(), routed: a.routed, standby: a.standby,
@@ -223,8 +244,8 @@ func (l *Lab) awaitLANs() error {
 		if p.kernel == nil {
 			continue
 		}
-		for _, port := range p.cables {
-			if err := awaitRunning(p.kernel, port); err != nil {
+		for _, c := range p.cables {
+			if err := awaitRunning(p.kernel, c.port); err != nil {
 				return fmt.Errorf("site %s: %w", name, err)
 			}
 		}

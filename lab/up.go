@@ -24,6 +24,7 @@ type Lab struct {
 	closers []io.Closer             // in the order of making
 	proved  string                  // digest of the topology whose NATs were classified
 	faults  faults
+	watched bool // the kernel routers' LANs have monitors
 }
 
 // Up realises a resolved topology on a fabric. Seed fixes the order of random ports and every link's decisions. A site

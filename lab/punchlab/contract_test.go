@@ -123,7 +123,7 @@ func dist(s shape) shape {
 
 var runShape = object(map[string]shape{
 	"schema": matches(`punchlab/run/1`), "command": every(text), "scenario": pinned, "topology": pinned, "seed": integer,
-	"engine": matches(`netfilter`), "trials_per_cell": integer, "cells?": integer, "late_limit_s?": between(0, 3600),
+	"engine": matches(`netfilter|table`), "trials_per_cell": integer, "cells?": integer, "late_limit_s?": between(0, 3600),
 	"axes?":    every(object(map[string]shape{"key": text, "values": every(text)})),
 	"set?":     every(every(text)),
 	"versions": object(map[string]shape{"commit": text, "dirty?": boolean, "go": matches(`go\d.*`), "modules": every(text)}),
@@ -147,7 +147,7 @@ var trialShape = object(map[string]shape{
 })
 
 var summaryShape = object(map[string]shape{
-	"schema": matches(`punchlab/summary/1`), "scenario": text, "engine": matches(`netfilter`), "seed": integer,
+	"schema": matches(`punchlab/summary/1`), "scenario": text, "engine": matches(`netfilter|table`), "seed": integer,
 	"wall_s": between(0.01, 600), "trials": integer,
 	"cells": every(object(map[string]shape{
 		"params": every(text), "trials": integer, "oracle": oracle,

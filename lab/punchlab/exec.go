@@ -25,8 +25,7 @@ import (
 const groupMark = "---"
 
 func execCommand() *cobra.Command {
-	var set []string
-	var seed uint64
+	var f execFlags
 	c := &cobra.Command{
 		Use:   "exec TOPOLOGY HOST -- COMMAND… [--- HOST -- COMMAND…]…",
 		Short: "Run programs inside the hosts of a topology",
@@ -36,22 +35,33 @@ Each command finds PUNCHLAB_HOST, PUNCHLAB_ADDR (its addresses, comma-separated)
 rendezvous host's addresses) in its environment.`,
 		Example: `  punchlab exec two-homes camera -- ip addr
   punchlab exec two-homes --set camera.nat=symmetric camera -- ping -c 3 198.51.100.1
-  punchlab exec two-homes rendezvous -- punchlab rendezvous --- camera -- stun 198.51.100.1`,
+  punchlab exec two-homes rendezvous -- punchlab rendezvous --- camera -- stun 198.51.100.1
+  punchlab exec two-homes --engine table --pcap ping.pcapng camera -- ping -c 1 198.51.100.1`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			groups, err := parseGroups(args, cmd.ArgsLenAtDash())
 			if err != nil {
 				return err
 			}
-			return execute(cmd.Context(), args[0], set, seed, groups)
+			return f.execute(cmd.Context(), args[0], groups)
 		},
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return topologies.Names(), cobra.ShellCompDirectiveDefault
 		},
 	}
-	c.Flags().StringArrayVar(&set, "set", nil, "set `site.key=value`: camera.nat=symmetric, viewer.link=lte, link=satellite")
-	c.Flags().Uint64Var(&seed, "seed", 1, "seed of random ports and of the links")
+	c.Flags().StringArrayVar(&f.set, "set", nil, "set `site.key=value`: camera.nat=symmetric, viewer.link=lte, link=satellite")
+	c.Flags().StringVar(&f.engine, "engine", lab.EngineNetfilter, "what the routers are that name no engine: netfilter or table")
+	c.Flags().StringVar(&f.pcap, "pcap", "", "write every packet at every tap to this `file` (pcapng, with what became of each as its comment)")
+	c.Flags().Uint64Var(&f.seed, "seed", 1, "seed of random ports and of the links")
+	_ = c.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(lab.Engines(), cobra.ShellCompDirectiveNoFileComp))
 	return c
+}
+
+type execFlags struct {
+	set    []string
+	engine string
+	pcap   string
+	seed   uint64
 }
 
 // hostCommand is one HOST -- COMMAND group.
@@ -85,8 +95,11 @@ func parseGroups(args []string, dash int) (groups []hostCommand, err error) {
 	return groups, nil
 }
 
-// loadTopology loads a topology, applies key=value settings and resolves it.
-func loadTopology(name string, set []string) (*lab.Topology, error) {
+// loadTopology loads a topology, applies key=value settings, resolves it and holds it to an engine.
+func loadTopology(name, engine string, set []string) (*lab.Topology, error) {
+	if err := checkEngine(engine); err != nil {
+		return nil, err
+	}
 	t, _, err := topologies.Load(name)
 	if err != nil {
 		return nil, usage(err)
@@ -103,11 +116,15 @@ func loadTopology(name string, set []string) (*lab.Topology, error) {
 	if err := t.Resolve(); err != nil {
 		return nil, usage(err)
 	}
+	if err := t.CheckEngines(engine); err != nil {
+		return nil, unsupported("topology %s: %w", t.Name, err)
+	}
+	t.UseEngine(engine)
 	return t, nil
 }
 
-func execute(ctx context.Context, name string, set []string, seed uint64, groups []hostCommand) error {
-	t, err := loadTopology(name, set)
+func (f *execFlags) execute(ctx context.Context, name string, groups []hostCommand) error {
+	t, err := loadTopology(name, f.engine, f.set)
 	if err != nil {
 		return err
 	}
@@ -130,15 +147,39 @@ func execute(ctx context.Context, name string, set []string, seed uint64, groups
 		return labError(fmt.Errorf("start fabric: %w", err))
 	}
 	defer fabric.Close()
-	l, err := lab.Up(fabric, t, seed)
+	l, err := lab.Up(fabric, t, f.seed)
 	if err != nil {
 		return labError(err)
 	}
 	defer l.Close()
-	if err := errors.Join(l.Prove(ctx), l.Reset(seed)); err != nil {
+	if err := errors.Join(l.Prove(ctx), l.Reset(f.seed)); err != nil {
 		return labError(err)
 	}
-	return startAll(ctx, l, groups)
+	stop, err := tapTo(l, f.pcap)
+	if err != nil {
+		return err
+	}
+	return worst([]error{startAll(ctx, l, groups), stop()})
+}
+
+// tapTo captures a lab to a file, if one is named. Stop ends that.
+func tapTo(l *lab.Lab, file string) (stop func() error, err error) {
+	if file == "" {
+		return func() error { return nil }, nil
+	}
+	out, err := os.Create(file)
+	if err != nil {
+		return nil, usagef("--pcap: %w", err)
+	}
+	if err := l.Capture(out); err != nil {
+		return nil, labError(errors.Join(err, out.Close()))
+	}
+	return func() error {
+		if err := errors.Join(l.StopCapture(), out.Close()); err != nil {
+			return labError(err)
+		}
+		return nil
+	}, nil
 }
 
 // startAll starts every group and waits for the last, whose exit code is the result.

@@ -137,14 +137,18 @@ func listStrategies() ([][]string, error) {
 
 func showCommand() *cobra.Command {
 	var set []string
-	var asJSON bool
+	var engine string
+	var asJSON, asSVG bool
 	c := &cobra.Command{
 		Use:     "show TOPOLOGY",
 		Short:   "Draw a topology with its addresses and behaviours",
-		Example: "  punchlab show two-homes --set camera.nat=symmetric",
+		Example: "  punchlab show two-homes --set camera.nat=symmetric\n  punchlab show cgn --svg > cgn.svg",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			t, err := loadTopology(args[0], set)
+			if asJSON && asSVG {
+				return usagef("--json and --svg: give one of them")
+			}
+			t, err := loadTopology(args[0], engine, set)
 			if err != nil {
 				return err
 			}
@@ -154,6 +158,10 @@ func showCommand() *cobra.Command {
 					Digest string
 				}{t, t.Digest()})
 			}
+			if asSVG {
+				_, err := os.Stdout.WriteString(t.DrawSVG())
+				return err
+			}
 			fmt.Print(t.Draw())
 			return nil
 		},
@@ -162,6 +170,8 @@ func showCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringArrayVar(&set, "set", nil, "set `site.key=value`")
+	c.Flags().StringVar(&engine, "engine", lab.EngineNetfilter, "what the routers are that name no engine: netfilter or table")
+	c.Flags().BoolVar(&asSVG, "svg", false, "draw an SVG picture")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the resolved topology as JSON")
 	return c
 }

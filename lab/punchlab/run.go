@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,6 +36,7 @@ type runFlags struct {
 	out     string
 	resume  bool
 	precise bool
+	pcap    string
 	json    bool
 	formats []string
 }
@@ -62,7 +65,7 @@ valid, is marked incomplete, and goes on with --resume.`,
 		},
 	}
 	fl := c.Flags()
-	fl.StringVar(&f.engine, "engine", "netfilter", "what the routers are: netfilter (kernel nftables)")
+	fl.StringVar(&f.engine, "engine", lab.EngineNetfilter, "what the routers are that name no engine: netfilter (kernel nftables) or table (seeded, replayable tables in the fabric)")
 	fl.StringArrayVar(&f.set, "set", nil, "narrow or add an `axis=v1,v2`; repeat for more")
 	fl.IntVar(&f.trials, "trials", 0, "trials a cell (default: the scenario's)")
 	fl.Uint64Var(&f.seed, "seed", 0, "seed of everything random (default: the scenario's)")
@@ -72,11 +75,16 @@ valid, is marked incomplete, and goes on with --resume.`,
 	fl.StringVar(&f.out, "out", "", "folder for the run; with several scenarios, for one folder each (default runs/SCENARIO-TIME)")
 	fl.BoolVar(&f.resume, "resume", false, "go on with the incomplete run in --out")
 	fl.BoolVar(&f.precise, "precise", false, "let the fabric spin before packets are due: truer delays for more CPU")
+	fl.StringVar(&f.pcap, "pcap", "none", "captures to keep in the run's pcap folder: none, failed (also relayed although a direct path existed) or all; 'punchlab replay' explains them")
 	fl.BoolVar(&f.json, "json", false, "print summary.json on standard output")
 	fl.StringSliceVar(&f.formats, "format", []string{"html", "svg", "png"}, "reports to write")
-	_ = c.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions([]string{"netfilter"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(lab.Engines(), cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("pcap", cobra.FixedCompletions(slices.Sorted(maps.Keys(captures)), cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
+
+// captures are the values of --pcap.
+var captures = map[string]runner.Keep{"none": runner.KeepNone, "failed": runner.KeepFailed, "all": runner.KeepAll}
 
 // job is one scenario, ready to run.
 type job struct {
@@ -136,12 +144,11 @@ func worst(errs []error) (w error) {
 }
 
 func (f *runFlags) validate() error {
-	switch f.engine {
-	case "netfilter":
-	case "table", "sim":
-		return unsupported("engine %s is not in this build: use --engine netfilter", f.engine)
-	default:
-		return usagef("unknown engine %q: there is netfilter", f.engine)
+	if err := checkEngine(f.engine); err != nil {
+		return err
+	}
+	if _, ok := captures[f.pcap]; !ok {
+		return usagef("--pcap %s: give none, failed or all", f.pcap)
 	}
 	switch {
 	case f.late <= 0:
@@ -155,6 +162,17 @@ func (f *runFlags) validate() error {
 		return err
 	}
 	return checkFormats(f.formats)
+}
+
+// checkEngine refuses what is not an engine of this build.
+func checkEngine(engine string) error {
+	switch {
+	case slices.Contains(lab.Engines(), engine):
+		return nil
+	case engine == "sim":
+		return unsupported("engine sim is not in this build: use --engine table, which has the same tables in real time")
+	}
+	return usagef("unknown engine %q: there are %s", engine, strings.Join(lab.Engines(), " and "))
 }
 
 // prepare loads and checks everything a scenario needs; nothing runs yet.
@@ -182,13 +200,13 @@ func (f *runFlags) prepare(name string, several bool) (*job, error) {
 	if err != nil {
 		return nil, usage(err)
 	}
-	cells, topology, err := buildCells(s)
+	cells, topology, err := buildCells(s, f.engine)
 	if err != nil {
-		return nil, usage(err)
+		return nil, usageUnless(err)
 	}
 	j := &job{scenario: s, dir: f.dir(s.Name, several), plan: runner.Plan{
 		System: system, Cells: cells, Trials: s.Trials, Seed: s.Seed,
-		Idle: s.Trial.Idle, Media: s.Trial.Media, Timeout: s.Trial.Timeout,
+		Idle: s.Trial.Idle, Media: s.Trial.Media, Timeout: s.Trial.Timeout, Events: s.Events,
 	}}
 	if i, n, _ := parseShard(f.shard); n > 1 {
 		j.plan.Mine = func(cell, trial int) bool { return (cell*s.Trials+trial)%n == i-1 }
@@ -197,8 +215,8 @@ func (f *runFlags) prepare(name string, several bool) (*job, error) {
 	return j, nil
 }
 
-// buildCells resolves the scenario's topology once for each combination of its axes.
-func buildCells(s *scenarios.Scenario) (cells []runner.Cell, doc record.Document, err error) {
+// buildCells resolves the scenario's topology once for each combination of its axes, for an engine.
+func buildCells(s *scenarios.Scenario, engine string) (cells []runner.Cell, doc record.Document, err error) {
 	base := s.Base()
 	if err := base.Resolve(); err != nil {
 		return nil, doc, err
@@ -209,6 +227,10 @@ func buildCells(s *scenarios.Scenario) (cells []runner.Cell, doc record.Document
 		if err != nil {
 			return nil, doc, fmt.Errorf("scenario %s, cell %d: %w", s.Name, i, err)
 		}
+		if err := t.CheckEngines(engine); err != nil {
+			return nil, doc, unsupported("scenario %s, cell %d: %w", s.Name, i, err)
+		}
+		t.UseEngine(engine)
 		d := t.Digest()
 		if shared[d] == nil {
 			shared[d] = t
@@ -253,7 +275,9 @@ func (f *runFlags) measure(ctx context.Context, fabric *live.Fabric, j *job) err
 		return err
 	}
 	p := newProgress(os.Stderr, j.scenario.Name)
-	got, runErr := runner.Run(ctx, j.plan, runner.Config{Fabric: fabric, Jobs: f.jobs, Late: f.late, Sink: w.Add, Watch: p.show})
+	got, runErr := runner.Run(ctx, j.plan, runner.Config{
+		Fabric: fabric, Jobs: f.jobs, Late: f.late, Sink: w.Add, Watch: p.show, Pcap: captures[f.pcap], Dir: w.Dir(),
+	})
 	p.end(got)
 	interrupted := ctx.Err() != nil
 	complete := runErr == nil && !interrupted
@@ -309,6 +333,14 @@ func (f *runFlags) open(j *job) (*record.Writer, error) {
 		return verdicts[k], attempts[k]
 	}
 	return w, nil
+}
+
+// usageUnless makes an error one of usage that has no exit code yet.
+func usageUnless(err error) error {
+	if e := (*exitError)(nil); errors.As(err, &e) {
+		return err
+	}
+	return usage(err)
 }
 
 func usageOrNil(err error) error {

@@ -28,9 +28,9 @@ type schedule struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	mu      sync.Mutex
-	reached map[stack.Moment]chan struct{}
-	happened  []record.Event
+	mu       sync.Mutex
+	reached  map[stack.Moment]chan struct{}
+	happened []record.Event
 }
 
 // newSchedule starts the clock of the events. Stop it.

@@ -38,6 +38,7 @@ type Plan struct {
 	Idle    time.Duration // in each cell's first trial: the camera is left alone so long before the viewer asks
 	Media   time.Duration // video to receive; zero: connect only
 	Timeout time.Duration // of a trial
+	Events  []lab.Event   // what happens to the network in each trial
 
 	// Done says which trials already have a verdict, and how often others were tried; nil: none.
 	Done func(cell, trial int) (verdict bool, attempts int)

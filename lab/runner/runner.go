@@ -37,6 +37,8 @@ type Config struct {
 	Late   time.Duration                // p99 lateness of the fabric that voids a trial; zero: LateLimit
 	Sink   func(record.Trial) error     // keeps a record; called from many goroutines
 	Watch  func(record.Trial, Progress) // after each record; may be nil; called from one goroutine at a time
+	Pcap   Keep                         // which captures to keep
+	Dir    string                       // the run's folder, where captures go
 }
 
 // Progress is how far a run is.

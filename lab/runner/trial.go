@@ -25,12 +25,20 @@ func (r *run) try(ctx context.Context, t task) (rec record.Trial, late time.Dura
 		r.checkFabric(err)
 		return void(rec, "the lab could not be set up", err), 0, false
 	}
+	tape, err := r.tape(l, rec)
+	if err != nil {
+		return void(rec, "the trial could not be captured", errors.Join(err, l.Close())), 0, false
+	}
+	events := newSchedule(ctx, l, r.Events)
 	obs, err := r.System.Try(ctx, l, stack.Trial{
-		Seed: seed, Strategy: t.cell.Strategy, Idle: r.idle(t.trial), Media: r.Media, Timeout: r.Timeout,
+		Seed: seed, Strategy: t.cell.Strategy, Idle: r.idle(t.trial), Media: r.Media, Timeout: r.Timeout, Reached: events.reach,
 	})
+	var failed string
+	rec.Events, failed = events.stop()
 	stats, statsErr := l.Stats()
-	if err = errors.Join(err, statsErr); err != nil {
+	if err = errors.Join(err, statsErr, tape.stop()); err != nil {
 		r.checkFabric(err)
+		tape.discard()
 		return void(rec, "the lab failed during the trial", errors.Join(err, l.Close())), 0, false
 	}
 	if err := r.pool.Put(l); err != nil {
@@ -44,6 +52,10 @@ func (r *run) try(ctx context.Context, t task) (rec record.Trial, late time.Dura
 	if cause := overload(stats, r.Late); cause != "" {
 		rec.Outcome, rec.Cause = record.HarnessError, cause
 	}
+	if failed != "" {
+		rec.Outcome, rec.Cause, rec.Error = record.HarnessError, "an event could not happen", failed
+	}
+	rec.Pcap = tape.keep(rec)
 	return rec, stats.Lateness.P99, true
 }
 
