@@ -132,9 +132,9 @@ func (e *explainer) signaling() string {
 func (e *explainer) place(j *Journey) string {
 	last := j.lastDrop()
 	if last.Node == "" {
-		return "it ended on its way; dropped: " + j.Drop
+		return "dropped on its way: " + j.Drop
 	}
-	return fmt.Sprintf("it ended at %s; dropped: %s", e.v.name(last.Node), j.Drop)
+	return fmt.Sprintf("dropped at %s: %s", e.v.name(last.Node), j.Drop)
 }
 
 // lastDrop is the step at which a dropped packet ended.

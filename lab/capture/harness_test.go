@@ -35,10 +35,12 @@ type play struct {
 	f       *fabric.Fabric
 	net     *fabric.Net
 	senders map[string]Sender
+	routers map[string]*fabric.Router
 	ends    map[string]netip.AddrPort
 	react   map[string]func(p *play, from netip.AddrPort, payload []byte)
 	todo    []action
 	now     time.Duration
+	wait    time.Duration // before the camera answers an introduction
 	log     tap.Log
 	file    []byte
 }
@@ -50,31 +52,39 @@ type action struct {
 
 type playConfig struct {
 	viewer, camera nat.Behavior
-	link           link.Impairment // every uplink, both ways
+	link           link.Impairment          // every uplink, both ways
+	delays         map[string]time.Duration // by uplink, instead of link's
 	seed           uint64
 }
 
 // newPlay makes the net; without a tap if silent.
 func newPlay(t testing.TB, c playConfig) *play {
 	t.Helper()
-	p := &play{t: t, f: fabric.New(fabric.Config{}), senders: map[string]Sender{}, react: map[string]func(*play, netip.AddrPort, []byte){}}
+	p := &play{t: t, f: fabric.New(fabric.Config{}), senders: map[string]Sender{}, routers: map[string]*fabric.Router{}, react: map[string]func(*play, netip.AddrPort, []byte){}}
 	p.ends = map[string]netip.AddrPort{"viewer": viewerEnd, "camera": cameraEnd, "rendezvous": rendezvousEnd}
 	p.net = p.f.NewNet(c.seed)
-	profile := link.Profile{Name: "test", Up: c.link, Down: c.link}
+	profile := func(name string) link.Profile {
+		i := c.link
+		if d, ok := c.delays[name]; ok {
+			i.Delay = d
+		}
+		return link.Profile{Name: "test", Up: i, Down: i}
+	}
 	side := func(name, host string, end netip.AddrPort, wan netip.Addr, b nat.Behavior) {
 		lan := netip.PrefixFrom(end.Addr(), 24).Masked()
 		table, err := nat.NewTable(nat.Config{Behavior: b, External: []netip.Addr{wan}, LAN: []netip.Prefix{lan}})
 		check(t, err)
 		gw := lan.Addr().Next()
-		r, err := p.net.AttachRouter(fabric.RouterConfig{Name: name, Table: table, Gateway: gw, LAN: []netip.Prefix{lan}, WAN: []netip.Prefix{single(wan)}, Profile: profile})
+		r, err := p.net.AttachRouter(fabric.RouterConfig{Name: name, Table: table, Gateway: gw, LAN: []netip.Prefix{lan}, WAN: []netip.Prefix{single(wan)}, Profile: profile(name)})
 		check(t, err)
 		s, err := r.Attach(fabric.StationConfig{Name: host, Addrs: []netip.Prefix{single(end.Addr())}, Output: &output{p, host}})
 		check(t, err)
 		p.senders["station "+host] = s
+		p.routers[name] = r
 	}
 	side("home", "viewer", viewerEnd, viewerWAN, c.viewer)
 	side("shed", "camera", cameraEnd, cameraWAN, c.camera)
-	u, err := p.net.Attach(fabric.UplinkConfig{Name: "rendezvous", Routed: []netip.Prefix{single(rendezvousEnd.Addr())}, Profile: profile, Output: &output{p, "rendezvous"}})
+	u, err := p.net.Attach(fabric.UplinkConfig{Name: "rendezvous", Routed: []netip.Prefix{single(rendezvousEnd.Addr())}, Profile: profile("rendezvous"), Output: &output{p, "rendezvous"}})
 	check(t, err)
 	p.senders["uplink rendezvous"] = u
 	p.net.Reset(c.seed)
@@ -251,6 +261,12 @@ func (p *play) trial(frames int) {
 		}
 	}
 	p.react["camera"] = func(p *play, from netip.AddrPort, b []byte) {
+		if b[0] == 7 && len(b) == 420 && p.wait > 0 { // it has something else to do first
+			wait := p.wait
+			p.wait = 0
+			p.at(p.now+wait, func() { p.react["camera"](p, from, b) })
+			return
+		}
 		if b[0] == 7 && len(b) == 420 {
 			viewer := netip.AddrPortFrom(viewerWAN, binary.BigEndian.Uint16(b[16:]))
 			p.send("camera", viewer, sized(5, 150))

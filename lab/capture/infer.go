@@ -19,6 +19,9 @@ const (
 	skew  = 2 * time.Millisecond
 )
 
+// memory is how long an ended mapping is called expired and not missing, as nat.Table does.
+const memory = 10 * time.Minute
+
 // infer follows packets through the routers of the kernel, the innermost first, so that a journey grows outwards.
 func (f *follower) infer() {
 	order := slices.Clone(f.roles.Routers)
@@ -28,7 +31,8 @@ func (f *follower) infer() {
 	}
 	for i := range order {
 		if r := &order[i]; f.isKernel(r) {
-			k := kernelRouter{f: f, r: r, maps: map[mapKey]*mapping{}}
+			f.watched[r.Name] = true
+			k := kernelRouter{f: f, r: r, maps: map[mapKey]*mapping{}, passed: map[ends]bool{}}
 			k.run()
 		}
 	}
@@ -51,6 +55,8 @@ type kernelRouter struct {
 	f    *follower
 	r    *Router
 	maps map[mapKey]*mapping // by the external endpoint
+
+	passed map[ends]bool
 }
 
 type mapKey struct {
@@ -175,7 +181,7 @@ func (k *kernelRouter) outbound(p passage) {
 		j.Steps = append(j.Steps, Step{Packet: -1, Node: k.r.Name, T: p.t, At: atDelivered})
 		return
 	}
-	if !k.atEnd(p.t) {
+	if !k.atEnd(a, p.t) {
 		j.Steps = append(j.Steps, Step{Packet: -1, Node: k.r.Name, T: p.t, At: atOutbound, Drop: k.whyNotOut(a, p.t)})
 	}
 }
@@ -193,7 +199,7 @@ func (k *kernelRouter) inbound(p passage) {
 			return
 		}
 	}
-	if k.atEnd(p.t) {
+	if k.atEnd(k.packet(p.sighting), p.t) {
 		return
 	}
 	j := &k.f.journeys[k.f.root(p.journey)]
@@ -211,6 +217,7 @@ func (p *Packet) reversed() *Packet {
 func (k *kernelRouter) pair(p passage, s *sighting) {
 	p.paired, s.paired = true, true
 	a, b := k.packet(p.sighting), k.packet(s)
+	k.passed[ends{a.Protocol, a.Src, a.Dst}] = true
 	router := s // at whose step the translation is told
 	if p.child == "" {
 		router = p.sighting
@@ -265,10 +272,17 @@ func (k *kernelRouter) forItself(p *Packet) bool {
 		slices.ContainsFunc(k.r.LAN, func(lan netip.Prefix) bool { return lan.Contains(a) })
 }
 
-// atEnd reports whether the capture may have ended before a packet's partner was written.
-func (k *kernelRouter) atEnd(t time.Duration) bool {
+// atEnd reports whether the capture may have ended before a packet's partner was written: it is among the last ones,
+// and the router let such packets pass before.
+func (k *kernelRouter) atEnd(p *Packet, t time.Duration) bool {
 	last := k.f.t.Packets[len(k.f.t.Packets)-1].T
-	return last-t < skew
+	return last-t < skew && k.passed[ends{p.Protocol, p.Src, p.Dst}]
+}
+
+// ends are a packet's, as it came to the router.
+type ends struct {
+	protocol uint8
+	src, dst netip.AddrPort
 }
 
 // NotForwarded is the reason of an inferred drop on the way out for which there is no better one.
@@ -311,7 +325,7 @@ func (k *kernelRouter) whyNotIn(p *Packet, t time.Duration) string {
 	}
 	m := k.maps[mapKey{p.Protocol, p.Dst}]
 	switch {
-	case m == nil:
+	case m == nil || t-m.last >= k.timeout(p.Protocol)+memory:
 		return nat.NoMapping.String()
 	case t-m.last >= k.timeout(p.Protocol):
 		return nat.Expired.String()

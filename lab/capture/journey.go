@@ -16,6 +16,7 @@ type Journey struct {
 	Steps      []Step // in the order of the file
 	Drop       string // why it never arrived; empty: it arrived, or the capture ended first
 	Inferred   bool   // Drop is inferred and not the lab's own word
+	Open       bool   // it did not come to an end that the taps would have seen: the capture ended first
 }
 
 // Step is a packet at one point.
@@ -67,14 +68,23 @@ func (t *Trace) Follow(roles Roles) ([]Journey, error) {
 	if err := roles.validate(); err != nil {
 		return nil, fmt.Errorf("follow packets: %w", err)
 	}
-	f := follower{t: t, roles: &roles, byID: map[uint64]int{}, at: map[string][]sighting{}, joined: map[int]int{}}
+	f := follower{t: t, roles: &roles, byID: map[uint64]int{}, at: map[string][]sighting{}, joined: map[int]int{}, watched: map[string]bool{}}
 	for i := range t.Packets {
 		f.add(i)
 	}
 	f.infer()
 	f.journeys = slices.DeleteFunc(f.journeys, func(j Journey) bool { return len(j.Steps) == 0 })
+	for _, i := range t.Interfaces {
+		if i.Kind == router {
+			f.watched[i.Name] = true
+		}
+	}
 	for i := range f.journeys {
-		f.journeys[i].settle()
+		j := &f.journeys[i]
+		j.settle()
+		_, came := j.Delivered()
+		at := j.Last().Node
+		j.Open = !came && j.Drop == "" && (roles.router(at) == nil || f.watched[at])
 	}
 	slices.SortStableFunc(f.journeys, func(a, b Journey) int { return cmp.Compare(a.Start(), b.Start()) })
 	return f.journeys, nil
@@ -89,6 +99,7 @@ type follower struct {
 	byID     map[uint64]int // index into journeys
 	joined   map[int]int    // of a journey that is part of another one
 	at       map[string][]sighting
+	watched  map[string]bool // routers behind which taps or monitors see what passed
 }
 
 // sighting is a packet on the cable or link between a node and the router or core before it.

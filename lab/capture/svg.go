@@ -100,6 +100,8 @@ func (l *Timeline) svgArrow(b *strings.Builder, r *Row, y float64) {
 	switch {
 	case r.Drop != "":
 		fmt.Fprintf(b, `<path class="x" d="M%.0f %.1fl10 10m0-10l-10 10"/>`, to-5, y2-5)
+	case r.Open:
+		fmt.Fprintf(b, `<circle class="%s p" cx="%.0f" cy="%.1f" r="4"/>`, class, to, y2)
 	default:
 		back := math.Copysign(9, from-to)
 		fmt.Fprintf(b, `<path class="%s" style="stroke-width:1.5;opacity:1" d="M%.1f %.1fL%.0f %.1fL%.1f %.1f"/>`, class, to+back, y2-5, to, y2, to+back, y2+3.5)

@@ -11,7 +11,7 @@ import (
 // The columns beside the diagram.
 const (
 	timeColumn = 10 // "  1234.5  "
-	noteColumn = 26
+	noteColumn = 24
 	minWidth   = 80
 )
 
@@ -44,7 +44,7 @@ type drawing struct {
 
 func newDrawing(l *Timeline, width int) *drawing {
 	d := &drawing{l: l, width: width - noteColumn}
-	first, room := timeColumn+9, d.width-timeColumn-18
+	first, room := timeColumn+6, d.width-timeColumn-12
 	for i := range l.Lanes {
 		d.columns = append(d.columns, first+room*i/max(len(l.Lanes)-1, 1))
 	}
@@ -92,7 +92,7 @@ func (d *drawing) header() {
 			d.put(timeColumn-4, "ms")
 		}
 		for i, lane := range d.l.Lanes {
-			s := clip([]string{lane.Title, lane.Node, lane.Addr}[k], room-1)
+			s := clip([]string{lane.title(room - 1), lane.Node, lane.Addr}[k], room-1)
 			if k == 1 && lane.Node == lane.Title {
 				continue
 			}
@@ -101,6 +101,14 @@ func (d *drawing) header() {
 		d.end("")
 	}
 	d.blank()
+}
+
+// title is the lane's role, or its last word where there is no room for more.
+func (l Lane) title(room int) string {
+	if utf8.RuneCountInString(l.Title) <= room {
+		return l.Title
+	}
+	return l.Title[strings.LastIndexByte(l.Title, ' ')+1:]
 }
 
 // clip shortens s to n runes.
@@ -146,6 +154,9 @@ func (d *drawing) arrow(r *Row) {
 	from, to := d.column(r.Way[0]), d.column(r.Way[len(r.Way)-1])
 	if from == to {
 		d.line[from] = '✗'
+		if r.Open {
+			d.line[from] = '○'
+		}
 		d.put(from+2, clip(r.Label, d.width-from-3))
 		return
 	}
@@ -162,6 +173,9 @@ func (d *drawing) arrow(r *Row) {
 		d.line[from] = shaft
 	}
 	d.line[to-step] = head
+	if r.Open {
+		d.line[to-step] = '○'
+	}
 	if r.Drop != "" {
 		d.line[to-step] = '✗'
 		if !isLane(r.Way[len(r.Way)-1]) {
@@ -178,7 +192,8 @@ func (d *drawing) arrow(r *Row) {
 
 func isLane(w float64) bool { return w == float64(int(w)) }
 
-// label writes into the widest part of an arrow between its stops, the first of equal ones.
+// label writes into the widest part of an arrow between its stops, the first of equal ones; over the routers that it
+// passes, where it needs more room than that.
 func (d *drawing) label(s string, stops []int) {
 	slices.Sort(stops)
 	at, room := 0, 0
@@ -187,7 +202,11 @@ func (d *drawing) label(s string, stops []int) {
 			at, room = stops[i-1], n
 		}
 	}
-	s = " " + clip(s, room-4) + " "
+	const around = 4 // two spaces, a head and a shaft
+	if n := utf8.RuneCountInString(s); n > room-around {
+		at, room = stops[0], stops[len(stops)-1]-stops[0]
+	}
+	s = " " + clip(s, room-around) + " "
 	d.put(at+max((room-utf8.RuneCountInString(s))/2, 2), s)
 }
 
@@ -207,6 +226,8 @@ func (r *Row) note() string {
 	switch {
 	case r.Count > 1:
 		parts = append(parts, "until "+ms(r.Came))
+	case r.Open:
+		parts = append(parts, "not seen to arrive")
 	case r.Drop == "":
 		parts = append(parts, ms(r.Came))
 	}

@@ -55,6 +55,7 @@ type Row struct {
 	Relayed  bool
 	Drop     string // why it ended; empty: it arrived, or the capture ended first
 	Inferred bool
+	Open     bool // the capture ended before the packet's way did
 }
 
 // Packets of one kind on one way are shown singly up to shown; more make one row, and one more after a pause. Media's
@@ -89,11 +90,11 @@ func (t *Trace) Timeline(v View) (*Timeline, error) {
 			g.add(row)
 		}
 	}
-	l.Rows = g.all()
-	for _, e := range v.Events {
+	for _, e := range v.Events { // before the packets of the same time
 		at := e.At - l.Requested
 		l.Rows = append(l.Rows, Row{T: at, Until: at, Came: at, Label: e.What})
 	}
+	l.Rows = append(l.Rows, g.list...)
 	slices.SortStableFunc(l.Rows, func(a, b Row) int { return cmp.Compare(a.T, b.T) })
 	return l, nil
 }
@@ -177,7 +178,7 @@ func (l *Timeline) to(j *Journey) string { return l.view.owner(j.Dst.Addr()) }
 // row draws one packet's way. It is false for a packet that did not begin or end on a lane.
 func (l *Timeline) row(j *Journey) (Row, bool) {
 	last := j.Last()
-	r := Row{T: j.Start() - l.Requested, Kind: j.Kind, Count: 1, Relayed: j.Relayed, Label: l.label(j), Drop: j.Drop, Inferred: j.Inferred}
+	r := Row{T: j.Start() - l.Requested, Kind: j.Kind, Count: 1, Relayed: j.Relayed, Label: l.label(j), Drop: j.Drop, Inferred: j.Inferred, Open: j.Open}
 	r.Until, r.Came = r.T, last.T-l.Requested
 	for _, s := range j.Steps {
 		n := l.lane(s.Node)
@@ -202,7 +203,7 @@ func (l *Timeline) row(j *Journey) (Row, bool) {
 		to := l.target(last, int(at))
 		r.Way = append(r.Way, l.between(last.At, at, float64(to)))
 	}
-	return r, len(r.Way) > 1 || j.Drop != ""
+	return r, len(r.Way) > 1 || j.Drop != "" || j.Open
 }
 
 // between is where a packet got lost on its way from one lane to another.
@@ -271,6 +272,7 @@ type rowKey struct {
 	label   string // for kinds whose details don't count, without them
 	way     string
 	drop    string
+	open    bool
 }
 
 type group struct {
@@ -285,7 +287,7 @@ type grouping struct {
 }
 
 func (g *grouping) add(r Row) {
-	key := rowKey{r.Kind, r.Relayed, r.Label, fmt.Sprint(r.Way), r.Drop}
+	key := rowKey{r.Kind, r.Relayed, r.Label, fmt.Sprint(r.Way), r.Drop, r.Open}
 	atOnce := false
 	switch r.Kind {
 	case Media, RTCP:
@@ -314,5 +316,3 @@ func (g *grouping) add(r Row) {
 	}
 	g.list = append(g.list, r)
 }
-
-func (g *grouping) all() []Row { return g.list }
