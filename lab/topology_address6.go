@@ -179,18 +179,3 @@ func part6(base netip.Addr, bits, n int) netip.Prefix {
 	binary.BigEndian.PutUint64(b[:8], high+uint64(n)<<(64-bits))
 	return netip.PrefixFrom(netip.AddrFrom16(b), bits)
 }
-
-// RoutedTo lists the networks that the internet delivers to a site's uplink besides its WAN addresses: a public LAN, and Net6.
-func (t *Topology) RoutedTo(site string) (ps []netip.Prefix) {
-	s := t.Site(site)
-	if s == nil || s.Behind != "" {
-		return nil
-	}
-	if s.Public() && s.LAN.IsValid() {
-		ps = append(ps, s.LAN)
-	}
-	if s.Net6.IsValid() {
-		ps = append(ps, s.Net6)
-	}
-	return ps
-}

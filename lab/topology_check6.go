@@ -148,7 +148,7 @@ func (t *Topology) checkNet6(ps *Problems, i int, s *Site) {
 	path := sitePath(i, "lan6")
 	outer := t.Site(s.Behind)
 	switch {
-	case outer == nil || !outer.Inside6.IsValid() || s.Behavior.IPv6 == nat.NAT64:
+	case outer == nil || !outer.Inside6.IsValid() || !s.Inside6.IsValid() || s.Behavior.IPv6 == nat.NAT64:
 	case s.Behavior.IPv6 == nat.NPTv6:
 		if outer.Inside6.Overlaps(s.Inside6) {
 			ps.add(path, fmt.Sprintf("%v overlaps %v on the router's other side", s.Inside6, outer.Inside6))

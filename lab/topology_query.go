@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 
@@ -41,16 +40,6 @@ func (t *Topology) StandbyOf(host string) (sites []string) {
 		}
 	}
 	return sites
-}
-
-// Move puts a host where it is on standby, and on standby where it was: its interface here goes down and the one there up.
-func (t *Topology) Move(host, to string) error {
-	from, target := t.SiteOf(host), t.Site(to)
-	if from == nil || target == nil || !slices.Contains(t.StandbyOf(host), to) {
-		return fmt.Errorf("move host %s to %s: it is not on standby there", quote(host), quote(to))
-	}
-	from.host(host).Standby, target.host(host).Standby = true, false
-	return nil
 }
 
 // host returns a host on the site's LAN, or nil.
@@ -98,8 +87,7 @@ func (t *Topology) Hosts() []string {
 	return names
 }
 
-// HostAddr returns a host's addresses, IPv4 first, or nil for an unknown host. HostAddrIn tells those of an interface on
-// standby.
+// HostAddr returns a host's addresses, IPv4 first, or nil for an unknown host. Those of an interface on standby do not count.
 func (t *Topology) HostAddr(host string) []netip.Addr {
 	for _, p := range t.Public {
 		if p.Name == host {
@@ -110,15 +98,6 @@ func (t *Topology) HostAddr(host string) []netip.Addr {
 		return s.host(host).addrs()
 	}
 	return nil
-}
-
-// HostAddrIn returns the addresses that a host has or, on standby, would have on a site's LAN.
-func (t *Topology) HostAddrIn(host, site string) []netip.Addr {
-	s := t.Site(site)
-	if s == nil || s.host(host) == nil {
-		return nil
-	}
-	return s.host(host).addrs()
 }
 
 func (h *Host) addrs() []netip.Addr {
