@@ -1,7 +1,6 @@
 package live_test
 
 import (
-	"errors"
 	"io"
 	"net/netip"
 	"os"
@@ -276,12 +275,11 @@ func TestCaptureReadable(t *testing.T) {
 	if want := "uplink a\tid=1 at=sent\nuplink b\tid=1 at=arrived\nuplink b\tid=1 at=delivered"; err != nil || !strings.HasPrefix(string(out), want) {
 		t.Errorf("tshark: %v\n%s\nwant\n%s", err, out, want)
 	}
-	out, err = exec.Command("tcpdump", "-Z", "root", "-n", "-r", path).Output()
+	out, err = exec.Command("tcpdump", "-n", "-r", path).CombinedOutput()
+	if strings.Contains(string(out), "Couldn't change to") {
+		t.Skip("tcpdump cannot give up the privileges that it has in a user namespace")
+	}
 	if want := "IP 192.0.2.1.7000 > 198.51.100.2.7000:"; err != nil || strings.Count(string(out), want) != 3 {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			out = append(out, exit.Stderr...)
-		}
 		t.Errorf("tcpdump: %v\n%s\nwant three times %s", err, out, want)
 	}
 }

@@ -238,8 +238,15 @@ func openTUN(name string) (int, error) {
 	}
 	ifr, err := unix.NewIfreq(name)
 	if err == nil {
-		ifr.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+		ifr.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
 		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr)
+	}
+	if err == nil {
+		// Since Linux 6.2 UDP may come unsplit, too.
+		const tcp, udp = unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6, unix.TUN_F_USO4 | unix.TUN_F_USO6
+		if err = unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, tcp|udp); errors.Is(err, unix.EINVAL) {
+			err = unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, tcp)
+		}
 	}
 	if err != nil {
 		unix.Close(fd)

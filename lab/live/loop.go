@@ -46,7 +46,7 @@ type loop struct {
 	ports   []*port       // nil where a port was closed
 	nets    map[uint32]*netState
 	traces  map[uint32]*link.Trace
-	scratch *fabric.Packet
+	spill   []byte // of a packet that is too long for a small buffer
 	control control
 	writer  *writer
 
@@ -58,7 +58,7 @@ func newLoop(controlFD int, precise bool) (*loop, error) {
 		nets: map[uint32]*netState{}, traces: map[uint32]*link.Trace{}}
 	l.control = newControl(controlFD)
 	l.queued = openRunQueue()
-	l.scratch = l.fab.Get()
+	l.spill = make([]byte, 1<<16)
 	var err error
 	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("create epoll set: %w", err)
@@ -150,17 +150,12 @@ func (l *loop) deliver() {
 // drain reads a burst from one device. Each packet has its own time of arrival.
 func (l *loop) drain(p *port) {
 	for range readBurst {
-		k := l.fab.Get()
+		k, e := p.read(l)
 		if k == nil {
-			return // as many in flight as may be: the device keeps the rest, or drops it and counts
-		}
-		ok, e := p.read(k)
-		if !ok {
-			l.fab.Put(k)
 			if e == unix.EBADFD || e == unix.ENODEV {
 				l.forget(p) // the device was removed under us; epoll would report it forever
 			}
-			return
+			return // with ENOBUFS, as many in flight as may be: the device keeps the rest, or drops it and counts
 		}
 		if len(k.Bytes()) == 0 {
 			l.fab.Put(k)
@@ -178,9 +173,11 @@ func (l *loop) drain(p *port) {
 // discard reads what waits in a device and throws it away.
 func (l *loop) discard(p *port) {
 	for range txQueueLen {
-		if ok, _ := p.read(l.scratch); !ok {
+		k, _ := p.read(l)
+		if k == nil {
 			return
 		}
+		l.fab.Put(k)
 	}
 }
 

@@ -8,8 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// etherLen is the length of an Ethernet header, which a packet socket's frames begin with.
-const etherLen = 14
+// What a frame begins with before its IP header.
+const (
+	etherLen = 14 // a packet socket's: an Ethernet header
+	vnetLen  = 10 // a TUN device's: struct virtio_net_hdr (OASIS Virtio 1.2 §5.1.6)
+)
 
 // port is a device's descriptor in the fabric process.
 type port struct {
@@ -31,6 +34,7 @@ func newPort(r *request, d deviceBody) (*port, error) {
 	p := &port{fd: r.fd}
 	switch d.Kind {
 	case kindTUN:
+		p.room = vnetLen
 	case kindPacket:
 		p.room = etherLen
 		copy(p.header[:], d.Dst[:])
@@ -41,31 +45,94 @@ func newPort(r *request, d deviceBody) (*port, error) {
 	return p, nil
 }
 
-// vnet tells whether the device takes GSO packets and unfinished checksums.
-func (p *port) vnet() bool { return false }
+// offload tells whether the device takes GSO packets and unfinished checksums.
+func (p *port) offload() bool { return p.room == vnetLen }
 
-// read fills the packet. ok is false when there is nothing more to read; an empty packet is one to be left out.
-func (p *port) read(k *fabric.Packet) (ok bool, e unix.Errno) {
-	n, e := rawRead(p.fd, k.Buffer(p.room))
-	if e != 0 || n == 0 {
-		return false, e
-	}
-	k.SetFrame(p.room, max(n, p.room))
+// read reads a packet. It is nil when there is nothing more to read, for a reason that is no error or one; an empty packet is one to be
+// left out.
+func (p *port) read(l *loop) (*fabric.Packet, unix.Errno) {
 	if p.room == etherLen {
-		switch h := k.Frame(etherLen); {
-		case n < etherLen, [2]byte(h[12:14]) != etherIPv4 && [2]byte(h[12:14]) != etherIPv6:
-			k.SetFrame(0, 0)
-		}
+		return p.readEther(l)
 	}
-	return true, 0
+	k := l.fab.Get()
+	if k == nil {
+		return nil, unix.ENOBUFS
+	}
+	// Most packets fit into a small buffer. What a device does not split may be longer: that goes on in the spill.
+	small := k.Buffer(vnetLen)
+	n, e := rawReadv(p.fd, small, l.spill)
+	if e != 0 || n < vnetLen {
+		l.fab.Put(k)
+		return nil, e
+	}
+	if n > len(small) {
+		big := l.fab.GetBig()
+		if big == nil {
+			k.SetFrame(vnetLen, vnetLen)
+			return k, 0 // as with a full device, but for the count
+		}
+		b := big.Buffer(vnetLen)
+		copy(b[copy(b, small):], l.spill[:n-len(small)])
+		l.fab.Put(k)
+		k = big
+	}
+	k.SetFrame(vnetLen, n)
+	getVnet(k.Frame(vnetLen), &k.GSO)
+	return k, 0
+}
+
+func (p *port) readEther(l *loop) (*fabric.Packet, unix.Errno) {
+	k := l.fab.Get()
+	if k == nil {
+		return nil, unix.ENOBUFS
+	}
+	n, e := rawRead(p.fd, k.Buffer(etherLen))
+	if e != 0 || n == 0 {
+		l.fab.Put(k)
+		return nil, e
+	}
+	k.SetFrame(etherLen, max(n, etherLen))
+	switch h := k.Frame(etherLen); {
+	case n < etherLen, [2]byte(h[12:14]) != etherIPv4 && [2]byte(h[12:14]) != etherIPv6:
+		k.SetFrame(0, 0)
+	}
+	return k, 0
 }
 
 var etherIPv4, etherIPv6 = [2]byte{0x08, 0x00}, [2]byte{0x86, 0xdd}
 
+// getVnet and putVnet read and write struct virtio_net_hdr, in the byte order of the machine:
+//
+//	flags u8 │ gso_type u8 │ hdr_len u16 │ gso_size u16 │ csum_start u16 │ csum_offset u16
+func getVnet(b []byte, g *fabric.GSO) {
+	if b[0]|b[1] == 0 {
+		return
+	}
+	*g = fabric.GSO{
+		Type: fabric.GSOType(b[1]), HdrLen: order.Uint16(b[2:]), Size: order.Uint16(b[4:]),
+		CsumStart: order.Uint16(b[6:]), CsumOffset: order.Uint16(b[8:]), NeedsCsum: b[0]&unix.VIRTIO_NET_HDR_F_NEEDS_CSUM != 0,
+	}
+}
+
+func putVnet(b []byte, g *fabric.GSO) {
+	*(*[vnetLen]byte)(b) = [vnetLen]byte{}
+	if !g.NeedsCsum {
+		return
+	}
+	b[0] = unix.VIRTIO_NET_HDR_F_NEEDS_CSUM
+	b[1] = byte(g.Type)
+	order.PutUint16(b[2:], g.HdrLen)
+	order.PutUint16(b[4:], g.Size)
+	order.PutUint16(b[6:], g.CsumStart)
+	order.PutUint16(b[8:], g.CsumOffset)
+}
+
 // Deliver writes the packet to the site. It is called by the engine.
 func (p *port) Deliver(k *fabric.Packet) bool {
 	f := k.Frame(p.room)
-	if p.room == etherLen {
+	if p.room == vnetLen {
+		putVnet(f, &k.GSO)
+	} else {
 		copy(f, p.header[:12])
 		typ := etherIPv6
 		if f[etherLen]>>4 == 4 {
@@ -86,4 +153,10 @@ func rawRead(fd int, b []byte) (int, unix.Errno) {
 func rawWrite(fd int, b []byte) unix.Errno {
 	_, _, e := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
 	return e
+}
+
+func rawReadv(fd int, a, b []byte) (int, unix.Errno) {
+	v := [2]unix.Iovec{{Base: &a[0], Len: uint64(len(a))}, {Base: &b[0], Len: uint64(len(b))}}
+	n, _, e := unix.RawSyscall(unix.SYS_READV, uintptr(fd), uintptr(unsafe.Pointer(&v[0])), uintptr(len(v)))
+	return int(n), e
 }

@@ -250,7 +250,7 @@ func (l *loop) attach(n *netState, r *request) error {
 		return err
 	}
 	profile.Name = b.Name
-	u, err := n.Attach(fabric.UplinkConfig{Name: b.Name, Routed: b.Routed, Output: p, Offload: p.vnet(), Profile: profile})
+	u, err := n.Attach(fabric.UplinkConfig{Name: b.Name, Routed: b.Routed, Output: p, Offload: p.offload(), Profile: profile})
 	if err != nil {
 		return err
 	}
@@ -283,7 +283,7 @@ func (l *loop) attachRouter(n *netState, r *request) error {
 		if p.port, err = newPort(r, b.Device); err != nil {
 			return err
 		}
-		c.Output, c.Offload = p.port, p.port.vnet()
+		c.Output, c.Offload = p.port, p.port.offload()
 	}
 	if p.router, err = n.AttachRouter(c); err != nil {
 		return err
@@ -311,7 +311,7 @@ func (l *loop) attachStation(n *netState, r *request) error {
 	if err != nil {
 		return err
 	}
-	s, err := on.router.Attach(fabric.StationConfig{Name: b.Name, Addrs: b.Addrs, Routed: b.Routed, Output: p, Offload: p.vnet(), Self: b.Self})
+	s, err := on.router.Attach(fabric.StationConfig{Name: b.Name, Addrs: b.Addrs, Routed: b.Routed, Output: p, Offload: p.offload(), Self: b.Self})
 	if err != nil {
 		return err
 	}
