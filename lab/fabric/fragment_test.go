@@ -23,9 +23,12 @@ func TestFragmentsMakeTheWhole(t *testing.T) {
 	source := []byte{1, 131, 7, 4, 10, 0, 0, 9} // no operation; loose source route: copied
 	rapid.Check(t, func(t *rapid.T) {
 		f := New(Config{})
-		first, second := rapid.IntRange(link.MinMTU, 1500).Draw(t, "up"), rapid.IntRange(link.MinMTU, 1500).Draw(t, "down")
+		first, second := rapid.IntRange(link.MinMTU, 1500).Draw(t, "up"), rapid.IntRange(link.MinMTU, 600).Draw(t, "down")
 		u, got, n := offloadNet(t, f, link.Profile{Up: link.Impairment{MTU: first}, Down: link.Impairment{MTU: second}}, false)
-		payload := rapid.SliceOfN(rapid.Byte(), 0, 1900).Draw(t, "payload")
+		payload := make([]byte, rapid.SampledFrom([]int{0, 40, 700, 1900}).Draw(t, "size"))
+		for i := range payload {
+			payload[i] = byte(i * 7)
+		}
 		b := packet.AppendUDP(nil, netip.AddrPortFrom(srcAddr, 1), netip.AddrPortFrom(dstAddr, 2), payload)
 		options := rapid.SampledFrom([][]byte{nil, record, source, append(record, source...), {1, 1, 131, 9}}).Draw(t, "options")
 		b = withOptions(b, options)

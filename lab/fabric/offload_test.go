@@ -239,3 +239,21 @@ func TestTapSeesSegments(t *testing.T) {
 		t.Errorf("%d delivered; the tap saw (-want +got):\n%s", len(got.packets), diff)
 	}
 }
+
+// TestErrorQuotesFinishedChecksum: the eight bytes behind the header that an error quotes have UDP's checksum.
+func TestErrorQuotesFinishedChecksum(t *testing.T) {
+	h := newHome(t, preset(t, "full-cone"), link.Profile{}, true)
+	b := datagram("192.168.1.2:1000", "198.51.100.1:5", 100)
+	setTTL(b, 1, true)
+	want := binary.BigEndian.Uint16(b[packet.IPv4HeaderLen+6:])
+	g := GSO{CsumStart: packet.IPv4HeaderLen, CsumOffset: 6, NeedsCsum: true}
+	restorePartial(b, &g)
+	sendBig(h.fab, h.station, 0, b, g)
+	if len(h.inside.packets) != 1 {
+		t.Fatalf("%d answers", len(h.inside.packets))
+	}
+	quote := h.inside.packets[0][packet.IPv4HeaderLen+packet.ICMPHeaderLen:]
+	if got := binary.BigEndian.Uint16(quote[packet.IPv4HeaderLen+6:]); got != want {
+		t.Errorf("the quoted checksum is %#x, want %#x", got, want)
+	}
+}

@@ -189,10 +189,9 @@ func (r *Router) Close() {
 	}
 }
 
-// reset starts the table and the counts over.
+// reset starts the table and the counts over. An event of the table's that is in the heap will find nothing to do.
 func (r *Router) reset() {
 	r.table.Reset(tableSeed(r.net.seed, r.name))
-	r.armed = notArmed
 	r.stats = RouterStats{Name: r.name}
 	for _, s := range r.stations {
 		s.stats = StationStats{Name: s.name}
