@@ -19,7 +19,8 @@ const (
 	skew  = 2 * time.Millisecond
 )
 
-// memory is how long an ended mapping is called expired and not missing, as nat.Table does.
+// memory is how long an ended mapping is called expired and not missing. nat.Table does so for as long from when it
+// noticed the end, which is at the next packet.
 const memory = 10 * time.Minute
 
 // infer follows packets through the routers of the kernel, the innermost first, so that a journey grows outwards.

@@ -122,6 +122,9 @@ func randomTraffic(rt *rapid.T, p *play) {
 	for i := range rapid.IntRange(1, 60).Draw(rt, "packets") {
 		host := rapid.SampledFrom([]string{"viewer", "camera", "rendezvous"}).Draw(rt, "host")
 		pause := rapid.SampledFrom([]time.Duration{time.Millisecond, 50 * ms1, time.Second, 29 * time.Second, 31 * time.Second}).Draw(rt, "pause")
+		if p.now+pause > memory { // a table forgets ended mappings about then
+			pause = time.Millisecond
+		}
 		p.run(p.now + pause)
 		to := targets[rapid.IntRange(0, 1<<20).Draw(rt, "to")%len(targets)]
 		if to.Addr() == map[string]netip.Addr{"viewer": viewerWAN, "camera": cameraWAN, "rendezvous": rendezvousEnd.Addr()}[host] {
