@@ -102,6 +102,11 @@ func TestShipped(t *testing.T) {
 				t.Fatalf("%s %v: %v", name, cell, err)
 			}
 			checkCell(t, topo, cell)
+			for _, engine := range lab.Engines() {
+				if err := topo.CheckEngines(engine); err != nil {
+					t.Errorf("%s %v on %s: %v", name, cell, engine, err)
+				}
+			}
 			digests[topo.Digest()] = true
 		}
 		strategies := 1
@@ -120,6 +125,13 @@ func checkCell(t *testing.T, topo *lab.Topology, cell map[string]string) {
 	t.Helper()
 	for key, value := range cell {
 		name, field, _ := strings.Cut(key, ".")
+		switch field {
+		case "engine", "portmap":
+			s := topo.Site(name)
+			if got := map[string]string{"engine": s.Engine, "portmap": s.PortMap}[field]; got != value {
+				t.Errorf("%s=%s gives %s", key, value, got)
+			}
+		}
 		if field != "nat" {
 			continue
 		}

@@ -132,6 +132,21 @@ func TestShippedRoles(t *testing.T) {
 	}
 }
 
+// Every shipped topology runs on either engine.
+func TestShippedEngines(t *testing.T) {
+	for _, name := range topologies.Names() {
+		topo, _, err := topologies.Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, engine := range lab.Engines() {
+			if err := topo.CheckEngines(engine); err != nil {
+				t.Errorf("%s on %s: %v", name, engine, err)
+			}
+		}
+	}
+}
+
 // The published schema, the presets and the Go types say the same.
 func TestSchemaAgrees(t *testing.T) {
 	type object struct {
@@ -236,7 +251,7 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("host %s has no address", host)
 			}
 		}
-		if topo.Draw() == "" {
+		if topo.Draw() == "" || !strings.HasSuffix(topo.DrawSVG(), "</svg>\n") || len(topo.Rows()) != len(topo.Hosts()) {
 			t.Error("nothing is drawn")
 		}
 	})
