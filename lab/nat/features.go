@@ -113,14 +113,14 @@ var features = []row{
 		differs("conntrack's TCP states are opening, open and closing"), onKernel("TestEarlyPacket")},
 	{"inbound-first-remap", "quirk: an early inbound packet moves the mapping", "", onTable("quirks"), onKernel("TestEarlyPacket").
 		differs("only of masquerade without an input drop")},
-	{"alg", "quirk: payloads are rewritten", "4787 REQ-10", tested("lab/nat TestIPv6"), lacks("nftables cannot search a payload")},
+	{"alg", "quirk: payloads are rewritten", "4787 REQ-10", tested("lab/nat TestALG"), lacks("nftables cannot search a payload")},
 	{"port-map", "port mappings that are asked for", "6887 §11", onTable("portmap"), onKernel("TestPortMap")},
 	{"bounded", "state is bounded, whatever comes", "", tested("lab/nat FuzzTable"), lacks("sets grow with the flows; the kernel's memory is the bound")},
 	{"bad-packets", "malformed and spoofed packets are dropped and change nothing", "", tested("lab/nat FuzzTable"), onKernel("TestOddPackets").
 		differs("a wrong UDP checksum passes, and is found by the host")},
 
 	{"ipv6-open", "IPv6 is routed", "", tested("lab/nat TestIPv6"), onKernel("TestIPv6Open")},
-	{"ipv6-firewall", "IPv6 behind a stateful firewall", "6092", tested("lab/nat TestIPv6"), onKernel("TestIPv6Firewall")},
-	{"nptv6", "IPv6 prefixes are translated", "6296", tested("lab/nat TestIPv6"), onKernel("TestNPTv6")},
-	{"nat64", "IPv6 to IPv4", "6146", tested("lab/nat TestIPv6"), lacks("the kernel has no NAT64")},
+	{"ipv6-firewall", "IPv6 behind a stateful firewall", "6092", tested("lab/nat TestIPv6/firewall"), onKernel("TestIPv6Firewall")},
+	{"nptv6", "IPv6 prefixes are translated", "6296", tested("lab/nat TestIPv6/nptv6"), onKernel("TestNPTv6")},
+	{"nat64", "IPv6 to IPv4", "6146", tested("lab/nat TestIPv6/nat64"), lacks("the kernel has no NAT64")},
 }

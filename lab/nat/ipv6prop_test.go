@@ -163,6 +163,63 @@ func TestNAT64Numbers(t *testing.T) {
 	}
 }
 
+// TestNAT64Splits: what is too long for IPv6 arrives in pieces of at most 1280 bytes that are the whole between them.
+func TestNAT64Splits(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		table, err := NewTable(Config{Behavior: behavior6(NAT64), External: []netip.Addr{netip.MustParseAddr("203.0.113.1")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		table.Translate(0, Inside, udp6("[fd00::1]:5000", "[64:ff9b::c633:6401]:9"))
+		payload := make([]byte, rapid.IntRange(1450, 4000).Draw(t, "payload")&^7)
+		for i := range payload {
+			payload[i] = byte(i ^ i>>8)
+		}
+		whole := packet.AppendUDP(nil, netip.MustParseAddrPort("198.51.100.1:9"), netip.MustParseAddrPort("203.0.113.1:5000"), payload)
+		got := make([]byte, len(whole)-20)
+		var have, end int
+		take := func(b []byte) {
+			p, err := packet.ParseIPv6(b)
+			if err != nil || len(p) != len(b) || len(b) > 1500 || p.NextHeader() == 44 && len(b) > 1280 && len(whole) <= 1500 {
+				t.Fatalf("%v: %x", err, b)
+			}
+			l4, offset, last := b[40:], 0, true
+			if p.NextHeader() == 44 {
+				offset, last = int(binary.BigEndian.Uint16(b[42:])&^7), b[43]&1 == 0
+				l4 = b[48:]
+			}
+			have += copy(got[offset:], l4)
+			if last {
+				end = offset + len(l4)
+			}
+		}
+		size := rapid.SampledFrom([]int{5000, 1480, 1488}).Draw(t, "fragments of")
+		for at := 0; at < len(whole)-20; at += size {
+			b := append(bytes.Clone(whole[:20]), whole[20+at:min(20+at+size, len(whole))]...)
+			binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
+			field := uint16(at / 8)
+			if at+size < len(whole)-20 {
+				field |= 0x2000
+			}
+			binary.BigEndian.PutUint16(b[6:], field)
+			binary.BigEndian.PutUint16(b[10:], 0)
+			binary.BigEndian.PutUint16(b[10:], packet.Checksum(b[:20]))
+			v := table.Translate(0, Outside, b)
+			if v.Reason != Passed || v.To != Inside {
+				t.Fatal(v.Reason)
+			}
+			take(v.Packet)
+			for e, ok := table.Next(); ok; e, ok = table.Next() {
+				take(e.Packet)
+			}
+		}
+		src, dst := netip.MustParseAddr("64:ff9b::198.51.100.1"), netip.MustParseAddr("fd00::1")
+		if have != len(got) || end != len(got) || packet.PseudoChecksum(src, dst, 17, got) != 0 || !bytes.Equal(got[8:], payload) {
+			t.Errorf("%d of %d bytes, the last at %d", have, len(got), end)
+		}
+	})
+}
+
 // TestIPv6Repeats: the same packets give the same answers, after a reset too.
 func TestIPv6Repeats(t *testing.T) {
 	for _, mode := range []IPv6Mode{IPv6Firewall, NPTv6, NAT64} {
