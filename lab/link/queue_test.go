@@ -298,11 +298,19 @@ func TestDropsString(t *testing.T) {
 }
 
 func BenchmarkNext(b *testing.B) {
-	q := NewQueue(Impairment{Delay: time.Millisecond, Jitter: time.Millisecond, KeepOrder: true, Loss: 0.01, Rate: 1e9}, 1)
-	var now time.Duration
-	for b.Loop() {
-		now += time.Microsecond
-		q.Next(now, 1, 1200)
+	for name, i := range map[string]Impairment{
+		"rate":  {Delay: time.Millisecond, Jitter: time.Millisecond, KeepOrder: true, Loss: 0.01, Rate: 1e9},
+		"codel": {Delay: time.Millisecond, Rate: 1e9, AQM: CoDel},
+		"trace": {Delay: time.Millisecond, Trace: Traces()[1]},
+	} {
+		b.Run(name, func(b *testing.B) {
+			q := NewQueue(i, 1)
+			var now time.Duration
+			for b.Loop() {
+				now += 10 * time.Microsecond
+				q.Next(now, 1, 1200)
+			}
+		})
 	}
 }
 

@@ -177,7 +177,7 @@ func TestNAT64Splits(t *testing.T) {
 		}
 		whole := packet.AppendUDP(nil, netip.MustParseAddrPort("198.51.100.1:9"), netip.MustParseAddrPort("203.0.113.1:5000"), payload)
 		got := make([]byte, len(whole)-20)
-		var have, end int
+		var have, end, lasts int
 		take := func(b []byte) {
 			p, err := packet.ParseIPv6(b)
 			if err != nil || len(p) != len(b) || len(b) > 1500 || p.NextHeader() == 44 && len(b) > 1280 && len(whole) <= 1500 {
@@ -191,6 +191,7 @@ func TestNAT64Splits(t *testing.T) {
 			have += copy(got[offset:], l4)
 			if last {
 				end = offset + len(l4)
+				lasts++
 			}
 		}
 		size := rapid.SampledFrom([]int{5000, 1480, 1488}).Draw(t, "fragments of")
@@ -214,7 +215,7 @@ func TestNAT64Splits(t *testing.T) {
 			}
 		}
 		src, dst := netip.MustParseAddr("64:ff9b::198.51.100.1"), netip.MustParseAddr("fd00::1")
-		if have != len(got) || end != len(got) || packet.PseudoChecksum(src, dst, 17, got) != 0 || !bytes.Equal(got[8:], payload) {
+		if have != len(got) || end != len(got) || lasts != 1 || packet.PseudoChecksum(src, dst, 17, got) != 0 || !bytes.Equal(got[8:], payload) {
 			t.Errorf("%d of %d bytes, the last at %d", have, len(got), end)
 		}
 	})
@@ -311,5 +312,20 @@ func checkWhole(t *testing.T, b []byte) {
 	protocol, l4, first := p.Transport()
 	if first && p.NextHeader() != 44 && (protocol == 6 || protocol == 58) && packet.PseudoChecksum(p.Src(), p.Dst(), protocol, l4) != 0 {
 		t.Fatalf("checksum is wrong: %x", b)
+	}
+}
+
+func BenchmarkTranslateIPv6(b *testing.B) {
+	for _, mode := range []IPv6Mode{IPv6Firewall, NPTv6, NAT64} {
+		b.Run(mode.String(), func(b *testing.B) {
+			table, _ := NewTable(Config{Behavior: behavior6(mode), External: []netip.Addr{netip.MustParseAddr("203.0.113.1")},
+				LAN: []netip.Prefix{netip.MustParsePrefix("fd00::/64")}, External6: netip.MustParsePrefix("2001:db8::/64")})
+			whole := udp6("[fd00::1]:5000", "[64:ff9b::c633:6401]:9")
+			p := make([]byte, len(whole))
+			for b.Loop() {
+				copy(p, whole)
+				table.Translate(0, Inside, p)
+			}
+		})
 	}
 }
