@@ -192,6 +192,29 @@ func (e Event) checkSwitch(ps *Problems, t *Topology) {
 	case (b.Kind == nat.NoNAT) != (site.Behavior.Kind == nat.NoNAT):
 		ps.add("nat", fmt.Sprintf("from %s to %s the hosts of %s would need other addresses: such a switch is a trial of its own", quote(site.NAT),
 			quote(e.NAT), quote(e.Site)))
+	case site.Engine != "":
+		e.checkEngine(ps, site, site.Engine, b)
+	}
+}
+
+// CheckEngine says whether the router that the event changes can become what it is told to, run being the engine of those that
+// name none (empty: netfilter). The error is Problems. Of an event that Validate refuses it says nothing.
+func (e Event) CheckEngine(t *Topology, run string) error {
+	if e.Do != DoNAT {
+		return nil
+	}
+	b, err := t.SwitchNAT(e.Site, e.NAT)
+	if err != nil {
+		return nil
+	}
+	var ps Problems
+	e.checkEngine(&ps, t.Site(e.Site), t.Site(e.Site).EngineOf(run), b)
+	return ps.Err()
+}
+
+func (e Event) checkEngine(ps *Problems, s *Site, engine string, b nat.Behavior) {
+	if err := engineSupports(engine, b); err != nil {
+		ps.add("nat", fmt.Sprintf("site %s can't become %s: %v", quote(s.Name), quote(e.NAT), err))
 	}
 }
 

@@ -194,6 +194,25 @@ func TestEventValidate(t *testing.T) {
 	}
 }
 
+// A router can't become what its engine can't do.
+func TestEventCheckEngine(t *testing.T) {
+	topo := meet(t, lab.Site{NAT: "full-cone"}, lab.Site{NAT: "full-cone", Engine: "netfilter"})
+	const refused = `nat: site "b" can't become "alg": netfilter can't do it exactly: `
+	if err := (lab.Event{Do: "nat", Site: "b", NAT: "alg"}).Validate(topo); err == nil || !strings.HasPrefix(err.Error(), refused) {
+		t.Errorf("%v, want %s", err, refused)
+	}
+	e := lab.Event{Do: "nat", Site: "a", NAT: "alg"}
+	if err := e.Validate(topo); err != nil {
+		t.Errorf("of a site without an engine: %v", err)
+	}
+	if e.CheckEngine(topo, "") == nil || e.CheckEngine(topo, "netfilter") == nil || e.CheckEngine(topo, "table") != nil {
+		t.Errorf("on netfilter: %v, on table: %v", e.CheckEngine(topo, ""), e.CheckEngine(topo, "table"))
+	}
+	if err := (lab.Event{Do: "reboot", Site: "a"}).CheckEngine(topo, ""); err != nil {
+		t.Errorf("of a reboot: %v", err)
+	}
+}
+
 // A router's other addresses are free, of the plan, and always the same.
 func TestTopologyFreeWAN(t *testing.T) {
 	topo := resolved(t)
