@@ -168,17 +168,26 @@ func (r *Router) translate(now, due time.Duration, from nat.Side, p *Packet) {
 	if r.net.tap != nil {
 		old = endpointsOf(p.Bytes())
 	}
+	if p.GSO.Type != GSONone {
+		copy(r.headers[:], p.Bytes())
+	}
 	v := r.table.Translate(due, from, p.Bytes())
-	if v.Reason != nat.Passed {
+	inPlace := len(v.Packet) > 0 && &v.Packet[0] == &p.buf[Headroom]
+	switch {
+	case p.GSO.Type != GSONone && (v.Reason == nat.Fragmented || v.Reason == nat.Passed && !inPlace):
+		r.translateEach(now, due, from, p)
+		return
+	case v.Reason != nat.Passed:
 		caused := r.emissions(p.id)
 		r.refuse(due, pointOf(from, 1-from), v.Reason, p)
 		r.emit(now, due, caused)
 		return
+	case inPlace:
+		p.n = len(v.Packet)
+	default:
+		p.Set(v.Packet)
 	}
 	at := pointOf(from, v.To)
-	if !r.adopt(now, due, from, at, v.Packet, p) {
-		return
-	}
 	caused := r.emissions(p.id)
 	if p.GSO.Type != GSONone {
 		p.GSO = partial
@@ -192,36 +201,23 @@ func (r *Router) translate(now, due time.Duration, from nat.Side, p *Packet) {
 	r.emit(now, due, caused)
 }
 
-// adopt makes p what the table made of it. Where the table gave it another length (NAT64), it may not fit any more:
-// adopt deals with it then, and returns false.
-func (r *Router) adopt(now, due time.Duration, from nat.Side, at Point, b []byte, p *Packet) bool {
-	if len(b) > 0 && &b[0] == &p.buf[Headroom] {
-		p.n = len(b)
-		return true
-	}
-	longer := len(b) - p.n
-	limit := lanMTU
-	if at == Outbound {
-		limit = r.wanMTU()
-	}
-	switch {
-	case p.GSO.Type != GSONone:
-		caused := r.emissions(p.id)
-		r.net.f.siblings++
-		for c := r.split(p); c.head != nil; {
-			r.translate(now, due, from, c.take())
+// translateEach is translate for the segments of a packet whose length the table changes, as NAT64 does: it would cut
+// up the whole. What it has to say about that is void.
+func (r *Router) translateEach(now, due time.Duration, from nat.Side, p *Packet) {
+	f := r.net.f
+	for void := r.emissions(p.id); void.head != nil; {
+		k := void.take()
+		f.pool.put(k)
+		if void.head == nil {
+			f.siblings--
 		}
-		r.net.f.siblings--
-		r.emit(now, due, caused)
-	case len(b) > limit && longer > 0 && !mayFragment(p.Bytes()), len(b) > len(p.buf)-Headroom:
-		caused := r.emissions(p.id)
-		r.answer(now, due, from, at, link.TooBig, packet.FragmentationNeeded, limit-longer, p)
-		r.emit(now, due, caused)
-	default:
-		p.Set(b)
-		return true
 	}
-	return false
+	copy(p.Bytes(), r.headers[:])
+	f.siblings++
+	for c := r.split(p); c.head != nil; {
+		r.translate(now, due, from, c.take())
+	}
+	f.siblings--
 }
 
 func pointOf(from, to nat.Side) Point {
@@ -241,11 +237,18 @@ func (r *Router) send(now, due time.Duration, to nat.Side, p *Packet) {
 	switch {
 	case to == nat.Inside:
 		s := r.lan.to(p.Bytes())
-		if s == nil {
+		switch {
+		case s == nil:
 			r.drop(due, Inbound, link.NoRoute, p)
-			return
+		case p.n > lanMTU && p.GSO.Type == GSONone && mayFragment(p.Bytes()):
+			n.f.siblings++
+			for c := n.f.fragment(p, lanMTU, &r.stats.Drops); c.head != nil; {
+				s.receive(now, due, c.take())
+			}
+			n.f.siblings--
+		default:
+			s.receive(now, due, p)
 		}
-		s.receive(now, due, p)
 	case r.uplink != nil:
 		r.stats.Out.add(p)
 		r.uplink.stats.Up.add(p)

@@ -40,4 +40,14 @@ func TestNAT64(t *testing.T) {
 	if got := h.outside.packets[before:]; len(got) != 4 || !transportOK(got[3]) || len(got[3]) != 1040 {
 		t.Errorf("%d packets of a SYN and three segments came out", len(got))
 	}
+
+	// The answer in segments of 1,440 bytes: translated they are exactly as long as the LAN can carry.
+	src = endpointsOf(h.outside.packets[before]).Src
+	reply, g := tcp(netip.AddrPortFrom(dstAddr, 80), src, 14000, 1440)
+	had := len(h.inside.packets)
+	sendBig(h.fab, h.peer, 0, reply, g)
+	got := h.inside.packets[had:]
+	if len(got) != 10 || len(got[0]) != 1500 || !transportOK(got[0]) || len(h.outside.packets) != before+4 {
+		t.Errorf("%d packets of ten segments came in, %d answers", len(got), len(h.outside.packets)-before-4)
+	}
 }

@@ -29,6 +29,9 @@ type GSO struct {
 	NeedsCsum  bool
 }
 
+// maxHeaders bounds what comes before the payload of a GSO packet, as packet.Segment does.
+const maxHeaders = 256
+
 // plain tells whether a direction does nothing to a packet but delay it, so that the segments of a big one all fare
 // alike: no loss, duplicates, jitter, rate, queue and so on. Its MTU must hold a segment all the same.
 func plain(i link.Impairment) bool {
@@ -64,7 +67,10 @@ func checkOffload(p *Packet) link.Cause {
 	default:
 		return link.Malformed
 	}
-	if headersOf(p.Bytes())+int(g.Size) > link.MaxMTU {
+	switch header := headersOf(p.Bytes()); {
+	case header > maxHeaders:
+		return link.Malformed
+	case header+int(g.Size) > link.MaxMTU:
 		return link.TooBig
 	}
 	return link.Passed

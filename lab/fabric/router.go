@@ -43,6 +43,7 @@ type Router struct {
 	timer    Packet // the event of the table's deadline
 	armed    time.Duration
 	stats    RouterStats
+	headers  [maxHeaders]byte // of the GSO packet that the table has at the moment, as they were
 }
 
 // RouterStats counts what one router did since the net's Reset; its table's Counts stand beside it.

@@ -26,6 +26,10 @@ func (s *script) routerCommand(t *testing.T, d *datadriven.TestData, first strin
 	switch d.Cmd {
 	case "router":
 		return s.router(t, d, first)
+	case "detach":
+		s.uplinks[s.name+"/"+first].Close()
+	case "close":
+		s.net.Close()
 	case "station":
 		return s.station(t, d, first)
 	case "ping":

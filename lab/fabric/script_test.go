@@ -153,10 +153,6 @@ func (s *script) command(t *testing.T, d *datadriven.TestData) error {
 		s.stats()
 	case "reset":
 		s.net.Reset(uint64(arg("seed", 1)))
-	case "detach":
-		s.uplinks[s.name+"/"+first].Close()
-	case "close":
-		s.net.Close()
 	default:
 		return s.routerCommand(t, d, first)
 	}
