@@ -150,10 +150,7 @@ func (l *Lab) addTableRouter(p *place, seed uint64) (err error) {
 	s := p.site
 	c := live.RouterConfig{
 		Name: s.Name, Gateway: s.Gateway(), Gateway6: s.Gateway6(), Profile: s.Profile,
-		WAN: append(singles(s.wans()), s.routed()...),
-		NAT: nat.Config{
-			Behavior: s.realized(s.Behavior), External: s.WAN, LAN: insides(s), External6: s.Net6, Seed: seed,
-		},
+		WAN: toward(s, s.WAN), LAN: insides(s), NAT: s.tableConfig(seed),
 	}
 	if s.Behind != "" {
 		outer := l.sites[s.Behind]
@@ -174,6 +171,10 @@ func (l *Lab) addTableRouter(p *place, seed uint64) (err error) {
 		l.uplinks[s.Name] = p.uplink
 	}
 	return nil
+}
+
+func (s *Site) tableConfig(seed uint64) nat.Config {
+	return nat.Config{Behavior: s.realized(s.Behavior), External: s.WAN, LAN: insides(s), External6: s.Net6, Seed: seed}
 }
 
 // insides are the networks behind the router, those of routers behind it included.
