@@ -20,9 +20,7 @@ var (
 // fuzzed is a core with a mapping of another host, so that there is something to break.
 func fuzzed(t *testing.T) (*portmap.Core, *fakeGateway) {
 	gw := &fakeGateway{external: external}
-	c, err := portmap.NewCore(portmap.Router{
-		Address: gateway, LAN: lan, External: func() netip.Addr { return gw.external }, Gateway: gw,
-	}, preset(t, "all"), 0)
+	c, err := portmap.NewCore(gw.router(), preset(t, "all"), 0)
 	must(t, err)
 	other := netip.MustParseAddrPort("192.168.1.3:5000")
 	c.Datagram(0, other, pmpMapRequest("udp", 5000, 5000, 3600))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/lab/nat"
+	"github.com/punchlab/punchlab/lab/portmap"
 )
 
 // fakeGateway is a NAT's port mappings and nothing else, on a clock that a test moves.
@@ -20,6 +21,11 @@ type fakeGateway struct {
 type fakeMap struct {
 	nat.PortMap
 	ends time.Duration // zero: never
+}
+
+// router is one that has this NAT.
+func (g *fakeGateway) router() portmap.Router {
+	return portmap.Router{Address: gateway, LAN: lan, External: func() netip.Addr { return g.external }, Gateway: g}
 }
 
 func (g *fakeGateway) expire() {

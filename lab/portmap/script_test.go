@@ -77,8 +77,7 @@ func (s *script) router(d *datadriven.TestData) string {
 		d.Fatalf(s.t, "no preset %s", d.CmdArgs[0].Key)
 	}
 	s.gw = &fakeGateway{now: time.Hour, external: address(s.t, option(d, "external", "203.0.113.1"))}
-	r := portmap.Router{Address: gateway, LAN: lan, External: func() netip.Addr { return s.gw.external }, Gateway: s.gw}
-	core, err := portmap.NewCore(r, c, s.gw.now)
+	core, err := portmap.NewCore(s.gw.router(), c, s.gw.now)
 	must(s.t, err)
 	s.core = core
 	return ""

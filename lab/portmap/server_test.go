@@ -1,6 +1,7 @@
 package portmap_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -185,7 +186,7 @@ func TestModesOnTheWire(t *testing.T) {
 func TestHTTPBounds(t *testing.T) {
 	s := newSite(t, "linux", 1)
 	s.serve(preset(t, "upnp"))
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, Dial: func(network, addr string) (c net.Conn, err error) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(_ context.Context, network, addr string) (c net.Conn, err error) {
 		err = s.hosts[0].Do(func() error { c, err = net.DialTimeout(network, addr, patience); return err })
 		return c, err
 	}}}
