@@ -24,7 +24,8 @@ func TestPresets(t *testing.T) {
 		}
 	}
 	for _, name := range strings.Fields(`open firewall full-cone restricted-cone port-restricted-cone symmetric symmetric-sequential
-		cgn-port-block linux linux-no-firewall udp-blocked tcp443-only adm-eif adm-adf adm-apdf apdm-eif apdm-adf`) {
+		cgn-port-block linux linux-no-firewall udp-blocked tcp443-only
+		no-hairpin short-timeout mobile-cgn alg inbound-first-remap adm-eif adm-adf adm-apdf apdm-eif apdm-adf`) {
 		if !seen[name] {
 			t.Errorf("no preset %q", name)
 		}
@@ -85,6 +86,15 @@ func TestValidate(t *testing.T) {
 		{"quota is -1", cone, func(b *nat.Behavior) { b.Quota = -1 }},
 		{"contain 0", cone, func(b *nat.Behavior) { b.TCPPorts = []uint16{0} }},
 		{"UDP timeout is -1s", cone, func(b *nat.Behavior) { b.UDPTimeout = -time.Second }},
+		{"needs IPv6 mode firewall", cone, func(b *nat.Behavior) { b.Filtering6 = nat.AddressDependent }},
+		{"NAT64 needs kind translate", masq, func(b *nat.Behavior) { b.IPv6 = nat.NAT64 }},
+		{"IPv6 is 5", cone, func(b *nat.Behavior) { b.IPv6 = 5 }},
+		{"fragments is 3", cone, func(b *nat.Behavior) { b.Fragments = 3 }},
+		{"exhausted is 2", cone, func(b *nat.Behavior) { b.Exhausted = nat.RST }},
+		{"one parity only", cone, func(b *nat.Behavior) { b.PortAssignment, b.PortStep, b.PortParity = nat.PortSequential, 2, true }},
+		{"neither ALG", nat.Behavior{Kind: nat.NoNAT}, func(b *nat.Behavior) { b.ALG = true }},
+		{"ICMP timeout is", cone, func(b *nat.Behavior) { b.ICMPTimeout = -1 }},
+		{"port hold-down timeout is", cone, func(b *nat.Behavior) { b.PortHoldDown = -1 }},
 		{"TCP established timeout is", cone, func(b *nat.Behavior) { b.TCPEstablished = 1 << 62 }},
 	} {
 		b := test.base

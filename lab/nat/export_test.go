@@ -58,6 +58,9 @@ func (t *Table) Check() error {
 	taken := 0
 	for _, protocols := range t.ports.use {
 		for _, u := range protocols {
+			if u == nil {
+				continue
+			}
 			for _, w := range u {
 				taken += bits.OnesCount64(w)
 			}

@@ -7,12 +7,15 @@ type portUse [1 << 16 / 64]uint64
 
 // ports tells which external ports are taken, by mappings that do not share theirs and by port mappings.
 type ports struct {
-	number map[uint32]int      // of an external address
-	use    [2]map[int]*portUse // UDP, TCP; by the address's number
+	number map[uint32]int // of an external address
+	use    [2][]*portUse  // UDP, TCP; by the address's number
 }
 
 func (p *ports) reset(external []uint32) {
-	*p = ports{number: make(map[uint32]int, len(external)), use: [2]map[int]*portUse{{}, {}}}
+	*p = ports{number: make(map[uint32]int, len(external))}
+	for i := range p.use {
+		p.use[i] = make([]*portUse, len(external))
+	}
 	for i, a := range external {
 		p.number[a] = i
 	}
