@@ -206,7 +206,7 @@ func (e *explainer) why(p *probes) string {
 // far is the outermost router of a host, or the host itself.
 func (e *explainer) far(host string) string {
 	if way := e.v.routers(host); len(way) > 0 {
-		return way[len(way)-1].Name
+		return way[len(way)-1].node()
 	}
 	return host
 }
@@ -248,7 +248,7 @@ func (e *explainer) refused(p *probes, j *Journey) string {
 
 // byAddress reports whether a router's filter ignores ports.
 func (e *explainer) byAddress(node string) bool {
-	k := e.v.router(node)
+	k := e.v.routerAt(node)
 	return k != nil && k.Behavior.Filtering == nat.AddressDependent
 }
 

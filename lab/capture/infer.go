@@ -26,14 +26,14 @@ const memory = 10 * time.Minute
 // infer follows packets through the routers of the kernel, the innermost first, so that a journey grows outwards.
 func (f *follower) infer() {
 	order := slices.Clone(f.roles.Routers)
-	slices.SortStableFunc(order, func(a, b Router) int { return len(f.roles.routers(b.Name)) - len(f.roles.routers(a.Name)) })
+	slices.SortStableFunc(order, func(a, b Router) int { return f.roles.depth(b.Name) - f.roles.depth(a.Name) })
 	for _, list := range f.at {
 		slices.SortStableFunc(list, func(a, b sighting) int { return cmp.Compare(a.t, b.t) })
 	}
 	for i := range order {
 		if r := &order[i]; f.isKernel(r) {
-			f.watched[r.Name] = true
-			k := kernelRouter{f: f, r: r, maps: map[mapKey]*mapping{}, passed: map[ends]bool{}}
+			f.watched[r.node()] = true
+			k := kernelRouter{f: f, r: r, cables: f.roles.cables(r), maps: map[mapKey]*mapping{}, passed: map[ends]bool{}}
 			k.run()
 		}
 	}
@@ -46,16 +46,19 @@ func (f *follower) isKernel(r *Router) bool {
 		if i == (Interface{router, r.Name}) {
 			return false
 		}
-		monitored = monitored || i.Kind == monitor && f.roles.behind(i.Name) != nil && f.roles.behind(i.Name).Name == r.Name
+		if _, cable := f.roles.place(i); i.Kind == monitor && slices.Contains(f.roles.cables(r), cable) {
+			monitored = true
+		}
 	}
 	return monitored
 }
 
 // kernelRouter infers what one router did.
 type kernelRouter struct {
-	f    *follower
-	r    *Router
-	maps map[mapKey]*mapping // by the external endpoint
+	f      *follower
+	r      *Router
+	cables []string            // on its LAN
+	maps   map[mapKey]*mapping // by the external endpoint
 
 	passed map[ends]bool
 }
@@ -74,19 +77,19 @@ type mapping struct {
 // passage is a packet that comes to the router from one of its sides.
 type passage struct {
 	*sighting
-	child string // from the LAN: who sent it; empty: from the WAN
+	cable string // on the LAN by which it comes; empty: from the WAN
 }
 
 // run pairs in the order of time, as each pair teaches a mapping that later packets may use.
 func (k *kernelRouter) run() {
 	var coming []passage
-	wan := k.f.at[k.r.Name]
+	wan := k.f.at[k.r.wan()]
 	for i := range wan {
 		if !wan[i].out {
 			coming = append(coming, passage{&wan[i], ""})
 		}
 	}
-	for _, c := range k.children() {
+	for _, c := range k.cables {
 		lan := k.f.at[c]
 		for i := range lan {
 			if lan[i].out {
@@ -96,7 +99,7 @@ func (k *kernelRouter) run() {
 	}
 	slices.SortStableFunc(coming, func(a, b passage) int { return cmp.Compare(a.t, b.t) })
 	for _, p := range coming {
-		if p.child == "" {
+		if p.cable == "" {
 			k.inbound(p)
 		} else {
 			k.outbound(p)
@@ -105,27 +108,12 @@ func (k *kernelRouter) run() {
 	k.own()
 }
 
-// children are the hosts and routers on the router's LAN.
-func (k *kernelRouter) children() (names []string) {
-	for _, h := range k.f.roles.Hosts {
-		if h.Behind == k.r.Name {
-			names = append(names, h.Name)
-		}
-	}
-	for _, r := range k.f.roles.Routers {
-		if r.Behind == k.r.Name {
-			names = append(names, r.Name)
-		}
-	}
-	return names
-}
-
 func (k *kernelRouter) packet(s *sighting) *Packet { return &k.f.t.Packets[s.packet] }
 
-// find returns the first sighting in a direction at a node that may be p, later by no more than slack.
-func (k *kernelRouter) find(node string, out bool, p *sighting, same func(a, b *Packet) bool) *sighting {
+// find returns the first sighting in a direction on a cable that may be p, later by no more than slack.
+func (k *kernelRouter) find(cable string, out bool, p *sighting, same func(a, b *Packet) bool) *sighting {
 	a := k.packet(p)
-	list := k.f.at[node]
+	list := k.f.at[cable]
 	first := sort.Search(len(list), func(i int) bool { return list[i].t >= p.t-skew })
 	for i := first; i < len(list) && list[i].t <= p.t+slack; i++ {
 		s := &list[i]
@@ -163,13 +151,13 @@ func fingerprint(p *Packet) uint64 {
 
 func (k *kernelRouter) outbound(p passage) {
 	a := k.packet(p.sighting)
-	if s := k.find(k.r.Name, true, p.sighting, sameDst); s != nil {
+	if s := k.find(k.r.wan(), true, p.sighting, sameDst); s != nil {
 		k.pair(p, s)
 		k.learn(a, k.packet(s), p.t)
 		return
 	}
-	for _, c := range k.children() { // through the switch, or back by a hairpin
-		if c == p.child {
+	for _, c := range k.cables { // through the switch, or back by a hairpin
+		if c == p.cable {
 			continue
 		}
 		if s := k.find(c, false, p.sighting, anyEnds); s != nil {
@@ -179,16 +167,16 @@ func (k *kernelRouter) outbound(p passage) {
 	}
 	j := &k.f.journeys[k.f.root(p.journey)]
 	if k.forItself(a) {
-		j.Steps = append(j.Steps, Step{Packet: -1, Node: k.r.Name, T: p.t, At: atDelivered})
+		j.Steps = append(j.Steps, Step{Packet: -1, Node: k.r.node(), T: p.t, At: atDelivered})
 		return
 	}
 	if !k.atEnd(a, p.t) {
-		j.Steps = append(j.Steps, Step{Packet: -1, Node: k.r.Name, T: p.t, At: atOutbound, Drop: k.whyNotOut(a, p.t)})
+		j.Steps = append(j.Steps, Step{Packet: -1, Node: k.r.node(), T: p.t, At: atOutbound, Drop: k.whyNotOut(a, p.t)})
 	}
 }
 
 func (k *kernelRouter) inbound(p passage) {
-	for _, c := range k.children() {
+	for _, c := range k.cables {
 		if s := k.find(c, false, p.sighting, sameSrc); s != nil {
 			a, b := k.packet(p.sighting), k.packet(s)
 			k.pair(p, s)
@@ -204,7 +192,7 @@ func (k *kernelRouter) inbound(p passage) {
 		return
 	}
 	j := &k.f.journeys[k.f.root(p.journey)]
-	j.Steps = append(j.Steps, Step{Packet: -1, Node: k.r.Name, T: p.t, At: atInbound, Drop: k.whyNotIn(k.packet(p.sighting), p.t)})
+	j.Steps = append(j.Steps, Step{Packet: -1, Node: k.r.node(), T: p.t, At: atInbound, Drop: k.whyNotIn(k.packet(p.sighting), p.t)})
 }
 
 // reversed has source and destination exchanged.
@@ -220,7 +208,7 @@ func (k *kernelRouter) pair(p passage, s *sighting) {
 	a, b := k.packet(p.sighting), k.packet(s)
 	k.passed[ends{a.Protocol, a.Src, a.Dst}] = true
 	router := s // at whose step the translation is told
-	if p.child == "" {
+	if p.cable == "" {
 		router = p.sighting
 	}
 	steps := k.f.journeys[k.f.root(router.journey)].Steps
@@ -352,10 +340,10 @@ func (k *kernelRouter) held(a netip.Addr, t time.Duration) (n int) {
 
 // own gives what the router sent itself, an error or a reset, its beginning.
 func (k *kernelRouter) own() {
-	for _, c := range k.children() {
+	for _, c := range k.cables {
 		for _, s := range k.f.at[c] {
 			if j := &k.f.journeys[k.f.root(s.journey)]; !s.out && !s.paired && len(j.Steps) > 0 && j.Steps[0].Packet == s.packet {
-				j.Steps = slices.Insert(j.Steps, 0, Step{Packet: -1, Node: k.r.Name, T: s.t, At: atSent})
+				j.Steps = slices.Insert(j.Steps, 0, Step{Packet: -1, Node: k.r.node(), T: s.t, At: atSent})
 			}
 		}
 	}

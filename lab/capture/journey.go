@@ -22,7 +22,7 @@ type Journey struct {
 // Step is a packet at one point.
 type Step struct {
 	Packet   int    // index into Trace.Packets; -1: it was inferred that the packet ended here
-	Node     string // the host or router at which it is; empty: between them
+	Node     string // the host, by its name, or router, by "router " and its name, at which it is; empty: between them
 	T        time.Duration
 	At       string // the point
 	Src, Dst pcapng.Change
@@ -76,7 +76,7 @@ func (t *Trace) Follow(roles Roles) ([]Journey, error) {
 	f.journeys = slices.DeleteFunc(f.journeys, func(j Journey) bool { return len(j.Steps) == 0 })
 	for _, i := range t.Interfaces {
 		if i.Kind == router {
-			f.watched[i.Name] = true
+			f.watched[routerNode+i.Name] = true
 		}
 	}
 	for i := range f.journeys {
@@ -84,7 +84,7 @@ func (t *Trace) Follow(roles Roles) ([]Journey, error) {
 		j.settle()
 		_, came := j.Delivered()
 		at := j.Last().Node
-		j.Open = !came && j.Drop == "" && (roles.router(at) == nil || f.watched[at])
+		j.Open = !came && j.Drop == "" && (roles.routerAt(at) == nil || f.watched[at])
 	}
 	slices.SortStableFunc(f.journeys, func(a, b Journey) int { return cmp.Compare(a.Start(), b.Start()) })
 	return f.journeys, nil
@@ -96,10 +96,10 @@ type follower struct {
 	t        *Trace
 	roles    *Roles
 	journeys []Journey
-	byID     map[uint64]int // index into journeys
-	joined   map[int]int    // of a journey that is part of another one
-	at       map[string][]sighting
-	watched  map[string]bool // routers behind which taps or monitors see what passed
+	byID     map[uint64]int        // index into journeys
+	joined   map[int]int           // of a journey that is part of another one
+	at       map[string][]sighting // by the cable or uplink
+	watched  map[string]bool       // routers behind which taps or monitors see what passed
 }
 
 // sighting is a packet on the cable or link between a node and the router or core before it.
@@ -124,16 +124,17 @@ func (f *follower) add(i int) {
 		f.journeys = append(f.journeys, Journey{ID: p.Comment.ID, Parent: p.Comment.Parent, Info: p.Info})
 	}
 	s := f.step(i)
+	_, cable := f.roles.place(where)
 	if where.Kind == uplink && s.At == atSent && s.Drop != "" { // it left, and got lost on the way up
 		left := s
 		left.Drop, left.Src, left.Dst = "", pcapng.Change{}, pcapng.Change{}
 		f.journeys[n].Steps = append(f.journeys[n].Steps, left)
-		f.at[s.Node] = append(f.at[s.Node], sighting{packet: i, journey: n, t: s.T, out: true})
+		f.at[cable] = append(f.at[cable], sighting{packet: i, journey: n, t: s.T, out: true})
 		s.Node = ""
 	}
 	f.journeys[n].Steps = append(f.journeys[n].Steps, s)
-	if where.Kind != router && s.Node != "" && s.Drop == "" {
-		f.at[s.Node] = append(f.at[s.Node], sighting{packet: i, journey: n, t: s.T, out: p.Dir == pcapng.Outbound})
+	if cable != "" && s.Node != "" && s.Drop == "" {
+		f.at[cable] = append(f.at[cable], sighting{packet: i, journey: n, t: s.T, out: p.Dir == pcapng.Outbound})
 	}
 }
 
@@ -141,8 +142,9 @@ func (f *follower) add(i int) {
 func (f *follower) step(i int) Step {
 	p := &f.t.Packets[i]
 	where := f.t.where(p)
-	s := Step{Packet: i, Node: where.Name, T: p.T + p.Comment.Late, At: p.Comment.At, Src: p.Comment.Src, Dst: p.Comment.Dst, Drop: p.Comment.Drop}
-	isRouter := f.roles.router(where.Name) != nil
+	node, _ := f.roles.place(where)
+	s := Step{Packet: i, Node: node, T: p.T + p.Comment.Late, At: p.Comment.At, Src: p.Comment.Src, Dst: p.Comment.Dst, Drop: p.Comment.Drop}
+	isRouter := f.roles.routerAt(node) != nil
 	switch {
 	case where.Kind == uplink && (s.At == atArrived || s.At == atCore):
 		s.Node = "" // on the way down, or in the core

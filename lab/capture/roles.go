@@ -4,15 +4,16 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/punchlab/punchlab/lab/nat"
 )
 
-// Roles says who is who in a capture: the names that the lab gave its hosts and routers.
+// Roles says who is who in a capture: the names that the lab gave its hosts and routers (sites).
 //
-// A host's packets are at "station NAME" or "uplink NAME", or where it is behind a router of the kernel, at "monitor
-// NAME". A router's are at "router NAME" and "uplink NAME", or where it is of the kernel and behind another one of the
-// kernel, at "monitor NAME".
+//	a host behind a router   "station SITE/HOST", or behind a router of the kernel "monitor SITE/HOST"; or without SITE/
+//	a public host            "uplink HOST"
+//	a router                 "router SITE", "uplink SITE", and of the kernel behind another one "monitor SITE"
 type Roles struct {
 	Viewer, Rendezvous, Camera string // hosts' names
 
@@ -20,7 +21,7 @@ type Roles struct {
 	Routers []Router
 }
 
-// Host is a host of the topology.
+// Host is a host of the topology. One that moves between routers is listed with each of them.
 type Host struct {
 	Name   string
 	Behind string // the router on whose LAN it is; empty: public
@@ -34,6 +35,19 @@ type Router struct {
 	Addrs    []netip.Addr   // its external addresses
 	LAN      []netip.Prefix // inside
 	Behavior nat.Behavior   // for inference: timeouts, filters. The zero Behavior is taken for one with RFC 4787's defaults
+}
+
+// A node is a host by its name, or a router by its name after this prefix, as a site is often called like a host in it.
+const routerNode = "router "
+
+func (k *Router) node() string { return routerNode + k.Name }
+
+// wan is the cable, or the uplink, on the router's outside.
+func (k *Router) wan() string {
+	if k.Behind == "" {
+		return uplink + " " + k.Name
+	}
+	return k.Behind + "/" + k.Name
 }
 
 func (r *Roles) host(name string) *Host {
@@ -50,23 +64,77 @@ func (r *Roles) router(name string) *Router {
 	return nil
 }
 
-// behind is the router that a host or router hangs on, or nil.
-func (r *Roles) behind(name string) *Router {
-	if h := r.host(name); h != nil {
-		return r.router(h.Behind)
-	}
-	if k := r.router(name); k != nil {
-		return r.router(k.Behind)
+// routerAt is the router that a node is, or nil.
+func (r *Roles) routerAt(node string) *Router {
+	if name, ok := strings.CutPrefix(node, routerNode); ok {
+		return r.router(name)
 	}
 	return nil
 }
 
-// routers are those on the way from a host to the core, the innermost first.
+// place tells the node at an interface, and the cable or uplink that the interface sees; a router's own tap sees none.
+func (r *Roles) place(i Interface) (node, cable string) {
+	site, name, inner := strings.Cut(i.Name, "/")
+	switch {
+	case i.Kind == router:
+		return routerNode + i.Name, ""
+	case i.Kind == uplink && r.router(i.Name) != nil:
+		return routerNode + i.Name, r.router(i.Name).wan()
+	case i.Kind == uplink:
+		return i.Name, uplink + " " + i.Name
+	case inner && r.host(name) != nil:
+		return name, site + "/" + name
+	case inner:
+		return routerNode + name, site + "/" + name
+	}
+	if k := r.router(i.Name); k != nil && (k.Behind != "" || r.host(i.Name) == nil) {
+		return k.node(), k.wan()
+	}
+	if h := r.host(i.Name); h != nil {
+		return h.Name, h.Behind + "/" + h.Name
+	}
+	return i.Name, ""
+}
+
+// cables are those on a router's LAN.
+func (r *Roles) cables(k *Router) (names []string) {
+	for _, h := range r.Hosts {
+		if h.Behind == k.Name {
+			names = append(names, k.Name+"/"+h.Name)
+		}
+	}
+	for _, inner := range r.Routers {
+		if inner.Behind == k.Name {
+			names = append(names, inner.wan())
+		}
+	}
+	return names
+}
+
+// routers are those on the ways from a host to the core, the innermost first.
 func (r *Roles) routers(host string) (way []*Router) {
-	for k := r.behind(host); k != nil && len(way) < len(r.Routers); k = r.behind(k.Name) {
-		way = append(way, k)
+	for _, h := range r.Hosts {
+		if h.Name != host {
+			continue
+		}
+		for k := r.router(h.Behind); k != nil && !slices.Contains(way, k); k = r.router(k.Behind) {
+			way = append(way, k)
+		}
 	}
 	return way
+}
+
+// depth is how many routers a router is behind.
+func (r *Roles) depth(name string) (n int) {
+	for k := r.router(name); k != nil && n <= len(r.Routers); k = r.router(k.Behind) {
+		n++
+	}
+	return n
+}
+
+// isOnWay reports whether a node is a router between a host and the core.
+func (r *Roles) isOnWay(host, node string) bool {
+	return slices.ContainsFunc(r.routers(host), func(k *Router) bool { return k.node() == node })
 }
 
 // validate says which name means nothing.
@@ -89,7 +157,7 @@ func (r *Roles) validate() error {
 	return nil
 }
 
-// owner is the host or router that has an address, where it is not on a LAN that others have, too.
+// owner is the node that has an address, where it is not on a LAN that others have, too.
 func (r *Roles) owner(a netip.Addr) string {
 	for _, h := range r.Hosts {
 		if h.Behind == "" && slices.Contains(h.Addrs, a) {
@@ -98,7 +166,7 @@ func (r *Roles) owner(a netip.Addr) string {
 	}
 	for _, k := range r.Routers {
 		if slices.Contains(k.Addrs, a) {
-			return k.Name
+			return k.node()
 		}
 	}
 	for _, h := range r.Hosts {
@@ -109,9 +177,9 @@ func (r *Roles) owner(a netip.Addr) string {
 	return ""
 }
 
-// name is what people call a host or router: by its role, if it has one.
-func (r *Roles) name(host string) string {
-	switch host {
+// name is what people call a node: by its role, if it has one.
+func (r *Roles) name(node string) string {
+	switch node {
 	case "":
 		return "the network"
 	case r.Viewer:
@@ -121,22 +189,22 @@ func (r *Roles) name(host string) string {
 	case r.Camera:
 		return "the camera"
 	}
-	v, c := r.isOnWay(r.Viewer, host), r.isOnWay(r.Camera, host)
+	k := r.routerAt(node)
+	if k == nil {
+		return node
+	}
+	v, c := r.isOnWay(r.Viewer, node), r.isOnWay(r.Camera, node)
 	switch {
 	case v && c:
-		return "the shared router " + host
+		return "the shared router " + k.Name
 	case v && len(r.routers(r.Viewer)) == 1:
 		return "the viewer's router"
 	case c && len(r.routers(r.Camera)) == 1:
 		return "the camera's router"
 	case v:
-		return "the viewer's router " + host
+		return "the viewer's router " + k.Name
 	case c:
-		return "the camera's router " + host
+		return "the camera's router " + k.Name
 	}
-	return host
-}
-
-func (r *Roles) isOnWay(host, router string) bool {
-	return slices.ContainsFunc(r.routers(host), func(k *Router) bool { return k.Name == router })
+	return node
 }

@@ -40,7 +40,7 @@ func (l *Timeline) SVG() string {
 	for i, lane := range l.Lanes {
 		x := l.x(float64(i))
 		fmt.Fprintf(&b, `<line class="lane" x1="%.0f" y1="%d" x2="%.0f" y2="%d"/>`, x, svgTop-22, x, bottom)
-		for k, s := range []string{lane.Title, lane.Node, lane.Addr} {
+		for k, s := range []string{lane.Title, lane.Name, lane.Addr} {
 			if class := []string{"h", "s", "s"}[k]; k != 1 || s != lane.Title {
 				fmt.Fprintf(&b, `<text class="%s" x="%.0f" y="%d">%s</text>`, class, x, 24+16*k, html.EscapeString(s))
 			}

@@ -92,8 +92,8 @@ func (d *drawing) header() {
 			d.put(timeColumn-4, "ms")
 		}
 		for i, lane := range d.l.Lanes {
-			s := clip([]string{lane.title(room - 1), lane.Node, lane.Addr}[k], room-1)
-			if k == 1 && lane.Node == lane.Title {
+			s := clip([]string{lane.title(room - 1), lane.Name, lane.Addr}[k], room-1)
+			if k == 1 && lane.Name == lane.Title {
 				continue
 			}
 			d.put(max(d.columns[i]-utf8.RuneCountInString(s)/2, 0), s)

@@ -35,7 +35,8 @@ type Timeline struct {
 
 // Lane is a lifeline.
 type Lane struct {
-	Node  string // the host's or router's name
+	Node  string // as in Step
+	Name  string // the host's or router's
 	Title string // its role
 	Addr  string // its first address; empty: none is known
 }
@@ -102,26 +103,26 @@ func (t *Trace) Timeline(v View) (*Timeline, error) {
 // lanes puts the rendezvous between the two sides. A router of both is among the viewer's.
 func (l *Timeline) lanes() {
 	r := &l.view.Roles
-	add := func(node, title string, addr string) {
+	add := func(node, name, title, addr string) {
 		if node != "" && l.lane(node) < 0 {
-			l.Lanes = append(l.Lanes, Lane{Node: node, Title: title, Addr: addr})
+			l.Lanes = append(l.Lanes, Lane{Node: node, Name: name, Title: title, Addr: addr})
 		}
 	}
 	host := func(name, title string) {
 		if h := r.host(name); h != nil && len(h.Addrs) > 0 {
-			add(name, title, h.Addrs[0].String())
+			add(name, name, title, h.Addrs[0].String())
 		} else {
-			add(name, title, "")
+			add(name, name, title, "")
 		}
 	}
 	gate := func(k *Router, title string) {
-		if r.isOnWay(r.Viewer, k.Name) && r.isOnWay(r.Camera, k.Name) {
+		if r.isOnWay(r.Viewer, k.node()) && r.isOnWay(r.Camera, k.node()) {
 			title = "shared router"
 		}
 		if len(k.Addrs) > 0 {
-			add(k.Name, title, k.Addrs[0].String())
+			add(k.node(), k.Name, title, k.Addrs[0].String())
 		} else {
-			add(k.Name, title, "")
+			add(k.node(), k.Name, title, "")
 		}
 	}
 	host(r.Viewer, "viewer")
