@@ -1,6 +1,7 @@
 // Command punchlab is the lab's command line.
 //
 //	run ─▶ RUN/ ─▶ report        measure scenarios, draw what was measured
+//	              replay        tell a captured trial, and why it ended as it did
 //	exec, show, list, doctor     look around, run any program inside a topology's host
 //	classify                     RFC 5780 from the outside
 //	rendezvous, camera, viewer   the implementation as programs of their own
@@ -105,7 +106,7 @@ well video then flows, and plots it. No root is needed: a user namespace serves.
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w\nSee 'punchlab %s --help'", err, c.Name())
 	})
-	c.AddCommand(runCommand(), reportCommand(), listCommand(), showCommand(), execCommand(), classifyCommand(), doctorCommand(),
+	c.AddCommand(runCommand(), reportCommand(), replayCommand(), listCommand(), showCommand(), execCommand(), classifyCommand(), doctorCommand(),
 		rendezvousCommand(), cameraCommand(), viewerCommand())
 	return c
 }
