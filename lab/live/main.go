@@ -23,7 +23,7 @@ const (
 	fifoPriority = 10                     // as root
 	niceness     = -10                    // where that is refused
 	slice        = 100 * time.Microsecond // the shortest that the kernel grants
-	memoryLimit  = 256 << 20
+	memoryLimit  = 1 << 30
 )
 
 // Main runs the fabric and exits if this process was started as one. Otherwise it returns. Call it first in main and
@@ -48,6 +48,7 @@ func runFabric(precise bool) error {
 	debug.SetMemoryLimit(memoryLimit)
 	runtime.LockOSThread()
 	schedule()
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // of nanosleep; 50 µs otherwise
 	if err := unix.SetNonblock(controlFD, true); err != nil {
 		return fmt.Errorf("take over the control socket: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/punchlab/punchlab/lab/fabric"
+	"github.com/punchlab/punchlab/lab/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,6 +22,7 @@ type port struct {
 	header [etherLen]byte                            // for frames to the site
 	enter  func(now time.Duration, k *fabric.Packet) // takes what is read
 	index  int                                       // in the loop's table, which is also what epoll reports
+	bulk   bool                                      // the last packet read was a big one
 
 	monitor string    // of a monitor's socket: its name
 	net     *netState // not nil: a monitor's
@@ -54,29 +56,57 @@ func (p *port) read(l *loop) (*fabric.Packet, unix.Errno) {
 	if p.room == etherLen {
 		return p.readEther(l)
 	}
+	if p.bulk {
+		if k, e := p.readBig(l); k != nil || e != unix.ENOBUFS {
+			return k, e
+		}
+	}
 	k := l.fab.Get()
-	if k == nil {
+	if l.big == nil {
+		l.big = l.fab.GetBig()
+	}
+	if k == nil || l.big == nil {
+		if k != nil {
+			l.fab.Put(k)
+		}
 		return nil, unix.ENOBUFS
 	}
-	// Most packets fit into a small buffer. What a device does not split may be longer: that goes on in the spill.
-	small := k.Buffer(vnetLen)
-	n, e := rawReadv(p.fd, small, l.spill)
+	// Most packets fit into a small buffer. What a device does not split may be longer: that goes on in a big one.
+	small, big := k.Buffer(vnetLen), l.big.Buffer(vnetLen)
+	n, e := rawReadv(p.fd, small, big[len(small):])
 	if e != 0 || n < vnetLen {
 		l.fab.Put(k)
 		return nil, e
 	}
-	if n > len(small) {
-		big := l.fab.GetBig()
-		if big == nil {
-			k.SetFrame(vnetLen, vnetLen)
-			return k, 0 // as with a full device, but for the count
-		}
-		b := big.Buffer(vnetLen)
-		copy(b[copy(b, small):], l.spill[:n-len(small)])
+	if p.bulk = n > len(small); p.bulk {
+		copy(big, small)
 		l.fab.Put(k)
-		k = big
+		k, l.big = l.big, nil
 	}
 	k.SetFrame(vnetLen, n)
+	getVnet(k.Frame(vnetLen), &k.GSO)
+	return k, 0
+}
+
+// readBig reads where a big packet came before: the next one is probably big as well.
+func (p *port) readBig(l *loop) (*fabric.Packet, unix.Errno) {
+	k := l.fab.GetBig()
+	if k == nil {
+		return nil, unix.ENOBUFS
+	}
+	n, e := rawRead(p.fd, k.Buffer(vnetLen))
+	if e != 0 || n < vnetLen {
+		l.fab.Put(k)
+		return nil, e
+	}
+	k.SetFrame(vnetLen, n)
+	if p.bulk = n > vnetLen+link.MaxMTU; !p.bulk {
+		if small := l.fab.Get(); small != nil {
+			small.SetFrame(vnetLen, copy(small.Buffer(vnetLen), k.Frame(vnetLen)))
+			l.fab.Put(k)
+			k = small
+		}
+	}
 	getVnet(k.Frame(vnetLen), &k.GSO)
 	return k, 0
 }
