@@ -21,7 +21,8 @@ type Roles struct {
 	Routers []Router
 }
 
-// Host is a host of the topology. One that moves between routers is listed with each of them.
+// Host is a host of the topology. One that moves between routers is listed with each of them, by its own name; one that
+// does not may also be called SITE/HOST.
 type Host struct {
 	Name   string
 	Behind string // the router on whose LAN it is; empty: public
@@ -82,6 +83,8 @@ func (r *Roles) place(i Interface) (node, cable string) {
 		return routerNode + i.Name, r.router(i.Name).wan()
 	case i.Kind == uplink:
 		return i.Name, uplink + " " + i.Name
+	case inner && r.host(i.Name) != nil: // the roles have the host by its whole name
+		return i.Name, r.host(i.Name).Behind + "/" + i.Name
 	case inner && r.host(name) != nil:
 		return name, site + "/" + name
 	case inner:

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -105,7 +106,7 @@ func (l *Timeline) lanes() {
 	r := &l.view.Roles
 	add := func(node, name, title, addr string) {
 		if node != "" && l.lane(node) < 0 {
-			l.Lanes = append(l.Lanes, Lane{Node: node, Name: name, Title: title, Addr: addr})
+			l.Lanes = append(l.Lanes, Lane{Node: node, Name: name[strings.LastIndexByte(name, '/')+1:], Title: title, Addr: addr})
 		}
 	}
 	host := func(name, title string) {
