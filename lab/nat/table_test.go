@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,7 +21,7 @@ import (
 //	new PRESET [external=A,B] [lan=P] [KEY=VALUE…]     a table; keys as in change
 //	send                                               packets, a line each, and what became of them
 //	  out|in [udp|tcp FLAGS|ping N|pong N] SRC DST
-//	  out|in error CODE ROUTER SRC DST of [udp|tcp|ping N] SRC DST
+//	  out|in error|short-error CODE ROUTER DST of [udp|tcp|ping N] SRC DST     short: eight bytes behind the header
 //	  out|in frag ID OFFSET LENGTH [more] SRC DST      bytes of a UDP datagram whose first fragment has the ports
 //	  wait DURATION
 //	  map udp|tcp INTERNAL EXTERNAL LIFETIME           unmap udp|tcp INTERNAL
@@ -243,8 +244,12 @@ func parsePacket(t *testing.T, w []string) []byte {
 	case "ping", "pong":
 		typ := map[string]uint8{"ping": 8, "pong": 0}[w[0]]
 		return echoPacket(netip.MustParseAddr(w[2]), netip.MustParseAddr(w[3]), typ, uint16(number(w[1])))
-	case "error":
-		return icmpError(netip.MustParseAddr(w[2]), netip.MustParseAddr(w[3]), uint8(number(w[1])), parsePacket(t, w[5:]))
+	case "error", "short-error":
+		about := parsePacket(t, w[5:])
+		if w[0] != "error" {
+			about = about[:28]
+		}
+		return icmpError(netip.MustParseAddr(w[2]), netip.MustParseAddr(w[3]), uint8(number(w[1])), about)
 	case "frag":
 		more := w[4] == "more"
 		n := 4
@@ -338,7 +343,7 @@ func sums(b []byte, whole bool) error {
 			}
 		}
 	case 6:
-		if packet.PseudoChecksum(src, dst, 6, l4) != 0 {
+		if len(l4) >= 20 && packet.PseudoChecksum(src, dst, 6, l4) != 0 {
 			return fmt.Errorf("TCP checksum is wrong")
 		}
 	case 1:
@@ -357,10 +362,10 @@ func sums(b []byte, whole bool) error {
 // describe tells a packet in the script's words.
 func describe(b []byte) string {
 	src, dst := netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20]))
-	l4 := b[int(b[0]&15)*4:]
+	l4 := append(slices.Clone(b[int(b[0]&15)*4:]), make([]byte, 8)...) // a quote may be cut off
 	offset := int(binary.BigEndian.Uint16(b[6:])&0x1fff) * 8
 	if offset > 0 || b[6]&0x20 != 0 {
-		s := fmt.Sprintf("frag %d %d %v→%v", offset, len(l4), src, dst)
+		s := fmt.Sprintf("frag %d %d %v→%v", offset, len(l4)-8, src, dst)
 		if offset == 0 {
 			s += fmt.Sprintf(" ports %d→%d", binary.BigEndian.Uint16(l4), binary.BigEndian.Uint16(l4[2:]))
 		}
