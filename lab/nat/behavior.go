@@ -7,6 +7,21 @@
 //	endpoint-independent      full-cone              restricted-cone       port-restricted-cone
 //	address-dependent         adm-eif                adm-adf               adm-apdf
 //	address-and-port-dep.     apdm-eif               apdm-adf              symmetric
+//
+// Table is an engine for it: packets in, translated packets out, in a time that is an argument. Oracle says which pairs
+// of paths can meet and Promise what a classification must see, both by playing on a model; Features lists what the
+// engines can do.
+//
+// Where the kernel's netfilter and the table both have a behavior they agree, but for this:
+//
+//   - The table verifies the checksums of whole packets and drops wrong ones; netfilter passes a wrong one of UDP on.
+//   - The table follows a TCP connection to its end, after which mapping and filter live for TCPTransitory. Netfilter
+//     keeps them for TCPEstablished, and a repeated SYN refreshes nothing there.
+//   - The table passes fragments on as they are. Netfilter reassembles a datagram and cuts it again.
+//   - A drawn port that is taken: the table draws eight times and then takes the next free one; netfilter drops the
+//     packet after eight. One seed gives each engine an order of its own.
+//   - Plain masquerade: the table has the three TCP states above, conntrack has ten.
+//   - What a table refuses is told by a Reason; "expired" is remembered for ten minutes.
 package nat
 
 import (

@@ -50,10 +50,21 @@ func (t *Table) Check() error {
 			owned[[2]uint64{uint64(x.proto), x.ext.word()}]++
 		}
 	}
+	strays := 0
 	for i := range uint32(t.pins.n + len(t.pins.free)) {
-		if p := t.pins.at(i); p.kind == holdPin && t.findPin(holdPin, p.proto, p.owner(), p.far()) == i {
+		p := t.pins.at(i)
+		if t.findPin(p.kind, p.proto, p.owner(), p.far()) != i {
+			continue
+		}
+		if p.kind == holdPin {
 			owned[[2]uint64{uint64(p.proto), p.owner().word()}]++
 		}
+		if p.kind != filterPin && p.kind != usedPin {
+			strays++
+		}
+	}
+	if strays != t.strays {
+		return fmt.Errorf("%d strays, counted %d", t.strays, strays)
 	}
 	taken := 0
 	for _, protocols := range t.ports.use {

@@ -189,8 +189,8 @@ func (d *datagram) enter(s span, more bool) Reason {
 			return Overlap
 		}
 	}
-	if !more && d.end != 0 || d.end != 0 && s.to > d.end || !more && len(d.have) > 0 && d.have[len(d.have)-1].to > s.to {
-		d.spoil() // two ends, or something behind the end
+	if d.end != 0 && s.to > d.end || !more && len(d.have) > 0 && d.have[len(d.have)-1].to > s.to {
+		d.spoil() // something behind the end, or an end before something
 		return Overlap
 	}
 	if !more {
