@@ -166,9 +166,22 @@ func TestModesOnTheWire(t *testing.T) {
 	}
 	p, err := portmap.Serve(s.where(), preset(t, "silent"))
 	must(t, err)
-	if err := dial(); err != nil {
-		t.Errorf("a silent router takes connections: %v", err)
-	}
+	must(t, s.hosts[0].Do(func() error {
+		c, err := net.DialTimeout("tcp4", "192.168.1.1:5000", patience)
+		if err != nil {
+			t.Errorf("a silent router takes connections: %v", err)
+			return nil
+		}
+		defer c.Close()
+		if _, err := c.Write([]byte("GET /rootDesc.xml HTTP/1.0\r\n\r\n")); err != nil {
+			return err
+		}
+		must(t, c.SetReadDeadline(time.Now().Add(never)))
+		if n, err := c.Read(make([]byte, 64)); !os.IsTimeout(err) {
+			t.Errorf("a silent router answered by HTTP: %d bytes, %v", n, err)
+		}
+		return nil
+	}))
 	if refused() {
 		t.Error("a silent router answered")
 	}
