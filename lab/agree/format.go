@@ -122,13 +122,15 @@ func flagNames(bits byte) string {
 }
 
 // String gives the packet's words, which ParsePacket understands.
-func (p *Packet) String() string { return p.words(netip.AddrPort.String) }
+func (p *Packet) String() string {
+	return p.Words(func(_ string, e netip.AddrPort) string { return e.String() })
+}
 
-// words lets the caller name endpoints.
-func (p *Packet) words(name func(netip.AddrPort) string) string {
+// Words is String for a caller that names endpoints; an echo's identifier is the port of the one who asks.
+func (p *Packet) Words(name func(proto string, e netip.AddrPort) string) string {
 	bare := func(e netip.AddrPort) string {
 		if p.Proto == "udp" || p.Proto == "tcp" {
-			return name(e)
+			return name(p.Proto, e)
 		}
 		return e.Addr().String()
 	}
@@ -136,7 +138,7 @@ func (p *Packet) words(name func(netip.AddrPort) string) string {
 	switch p.Kind {
 	case "":
 	case "echo", "reply":
-		id := name(netip.AddrPortFrom(p.idOwner(), p.ID))
+		id := name(p.Proto, netip.AddrPortFrom(p.idOwner(), p.ID))
 		s += " " + p.Kind + " " + id[strings.LastIndexByte(id, ':')+1:]
 	case "toobig":
 		s += fmt.Sprintf(" toobig=%d", p.MTU)
@@ -154,7 +156,7 @@ func (p *Packet) words(name func(netip.AddrPort) string) string {
 		}
 	}
 	if p.About != nil {
-		s += " about (" + p.About.words(name) + ")"
+		s += " about (" + p.About.Words(name) + ")"
 	}
 	return s
 }

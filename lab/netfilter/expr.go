@@ -149,9 +149,10 @@ func device(key expr.MetaKey, name string) rule {
 	return join(rule{&expr.Meta{Key: key, Register: w(scratch)}}, equal(scratch, b))
 }
 
-func proto(p byte) rule {
-	return join(rule{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: w(scratch)}}, equal(scratch, []byte{p}))
-}
+func proto(p byte) rule    { return join(l4proto(), equal(scratch, []byte{p})) }
+func notProto(p byte) rule { return join(l4proto(), notEqual(scratch, []byte{p})) }
+
+func l4proto() rule { return rule{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: w(scratch)}} }
 
 // within matches a destination inside the prefix.
 func within(p netip.Prefix) rule { return inside(network(scratch, ipDst, 4), p) }

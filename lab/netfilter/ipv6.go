@@ -59,6 +59,7 @@ func (t *table) firewall6() {
 	for _, p := range []*plane{t.udp(), t.tcp(), t.ping()} {
 		p.filter6()
 	}
+	t.rule(t.raw, iif(t.cfg.LAN), t.isError6(), drop) // about nothing that was let in
 	forward := t.hook("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, 0)
 	t.rule(forward, iif(t.cfg.WAN), ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED|expr.CtStateBitUNTRACKED), accept)
 	t.rule(forward, iif(t.cfg.WAN), drop)
@@ -104,7 +105,11 @@ func (t *table) isError6() rule {
 
 // filter6 lets in what answers, as Filtering6 says.
 func (p *plane) filter6() {
-	seen := p.dynamic("seen_"+p.name, keyType6(p.Filtering6), p.idle)
+	filtering := p.Filtering6
+	if p.query {
+		filtering = nat.AddressAndPortDependent // of the answers to a request
+	}
+	seen := p.dynamic("seen_"+p.name, keyType6(filtering), p.idle)
 	in, out := p.chain("in_"+p.name), p.chain("out_"+p.name)
 	p.rule(p.raw, iif(p.cfg.LAN), p.mine6(icmp6Echo), goTo(out))
 	p.rule(p.raw, iif(p.cfg.WAN), p.mine6(icmp6EchoReply), inside(network(scratch, ip6Dst, 16), p.cfg.LANPrefix6), goTo(in))
@@ -125,19 +130,20 @@ func (p *plane) filter6() {
 	p.rule(in, inbound, has(seen, internal6), accept)
 	p.reject(in)
 
-	// An error about a packet that was let out.
-	number := p.proto
+	// Errors about a packet that was let out, and about one that was let in.
+	p.rule(p.raw, iif(p.cfg.WAN), p.about6(icmp6Echo, quotedSrc6, quotedDst6, p.portOut, l4Dst), has(seen, internal6), notrack, accept)
+	p.rule(p.raw, iif(p.cfg.LAN), p.about6(icmp6EchoReply, quotedDst6, quotedSrc6, p.portIn, l4Src), has(seen, internal6), notrack, accept)
+}
+
+// about6 matches ICMPv6 errors about the plane's packets (of pings those of one type) and loads the flow that they quote.
+func (p *plane) about6(icmp byte, near, far, nearPort, farPort uint32) rule {
+	number, rest := p.proto, transport(remote6+4, quotedL4+farPort, 2)
 	if p.query {
 		number = unix.IPPROTO_ICMPV6
+		rest = join(transport(scratch, quotedL4, 1), equal(scratch, []byte{icmp}), immediate(remote6+4, make([]byte, 4)))
 	}
-	about := join(p.isError6(), transport(scratch, quoted+6, 1), equal(scratch, []byte{number}),
-		transport(internal6, quotedSrc6, 16), transport(internal6+4, quotedL4+p.portOut, 2), transport(remote6, quotedDst6, 16))
-	if p.query {
-		about = join(about, transport(scratch, quotedL4, 1), equal(scratch, []byte{icmp6Echo}), immediate(remote6+4, make([]byte, 4)))
-	} else {
-		about = join(about, transport(remote6+4, quotedL4+l4Dst, 2))
-	}
-	p.rule(p.raw, iif(p.cfg.WAN), about, has(seen, internal6), notrack, accept)
+	return join(p.isError6(), transport(scratch, quoted+6, 1), equal(scratch, []byte{number}),
+		transport(internal6, near, 16), transport(internal6+4, quotedL4+nearPort, 2), transport(remote6, far, 16), rest)
 }
 
 // keyType6 is keyType for IPv6.

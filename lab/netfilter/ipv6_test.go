@@ -92,7 +92,7 @@ func TestIPv6Unsolicited(t *testing.T) {
 	b := preset(t, "port-restricted-cone")
 	b.IPv6, b.Unsolicited = nat.IPv6Firewall, nat.RST
 	r := newRaw(t, netfilter.Config{Behavior: b, LANPrefix6: netip.MustParsePrefix("2001:db8:1:1::/64")})
-	r.refused("udp ["+server6+"]:1 > ["+host6+"]:2", "icmp 2001:db8:f::2 > "+server6+" unreachable about (udp ["+server6+"]:1 > ["+host6+"]:2)")
+	r.refused("udp ["+server6+"]:1 > ["+host6+"]:2", "icmp 2001:db8:f::2 > "+server6+" prohibited about (udp ["+server6+"]:1 > ["+host6+"]:2)")
 	r.refused("tcp ["+server6+"]:1 > ["+host6+"]:2 syn", "tcp ["+host6+"]:2 > ["+server6+"]:1 rst+ack")
 }
 

@@ -137,12 +137,11 @@ func (t *table) refuse(c *nftables.Chain) {
 	t.rule(c, drop)
 }
 
-// spoofed drops what claims to come from inside or from the router itself.
+// spoofed drops what claims to come from inside, or inside from the router itself. Outside another router's hairpin may
+// bring this one's packets back.
 func (t *table) spoofed() {
 	t.rule(t.raw, iif(t.cfg.WAN), inside(network(scratch, ipSrc, 4), t.cfg.LANPrefix), drop)
-	for _, device := range []string{t.cfg.LAN, t.cfg.WAN} {
-		t.rule(t.raw, iif(device), network(scratch, ipSrc, 4), has(t.ext, scratch), drop)
-	}
+	t.rule(t.raw, iif(t.cfg.LAN), network(scratch, ipSrc, 4), has(t.ext, scratch), drop)
 }
 
 // dropFragments works before the kernel reassembles them.
@@ -165,6 +164,7 @@ func (t *table) translate() {
 	for _, p := range []*plane{t.udp(), t.tcp(), t.ping()} {
 		p.build()
 	}
+	t.rule(t.raw, iif(t.cfg.WAN), notProto(unix.IPPROTO_ICMP), network(internal, ipDst, 4), has(t.ext, internal), drop) // other protocols
 	t.guard()
 }
 
@@ -175,11 +175,11 @@ func (p *plane) reject(c *nftables.Chain) {
 	case p.Unsolicited == nat.RST && p.proto == unix.IPPROTO_TCP:
 		p.rule(c, rule{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}})
 	case p.Unsolicited != nat.Drop:
-		portUnreachable := byte(3)
+		code := byte(3) // port unreachable
 		if p.t.Family == nftables.TableFamilyIPv6 {
-			portUnreachable = 4
+			code = 1 // administratively prohibited (RFC 6092 REC-38)
 		}
-		p.rule(c, rule{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: portUnreachable}})
+		p.rule(c, rule{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: code}})
 	}
 	p.rule(c, drop)
 }
