@@ -1,8 +1,10 @@
 package capture
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +30,9 @@ func (l *Timeline) Explain(t record.Trial) string {
 	}
 	if s := e.signaling(); s != "" {
 		return s
+	}
+	if s := e.aftermath(); s != "" && t.Outcome == record.Failed {
+		return firstOf(t.Cause, "the trial failed") + "; " + s
 	}
 	switch {
 	case len(there.all) == 0 && len(back.all) == 0:
@@ -126,6 +131,38 @@ func (e *explainer) signaling() string {
 		}
 	}
 	return ""
+}
+
+// aftermath says what was dropped most, at one place and for one reason, since the lab did the first thing to the trial.
+func (e *explainer) aftermath() string {
+	if len(e.v.Events) == 0 {
+		return ""
+	}
+	event := e.v.Events[0]
+	for _, ev := range e.v.Events[1:] {
+		if ev.At < event.At {
+			event = ev
+		}
+	}
+	type end struct{ from, node, drop string }
+	var order []end
+	counts := map[end]int{}
+	for i := range e.l.Journeys {
+		j := &e.l.Journeys[i]
+		if last := j.lastDrop(); j.Drop != "" && last.T >= event.At && e.l.lane(j.sender()) >= 0 {
+			k := end{j.sender(), last.Node, j.Drop}
+			if counts[k] == 0 {
+				order = append(order, k)
+			}
+			counts[k]++
+		}
+	}
+	if len(order) == 0 {
+		return ""
+	}
+	most := slices.MaxFunc(order, func(a, b end) int { return cmp.Compare(counts[a], counts[b]) })
+	return fmt.Sprintf("after %s at %s ms, %s dropped %s from %s: %s", event.What, ms(event.At-e.l.Requested),
+		e.v.name(most.node), count(counts[most], "packet"), e.v.name(most.from), most.drop)
 }
 
 // place is where and why a packet ended.

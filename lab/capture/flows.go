@@ -91,7 +91,7 @@ func (l *Timeline) Leaks(t record.Trial) []string {
 	switch {
 	case t.Outcome == record.Direct && m.Direct == 0 && direct == 0:
 		leaks = append(leaks, "the record says direct, but nothing reached the viewer directly")
-	case (t.Outcome == record.Relayed || t.Outcome == record.Failed) && m.DirectBytes > blindBudget:
+	case t.Outcome == record.Relayed && t.PathChanges == 0 && len(t.Events) == 0 && m.DirectBytes > blindBudget:
 		leaks = append(leaks, fmt.Sprintf("the record says %s, but %d bytes of media reached the viewer directly", t.Outcome, m.DirectBytes))
 	}
 	if strategy == "relay" && direct > 0 {
