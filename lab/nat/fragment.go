@@ -92,8 +92,8 @@ func (t *Table) translateFragment(from Side, p packet.IPv4) Verdict {
 
 // firstFragment decides for the whole datagram, and lets go of what waited.
 func (t *Table) firstFragment(from Side, p packet.IPv4, d *datagram, key datagramKey, s span) Verdict {
-	v, r := look(p)
-	if r != Passed {
+	var v view
+	if r := v.look(p); r != Passed {
 		return drop(r)
 	}
 	if d == nil {
@@ -102,7 +102,8 @@ func (t *Table) firstFragment(from Side, p packet.IPv4, d *datagram, key datagra
 	if r := d.enter(s, p.MoreFragments()); r != Passed {
 		return drop(r)
 	}
-	verdict, way := t.decide(from, &v)
+	verdict := t.decide(from, &v)
+	way := passage{verdict.To, be32(p[12:]), be32(p[16:])}
 	d.decided, d.reason, d.way = true, verdict.Reason, way
 	for _, h := range d.held {
 		t.pieces.bytes -= len(h.b)
@@ -117,6 +118,12 @@ func (t *Table) firstFragment(from Side, p packet.IPv4, d *datagram, key datagra
 	d.held = nil
 	t.pieces.forgetWhole(d)
 	return verdict
+}
+
+// passage is how the packets of a flow are rewritten; later fragments follow their first one by it.
+type passage struct {
+	to       Side
+	src, dst uint32
 }
 
 // follow gives a later fragment the addresses of the first one.

@@ -213,12 +213,11 @@ func (t *Table) enter64(from Side, p packet.IPv6) Verdict {
 	if v4.MoreFragments() || v4.FragmentOffset() != 0 {
 		return t.translateFragment(Inside, v4)
 	}
-	v, r := look(v4)
-	if r != Passed {
+	var v view
+	if r := v.look(v4); r != Passed {
 		return drop(r)
 	}
-	verdict, _ := t.decide(Inside, &v)
-	return verdict
+	return t.decide(Inside, &v)
 }
 
 // leave64 gives a verdict the IPv6 packet, if it goes to an IPv6 host.
@@ -265,7 +264,8 @@ func (t *Table) tooBig64(p packet.IPv4) {
 	e.Packet = packet.AppendError(e.Packet, packet.FragmentationNeeded, p.Dst(), most64, p)
 	q, err := packet.ParseIPv4(e.Packet)
 	if err == nil {
-		if v, r := look(q); r == Passed {
+		var v view
+		if r := v.look(q); r == Passed {
 			if r, to := t.translateError(Inside, &v); r == Passed && to == Outside {
 				return
 			}

@@ -41,19 +41,29 @@ func (e endpoint) addrPort() netip.AddrPort { return netip.AddrPortFrom(address(
 
 func endpointOf(a netip.AddrPort) endpoint { return endpoint{word(a.Addr()), a.Port()} }
 
-// look reads a packet's headers and verifies what is not about its route.
-func look(p packet.IPv4) (v view, r Reason) {
-	v = view{ip: p, l4: p.Payload(), proto: p.Protocol(), fragment: p.MoreFragments()}
-	v.src.addr, v.dst.addr = binary.BigEndian.Uint32(p[12:]), binary.BigEndian.Uint32(p[16:])
+// look reads a packet's headers and verifies what is not about its route. The view must be fresh.
+func (v *view) look(p packet.IPv4) Reason {
+	v.ip, v.l4, v.proto, v.fragment = p, p.Payload(), p.Protocol(), p.MoreFragments()
+	v.src.addr, v.dst.addr = be32(p[12:]), be32(p[16:])
 	switch v.proto {
 	case protoUDP:
-		return v, v.lookUDP()
+		return v.lookUDP()
 	case protoTCP:
-		return v, v.lookTCP()
+		return v.lookTCP()
 	case protoICMP:
-		return v, v.lookICMP()
+		return v.lookICMP()
 	}
-	return v, Passed
+	return Passed
+}
+
+// headerOK verifies an IP header's checksum.
+func headerOK(p packet.IPv4) bool {
+	if n := p.HeaderLen(); n > packet.IPv4HeaderLen {
+		return folded(onesSum(0, p[:n])) == 0xffff
+	}
+	le := binary.LittleEndian
+	s := uint64(le.Uint32(p)) + uint64(le.Uint32(p[4:])) + uint64(le.Uint32(p[8:])) + uint64(le.Uint32(p[12:])) + uint64(le.Uint32(p[16:]))
+	return folded(s) == 0xffff
 }
 
 func (v *view) ports() {

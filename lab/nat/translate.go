@@ -15,7 +15,7 @@ func (t *Table) translate4(from Side, b []byte) Verdict {
 	if err != nil {
 		return drop(Malformed)
 	}
-	if folded(onesSum(0, p[:p.HeaderLen()])) != 0xffff {
+	if !headerOK(p) {
 		return drop(BadChecksum)
 	}
 	if r := t.route(from, be32(p[12:]), be32(p[16:])); r != Passed {
@@ -24,12 +24,11 @@ func (t *Table) translate4(from Side, b []byte) Verdict {
 	if p.MoreFragments() || p.FragmentOffset() != 0 {
 		return t.translateFragment(from, p)
 	}
-	v, r := look(p)
-	if r != Passed {
+	var v view
+	if r := v.look(p); r != Passed {
 		return drop(r)
 	}
-	verdict, _ := t.decide(from, &v)
-	return verdict
+	return t.decide(from, &v)
 }
 
 func be32(b []byte) uint32 {
@@ -76,14 +75,8 @@ func (t *Table) route(from Side, src, dst uint32) Reason {
 	return Passed
 }
 
-// passage is how the packets of a flow are rewritten; later fragments follow their first one by it.
-type passage struct {
-	to       Side
-	src, dst uint32
-}
-
 // decide judges a whole packet or a first fragment whose route is right, and rewrites it if it passes.
-func (t *Table) decide(from Side, v *view) (Verdict, passage) {
+func (t *Table) decide(from Side, v *view) Verdict {
 	verdict := Verdict{To: from.other()}
 	switch {
 	case from == Inside && t.inLAN(v.dst.addr) && !t.own(v.dst.addr):
@@ -105,12 +98,12 @@ func (t *Table) decide(from Side, v *view) (Verdict, passage) {
 		verdict = t.arrive(v)
 	}
 	if verdict.Reason != Passed {
-		return Verdict{Reason: verdict.Reason, Created: verdict.Created}, passage{}
+		return Verdict{Reason: verdict.Reason, Created: verdict.Created}
 	}
 	if verdict.Packet == nil {
 		verdict.Packet = v.ip
 	}
-	return verdict, passage{verdict.To, be32(v.ip[12:]), be32(v.ip[16:])}
+	return verdict
 }
 
 // blocked tells whether the behavior lets such packets pass at all.
