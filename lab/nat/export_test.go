@@ -45,6 +45,25 @@ func (t *Table) Check() error {
 		}
 		sessions += int(m.sessions)
 	}
+	if err := t.checkPorts(owned); err != nil {
+		return err
+	}
+	switch {
+	case aliases != t.aliases || t.fwd.n != t.maps.n || t.rev.n != inRev:
+		return fmt.Errorf("%d aliases, %d in rev, %d in fwd of %d: counted %d and %d", t.aliases, t.rev.n, t.fwd.n, t.maps.n, aliases, inRev)
+	case sessions != t.sessions.n || t.talking.n != sessions || t.pinned.n != t.pins.n || t.hosted.n != t.hosts.n:
+		return fmt.Errorf("%d sessions (%d in index), counted %d; %d pins (%d)", t.sessions.n, t.talking.n, sessions, t.pins.n, t.pinned.n)
+	}
+	for i, n := range counted {
+		if t.hosts.at(i).count != n {
+			return fmt.Errorf("host %d counts %d mappings, has %d", i, t.hosts.at(i).count, n)
+		}
+	}
+	return nil
+}
+
+// checkPorts adds the owners that are no mappings and compares them with the ports that are taken.
+func (t *Table) checkPorts(owned map[[2]uint64]int) error {
 	for _, x := range t.statics.list {
 		if t.b.Kind != NoNAT {
 			owned[[2]uint64{uint64(x.proto), x.ext.word()}]++
@@ -82,18 +101,8 @@ func (t *Table) Check() error {
 			return fmt.Errorf("port %v is owned %d times", k, n)
 		}
 	}
-	switch {
-	case taken != len(owned):
+	if taken != len(owned) {
 		return fmt.Errorf("%d ports are taken, and %d owned", taken, len(owned))
-	case aliases != t.aliases || t.fwd.n != t.maps.n || t.rev.n != inRev:
-		return fmt.Errorf("%d aliases, %d in rev, %d in fwd of %d: counted %d and %d", t.aliases, t.rev.n, t.fwd.n, t.maps.n, aliases, inRev)
-	case sessions != t.sessions.n || t.talking.n != sessions || t.pinned.n != t.pins.n || t.hosted.n != t.hosts.n:
-		return fmt.Errorf("%d sessions (%d in index), counted %d; %d pins (%d)", t.sessions.n, t.talking.n, sessions, t.pins.n, t.pinned.n)
-	}
-	for i, n := range counted {
-		if t.hosts.at(i).count != n {
-			return fmt.Errorf("host %d counts %d mappings, has %d", i, t.hosts.at(i).count, n)
-		}
 	}
 	return nil
 }

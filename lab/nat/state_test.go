@@ -204,3 +204,25 @@ func TestReasonsHaveNames(t *testing.T) {
 		}
 	}
 }
+
+// Packets of mappings that are there cost no garbage.
+func TestTranslateAllocatesNothing(t *testing.T) {
+	table := newTable(t, "port-restricted-cone", nil)
+	out, in := udp(ep("10.0.0.2:5000"), ep("198.51.100.1:1"), make([]byte, 1000)), udp(ep("198.51.100.1:1"), ep("203.0.113.1:5000"), make([]byte, 1000))
+	refused := udp(ep("198.51.100.1:2"), ep("203.0.113.1:5000"), nil)
+	b := make([]byte, 1500)
+	n := testing.AllocsPerRun(100, func() {
+		for _, p := range []struct {
+			from nat.Side
+			b    []byte
+			want nat.Reason
+		}{{nat.Inside, out, nat.Passed}, {nat.Outside, in, nat.Passed}, {nat.Outside, refused, nat.Filtered}} {
+			if v := table.Translate(0, p.from, b[:copy(b, p.b)]); v.Reason != p.want {
+				t.Fatal(v.Reason)
+			}
+		}
+	})
+	if n != 0 {
+		t.Errorf("three packets allocate %v times", n)
+	}
+}
