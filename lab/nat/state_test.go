@@ -205,6 +205,20 @@ func TestReasonsHaveNames(t *testing.T) {
 	}
 }
 
+// The clock may begin again with a Reset; otherwise it never goes back.
+func TestResetRestartsTheClock(t *testing.T) {
+	table := newTable(t, "full-cone", nil)
+	in := func(now time.Duration) nat.Reason {
+		return table.Translate(now, nat.Outside, udp(ep("198.51.100.1:1"), ep("203.0.113.1:5000"), nil)).Reason
+	}
+	table.Advance(time.Hour)
+	table.Reset(1)
+	sent(t, table, "10.0.0.2:5000") // at 0
+	if in(119*time.Second) != nat.Passed || in(120*time.Second) != nat.Expired || in(0) != nat.Expired {
+		t.Error("the mapping should have lasted from 0 to 120 s after the reset")
+	}
+}
+
 // Packets of mappings that are there cost no garbage.
 func TestTranslateAllocatesNothing(t *testing.T) {
 	table := newTable(t, "port-restricted-cone", nil)

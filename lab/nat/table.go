@@ -89,8 +89,9 @@ func (t *Table) configure(c Config) {
 	t.forget(c.Seed)
 }
 
-// forget empties the table. Time goes on.
+// forget empties the table. Its clock may begin again.
 func (t *Table) forget(seed uint64) {
+	t.now = 0
 	t.cfg.Seed = seed
 	t.salt = scramble(seed) | 1
 	t.counts, t.timers = Counts{}, nil
@@ -109,7 +110,7 @@ func (t *Table) forget(seed uint64) {
 	t.forget6()
 }
 
-// Reset forgets everything, as a reboot does; all that is drawn begins again from seed.
+// Reset forgets everything, as a reboot does; all that is drawn begins again from seed, and time may.
 func (t *Table) Reset(seed uint64) { t.forget(seed) }
 
 // Apply gives the router another behavior. It implies a Reset.
@@ -168,8 +169,8 @@ func (t *Table) pass(now time.Duration) {
 
 func (t *Table) time() time.Duration { return time.Duration(t.now) }
 
-// Next returns what the last call of Translate or Advance caused besides its verdict: ICMP errors, resets, and
-// fragments that were held. What is not taken is lost with the next such call.
+// Next returns what the last call with a time caused besides its result: ICMP errors, resets, and fragments that were
+// held. What is not taken is lost with the next such call.
 func (t *Table) Next() (Emission, bool) {
 	for {
 		e, ok := t.out.next()
