@@ -2,6 +2,7 @@ package netfilter
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -61,6 +62,9 @@ type restart struct {
 	rules func(seed uint64) []rule
 }
 
+// multicast is no destination beyond the LAN.
+var multicast = netip.MustParsePrefix("224.0.0.0/4")
+
 // build queues the whole table; the caller flushes.
 func (t *table) build() {
 	t.t = &nftables.Table{Name: tableName, Family: nftables.TableFamilyIPv4}
@@ -70,6 +74,8 @@ func (t *table) build() {
 	t.raw = t.hook("raw", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -300)
 	if t.Kind != nat.Masquerade {
 		t.rule(t.raw, iif(t.cfg.LAN), within(t.cfg.LANPrefix), notrack, accept)
+		// What hosts send to groups is for the LAN, and for the router's own services there.
+		t.rule(t.raw, iif(t.cfg.LAN), within(multicast), notrack, accept)
 	}
 	t.blocked()
 	if t.ICMPErrors == nat.ICMPErrorsDropped {
