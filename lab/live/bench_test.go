@@ -66,33 +66,6 @@ func BenchmarkLiveSetup(b *testing.B) {
 	}
 }
 
-// BenchmarkLiveDelay sends a packet at a time through a 5 ms path and reports by how much the way was longer, seen
-// by the sockets, so that wake-ups of sender and receiver count too.
-func BenchmarkLiveDelay(b *testing.B) {
-	netnstest.Require(b, "netns")
-	for _, o := range []live.Options{{}, {Precise: true}, {NoTUN: true}} {
-		b.Run(fmt.Sprintf("precise=%v,veth=%v", o.Precise, o.NoTUN), func(b *testing.B) {
-			n := newNet(b, start(b, o))
-			p := link.Profile{Up: link.Impairment{Delay: 5 * time.Millisecond}}
-			from, to := newSite(b, n, "a", addrA, p), newSite(b, n, "b", addrB, p)
-			var sum time.Duration
-			for b.Loop() {
-				began := time.Now()
-				from.send(b, to, "x")
-				to.receive(b)
-				sum += time.Since(began) - 5*time.Millisecond
-			}
-			s, err := n.Stats()
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.ReportMetric(float64(sum.Microseconds())/float64(b.N), "µs-error/op")
-			b.ReportMetric(float64(s.Lateness.P50.Microseconds()), "µs-late-p50")
-			b.ReportMetric(float64(s.Lateness.P99.Microseconds()), "µs-late-p99")
-		})
-	}
-}
-
 // BenchmarkLiveThroughput floods a path of perfect links with packets of 1200 bytes, and for comparison a raw TUN
 // device whose packets another thread copies to a second one without looking at them.
 func BenchmarkLiveThroughput(b *testing.B) {

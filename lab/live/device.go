@@ -51,36 +51,50 @@ type deviceConfig struct {
 // wire describes the device's descriptor to the fabric process.
 func (d *device) wire() deviceBody { return deviceBody{Kind: d.kind, Dst: d.host, Src: d.far} }
 
-// configure gives the device its addresses and default routes and brings it up, together with the loopback.
+// configure gives the device its addresses and routes, brings it up and waits until it is of use.
 func (d *device) configure(c deviceConfig) error {
 	var b batch
 	b.quiet(d.index)
-	d.mtu = c.mtu
+	d.mtu, d.routes = c.mtu, c.routes
 	b.up(d.index, c.mtu, txQueueLen, d.kind == kindPacket)
 	for _, p := range c.addrs {
 		b.addr(d.index, p)
 	}
-	d.routes = c.routes
-	for _, p := range c.routes {
-		b.route(d.index, p)
+	c.addRoutes(&b, d.index)
+	if err := b.do(d.nl); err != nil {
+		return err
 	}
-	if c.noDefault || c.routes != nil {
-		return b.do(d.nl)
-	}
-	if c.gateways != nil {
-		for _, g := range c.gateways {
-			b.defaultRoute(d.index, g, true)
-		}
-		return b.do(d.nl)
-	}
-	var has4, has6 bool
 	for _, p := range c.addrs {
-		if a := p.Addr(); a.Is4() && !has4 || a.Is6() && !has6 {
-			b.defaultRoute(d.index, a, false)
-			has4, has6 = has4 || a.Is4(), has6 || a.Is6()
+		if p.Addr().Is6() {
+			if err := awaitLocal(d.nl, p.Addr()); err != nil {
+				return err
+			}
 		}
 	}
-	return b.do(d.nl)
+	return nil
+}
+
+// addRoutes asks for the routes that are wanted, default ones for each family of the addresses unless told otherwise.
+func (c *deviceConfig) addRoutes(b *batch, index int) {
+	switch {
+	case c.routes != nil:
+		for _, p := range c.routes {
+			b.route(index, p)
+		}
+	case c.noDefault:
+	case c.gateways != nil:
+		for _, g := range c.gateways {
+			b.defaultRoute(index, g, true)
+		}
+	default:
+		var has4, has6 bool
+		for _, p := range c.addrs {
+			if a := p.Addr(); a.Is4() && !has4 || a.Is6() && !has6 {
+				b.defaultRoute(index, a, false)
+				has4, has6 = has4 || a.Is4(), has6 || a.Is6()
+			}
+		}
+	}
 }
 
 // setMTU changes the MTU and leaves the rest.

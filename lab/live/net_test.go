@@ -1,10 +1,8 @@
 package live_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -179,53 +177,6 @@ func TestTooBigIsAnswered(t *testing.T) {
 		}
 		if s.Uplinks[1].Drops[link.TooBig] == 0 {
 			t.Errorf("b's drops: %v, want some that were too big", s.Uplinks[1].Drops)
-		}
-	})
-}
-
-func TestBulkTCP(t *testing.T) {
-	both(t, func(t *testing.T, f *live.Fabric) {
-		n := newNet(t, f)
-		a, b := newSite(t, n, "a", addrA, delay(time.Millisecond)), newSite(t, n, "b", addrB, delay(time.Millisecond))
-		var l net.Listener
-		err := b.ns.Do(func() (err error) { l, err = net.Listen("tcp4", b.addr.String()); return err })
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		received := make(chan []byte, 1)
-		go func() {
-			var all []byte
-			if c, err := l.Accept(); err == nil {
-				all, _ = io.ReadAll(c)
-				c.Close()
-			}
-			received <- all
-		}()
-		var c net.Conn
-		err = a.ns.Do(func() (err error) {
-			d := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: a.addr.Addr().AsSlice()}}
-			c, err = d.Dial("tcp4", b.addr.String())
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		// Sent in large writes, which the kernel leaves to the device to split where it may.
-		sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<15)
-		if _, err := c.Write(sent); err != nil {
-			t.Fatal(err)
-		}
-		c.Close()
-		if got := <-received; !bytes.Equal(got, sent) {
-			t.Errorf("%d bytes arrived of %d, or other ones", len(got), len(sent))
-		}
-		s, err := n.Stats()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := s.Uplinks[0].Drops; d.Total() != 0 {
-			t.Errorf("a's drops: %v", d)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -245,6 +246,46 @@ func txDropped(socket, index int) (uint64, error) {
 		return 0, fmt.Errorf("read device counts: %w", unix.EBADMSG)
 	}
 	return ne.Uint64(m[attr+4+txDropped:]), nil
+}
+
+// routePatience is how long the kernel may take to make a new IPv6 address its own.
+const routePatience = 10 * time.Second
+
+// awaitLocal waits until the namespace takes what is sent to its new IPv6 address: the kernel says that it has the
+// address, but leaves the route to a worker, and what arrives before then is lost.
+func awaitLocal(socket int, a netip.Addr) error {
+	for deadline := time.Now().Add(routePatience); ; time.Sleep(20 * time.Microsecond) {
+		typ, err := routeType(socket, a)
+		if err != nil || typ == unix.RTN_LOCAL {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("address %v is not in use %v after it was added", a, routePatience)
+		}
+	}
+}
+
+// routeType looks up what the calling namespace does with a packet to the address; RTN_UNSPEC: it has no route.
+func routeType(socket int, a netip.Addr) (byte, error) {
+	var b batch
+	at := b.begin("", unix.RTM_GETROUTE, 0)
+	b.routeMessage(a, a.BitLen(), unix.RT_SCOPE_UNIVERSE, 0)
+	b.attr(unix.RTA_DST, a.AsSlice())
+	b.end(at)
+	ne.PutUint16(b.buf[6:], unix.NLM_F_REQUEST) // the route itself is the answer
+	if err := unix.Sendto(socket, b.buf, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return 0, fmt.Errorf("look up route to %v: %w", a, err)
+	}
+	var buf [4096]byte
+	n, _, err := unix.Recvfrom(socket, buf[:], 0)
+	if err != nil {
+		return 0, fmt.Errorf("look up route to %v: %w", a, err)
+	}
+	const typ = unix.SizeofNlMsghdr + 7 // of struct rtmsg
+	if n <= typ || ne.Uint16(buf[4:]) != unix.RTM_NEWROUTE {
+		return unix.RTN_UNSPEC, nil
+	}
+	return buf[typ], nil
 }
 
 func family(a netip.Addr) byte {
