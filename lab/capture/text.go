@@ -157,7 +157,11 @@ func (d *drawing) arrow(r *Row) {
 		if r.Open {
 			d.line[from] = '○'
 		}
-		d.put(from+2, clip(r.Label, d.width-from-3))
+		if n := utf8.RuneCountInString(r.Label); from+2+n > d.width {
+			d.put(from-1-n, r.Label)
+		} else {
+			d.put(from+2, r.Label)
+		}
 		return
 	}
 	step, start, head := 1, '├', '►'

@@ -96,6 +96,17 @@ func TestEveryCutIsRefused(t *testing.T) {
 	}
 }
 
+// TestSectionsFollowEachOther: each has its own interfaces and origin.
+func TestSectionsFollowEachOther(t *testing.T) {
+	b := AppendPacket(AppendHeader(nil, "one", 1, []Interface{{Name: "a"}}), 0, 5, Inbound, []byte{0x45}, 1, "")
+	b = append(b, AppendPacket(AppendHeader(nil, "two", 2, []Interface{{Name: "b"}}), 0, 6, Inbound, []byte{0x45}, 1, "")...)
+	got, err := read(b)
+	want := "0 5ns in 1/1 [] 45\n1 6ns in 1/1 [] 45\napp two, origin 2ns, interfaces [{a } {b }]"
+	if err != nil || got != want {
+		t.Errorf("%v\n%s", err, got)
+	}
+}
+
 func TestBadFiles(t *testing.T) {
 	le := func(s string) []byte {
 		b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
