@@ -77,6 +77,8 @@ func TestBadInputIsRefusedBeforeAnythingRuns(t *testing.T) {
 		{"zero trials", []string{"run", "nat-matrix", "--trials", "0"}, 64, `at least 1`},
 		{"unknown engine", []string{"run", "nat-matrix", "--engine", "netflter"}, 64, `netfilter`},
 		{"engine not here", []string{"run", "nat-matrix", "--engine", "sim"}, 127, `sim`},
+		{"engine that can't", []string{"run", "nat-matrix", "--set", "camera.nat=alg"}, 127, `site .camera.: .*ALG`},
+		{"bad capture", []string{"run", "nat-matrix", "--pcap", "some"}, 64, `none, failed or all`},
 		{"bad shard", []string{"run", "nat-matrix", "--shard", "3/2"}, 64, `i/n`},
 		{"bad format", []string{"run", "nat-matrix", "--format", "pdf"}, 64, `html`},
 		{"unwritable folder", []string{"run", "nat-matrix", "--out", "/proc/nowhere"}, 64, `folder`},

@@ -32,7 +32,7 @@ func execCommand() *cobra.Command {
 		Long: `Bring a topology up, run a command inside each named host, and take everything down. With several groups,
 separated by ---, all start in order; the last one's exit code is the result and ends the others.
 Each command finds PUNCHLAB_HOST, PUNCHLAB_ADDR (its addresses, comma-separated) and PUNCHLAB_RENDEZVOUS (the
-rendezvous host's addresses) in its environment.`,
+rendezvous host's addresses, as that host has to write them) in its environment.`,
 		Example: `  punchlab exec two-homes camera -- ip addr
   punchlab exec two-homes --set camera.nat=symmetric camera -- ping -c 3 198.51.100.1
   punchlab exec two-homes rendezvous -- punchlab rendezvous --- camera -- stun 198.51.100.1
@@ -250,7 +250,7 @@ func environment(l *lab.Lab, m *lab.Machine) []string {
 	return append(env,
 		"PUNCHLAB_HOST="+m.Name,
 		"PUNCHLAB_ADDR="+joinAddrs(m.Addrs),
-		"PUNCHLAB_RENDEZVOUS="+joinAddrs(l.Topology().HostAddr(runner.Rendezvous)))
+		"PUNCHLAB_RENDEZVOUS="+joinAddrs(l.Topology().AddrsFrom(m.Name, runner.Rendezvous)))
 }
 
 func joinAddrs(addrs []netip.Addr) string {

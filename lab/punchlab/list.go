@@ -3,7 +3,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/punchlab/punchlab/lab"
@@ -23,11 +25,14 @@ var listed = map[string]func() (rows [][]string, err error){
 var listOrder = []string{"topologies", "scenarios", "strategies", "nats", "links"}
 
 func listCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, asMarkdown bool
+	var engine string
 	c := &cobra.Command{
-		Use:       "list " + strings.Join(listOrder, "|"),
-		Short:     "List what the lab has",
-		Example:   "  punchlab list nats\n  punchlab list scenarios --json",
+		Use:   "list " + strings.Join(listOrder, "|"),
+		Short: "List what the lab has",
+		Long: `List what the lab has. 'list nats' has the presets; with --engine it has the single behaviours, whether that engine
+can do them, and the test that shows it or the reason why not.`,
+		Example:   "  punchlab list nats\n  punchlab list nats --engine table\n  punchlab list nats --engine all --markdown\n  punchlab list scenarios --json",
 		Args:      cobra.ExactArgs(1),
 		ValidArgs: listOrder,
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -35,19 +40,78 @@ func listCommand() *cobra.Command {
 			if list == nil {
 				return usagef("can't list %q: there are %s", args[0], strings.Join(listOrder, ", "))
 			}
+			switch {
+			case asJSON && asMarkdown:
+				return usagef("--json and --markdown: give one of them")
+			case engine == "":
+			case args[0] != "nats":
+				return usagef("--engine goes with 'list nats'")
+			case engine != allEngines && !slices.Contains(lab.Engines(), engine):
+				return usagef("unknown engine %q: there are %s and %s", engine, strings.Join(lab.Engines(), ", "), allEngines)
+			default:
+				list = func() ([][]string, error) { return listFeatures(engine), nil }
+			}
 			rows, err := list()
-			if err != nil {
+			switch {
+			case err != nil:
 				return labError(err)
-			}
-			if asJSON {
+			case asJSON:
 				return json.NewEncoder(os.Stdout).Encode(objects(rows))
+			case asMarkdown:
+				markdown(os.Stdout, rows)
+			default:
+				table(os.Stdout, rows)
 			}
-			table(os.Stdout, rows)
 			return nil
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON array of objects")
+	c.Flags().BoolVar(&asMarkdown, "markdown", false, "print a Markdown table")
+	c.Flags().StringVar(&engine, "engine", "", "nats: what this engine can do ("+strings.Join(lab.Engines(), ", ")+" or "+allEngines+")")
+	_ = c.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(append(lab.Engines(), allEngines), cobra.ShellCompDirectiveNoFileComp))
 	return c
+}
+
+// allEngines asks for every engine at once.
+const allEngines = "all"
+
+// listFeatures lists the single behaviours and how an engine has them.
+func listFeatures(engine string) [][]string {
+	engines := []string{engine}
+	if engine == allEngines {
+		engines = lab.Engines()
+	}
+	head := []string{"BEHAVIOR", "RFC"}
+	for _, e := range engines {
+		head = append(head, strings.ToUpper(e), strings.ToUpper(e)+" TEST OR REASON")
+	}
+	rows := [][]string{head}
+	for _, f := range nat.Features() {
+		row := []string{f.Title, f.RFC}
+		for _, e := range engines {
+			s := f.Engines[e]
+			switch {
+			case s.Test == "":
+				row = append(row, "no", s.Reason)
+			case s.Reason == "":
+				row = append(row, "yes", s.Test)
+			default:
+				row = append(row, "yes", s.Test+"; differs: "+s.Reason)
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// markdown prints a table with a heading.
+func markdown(w io.Writer, rows [][]string) {
+	for i, row := range rows {
+		fmt.Fprintln(w, "| "+strings.Join(row, " | ")+" |")
+		if i == 0 {
+			fmt.Fprintln(w, "|"+strings.Repeat("---|", len(row)))
+		}
+	}
 }
 
 // objects turns a table with a heading into objects.
@@ -88,14 +152,14 @@ func listScenarios() ([][]string, error) {
 }
 
 func listNATs() ([][]string, error) {
-	rows := [][]string{{"NAME", "MAPPING", "FILTERING", "PORTS", "NETFILTER", "SUMMARY"}}
+	rows := [][]string{{"NAME", "MAPPING", "FILTERING", "PORTS", "NETFILTER", "TABLE", "SUMMARY"}}
 	for _, p := range nat.Presets() {
 		can := "yes"
 		if err := netfilter.Supports(p.Behavior); err != nil {
-			can = "no: " + err.Error()
+			can = "no: " + strings.TrimPrefix(err.Error(), netfilter.ErrUnsupported.Error()+": ")
 		}
 		ports := p.Behavior.PortAssignment.String()
-		rows = append(rows, []string{p.Name, p.Behavior.Mapping.String(), p.Behavior.Filtering.String(), ports, can, p.Summary})
+		rows = append(rows, []string{p.Name, p.Behavior.Mapping.String(), p.Behavior.Filtering.String(), ports, can, "yes", p.Summary})
 	}
 	return rows, nil
 }
@@ -113,14 +177,26 @@ func impairment(i link.Impairment) string {
 	if i.Jitter > 0 {
 		s += "±" + i.Jitter.String()
 	}
-	if i.Rate > 0 {
+	switch {
+	case i.Trace != nil:
+		s += fmt.Sprintf(" trace %s, %.3g Mbit/s in the mean", i.Trace.Name, float64(i.MeanRate())/1e6)
+	case i.Rate > 0:
 		s += fmt.Sprintf(" %g Mbit/s", float64(i.Rate)/1e6)
+	}
+	if i.AQM != link.DropTail {
+		s += " " + i.AQM.String()
 	}
 	if i.Loss > 0 {
 		s += fmt.Sprintf(" loss %g%%", 100*i.Loss)
 	}
 	if i.Burst != nil {
 		s += " bursts"
+	}
+	if i.MTU > 0 {
+		s += fmt.Sprintf(" MTU %d", i.MTU)
+	}
+	if i.MTUBlackhole {
+		s += " blackhole"
 	}
 	return s
 }

@@ -216,7 +216,7 @@ func (f *replayFlags) topology(m record.Manifest, t record.Trial) (*lab.Topology
 	}
 	s, err := scenarios.Load(name)
 	if err != nil {
-		return nil, usagef("load the run's scenario: %w", err)
+		return nil, usagef("load the run's scenario (give its file with --scenario, if it is not a named one): %w", err)
 	}
 	if s.Digest != m.Scenario.Digest {
 		return nil, usagef("scenario %s is not the one of the run (%s, now %s): give its file with --scenario, or use the build that made the run",

@@ -230,6 +230,11 @@ func buildCells(s *scenarios.Scenario, engine string) (cells []runner.Cell, doc 
 		if err := t.CheckEngines(engine); err != nil {
 			return nil, doc, unsupported("scenario %s, cell %d: %w", s.Name, i, err)
 		}
+		for k, e := range s.Events {
+			if err := e.CheckEngine(t, engine); err != nil {
+				return nil, doc, unsupported("scenario %s, cell %d, event %d: %w", s.Name, i, k+1, err)
+			}
+		}
 		t.UseEngine(engine)
 		d := t.Digest()
 		if shared[d] == nil {
