@@ -26,7 +26,7 @@ func TestRFC6888(t *testing.T) { runScripts(t, "rfc6888") }
 func TestMore(t *testing.T) { runScripts(t, "more") }
 
 // engines are those that the scripts run on, the one whose answers are written down first.
-var engines = []engine{tableEngine, netfilterEngine}
+var engines = []engine{tableEngine, liveEngine, netfilterEngine}
 
 // runScripts runs a folder's scripts, each on every engine.
 func runScripts(t *testing.T, folder string) {

@@ -1,6 +1,7 @@
 package agree_test
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -163,7 +164,7 @@ func (s *script) send(d *datadriven.TestData) (string, error) {
 		}
 		words, err := s.names.words(p, all)
 		if err != nil {
-			words = fmt.Sprintf("broken: %v", err)
+			words = fmt.Sprintf("broken: %v", errors.Unwrap(err))
 		}
 		if words == "" {
 			words = s.nothing(reason)

@@ -87,7 +87,7 @@ func (t *TUN) Receive(wait time.Duration) ([]byte, error) {
 	for end := time.Now().Add(wait); ; {
 		n, err := unix.Read(t.fd, t.buf)
 		switch {
-		case err == nil && chatter(t.buf[:n]):
+		case err == nil && Chatter(t.buf[:n]):
 			continue
 		case err == nil:
 			return append([]byte(nil), t.buf[:n]...), nil
@@ -105,8 +105,8 @@ func (t *TUN) Receive(wait time.Duration) ([]byte, error) {
 	}
 }
 
-// chatter tells whether a packet is for the link's IPv6 neighbors: listener reports and the like.
-func chatter(b []byte) bool { return len(b) >= 40 && b[0]>>4 == 6 && b[24] == 0xff && b[25] == 2 }
+// Chatter tells whether a packet is for the link's IPv6 neighbors: listener reports and the like.
+func Chatter(b []byte) bool { return len(b) >= 40 && b[0]>>4 == 6 && b[24] == 0xff && b[25] == 2 }
 
 // Close removes the device.
 func (t *TUN) Close() error {
