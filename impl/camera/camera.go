@@ -81,6 +81,9 @@ const (
 	consentLimit = 30 * time.Second
 	unheardLife  = 10 * time.Second // of a viewer that was answered and never heard
 	maxStamps    = 1024             // viewers whose last timestamp is remembered; the oldest makes room
+	// viewerSilence is how long a viewer to whom media flows, and who reports each second then, may be silent before the
+	// camera asks the rendezvous whether it is heard itself; each time without a sign it waits twice as long.
+	viewerSilence = 1500 * time.Millisecond
 )
 
 // Camera serves video to the viewers that a rendezvous introduces.

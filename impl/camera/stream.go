@@ -123,6 +123,7 @@ func (v *viewer) rtcp(now time.Time, b []byte) error {
 	if err != nil {
 		return err
 	}
+	v.alive(now)
 	if f.KeyFrame {
 		v.cam.stats.KeyFrames++ // a stored stream has its next one within a second
 	}

@@ -42,6 +42,8 @@ type viewer struct {
 	confirmed bool       // the session was heard
 	started   time.Time
 	heard     time.Time // sealed, that is consenting
+	sign      time.Time // anything authentic, or the last doubt
+	patience  time.Duration
 	repeat    time.Time // of Noise-2 through the relay
 	repeatGap time.Duration
 
@@ -137,6 +139,7 @@ func (v *viewer) sealed(now time.Time, path punch.Path, b []byte) error {
 		return err
 	}
 	v.heard = now
+	v.alive(now)
 	if !v.confirmed {
 		v.confirmed = true
 		v.repeat = time.Time{}
@@ -167,6 +170,18 @@ func (v *viewer) message(now time.Time, path punch.Path, cand *punch.Candidate, 
 		return errUnasked
 	}
 	return nil
+}
+
+// alive notes a sign of the viewer.
+func (v *viewer) alive(now time.Time) { v.sign, v.patience = now, viewerSilence }
+
+// doubt is when the viewer has been silent for so long, although media flows, that the camera may be the one that is not
+// heard: its NAT has rebooted or has another address. The relay, and the next viewer, need the rendezvous to know. Zero: never.
+func (v *viewer) doubt() time.Time {
+	if !v.confirmed || !v.stream.flowing() {
+		return time.Time{}
+	}
+	return v.sign.Add(v.patience)
 }
 
 // replace ends older connections of the same viewer once a newer one is heard.
@@ -249,6 +264,10 @@ func (v *viewer) timeout(now time.Time) {
 			v.sendNoise2(punch.ViaRelay)
 		}
 	}
+	if core.Due(now, v.doubt()) {
+		v.cam.link.Probe(now)
+		v.sign, v.patience = now, 2*v.patience
+	}
 	v.agent.Due(now, v.punchAt)
 	v.streamTimeout(now)
 }
@@ -271,7 +290,7 @@ func (v *viewer) deadline() time.Time {
 	if !v.confirmed {
 		d = core.Earliest(d, v.started.Add(unheardLife))
 	}
-	d = core.Earliest(d, v.repeat)
+	d = core.Earliest(d, core.Earliest(v.repeat, v.doubt()))
 	d = core.Earliest(d, v.agent.Deadline())
 	return core.Earliest(d, v.streamDeadline())
 }

@@ -291,6 +291,14 @@ func (l *Link) sendPing(now time.Time) {
 	l.Send(core.Keepalive, &wire.Ping{Sequence: l.ping})
 }
 
+// Probe asks at once whether the rendezvous hears this device, whose owner has reason to doubt it: it may have moved, or a
+// NAT may have forgotten it. Nothing is asked while an answer is waited for.
+func (l *Link) Probe(now time.Time) {
+	if l.sess != nil && l.unanswer == 0 {
+		l.sendPing(now)
+	}
+}
+
 // lost begins again from the handshake.
 func (l *Link) lost(now time.Time) {
 	l.sess = nil

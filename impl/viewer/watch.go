@@ -1,6 +1,7 @@
 package viewer
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -19,9 +20,10 @@ const (
 	useWait = 30 * time.Millisecond
 	maxUse  = 2 * time.Second // longest gap between repetitions of Use
 	// pathSilence is how long a path may be without new media before it is asked whether it lives, and pathDead how
-	// long without anything authentic before the relay is asked for the media instead.
+	// long without anything authentic, though the camera had an RTO to answer, before the relay is asked for the media
+	// instead. What is lost until then has to fit the camera's history: of 2 Mbit/s it holds 2.2 s.
 	pathSilence = time.Second
-	pathDead    = 2500 * time.Millisecond
+	pathDead    = 2 * time.Second
 )
 
 // rto is how long an answer of the camera is waited for. The way by the rendezvous bounds the direct one on most paths.
@@ -225,7 +227,7 @@ func (a *attempt) sendUse(now time.Time) {
 	a.v.stats.Uses++
 	a.useSent = now
 	a.useDue = now.Add(a.useGap)
-	if dead := a.named.Add(pathDead); !a.twoWay && now.Before(dead) {
+	if dead := a.deadAt(); now.Before(dead) {
 		a.useDue = core.Earliest(a.useDue, dead)
 	}
 	a.useGap = min(2*a.useGap, maxUse)
@@ -253,15 +255,38 @@ func (a *attempt) checkPath(now time.Time) {
 		a.useDue = due
 		return
 	}
-	if a.path.Route == punch.Direct && a.channel != 0 && (now.Sub(a.alive) >= pathDead || !a.twoWay && now.Sub(a.named) >= pathDead) {
-		if !a.twoWay {
-			a.oneWay = append(a.oneWay, a.path.Addr)
-		}
-		a.name(now, punch.ViaRelay, wire.Token{})
+	if a.twoWay && !now.Before(a.onPath.Add(pathSilence)) {
+		a.v.link.Probe(now) // the reason may be this side's: the relay is to be there when it is wanted
+	}
+	if core.Due(now, a.deadAt()) {
+		a.toRelay(now)
 	} else if a.use > 0 && a.twoWay {
 		a.sendConsent(a.path) // the answer tells a dead path from a source that has nothing to send
 	}
 	a.sendUse(now)
+}
+
+// deadAt is when a direct path is left for the relay, unless it shows that it serves; zero: there is no such choice.
+func (a *attempt) deadAt() time.Time {
+	if a.path.Route != punch.Direct || a.channel == 0 {
+		return time.Time{}
+	}
+	wait := max(pathDead, pathSilence+a.rto())
+	if a.twoWay {
+		return a.alive.Add(wait)
+	}
+	return core.Earliest(a.alive, a.named).Add(wait)
+}
+
+// toRelay leaves a direct path that does not serve.
+func (a *attempt) toRelay(now time.Time) {
+	if a.twoWay {
+		a.gaveUp = true // the camera has ended its search long ago
+		a.v.stats.NotDirect = fmt.Sprintf("the direct path to %v went silent: nothing for %.1f s", a.path.Addr, now.Sub(a.alive).Seconds())
+	} else {
+		a.oneWay = append(a.oneWay, a.path.Addr)
+	}
+	a.name(now, punch.ViaRelay, wire.Token{})
 }
 
 func (a *attempt) sendConsent(path punch.Path) {

@@ -2,6 +2,7 @@ package virtual_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -283,5 +284,46 @@ func TestRegisteredAfterAnOutage(t *testing.T) {
 	w.net.Run(time.Minute, nil)
 	if s := w.server.Stats(); s.Online != 1 || !w.camera.Stats().Registered {
 		t.Errorf("rendezvous %+v", s)
+	}
+}
+
+// Where one side's NAT forgets everything, or gets another address, while media flows, the other cannot reach it; the
+// relay takes over within 2 s and a few round trips, since both ask the rendezvous to look where they are. Nothing is lost.
+func TestMediaSurvivesARebind(t *testing.T) {
+	for _, tt := range []struct {
+		name           string
+		camera, viewer *virtual.NATConfig
+		strategy       string
+		rebind         func(w *world)
+		most           time.Duration // of the standstill
+		route          punch.Route
+	}{
+		{"camera, direct", restricted, restricted, "adaptive", func(w *world) { w.cameraSite.Rebind() }, 2300 * time.Millisecond, punch.Relay},
+		{"viewer, direct", restricted, restricted, "adaptive", func(w *world) { w.viewerSite.Rebind() }, 2300 * time.Millisecond, punch.Relay},
+		{"viewer, of a camera that anybody reaches", fullCone, restricted, "adaptive", func(w *world) { w.viewerSite.Rebind() }, 1200 * time.Millisecond, punch.Direct},
+		{"camera, relay", symmetric, restricted, "relay", func(w *world) { w.cameraSite.Rebind() }, 1800 * time.Millisecond, punch.Relay},
+		{"viewer, relay", symmetric, restricted, "relay", func(w *world) { w.viewerSite.Rebind() }, 1800 * time.Millisecond, punch.Relay},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, worldConfig{seed: 13, cameraNAT: tt.camera, viewerNAT: tt.viewer})
+			w.connect(tt.strategy)
+			w.net.Run(3*time.Second, nil)
+			tt.rebind(w)
+			at := w.net.Now
+			w.net.Run(12*time.Second, nil)
+			gap, last := time.Duration(0), at
+			for _, f := range all[viewer.FrameReceived](w.viewerHost) {
+				if f.Frame.Complete.After(last) {
+					gap, last = max(gap, f.Frame.Complete.Sub(last)), f.Frame.Complete
+				}
+			}
+			if s := w.viewer.Stats(); gap > tt.most || w.net.Now.Sub(last) > 100*time.Millisecond || s.Path.Route != tt.route {
+				t.Errorf("stood still for %v, and for %v at the end; path %v; events%s", gap, w.net.Now.Sub(last), s.Path, events(w))
+			}
+			if s := w.viewer.Stats(); s.Path.Route == punch.Relay && tt.strategy == "adaptive" && !strings.Contains(s.NotDirect, "went silent") {
+				t.Errorf("not direct because %q", s.NotDirect)
+			}
+			w.checkFrames(300)
+		})
 	}
 }
