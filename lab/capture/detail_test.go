@@ -219,7 +219,7 @@ func TestPictures(t *testing.T) {
 		}
 	}
 	s := l.Text(100)
-	for _, want := range []string{"✗", "○│", "held ○", "◄", "· an <event> ·"} {
+	for _, want := range []string{"✗", "○│", "○ held", "◄", "· an <event> ·"} {
 		if !strings.Contains(s, want) {
 			t.Errorf("the text lacks %q:\n%s", want, s)
 		}
