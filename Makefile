@@ -5,7 +5,7 @@ PKGS    := ./...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check bench soak fuzz clean
+.PHONY: help build run test check bench soak docs fuzz clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,14 +27,20 @@ check: ## gofmt, go vet, staticcheck, modules tidy
 
 # One package at a time: what runs beside a measurement is in it.
 bench: build ## the figures of README.md, each beside its bound or peer
-	$(GO) test -p 1 -run '^$$' -bench . -benchtime 1s ./lab ./lab/netfilter ./lab/live ./lab/fabric ./lab/link ./lab/packet ./impl/session ./impl/media
+	$(GO) test -p 1 -run '^$$' -bench . -benchtime 1s ./lab/nat ./lab/netfilter ./lab/live ./lab/fabric ./lab/link ./lab/packet ./lab/capture/... ./impl/session ./impl/media
+	$(GO) test -p 1 -run '^$$' -bench 'Up|Reset|Configure' -benchtime 1s ./lab
+	$(GO) test -p 1 -run '^$$' -bench Topologies -benchtime 1x -timeout 20m ./lab
 	$(GO) test -p 1 -run '^$$' -bench 'Trials' -benchtime 2000x ./lab/runner
 	$(GO) test -p 1 -run '^$$' -bench FirstFrame -benchtime 100x ./lab/runner
 	$(GO) test -p 1 -run '^$$' -bench Memory -benchtime 1x ./lab/runner
 	$(GO) test -p 1 -run '^$$' -bench . -benchtime 2x ./lab/stack
 
-soak: build ## longer sweeps: every behaviour pair and every link
-	$(BIN) run nat-pairs links cgn same-lan --trials 50 --out out/soak
+soak: build ## longer sweeps: every behaviour pair and every link on both engines, and every event
+	$(BIN) run nat-pairs links cgn same-lan reboot renumbering handover rendezvous-killed port-mapping engines --trials 50 --out out/soak
+	$(BIN) run nat-pairs --engine table --trials 50 --out out/soak/nat-pairs-table
+
+docs: ## rewrite the generated part of README.md
+	$(GO) test ./lab/punchlab -run README -update
 
 fuzz: ## half a minute on each fuzz target
 	@for p in $$($(GO) list $(PKGS)); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do \
