@@ -13,7 +13,10 @@ import (
 	"github.com/punchlab/punchlab/lab/netns/netnstest"
 )
 
-const rounds = 5 // of each path, in turn: both see the same machine
+const (
+	rounds    = 5 // of each path, in turn: both see the same machine
+	floodTime = 400 * time.Millisecond
+)
 
 // BenchmarkFabricThroughput floods pairs of hosts through the fabric and, between its rounds, through the kernel's own
 // forwarding between veth pairs. Each operation is a whole flood of all rounds.
@@ -25,15 +28,18 @@ func BenchmarkFabricThroughput(b *testing.B) {
 				b.Run(fmt.Sprintf("%s/pairs=%d/size=%d", map[bool]string{false: "tun", true: "veth"}[o.NoTUN], pairs, size), func(b *testing.B) {
 					ours, kernels := fabricPath(b, o, pairs), forwardingPath(b, pairs)
 					for b.Loop() {
-						var fabric, kernel []float64
+						var fabric, kernel, cpu []float64
 						for range rounds {
+							before := ours.cpu(b)
 							fabric = append(fabric, floodPath(b, ours, size))
+							cpu = append(cpu, (ours.cpu(b)-before).Seconds()/floodTime.Seconds())
 							kernel = append(kernel, floodPath(b, kernels, size))
 						}
 						f, k := median(fabric), median(kernel)
 						b.ReportMetric(f, "kpps")
 						b.ReportMetric(k, "kernel-kpps")
 						b.ReportMetric(100*f/k, "%of-kernel")
+						b.ReportMetric(median(cpu), "fabric-cpus")
 						b.ReportMetric(0, "ns/op")
 					}
 				})
@@ -44,7 +50,7 @@ func BenchmarkFabricThroughput(b *testing.B) {
 
 // floodPath returns how many thousand packets of size bytes arrive a second when as many are sent as can be.
 func floodPath(b *testing.B, p *path, size int) float64 {
-	const d, headers = 400 * time.Millisecond, 28
+	const d, headers = floodTime, 28
 	from, to := p.sockets(b, 9000)
 	defer closeAll(append(from, to...)...)
 	s := newSink(b, to, false)

@@ -1,6 +1,7 @@
 package live_test
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/punchlab/punchlab/lab/link"
 	"github.com/punchlab/punchlab/lab/live"
 	"github.com/punchlab/punchlab/lab/nat"
+	"golang.org/x/sys/unix"
 )
 
 func TestRouterIPv6(t *testing.T) {
@@ -61,6 +63,21 @@ func TestFaults(t *testing.T) {
 		if err := n.Blackhole("server", "nobody", true); err == nil {
 			t.Error("a blackhole to nobody was accepted")
 		}
+	})
+}
+
+// TestStandby: a device on standby has its addresses and no way out.
+func TestStandby(t *testing.T) {
+	both(t, func(t *testing.T, f *live.Fabric) {
+		n := newNet(t, f)
+		r := newRouter(t, n, home(t, "full-cone", wanA, lanA))
+		a, _ := newStation(t, r, hostA, live.StationConfig{Standby: true})
+		if _, err := a.conn.WriteToUDPAddrPort([]byte("x"), netip.AddrPortFrom(serverAddr, 7000)); !errors.Is(err, unix.ENETUNREACH) {
+			t.Errorf("sent to the internet: %v, want %v", err, unix.ENETUNREACH)
+		}
+		b, _ := newStation(t, r, hostA2, live.StationConfig{})
+		b.send(t, a, "neighbor")
+		a.receiveFrom(t, "neighbor")
 	})
 }
 

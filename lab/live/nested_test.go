@@ -29,8 +29,9 @@ func TestRouterBehindKernelRouter(t *testing.T) {
 		n := newNet(t, f)
 		server := newSite(t, n, "server", serverAddr, link.Profile{})
 		ns := kernelRouter(t)
-		if _, err := n.Attach(live.UplinkConfig{Name: "outer", NS: ns, Addrs: []netip.Prefix{netip.PrefixFrom(wanB, 32)},
-			Routed: []netip.Prefix{netip.PrefixFrom(wanA, 32)}}); err != nil {
+		up, err := n.Attach(live.UplinkConfig{Name: "outer", NS: ns, Addrs: []netip.Prefix{netip.PrefixFrom(wanB, 32)},
+			Routed: []netip.Prefix{netip.PrefixFrom(wanA, 32)}})
+		if err != nil {
 			t.Fatal(err)
 		}
 		c := home(t, "full-cone", wanA, lanA)
@@ -44,6 +45,20 @@ func TestRouterBehindKernelRouter(t *testing.T) {
 		}
 		server.sendTo(t, seen, "pong")
 		a.receiveFrom(t, "pong")
+
+		moved := netip.PrefixFrom(wanA.Next().Next().Next(), 32)
+		if err := r.SetExternal([]netip.Addr{moved.Addr()}, []netip.Prefix{moved}); err != nil {
+			t.Fatal(err)
+		}
+		if err := up.SetRouted([]netip.Prefix{moved, netip.PrefixFrom(wanB, 32)}); err != nil {
+			t.Fatal(err)
+		}
+		a.send(t, server, "from the new address")
+		if seen = server.receiveFrom(t, "from the new address"); seen.Addr() != moved.Addr() {
+			t.Errorf("the server saw %v, want %v", seen, moved)
+		}
+		server.sendTo(t, seen, "to the new address")
+		a.receiveFrom(t, "to the new address")
 	})
 }
 
@@ -71,4 +86,3 @@ func TestKernelRouterBehindRouter(t *testing.T) {
 		b.receiveFrom(t, "pong")
 	})
 }
-

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -32,6 +33,19 @@ type path struct {
 	a, b         []*netns.NS
 	addrA, addrB []netip.Addr
 	net          *live.Net // nil: not through the fabric
+	fabric       *live.Fabric
+}
+
+// cpu is how long the fabric's thread has run.
+func (p *path) cpu(t testing.TB) time.Duration {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", p.fabric.PID()))
+	if err != nil {
+		return 0
+	}
+	var ns int64
+	_, _ = fmt.Sscan(string(b), &ns)
+	return time.Duration(ns)
 }
 
 func (p *path) add(t testing.TB) (a, b *netns.NS) {
@@ -56,7 +70,7 @@ func fabricPath(t testing.TB, o live.Options, pairs int, profiles ...link.Profil
 	if f.TUN() == o.NoTUN {
 		t.Skip("/dev/net/tun cannot be opened here")
 	}
-	p := &path{net: newNet(t, f)}
+	p := &path{net: newNet(t, f), fabric: f}
 	for i := range pairs {
 		a, b := p.add(t)
 		var profile link.Profile
