@@ -48,16 +48,6 @@ func (j *Journey) Delivered() (time.Duration, bool) {
 	return s.T, s.At == atDelivered && s.Drop == ""
 }
 
-// at is the journey's first step at a node, if it came there.
-func (j *Journey) at(node string) (Step, bool) {
-	for _, s := range j.Steps {
-		if s.Node == node {
-			return s, true
-		}
-	}
-	return Step{}, false
-}
-
 // sender and receiver are the first and the last node that saw it.
 func (j *Journey) sender() string { return j.Steps[0].Node }
 

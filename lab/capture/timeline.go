@@ -60,8 +60,8 @@ type Row struct {
 	Open     bool // the capture ended before the packet's way did
 }
 
-// Packets of one kind on one way are shown singly up to shown; more make one row, and one more after a pause. Media's
-// make one row from the beginning.
+// Packets of one kind on one way are shown singly up to shown; more make one row, and a new one after an event. Media's make
+// one row from the beginning, and a new one after a pause, too.
 const (
 	shown      = 3
 	pause      = 2 * time.Second
@@ -80,6 +80,9 @@ func (t *Trace) Timeline(v View) (*Timeline, error) {
 		l.Requested = l.inferRequest()
 	}
 	g := grouping{rows: map[rowKey]*group{}}
+	for _, e := range v.Events {
+		g.parts = append(g.parts, e.At-l.Requested)
+	}
 	for i := range journeys {
 		j := &journeys[i]
 		row, ok := l.row(j)
@@ -284,8 +287,13 @@ type group struct {
 
 // grouping collects rows.
 type grouping struct {
-	list []Row
-	rows map[rowKey]*group
+	list  []Row
+	rows  map[rowKey]*group
+	parts []time.Duration // when something happened: no row goes on over it
+}
+
+func (g *grouping) parted(from, to time.Duration) bool {
+	return slices.ContainsFunc(g.parts, func(t time.Duration) bool { return from < t && t <= to })
 }
 
 func (g *grouping) add(r Row) {
@@ -305,7 +313,7 @@ func (g *grouping) add(r Row) {
 		g.rows[key] = k
 	}
 	if k.open >= 0 {
-		if row := &g.list[k.open]; r.T-row.Until <= pause || !atOnce {
+		if row := &g.list[k.open]; (r.T-row.Until <= pause || !atOnce) && !g.parted(row.Until, r.T) {
 			row.Until, row.Came = r.T, max(row.Came, r.Came)
 			row.Count++
 			return
