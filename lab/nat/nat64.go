@@ -242,14 +242,17 @@ func (t *Table) leave64(v Verdict) Verdict {
 	if err != nil {
 		return drop(refusal64(err))
 	}
-	if v.Packet = b; len(p) > most64 {
+	if v.Packet = b; len(b) > mtu64 { // of fragments also some that are shorter in IPv4: the IPv6 header grows by eight
 		v.Packet = t.split64(b, uint32(p.ID()))
 	}
 	return v
 }
 
-// most64 is the longest IPv4 packet that is at most 1500 bytes in IPv6.
-const most64 = 1500 - (packet.IPv6HeaderLen - packet.IPv4HeaderLen)
+// mtu64 is the inner network's MTU, and most64 the longest IPv4 packet in one piece that fits it as IPv6.
+const (
+	mtu64  = 1500
+	most64 = mtu64 - (packet.IPv6HeaderLen - packet.IPv4HeaderLen)
+)
 
 // tooBig64 tells the sender of a packet, which is translated already, that it has to be shorter. The error begins
 // inside, where it is about the packet as it is.
