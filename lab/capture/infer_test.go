@@ -131,7 +131,7 @@ func randomTraffic(rt *rapid.T, p *play) {
 			continue
 		}
 		port := p.ends[host].Port() + uint16(rapid.IntRange(0, 1).Draw(rt, "port"))
-		p.sendFrom(host, port, to, binary.BigEndian.AppendUint64(nil, uint64(i/2))) // each twice, as retransmissions are
+		p.sendFrom(host, port, to, binary.BigEndian.AppendUint64(nil, uint64(i/2)<<32|uint64(port)<<16|uint64(to.Port()))) // some twice, as retransmissions are
 	}
 	p.run(p.now + time.Second)
 	p.send("viewer", rendezvousEnd, []byte("the last packet, so that the one before is not at the end"))
