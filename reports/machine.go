@@ -62,6 +62,12 @@ var csvDists = []struct {
 		}
 		return c.Media.GoodputBps
 	}},
+	{"gap_s", func(c *cell) *record.Dist {
+		if c.Media == nil {
+			return nil
+		}
+		return c.Media.GapS
+	}},
 }
 
 func (m *model) csvRow(c *cell, axes []record.Axis) []string {

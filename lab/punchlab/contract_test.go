@@ -143,7 +143,7 @@ var trialShape = object(map[string]shape{
 	"events?": every(object(map[string]shape{"at_s": seconds, "what": text, "error?": text})), "pcap?": text,
 	"bytes?": every(integer), "probes?": every(between(0, 1e6)),
 	"lateness_s?": object(map[string]shape{"p50": between(0, 60), "p99": between(0, 60), "max": between(0, 60)}),
-	"cause?":      text, "error?": text, "ended_at": stamp,
+	"cause?":      text, "error?": text, "started_at?": stamp, "ended_at": stamp,
 })
 
 var summaryShape = object(map[string]shape{
@@ -161,6 +161,7 @@ var summaryShape = object(map[string]shape{
 		"media?": object(map[string]shape{
 			"frames_sent": integer, "frames_received": integer, "frames_intact": integer,
 			"latency_s?": dist(seconds), "goodput_bps?": dist(between(1e3, 1e9)), "loss?": rate,
+			"gap_s?": dist(seconds),
 		}),
 		"bytes": every(integer), "probes": every(dist(between(0, 1e6))),
 	})),

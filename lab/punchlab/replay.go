@@ -81,7 +81,7 @@ func (f *replayFlags) replay(args []string) error {
 	if err != nil {
 		return usage(err)
 	}
-	line, err := trace.Timeline(capture.View{Roles: topo.Roles(runner.Viewer, runner.Rendezvous, runner.Camera), Events: eventsOf(t)})
+	line, err := trace.Timeline(capture.View{Roles: topo.Roles(runner.Viewer, runner.Rendezvous, runner.Camera), Events: eventsOf(trace, t)})
 	if err != nil {
 		return labError(err)
 	}
@@ -100,10 +100,11 @@ func (f *replayFlags) replay(args []string) error {
 	return nil
 }
 
-// eventsOf are the trial's events, on the clock of its own start.
-func eventsOf(t record.Trial) (list []capture.Event) {
+// eventsOf are the trial's events, on the trace's clock.
+func eventsOf(trace *capture.Trace, t record.Trial) (list []capture.Event) {
 	for _, e := range t.Events {
-		list = append(list, capture.Event{At: time.Duration(e.AtS * float64(time.Second)), What: e.What})
+		at := t.StartedAt.Add(time.Duration(e.AtS * float64(time.Second)))
+		list = append(list, capture.Event{At: trace.At(at), What: e.What})
 	}
 	return list
 }

@@ -72,12 +72,14 @@ type Trial struct {
 	Cause    string             `json:"cause,omitempty"`  // one sentence, where it did not go direct
 	Pcap     string             `json:"pcap,omitempty"`   // the trial's capture, below the run's folder
 	Error    string             `json:"error,omitempty"`
-	EndedAt  time.Time          `json:"ended_at"`
+
+	StartedAt time.Time `json:"started_at,omitzero"` // from which the events' times count; absent: the lab could not be set up
+	EndedAt   time.Time `json:"ended_at"`
 }
 
 // Event is something that the lab did during a trial: a router's reboot, a host's move.
 type Event struct {
-	AtS   float64 `json:"at_s"` // from the trial's start
+	AtS   float64 `json:"at_s"` // from the trial's started_at
 	What  string  `json:"what"` // as the scenario says it
 	Error string  `json:"error,omitempty"`
 }
@@ -90,7 +92,7 @@ type Media struct {
 	LatencyS       []float64 `json:"latency_s,omitempty"` // one way, a value for each frame
 	GoodputBps     *float64  `json:"goodput_bps,omitempty"`
 	Loss           *float64  `json:"loss,omitempty"`  // of RTP packets, before repair
-	GapS           *float64  `json:"gap_s,omitempty"` // longest time between the arrivals of two frames in a row
+	GapS           *float64  `json:"gap_s,omitempty"` // longest standstill: between the arrivals of two frames in a row, or from the last one to the end of a trial that misses some
 }
 
 // Lateness is how long after they were due the packets of a trial were delivered.
@@ -131,7 +133,7 @@ type Cell struct {
 	Probes           map[string]*Dist  `json:"probes"`
 }
 
-// CellMedia is Media over the trials of a cell: counts are sums, LatencyS is over frames, GoodputBps over trials and
+// CellMedia is Media over the trials of a cell: counts are sums, LatencyS is over frames, GoodputBps and GapS over trials, and
 // Loss is the mean of the trials' own.
 type CellMedia struct {
 	FramesSent     int      `json:"frames_sent"`
@@ -140,6 +142,7 @@ type CellMedia struct {
 	LatencyS       *Dist    `json:"latency_s,omitempty"`
 	GoodputBps     *Dist    `json:"goodput_bps,omitempty"`
 	Loss           *float64 `json:"loss,omitempty"`
+	GapS           *Dist    `json:"gap_s,omitempty"` // each trial's longest standstill
 }
 
 // Rate is a proportion with its 95 % Wilson interval.

@@ -88,7 +88,7 @@ const design = `{"schema":"punchlab/summary/1","scenario":"nat-matrix","engine":
    "direct_rate":{"value":1,"low":0.93,"high":1},"oracle":"direct","triangle_s":0.045,"bound_s":0.093,
    "connect_s":{"n":50,"min":0,"p50":0,"p95":0,"p99":0,"max":0},
    "first_packet_s":{},"first_packet_ratio":{},"first_frame_s":{},"first_frame_ratio":{},
-   "media":{"frames_sent":0,"frames_received":0,"frames_intact":0,"latency_s":{},"goodput_bps":{},"loss":0},
+   "media":{"frames_sent":0,"frames_received":0,"frames_intact":0,"latency_s":{},"goodput_bps":{},"loss":0,"gap_s":{}},
    "bytes":{"camera_up":0,"relay":0},"probes":{}}]}`
 
 // TestSummaryShape compares keys and kinds of values with the example, so that the golden file cannot drift from it.

@@ -95,15 +95,16 @@ func summarizeMedia(media []Media) *CellMedia {
 		return nil
 	}
 	var c CellMedia
-	var latency, goodput, loss []float64
+	var latency, goodput, loss, gap []float64
 	for _, m := range media {
 		c.FramesSent += m.FramesSent
 		c.FramesReceived += m.FramesReceived
 		c.FramesIntact += m.FramesIntact
 		latency = append(latency, m.LatencyS...)
 		goodput, loss = appendValue(goodput, m.GoodputBps), appendValue(loss, m.Loss)
+		gap = appendValue(gap, m.GapS)
 	}
-	c.LatencyS, c.GoodputBps = NewDist(latency), NewDist(goodput)
+	c.LatencyS, c.GoodputBps, c.GapS = NewDist(latency), NewDist(goodput), NewDist(gap)
 	if len(loss) > 0 {
 		slices.Sort(loss) // the order of trials must not change the last digit of the sum
 		sum := 0.0

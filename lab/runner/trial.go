@@ -30,6 +30,7 @@ func (r *run) try(ctx context.Context, t task) (rec record.Trial, late time.Dura
 		return void(rec, "the trial could not be captured", errors.Join(err, l.Close())), 0, false
 	}
 	events := newSchedule(ctx, l, r.Events)
+	rec.StartedAt = events.start.UTC()
 	obs, err := r.System.Try(ctx, l, stack.Trial{
 		Seed: seed, Strategy: t.cell.Strategy, Idle: r.idle(t.trial), Media: r.Media, Timeout: r.Timeout, Reached: events.reach,
 	})

@@ -109,6 +109,7 @@ func (b *bundle) observe() Observation {
 	b.viewerNode.Do(func(time.Time) { v = b.viewer.Stats() })
 	b.cameraNode.Do(func(time.Time) { c = b.camera.Stats() })
 	relayed := b.server.relayedBytes()
+	end := time.Now()
 	w := b.watch
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -128,7 +129,7 @@ func (b *bundle) observe() Observation {
 		o.FirstFrameWire = w.got[0].Bytes + ipUDP*w.got[0].Packets
 	}
 	if !w.connectOnly && !v.Connected.IsZero() {
-		o.Media = w.media(v.Quality, int(b.sent.Load()))
+		o.Media = w.media(end, v.Quality, int(b.sent.Load()))
 	}
 	if w.failed != nil {
 		o.Error = w.failed.Code.String()
@@ -168,8 +169,8 @@ func (w *watch) cause(v viewer.Stats) string {
 	return "no direct path was found before the media ended"
 }
 
-// media compares what came with the clip, byte for byte.
-func (w *watch) media(q media.Quality, sent int) *record.Media {
+// media compares what came until the trial's end with the clip, byte for byte.
+func (w *watch) media(end time.Time, q media.Quality, sent int) *record.Media {
 	m := &record.Media{FramesSent: sent, FramesReceived: len(w.got)}
 	clip := media.EmbeddedClip()
 	seen := map[int]bool{}
@@ -188,11 +189,16 @@ func (w *watch) media(q media.Quality, sent int) *record.Media {
 			gap = max(gap, f.Complete.Sub(w.got[i-1].Complete))
 		}
 	}
+	if n := len(w.got); n > 0 && n < w.frames {
+		gap = max(gap, end.Sub(w.got[n-1].Complete)) // the picture stands still
+	}
 	if n := len(w.got); n > 1 {
 		if d := w.got[n-1].Complete.Sub(w.got[0].Complete).Seconds(); d > 0 {
 			bps := 8 * float64(bytesAfterFirst) / d
 			m.GoodputBps = &bps
 		}
+	}
+	if gap > 0 {
 		g := gap.Seconds()
 		m.GapS = &g
 	}

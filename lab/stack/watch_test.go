@@ -26,7 +26,8 @@ func TestMediaIsComparedByteForByte(t *testing.T) {
 	w := newWatch(Trial{Media: time.Second})
 	w.got = []media.Frame{frame(0), frame(1), damaged, short, frame(1), frame(4)}
 
-	got := w.media(media.Quality{Expected: 40, Lost: 10}, 7)
+	last := w.got[len(w.got)-1].Complete
+	got := w.media(last.Add(20*time.Millisecond), media.Quality{Expected: 40, Lost: 10}, 7)
 	quarter, bits := 0.25, 0
 	for _, f := range w.got[1:] {
 		bits += 8 * len(f.Data)
@@ -58,7 +59,20 @@ func TestEachMomentIsToldOnce(t *testing.T) {
 
 func TestMediaOfNothingIsAbsent(t *testing.T) {
 	want := &record.Media{FramesSent: 3}
-	if d := cmp.Diff(want, newWatch(Trial{Media: time.Second}).media(media.Quality{}, 3)); d != "" {
+	if d := cmp.Diff(want, newWatch(Trial{Media: time.Second}).media(time.Unix(9, 0), media.Quality{}, 3)); d != "" {
 		t.Errorf("media without a frame (-want +got):\n%s", d)
+	}
+}
+
+// A picture that stands still until the trial's end has the longest gap there; one that is whole has ended.
+func TestStandstillAtTheEndCounts(t *testing.T) {
+	start := time.Unix(0, 0)
+	w := newWatch(Trial{Media: 80 * time.Millisecond})
+	w.got = []media.Frame{{Complete: start}}
+	for _, want := range []float64{9, 0.04} {
+		if got := w.media(start.Add(9*time.Second), media.Quality{}, 2).GapS; got == nil || *got != want {
+			t.Errorf("gap %v with %d of %d frames, want %v", got, len(w.got), w.frames, want)
+		}
+		w.got = append(w.got, media.Frame{Index: 1, Complete: start.Add(40 * time.Millisecond)})
 	}
 }
