@@ -96,12 +96,3 @@ func (l *loop) drainMonitor(p *port) {
 		}
 	}
 }
-
-// discardMonitor throws away what came before the capture.
-func (l *loop) discardMonitor(p *port) {
-	for range txQueueLen {
-		if _, e := l.monitored.recv(p.fd); e != 0 && e != unix.ENETDOWN {
-			return
-		}
-	}
-}

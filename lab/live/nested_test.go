@@ -7,6 +7,7 @@ import (
 	"github.com/punchlab/punchlab/lab/link"
 	"github.com/punchlab/punchlab/lab/live"
 	"github.com/punchlab/punchlab/lab/netns"
+	"golang.org/x/sys/unix"
 )
 
 // kernelRouter makes a namespace forward.
@@ -52,6 +53,11 @@ func TestRouterBehindKernelRouter(t *testing.T) {
 		}
 		if err := up.SetRouted([]netip.Prefix{moved, netip.PrefixFrom(wanB, 32)}); err != nil {
 			t.Fatal(err)
+		}
+		if l, err := ns.Netlink().LinkByName("lan3"); err != nil {
+			t.Error(err)
+		} else if routes, err := ns.Netlink().RouteList(l, unix.AF_INET); err != nil || len(routes) != 1 || routes[0].Dst.String() != moved.String() {
+			t.Errorf("routes %v, %v; want one to %v", routes, err, moved)
 		}
 		a.send(t, server, "from the new address")
 		if seen = server.receiveFrom(t, "from the new address"); seen.Addr() != moved.Addr() {

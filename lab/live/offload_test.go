@@ -137,6 +137,10 @@ func TestPassesUnsplit(t *testing.T) {
 				n := newNet(t, f)
 				defer n.Close()
 				a, b := newSite(t, n, "a", addrA, c.profile), newSite(t, n, "b", addrB, link.Profile{})
+				capture(t, n, live.CaptureOptions{}) // splits, but only while it runs
+				if _, err := n.StopCapture(); err != nil {
+					t.Fatal(err)
+				}
 				longest := watchLength(t, b.ns)
 				received := listenTCP(t, b.ns, b.addr)
 				sendTCP(t, a.ns, b.addr, make([]byte, 1<<20))

@@ -190,7 +190,6 @@ func (l *loop) startCapture(n *netState, r *request) error {
 	n.capture = l.writer.record(file, origin, snap)
 	n.SetTap(n.capture.tap)
 	for _, m := range n.monitors {
-		l.discardMonitor(m)
 		if err := unmute(m.fd); err != nil {
 			return errors.Join(fmt.Errorf("start monitor %q: %w", m.monitor, err), l.stopCapture(n, 0))
 		}
