@@ -1,12 +1,15 @@
 // Package lab turns a topology, which is plain data, into a running network of namespaces.
 //
-//	camera (host)        viewer (host)          rendezvous (public host)
-//	  │ veth               │ veth                 │ TUN
-//	router: nftables     router: nftables         │
-//	  │ TUN wan0           │ TUN wan0             │
-//	  └────────────────────┴──── fabric ──────────┘   a process of its own: routes, delays, loses
+//	engine netfilter                     engine table
+//	camera (host)                        viewer (host)          rendezvous (public host)
+//	  │ veth                               │ TUN                  │ TUN
+//	router: a namespace with nftables      │                      │
+//	  │ TUN wan0                           │                      │
+//	  └──────────────────── fabric ──── nat.Table ────────────────┘   a process of its own: routes, translates, delays, loses
 //
-// Up makes it, Configure gives a topology of the same shape other NATs and links, Reset forgets every flow and
-// every packet in flight, and Close undoes all of it. A Pool keeps labs wired between trials. Prove has each NAT
-// classified from outside before anything is measured through it.
+// A site's router is of either engine, and may stand behind one of either. Up makes all of it, Configure gives a topology of
+// the same shape other NATs and links, Do has an event happen (a reboot, a move, a link that goes down), Reset forgets every
+// flow and every packet in flight and mends what events broke, and Close undoes everything. A Pool keeps labs wired between
+// trials. Prove has each NAT classified from outside, in each family, before anything is measured through it. Capture writes
+// what every tap sees; with tables alone, Topology.Replay is the same net in virtual time, in which a capture plays again.
 package lab
