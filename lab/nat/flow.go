@@ -128,6 +128,9 @@ func (t *Table) enter(m mapping) uint32 {
 		t.rev.insert(t.flowHash(m.proto, m.external(), m.revRemote()), i)
 	}
 	t.timers.push(due{m.expires, dueMapping | i, m.gen})
+	if t.b.Kind == Masquerade {
+		t.latest[source{m.proto, m.internal()}] = i
+	}
 	return i
 }
 
@@ -249,7 +252,7 @@ func (t *Table) passes(m *mapping, remote endpoint) bool {
 // port mapping lets the remote endpoint in. Unless it returns Passed nothing has changed.
 func (t *Table) inbound(f flow) (in endpoint, created bool, r Reason) {
 	i, r := t.lookIn(f)
-	if r == Passed && t.claimed(f.proto, f.local, f.remote) {
+	if r == Passed && (t.claimed(f.proto, f.local, f.remote) || t.b.Filtering == EndpointIndependent && t.reserved(f)) {
 		r = Filtered
 	}
 	if r != Passed {

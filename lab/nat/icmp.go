@@ -17,8 +17,8 @@ type quote struct {
 	src, dst endpoint
 }
 
-// quoted reads what an error quotes. It reports false if that names no flow: cut off, a later fragment, an error
-// itself, or of another protocol.
+// quoted reads what an error quotes. It reports false if that names no flow: cut off, with a wrong header checksum (RFC
+// 5508 REQ-3a), a later fragment, an error itself, or of another protocol.
 func quoted(l4 []byte) (q quote, ok bool) {
 	b := l4[packet.ICMPHeaderLen:]
 	if len(b) < packet.IPv4HeaderLen || b[0]>>4 != 4 {
@@ -26,7 +26,7 @@ func quoted(l4 []byte) (q quote, ok bool) {
 	}
 	header := int(b[0]&15) * 4
 	const least = 8 // RFC 792
-	if header < packet.IPv4HeaderLen || len(b) < header+least || binary.BigEndian.Uint16(b[6:])&0x1fff != 0 {
+	if header < packet.IPv4HeaderLen || len(b) < header+least || packet.Checksum(b[:header]) != 0 || binary.BigEndian.Uint16(b[6:])&0x1fff != 0 {
 		return q, false
 	}
 	q = quote{ip: b, l4: b[header:], proto: b[9]}
@@ -80,10 +80,10 @@ func (t *Table) errorIn(v *view, q *quote) Reason {
 // sender finds who sent a packet that was translated: from an external endpoint to a remote one.
 func (t *Table) sender(proto uint8, ext, remote endpoint) (endpoint, Reason) {
 	i, r := t.lookIn(flow{proto: proto, local: ext, remote: remote})
-	if r != Passed {
+	if i == none {
 		return endpoint{}, r
 	}
-	return t.maps.at(i).internal(), Passed
+	return t.maps.at(i).internal(), Passed // whatever its filter says: the mapping decides (RFC 5508 REQ-4)
 }
 
 func (t *Table) writeIn(v *view, q *quote, in endpoint) {

@@ -61,6 +61,19 @@ func (t *Table) staticFor(f flow) *static {
 	return nil
 }
 
+// reserved tells whether a packet goes to a port mapping that admits another remote only (RFC 6887 §13.3).
+func (t *Table) reserved(f flow) bool {
+	if len(t.statics.list) == 0 {
+		return false
+	}
+	for _, s := range t.statics.list {
+		if s.ext == f.local && s.proto == f.proto {
+			return s.remote != 0 && s.remote != f.remote.addr
+		}
+	}
+	return false
+}
+
 // staticOf is the external endpoint that a port mapping gives to all that its internal endpoint sends.
 func (t *Table) staticOf(f flow) (ext endpoint, owns, ok bool) {
 	if len(t.statics.list) == 0 || t.b.Mapping != EndpointIndependent {

@@ -258,12 +258,18 @@ func (t *Table) scan(f flow, ext endpoint, low, high int) (endpoint, bool) {
 	return endpoint{}, false
 }
 
-// assignConnection chooses as Linux's conntrack does: the internal port where no other connection of this external
-// endpoint has this remote one, else a drawn one of the same class (nf_nat_core.c).
+// assignConnection chooses as Linux's conntrack does: with masquerade the port of the internal endpoint's newest
+// connection, else the internal port, where no other connection of this external endpoint has this remote one; else a
+// drawn one of the same class (find_appropriate_src and get_unique_tuple of nf_nat_core.c).
 func (t *Table) assignConnection(f flow, h *host) (endpoint, bool) {
 	ext := endpoint{t.external[0], f.local.port}
 	if t.b.Pooling == Paired {
 		ext.addr = t.external[int(h.pool)%len(t.external)]
+	}
+	if i, ok := t.latest[source{f.proto, f.local}]; ok {
+		if e := t.maps.at(i).external(); t.freeConnection(f, e) {
+			return e, true
+		}
 	}
 	low, high := 1024, 65535
 	switch {

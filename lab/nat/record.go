@@ -68,6 +68,12 @@ const (
 func (p *pin) owner() endpoint { return endpoint{p.addr, p.port} }
 func (p *pin) far() endpoint   { return endpoint{p.remote, p.rport} }
 
+// source is an internal endpoint of a protocol.
+type source struct {
+	proto uint8
+	in    endpoint
+}
+
 // session is a TCP connection.
 type session struct {
 	expires int64
@@ -218,6 +224,9 @@ func (t *Table) endMapping(i uint32) {
 func (t *Table) dropMapping(i uint32) {
 	m := t.maps.at(i)
 	t.fwd.remove(t.flowHash(m.proto, m.internal(), m.remote()), i)
+	if key := (source{m.proto, m.internal()}); t.b.Kind == Masquerade && t.latest[key] == i {
+		delete(t.latest, key)
+	}
 	if !m.is(alias | disowned) {
 		t.rev.remove(t.flowHash(m.proto, m.external(), m.revRemote()), i)
 	}

@@ -44,6 +44,7 @@ type Table struct {
 	strays   int // pins that are no filter entries
 	sessions slab[session]
 	talking  index
+	latest   map[source]uint32 // Masquerade: an internal endpoint's newest mapping
 	hosts    slab[host]
 	hosted   index
 	paired   int // hosts seen: the next one's external address and port block
@@ -102,7 +103,7 @@ func (t *Table) forget(seed uint64) {
 	for _, x := range []*index{&t.fwd, &t.rev, &t.pinned, &t.talking, &t.hosted} {
 		x.reset()
 	}
-	t.aliases, t.strays, t.paired = 0, 0, 0
+	t.aliases, t.strays, t.paired, t.latest = 0, 0, 0, map[source]uint32{}
 	t.ports.reset(t.external)
 	t.draws, t.sequence = [32]uint64{}, [32]uint64{}
 	t.statics, t.pieces, t.silent = statics{}, pieces{}, nil

@@ -273,7 +273,7 @@ func (p *plane) hairpinJudged(hit *nftables.Chain, sender *nftables.Set) {
 	} else {
 		p.rule(hit, p.toSelf(), look, p.passes(), accept)
 	}
-	p.rule(hit, p.toSelf(), drop)
+	p.reject(hit, p.toSelf())
 }
 
 // owner is the word of the endpoint that the filter's entries belong to.

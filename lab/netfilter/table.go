@@ -175,19 +175,20 @@ func (t *table) translate() {
 }
 
 // reject answers what is not let in, as the behavior says, and drops it.
-func (p *plane) reject(c *nftables.Chain) {
+func (p *plane) reject(c *nftables.Chain, match ...rule) {
+	which := join(match...)
 	switch {
 	case p.query:
 	case p.Unsolicited == nat.RST && p.proto == unix.IPPROTO_TCP:
-		p.rule(c, rule{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}})
+		p.rule(c, which, rule{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}})
 	case p.Unsolicited != nat.Drop:
 		code := byte(3) // port unreachable
 		if p.t.Family == nftables.TableFamilyIPv6 {
 			code = 1 // administratively prohibited (RFC 6092 REC-38)
 		}
-		p.rule(c, rule{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: code}})
+		p.rule(c, which, rule{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: code}})
 	}
-	p.rule(c, drop)
+	p.rule(c, which, drop)
 }
 
 // add declares a set. Its ID is ours, since google/nftables draws IDs from an unlocked global.
