@@ -1,6 +1,7 @@
 package lab_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/punchlab/punchlab/lab"
 	"github.com/punchlab/punchlab/lab/nat"
@@ -31,35 +33,37 @@ var natdiscoveryWords = map[nat.Dependency]string{
 	nat.AddressAndPortDependent: "Address and Port Dependent",
 }
 
-// TestStrangersAgreeInsideTheLab runs both inside the camera's host, through the router, the fabric and the probe's server.
+// TestStrangersAgreeInsideTheLab runs both inside the camera's host, through a router of each engine, the fabric and the
+// probe's server. Both wait most of the time: all labs are up at once.
 func TestStrangersAgreeInsideTheLab(t *testing.T) {
 	netnstest.Require(t, "stun", "turnutils_natdiscovery")
 	f := startFabric(t)
 	var wg sync.WaitGroup
-	for _, n := range nine {
-		topo := topology(t, "two-homes", "camera.nat", n.preset, "link", "lan")
-		l := up(t, f, topo)
-		rv := l.Host("rendezvous")
-		listen := func(network, address string) (c net.PacketConn, err error) {
-			err = rv.Do(func() (err error) { c, err = net.ListenPacket(network, address); return err })
-			return c, err
+	defer wg.Wait()
+	for _, engine := range lab.Engines() {
+		for _, n := range nine {
+			topo := on(t, engine, "two-homes", "camera.nat", n.preset, "link", "lan")
+			l := up(t, f, topo)
+			rv := l.Host("rendezvous")
+			listen := func(network, address string) (c net.PacketConn, err error) {
+				err = rv.Do(func() (err error) { c, err = net.ListenPacket(network, address); return err })
+				return c, err
+			}
+			server, err := probe.NewServer(listen, [2]netip.Addr{rv.Addrs[0], rv.Addrs[1]}, [2]uint16{3478, 3479})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { server.Close() })
+			wg.Go(func() { opinions(t, l, engine+", "+n.preset, n.stun, topo.Site("camera").Behavior) })
 		}
-		server, err := probe.NewServer(listen, [2]netip.Addr{rv.Addrs[0], rv.Addrs[1]}, [2]uint16{3478, 3479})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { server.Close() })
-		b := topo.Site("camera").Behavior
-		wg.Go(func() { opinions(t, l, n.preset, n.stun, b) })
 	}
-	wg.Wait()
 }
 
-func opinions(t *testing.T, l *lab.Lab, preset, stun string, b nat.Behavior) {
+func opinions(t *testing.T, l *lab.Lab, name, stun string, b nat.Behavior) {
 	m := l.Host("camera")
 	server := l.Host("rendezvous").Addr().String()
 	if said := output(m, "stun", server); !strings.Contains(said, "Primary: "+stun) {
-		t.Errorf("%s: stun says\n%s\nwant %q", preset, said, stun)
+		t.Errorf("%s: stun says\n%s\nwant %q", name, said, stun)
 	}
 	if err := l.Reset(2); err != nil {
 		t.Error(err)
@@ -70,14 +74,19 @@ func opinions(t *testing.T, l *lab.Lab, preset, stun string, b nat.Behavior) {
 		"NAT with " + natdiscoveryWords[b.Mapping] + " Mapping!", "NAT with " + natdiscoveryWords[b.Filtering] + " Filtering!",
 	} {
 		if !strings.Contains(said, want) {
-			t.Errorf("%s: turnutils_natdiscovery says\n%s\nwant %q", preset, said, want)
+			t.Errorf("%s: turnutils_natdiscovery says\n%s\nwant %q", name, said, want)
 		}
 	}
 }
 
+// patience is for a program that should have ended long ago.
+const patience = 30 * time.Second
+
 // output runs a program on a host. Its exit code is not looked at: stun's is its verdict.
 func output(m *lab.Machine, name string, args ...string) string {
-	cmd := exec.Command(name, args...)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := m.Start(cmd); err != nil {
