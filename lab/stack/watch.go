@@ -88,10 +88,17 @@ func (w *watch) tell(m Moment) {
 	}
 }
 
-// ended reports whether nothing more is to be learnt: all frames are here by a path that works both ways, or there is no
-// connection. A first flight may arrive where the viewer's own packets never reach the camera: that is no direct path.
+// ended reports whether nothing more is to be learnt: the last frame is here, and those before it that are not lost, by a
+// path that works both ways, or there is no connection. A first flight may arrive where the viewer's own packets never
+// reach the camera: that is no direct path.
 func (w *watch) ended() bool {
-	return w.failed != nil || w.closed != nil || len(w.got) >= w.frames && w.confirmed
+	return w.failed != nil || w.closed != nil || w.lastCame() && w.confirmed
+}
+
+// lastCame reports whether the video has been played to its end. Frames come in their order; what is skipped is lost.
+func (w *watch) lastCame() bool {
+	n := len(w.got)
+	return n > 0 && w.got[n-1].Index >= w.frames-1
 }
 
 // wait waits for the end of the trial, or of ctx.
@@ -189,8 +196,13 @@ func (w *watch) media(end time.Time, q media.Quality, sent int) *record.Media {
 			gap = max(gap, f.Complete.Sub(w.got[i-1].Complete))
 		}
 	}
-	if n := len(w.got); n > 0 && n < w.frames {
-		gap = max(gap, end.Sub(w.got[n-1].Complete)) // the picture stands still
+	if n := len(w.got); n > 0 && !w.lastCame() { // the picture stands still for as long as there is video
+		last := w.got[n-1]
+		due := last.Captured.Add(time.Duration(w.frames-1-last.Index) * time.Second / time.Duration(clip.FPS))
+		if due.Before(end) {
+			end = due
+		}
+		gap = max(gap, end.Sub(last.Complete))
 	}
 	if n := len(w.got); n > 1 {
 		if d := w.got[n-1].Complete.Sub(w.got[0].Complete).Seconds(); d > 0 {

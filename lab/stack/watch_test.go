@@ -2,6 +2,7 @@ package stack
 
 import (
 	"bytes"
+	"math"
 	"testing"
 	"time"
 
@@ -64,15 +65,50 @@ func TestMediaOfNothingIsAbsent(t *testing.T) {
 	}
 }
 
-// A picture that stands still until the trial's end has the longest gap there; one that is whole has ended.
+// A picture that stands still until the trial's end has the longest gap there, as long as there is video to come; one that
+// was played to its end has not.
 func TestStandstillAtTheEndCounts(t *testing.T) {
 	start := time.Unix(0, 0)
-	w := newWatch(Trial{Media: 80 * time.Millisecond})
-	w.got = []media.Frame{{Complete: start}}
-	for _, want := range []float64{9, 0.04} {
-		if got := w.media(start.Add(9*time.Second), media.Quality{}, 2).GapS; got == nil || *got != want {
-			t.Errorf("gap %v with %d of %d frames, want %v", got, len(w.got), w.frames, want)
+	frame := func(i int) media.Frame {
+		at := start.Add(time.Duration(i) * 40 * time.Millisecond)
+		return media.Frame{Index: i, Captured: at, Complete: at}
+	}
+	for _, tt := range []struct {
+		got  []media.Frame
+		end  time.Duration
+		want float64
+	}{
+		{[]media.Frame{frame(0)}, 900 * time.Millisecond, 0.9},
+		{[]media.Frame{frame(0)}, 9 * time.Second, 1.96}, // frame 49 was due then
+		{[]media.Frame{frame(0), frame(1), frame(3), frame(48)}, 9 * time.Second, 1.8},
+		{[]media.Frame{frame(0), frame(1), frame(3), frame(49)}, 9 * time.Second, 1.84},
+		{[]media.Frame{frame(48), frame(49)}, 9 * time.Second, 0.04},
+	} {
+		w := newWatch(Trial{Media: 2 * time.Second})
+		w.got = tt.got
+		if got := w.media(start.Add(tt.end), media.Quality{}, 50).GapS; math.Abs(*got-tt.want) > 1e-9 {
+			t.Errorf("%d frames, ended after %v: gap %v, want %v s", len(tt.got), tt.end, *got, tt.want)
 		}
-		w.got = append(w.got, media.Frame{Index: 1, Complete: start.Add(40 * time.Millisecond)})
+	}
+}
+
+// A trial whose last frame is here does not wait for those that are lost.
+func TestLastFrameEndsTheTrial(t *testing.T) {
+	w := newWatch(Trial{Media: 80 * time.Millisecond})
+	w.viewerEvent(viewer.PathConfirmed{})
+	w.viewerEvent(viewer.FrameReceived{Frame: media.Frame{Index: 0}})
+	if w.ended() {
+		t.Error("ended with the first of two frames")
+	}
+	w = newWatch(Trial{Media: 80 * time.Millisecond})
+	w.viewerEvent(viewer.FrameReceived{Frame: media.Frame{Index: 1}})
+	if w.ended() {
+		t.Error("ended before the path was confirmed")
+	}
+	w.viewerEvent(viewer.PathConfirmed{})
+	select {
+	case <-w.over:
+	default:
+		t.Error("waits for a frame that is lost")
 	}
 }
