@@ -55,7 +55,7 @@ type loop struct {
 	ports   []*port       // nil where a port was closed
 	nets    map[uint32]*netState
 	traces  map[uint32]*link.Trace
-	big     *fabric.Packet // for the next packet that is too long for a small one; nil: not yet got
+	big     *fabric.Packet // that TUN devices are read into; nil: to be got
 	control control
 	writer  *writer
 
@@ -64,6 +64,7 @@ type loop struct {
 	window  time.Duration // when the present window began
 	packets int           // read in it
 	flooded bool          // there were many in the last one
+	more    bool          // a device may hold more than the burst that was read
 }
 
 func newLoop(controlFD int, precise bool) (*loop, error) {
@@ -153,7 +154,9 @@ func (l *loop) gather() time.Duration {
 		l.flooded = l.packets >= manyPackets && now-l.window < 2*rateWindow
 		l.window, l.packets = now, 0
 	}
-	if !l.flooded || l.precise {
+	more := l.more
+	l.more = false
+	if !l.flooded || more || l.precise {
 		return 0
 	}
 	pause := unix.NsecToTimespec(int64(gather))
@@ -197,6 +200,7 @@ func (l *loop) drain(p *port) {
 		}
 		p.enter(now, k)
 	}
+	l.more = true
 }
 
 // discard reads what waits in a device and throws it away.

@@ -22,7 +22,6 @@ type port struct {
 	header [etherLen]byte                            // for frames to the site
 	enter  func(now time.Duration, k *fabric.Packet) // takes what is read
 	index  int                                       // in the loop's table, which is also what epoll reports
-	bulk   bool                                      // the last packet read was a big one
 
 	monitor string    // of a monitor's socket: its name
 	net     *netState // not nil: a monitor's
@@ -50,62 +49,32 @@ func newPort(r *request, d deviceBody) (*port, error) {
 // offload tells whether the device takes GSO packets and unfinished checksums.
 func (p *port) offload() bool { return p.room == vnetLen }
 
-// read reads a packet. It is nil when there is nothing more to read, for a reason that is no error or one; an empty packet is one to be
-// left out.
+// read reads a packet. It is nil when there is nothing more to read, for a reason that is no error or one; an empty
+// packet is one to be left out.
 func (p *port) read(l *loop) (*fabric.Packet, unix.Errno) {
 	if p.room == etherLen {
 		return p.readEther(l)
 	}
-	if p.bulk {
-		if k, e := p.readBig(l); k != nil || e != unix.ENOBUFS {
-			return k, e
-		}
-	}
-	k := l.fab.Get()
+	// What a device does not split may be long, so everything is read into a big packet. Most are small and are copied:
+	// that costs less than telling the kernel of two buffers.
 	if l.big == nil {
-		l.big = l.fab.GetBig()
-	}
-	if k == nil || l.big == nil {
-		if k != nil {
-			l.fab.Put(k)
+		if l.big = l.fab.GetBig(); l.big == nil {
+			return nil, unix.ENOBUFS
 		}
-		return nil, unix.ENOBUFS
 	}
-	// Most packets fit into a small buffer. What a device does not split may be longer: that goes on in a big one.
-	small, big := k.Buffer(vnetLen), l.big.Buffer(vnetLen)
-	n, e := rawReadv(p.fd, small, big[len(small):])
-	if e != 0 || n < vnetLen {
-		l.fab.Put(k)
-		return nil, e
-	}
-	if p.bulk = n > len(small); p.bulk {
-		copy(big, small)
-		l.fab.Put(k)
-		k, l.big = l.big, nil
-	}
-	k.SetFrame(vnetLen, n)
-	getVnet(k.Frame(vnetLen), &k.GSO)
-	return k, 0
-}
-
-// readBig reads where a big packet came before: the next one is probably big as well.
-func (p *port) readBig(l *loop) (*fabric.Packet, unix.Errno) {
-	k := l.fab.GetBig()
-	if k == nil {
-		return nil, unix.ENOBUFS
-	}
+	k := l.big
 	n, e := rawRead(p.fd, k.Buffer(vnetLen))
 	if e != 0 || n < vnetLen {
-		l.fab.Put(k)
 		return nil, e
 	}
 	k.SetFrame(vnetLen, n)
-	if p.bulk = n > vnetLen+link.MaxMTU; !p.bulk {
-		if small := l.fab.Get(); small != nil {
-			small.SetFrame(vnetLen, copy(small.Buffer(vnetLen), k.Frame(vnetLen)))
-			l.fab.Put(k)
-			k = small
-		}
+	if n > vnetLen+link.MaxMTU {
+		l.big = nil
+	} else if small := l.fab.Get(); small != nil {
+		small.SetFrame(vnetLen, copy(small.Buffer(vnetLen), k.Frame(vnetLen)))
+		k = small
+	} else {
+		l.big = nil
 	}
 	getVnet(k.Frame(vnetLen), &k.GSO)
 	return k, 0
@@ -183,10 +152,4 @@ func rawRead(fd int, b []byte) (int, unix.Errno) {
 func rawWrite(fd int, b []byte) unix.Errno {
 	_, _, e := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
 	return e
-}
-
-func rawReadv(fd int, a, b []byte) (int, unix.Errno) {
-	v := [2]unix.Iovec{{Base: &a[0], Len: uint64(len(a))}, {Base: &b[0], Len: uint64(len(b))}}
-	n, _, e := unix.RawSyscall(unix.SYS_READV, uintptr(fd), uintptr(unsafe.Pointer(&v[0])), uintptr(len(v)))
-	return int(n), e
 }
