@@ -22,7 +22,7 @@ type Event struct {
 	Host    string        // host that it happens to; a public host where it happens to an uplink
 	To      string        // move: the site that the host moves to
 	NAT     string        // nat: the preset
-	Link    string        // link: the preset
+	Link    string        // link: a link of the topology's own, or a preset
 	Between [2]string     // blackhole: owners of two uplinks, sites or public hosts; the second may be empty: everybody
 	MTU     int           // mtu-blackhole: bytes; what is larger is dropped without a word
 	For     time.Duration // undone so long after; 0: never
@@ -36,7 +36,7 @@ const (
 	DoUplinkDown   = "uplink-down"   // the uplink of Site or public Host carries nothing
 	DoUplinkUp     = "uplink-up"     // the same uplink works again
 	DoMove         = "move"          // Host leaves its site for To, where it is on standby, or from which it came
-	DoLink         = "link"          // the uplink of Site or public Host becomes the preset Link
+	DoLink         = "link"          // the uplink of Site or public Host becomes Link
 	DoKill         = "kill"          // the program in Host is killed; with For it is started again
 	DoBlackhole    = "blackhole"     // the internet drops everything between two uplinks, both ways
 	DoMTUBlackhole = "mtu-blackhole" // the uplink of Site or public Host drops what is larger than MTU, without ICMP
@@ -172,7 +172,7 @@ func (e Event) checkNames(ps *Problems, t *Topology) {
 			*ps = append(*ps, notOnStandby(t, e.Host, e.To))
 		}
 	case DoLink:
-		lookupLink("link", e.Link, ps)
+		t.lookupLink("link", e.Link, ps)
 	case DoBlackhole:
 		t.checkBetween(ps, e.Between)
 	case DoMTUBlackhole:

@@ -43,6 +43,7 @@ type Topology struct {
 	Summary string // one line
 	Sites   []Site
 	Public  []PublicHost
+	Links   []link.Profile `json:",omitzero"` // of the topology's own, by name, besides the presets
 
 	resolved bool
 }
@@ -65,7 +66,7 @@ type Site struct {
 	NoIPv4   bool              `json:",omitzero"` // no IPv4 on the LAN; the WAN side has it for nat64 only
 	PortMap  string            `json:",omitzero"` // preset of the router's port mapping servers, PortMaps; empty: it has none
 	Behind   string            // site on whose LAN the router's WAN side hangs; empty: the fabric
-	Link     string            // preset; empty: Profile counts. Only a site on the fabric has a link.
+	Link     string            // one of Links or a preset; empty: Profile counts. Only a site on the fabric has a link.
 	Profile  link.Profile      // access link; Resolve sets it from Link
 	WAN      []netip.Addr      // IPv4 addresses of the WAN side; empty: Resolve gives one
 	LAN      netip.Prefix      // the router has its first address, Gateway; zero: Resolve gives one
@@ -95,7 +96,7 @@ type Host struct {
 type PublicHost struct {
 	Name    string
 	Addrs   []netip.Addr // IPv4, then IPv6; empty: Resolve gives two of IPv4, which an RFC 5780 server needs, and of IPv6 if a site has it
-	Link    string       // preset; empty: Profile counts
+	Link    string       // one of Links or a preset; empty: Profile counts
 	Profile link.Profile
 
 	auto []netip.Addr // what Resolve gave, and may replace; never written to
@@ -152,6 +153,10 @@ func (t *Topology) Clone() *Topology {
 		p := &c.Public[i]
 		p.Addrs, p.Profile = slices.Clone(p.Addrs), cloneProfile(p.Profile)
 	}
+	c.Links = slices.Clone(t.Links)
+	for i := range c.Links {
+		c.Links[i] = cloneProfile(c.Links[i])
+	}
 	return &c
 }
 
@@ -165,13 +170,16 @@ func cloneProfile(p link.Profile) link.Profile {
 	return p
 }
 
-// profiles are those of all access links.
+// profiles are those of all access links, and the topology's own.
 func (t *Topology) profiles() (ps []*link.Profile) {
 	for i := range t.Sites {
 		ps = append(ps, &t.Sites[i].Profile)
 	}
 	for i := range t.Public {
 		ps = append(ps, &t.Public[i].Profile)
+	}
+	for i := range t.Links {
+		ps = append(ps, &t.Links[i])
 	}
 	return ps
 }
@@ -180,11 +188,16 @@ func (t *Topology) profiles() (ps []*link.Profile) {
 // one digest are the same experiment. Call Resolve first.
 func (t *Topology) Digest() string {
 	c := t.Clone()
+	hashed := map[*link.Trace]*link.Trace{} // a trace's hash stands for what may be a hundred thousand numbers
 	for _, p := range c.profiles() {
 		for _, i := range []*link.Impairment{&p.Up, &p.Down} {
-			if i.Trace != nil { // its hash stands for what may be a hundred thousand numbers
-				i.Trace = &link.Trace{Name: i.Trace.Name + " " + i.Trace.Digest(), Anywhere: i.Trace.Anywhere}
+			if i.Trace == nil {
+				continue
 			}
+			if hashed[i.Trace] == nil {
+				hashed[i.Trace] = &link.Trace{Name: i.Trace.Name + " " + i.Trace.Digest(), Anywhere: i.Trace.Anywhere}
+			}
+			i.Trace = hashed[i.Trace]
 		}
 	}
 	b, err := json.Marshal(c)

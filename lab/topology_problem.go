@@ -11,6 +11,7 @@ type Problem struct {
 	Path       string
 	Msg        string
 	Suggestion string // nearest right spelling; may be empty
+	Key        bool   // it is the last key of Path itself, not what stands behind it
 }
 
 // Error is Path, Msg and the suggestion on one line.

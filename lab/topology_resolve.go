@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/punchlab/punchlab/lab/link"
 	"github.com/punchlab/punchlab/lab/nat"
 )
 
@@ -22,6 +21,7 @@ func (t *Topology) Resolve() error {
 	}
 	c.checkNames(&ps)
 	c.checkBehind(&ps)
+	c.checkLinks(&ps)
 	c.lookupPresets(&ps)
 	c.checkFamilies(&ps)
 	c.checkEngines(&ps)
@@ -54,6 +54,7 @@ var namePattern = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 func (t *Topology) checkSizes(ps *Problems) bool {
 	tooMany(ps, "sites", len(t.Sites), MaxSites)
 	tooMany(ps, "public", len(t.Public), MaxPublic)
+	tooMany(ps, "links", len(t.Links), MaxLinks)
 	for i, s := range t.Sites {
 		tooMany(ps, sitePath(i, "hosts"), len(s.Hosts), MaxHosts)
 		tooMany(ps, sitePath(i, "wan"), len(s.WAN), MaxAddrs)
@@ -183,40 +184,12 @@ func (t *Topology) lookupPresets(ps *Problems) {
 			}
 			continue
 		}
-		s.Profile = resolveLink(sitePath(i, "link"), s.Link, s.Profile, ps)
+		s.Profile = t.resolveLink(sitePath(i, "link"), s.Link, s.Profile, ps)
 	}
 	for i := range t.Public {
 		p := &t.Public[i]
-		p.Profile = resolveLink(publicPath(i, "link"), p.Link, p.Profile, ps)
+		p.Profile = t.resolveLink(publicPath(i, "link"), p.Link, p.Profile, ps)
 	}
-}
-
-// resolveLink looks a preset up. Without one, the profile that the program gave counts if it has a name: a forgotten link is
-// not a perfect one.
-func resolveLink(path, name string, given link.Profile, ps *Problems) link.Profile {
-	if name == "" && given.Name != "" {
-		if err := given.Validate(); err != nil {
-			ps.add(path, err.Error())
-		}
-		return given
-	}
-	if name == "" {
-		ps.add(path, "missing: name a preset, such as broadband")
-		return given
-	}
-	return lookupLink(path, name, ps)
-}
-
-func lookupLink(path, name string, ps *Problems) link.Profile {
-	p, ok := link.Lookup(name)
-	if !ok {
-		var known []string
-		for _, k := range link.Presets() {
-			known = append(known, k.Name)
-		}
-		*ps = append(*ps, Unknown(path, "preset", name, known))
-	}
-	return cloneProfile(p)
 }
 
 func lookupNAT(path, name string, ps *Problems) nat.Behavior {

@@ -84,16 +84,16 @@ func (t *Topology) set(key, value string, ps *Problems) {
 				s.Link = value
 			}
 		}
-		lookupLink(key, value, ps)
+		t.lookupLink(key, value, ps)
 	case site != nil && site.set(field, key, value, ps):
 	case site != nil && field == LinkKey && site.Behind != "":
 		*ps = append(*ps, &Problem{Path: key, Msg: "site " + quote(name) + " is behind another and has no link of its own",
 			Suggestion: t.Outermost(site).Name + ".link"})
 	case site != nil && field == LinkKey:
 		site.Link = value
-		lookupLink(key, value, ps)
+		t.lookupLink(key, value, ps)
 	case field == LinkKey && t.setPublicLink(name, value):
-		lookupLink(key, value, ps)
+		t.lookupLink(key, value, ps)
 	default:
 		p := Unknown("", "key", key, t.Keys())
 		if own := t.keyOfHost(key); own != "" {
