@@ -78,7 +78,7 @@ func (l *Lab) perform(e Event) (undo func() error, err error) {
 	case DoMove:
 		return l.move(l.hosts[e.Host], e.To)
 	case DoLink:
-		p, _ := link.Lookup(e.Link)
+		p, _ := l.topo.LookupLink(e.Link)
 		return l.changeLink(e, func(link.Profile) link.Profile { return p })
 	case DoMTUBlackhole:
 		return l.changeLink(e, func(p link.Profile) link.Profile { return blackholeMTU(p, e.MTU) })
