@@ -24,6 +24,24 @@ func (l *Timeline) Explain(t record.Trial) string {
 		return firstOf(t.Error, t.Cause, "the trial was not judged")
 	}
 	e := explainer{l: l, v: &l.view}
+	s := e.outcome(t)
+	if t.Outcome != record.Failed {
+		if after := e.aftermath(); after != "" {
+			s += "; " + after
+		}
+	}
+	if m := t.Media; m != nil && m.GapS != nil && *m.GapS >= standstill {
+		s += fmt.Sprintf("; the picture stood still for %.1f s", *m.GapS)
+	}
+	return s
+}
+
+// standstill is how many seconds without a frame anybody sees.
+const standstill = 0.3
+
+// outcome is why the trial went direct, or not.
+func (e *explainer) outcome(t record.Trial) string {
+	l := e.l
 	there, back := e.probes(l.view.Viewer, l.view.Camera), e.probes(l.view.Camera, l.view.Viewer)
 	if t.Outcome == record.Direct {
 		return e.direct(there, back, t)
@@ -161,8 +179,13 @@ func (e *explainer) aftermath() string {
 		return ""
 	}
 	most := slices.MaxFunc(order, func(a, b end) int { return cmp.Compare(counts[a], counts[b]) })
-	return fmt.Sprintf("after %s at %s ms, %s dropped %s from %s: %s", event.What, ms(event.At-e.l.Requested),
-		e.v.name(most.node), count(counts[most], "packet"), e.v.name(most.from), most.drop)
+	what := fmt.Sprintf("%s from %s", count(counts[most], "packet"), e.v.name(most.from))
+	if most.node == "" {
+		what += " got lost on the way: " + most.drop
+	} else {
+		what = fmt.Sprintf("%s dropped %s: %s", e.v.name(most.node), what, most.drop)
+	}
+	return fmt.Sprintf("after %s at %s ms, %s", event.What, ms(event.At-e.l.Requested), what)
 }
 
 // place is where and why a packet ended.

@@ -19,7 +19,7 @@ import (
 //	     [down=UPLINK]     its link, from the request on
 //	     draws the timeline in 120 columns; with kernel as if routers were of the kernel
 //	text WIDTH             the same timeline in other columns
-//	explain OUTCOME [strategy=S] [cause=…]
+//	explain OUTCOME [strategy=S] [cause=…] [gap=DURATION]
 //	flows, media, leaks OUTCOME [strategy=S]
 func TestTimelines(t *testing.T) {
 	datadriven.Walk(t, "testdata/timeline", func(t *testing.T, path string) {
@@ -32,6 +32,11 @@ func TestTimelines(t *testing.T) {
 					tr.Outcome = record.Outcome(a.Key)
 				case a.Key == "cause":
 					tr.Cause = a.Vals[0]
+				case a.Key == "gap":
+					gap, err := time.ParseDuration(a.Vals[0])
+					check(t, err)
+					s := gap.Seconds()
+					tr.Media = &record.Media{GapS: &s}
 				default:
 					tr.Params[a.Key] = a.Vals[0]
 				}
