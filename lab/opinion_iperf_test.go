@@ -79,7 +79,7 @@ func unimpaired(i *iperf) {
 func (i *iperf) bulk() {
 	const size = 64 << 20
 	for _, way := range i.ways() {
-		if got, _ := i.run(way, "-n", strconv.Itoa(size)); got.Bytes < size/2 || got.Bytes > size { // what is in buffers at the end doesn't count
+		if got, _ := i.run(way, "-n", strconv.Itoa(size)); got.Bytes < size/2 { // what is in buffers at the end doesn't count
 			i.errorf("%s: TCP brought %d of %d bytes", way.name, got.Bytes, size)
 		}
 	}
