@@ -1,14 +1,16 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
 	"github.com/punchlab/punchlab/lab/netns"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
-// card is a host's interface on a site's LAN. Of several one is in use: the others have no routes.
+// card is a host's interface on a site's LAN. Of several one is in use: the others have no addresses and no default routes.
 type card struct {
 	site   string
 	device string
@@ -37,7 +39,8 @@ func (c card) leave(ns *netns.NS) error {
 		}
 	}
 	for _, a := range c.addrs {
-		if err := nl.AddrDel(link, &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(a, c.bits(a)))}); err != nil {
+		err := nl.AddrDel(link, &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(a, c.bits(a)))})
+		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) { // it may be out of use already
 			return fmt.Errorf("take %v off %s: %w", a, c.device, err)
 		}
 	}

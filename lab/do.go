@@ -5,53 +5,23 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"sync"
 
 	"github.com/punchlab/punchlab/lab/link"
-	"github.com/punchlab/punchlab/lab/live"
+	"github.com/punchlab/punchlab/lab/nat"
 )
 
-// faults are what events have changed and nobody has undone yet.
-type faults struct {
-	mu   sync.Mutex
-	list []*fault // in the order in which they came
-}
+var errClosed = errors.New("the lab is closed")
 
-type fault struct {
-	once sync.Once
-	undo func() error
-	err  error
-}
-
-func (f *fault) mend() error {
-	f.once.Do(func() { f.err = f.undo() })
-	return f.err
-}
-
-func (f *faults) add(undo func() error) *fault {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	one := &fault{undo: undo}
-	f.list = append(f.list, one)
-	return one
-}
-
-// mend undoes all that is left, the last first.
-func (f *faults) mend() error {
-	f.mu.Lock()
-	list := f.list
-	f.list = nil
-	f.mu.Unlock()
-	var errs []error
-	for _, one := range slices.Backward(list) {
-		errs = append(errs, one.mend())
-	}
-	return errors.Join(errs...)
-}
-
-// Do has an event happen now; its At, On and For are the caller's business. Undo takes it back, once; what is not undone
-// Reset mends. It is safe for concurrent use.
+// Do has an event happen now; its At and On are the caller's business, and so is when undo is called, by For. An event
+// that can't be done changes nothing. Undo takes back what the event did, and leaves what others have done to the same
+// thing since; what is not undone Reset mends. Do and undo are safe for concurrent use, with Reset and Close too: after
+// either, undo does nothing.
 func (l *Lab) Do(e Event) (undo func() error, err error) {
+	l.events.Lock()
+	defer l.events.Unlock()
+	if l.closed {
+		return nil, fmt.Errorf("%s: %w", e, errClosed)
+	}
 	if err := e.Validate(l.topo); err != nil {
 		return nil, fmt.Errorf("%s: %w", e, err)
 	}
@@ -59,7 +29,20 @@ func (l *Lab) Do(e Event) (undo func() error, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e, err)
 	}
-	return l.faults.add(back).mend, nil
+	begun := l.resets
+	return func() error {
+		l.events.Lock()
+		defer l.events.Unlock()
+		if back == nil || l.closed || l.resets != begun {
+			return nil
+		}
+		once := back
+		back = nil
+		if err := once(); err != nil {
+			return fmt.Errorf("undo %s: %w", e, err)
+		}
+		return nil
+	}, nil
 }
 
 // perform does the event and returns what takes it back.
@@ -72,39 +55,44 @@ func (l *Lab) perform(e Event) (undo func() error, err error) {
 	case DoNAT:
 		return l.switchNAT(l.sites[e.Site], e.NAT)
 	case DoUplinkDown, DoUplinkUp:
-		up := l.uplinkOf(e)
-		down := e.Do == DoUplinkDown
-		return func() error { return up.SetDown(false) }, up.SetDown(down)
+		return change(&l.faults, "uplink "+e.Site+e.Host, false, l.cutter(e), to(e.Do == DoUplinkDown))
 	case DoMove:
-		return l.move(l.hosts[e.Host], e.To)
+		m := l.hosts[e.Host]
+		return change(&l.faults, "host "+m.Name, m.current(), m.move, to(e.To))
 	case DoLink:
 		p, _ := l.topo.LookupLink(e.Link)
-		return l.changeLink(e, func(link.Profile) link.Profile { return p })
+		return l.changeLink(e, to(p))
 	case DoMTUBlackhole:
 		return l.changeLink(e, func(p link.Profile) link.Profile { return blackholeMTU(p, e.MTU) })
 	case DoKill:
-		return l.hosts[e.Host].kill()
+		m := l.hosts[e.Host]
+		return change(&l.faults, "programs on "+m.Name, false, m.kill, to(true))
 	case DoBlackhole:
-		a, b := e.Between[0], e.Between[1]
-		return func() error { return l.net.Blackhole(a, b, false) }, l.net.Blackhole(a, b, true)
+		return l.blackhole(e.Between[0], e.Between[1])
 	}
 	return nil, fmt.Errorf("unknown action %q", e.Do)
 }
 
-// reboot has the router forget everything. With a pause nothing passes until it is undone.
-func (l *Lab) reboot(p *place, pause bool) (func() error, error) {
+// to makes a change that what was before does not matter to.
+func to[T any](v T) func(T) T { return func(T) T { return v } }
+
+// reboot has the router forget everything. With a pause nothing passes it, and its servers say nothing, until it is undone.
+func (l *Lab) reboot(p *place, pause bool) (undo func() error, err error) {
+	undo = func() error { return nil }
 	if pause {
-		if err := p.router.Silence(true); err != nil {
+		back, err := change(&l.faults, "silence of "+p.site.Name, false, p.router.Silence, to(true))
+		if err != nil {
 			return nil, err
 		}
+		undo = func() error { return errors.Join(back(), p.rebootMaps()) }
 	}
-	undo := func() error {
-		if pause {
-			return p.router.Silence(false)
-		}
-		return nil
+	if err := p.router.Reset(rebootSeed(p.site.Name)); err != nil {
+		return nil, errors.Join(err, undo())
 	}
-	return undo, errors.Join(p.router.Reset(rebootSeed(p.site.Name)), p.rebootMaps())
+	if pause {
+		return undo, nil // its servers come up with it
+	}
+	return undo, p.rebootMaps()
 }
 
 // rebootSeed starts the random ports of a router that has rebooted at another place.
@@ -119,35 +107,56 @@ func (p *place) rebootMaps() error {
 }
 
 // readdress gives the router the addresses that the plan has left for it.
-func (l *Lab) readdress(p *place) (func() error, error) {
-	change := func(addrs []netip.Addr) error {
+func (l *Lab) readdress(p *place) (undo func() error, err error) {
+	other := l.otherWAN(p.site)
+	if len(other) == 0 {
+		return nil, fmt.Errorf("no other address is left for the router of %s", p.site.Name)
+	}
+	set := func(addrs []netip.Addr) error {
 		if err := p.router.Readdress(addrs); err != nil {
 			return err
 		}
 		p.external.Store(&addrs[0])
-		return p.rebootMaps()
+		return nil
 	}
-	before := slices.Clone(p.site.WAN)
-	return func() error { return change(before) }, change(l.otherWAN(p.site))
+	back, err := change(&l.faults, "addresses of "+p.site.Name, slices.Clone(p.site.WAN), set, to(other))
+	return p.forgetful(back, err)
 }
 
-func (l *Lab) switchNAT(p *place, preset string) (func() error, error) {
+func (l *Lab) switchNAT(p *place, preset string) (undo func() error, err error) {
 	b, err := l.topo.SwitchNAT(p.site.Name, preset)
 	if err != nil {
 		return nil, err
 	}
-	seed := rebootSeed(p.site.Name)
-	before := p.site.Behavior
-	return func() error { return p.router.Apply(before, seed) }, errors.Join(p.router.Apply(b, seed), p.rebootMaps())
+	set := func(b nat.Behavior) error { return p.router.Apply(b, rebootSeed(p.site.Name)) }
+	back, err := change(&l.faults, "NAT of "+p.site.Name, p.site.Behavior, set, to(b))
+	return p.forgetful(back, err)
 }
 
-// uplinkOf is the access link that the event names by its site or public host.
-func (l *Lab) uplinkOf(e Event) *live.Uplink { return l.uplinks[e.Site+e.Host] }
+// forgetful is a change that loses the router's mappings, as undoing it does: its port mapping servers are told.
+func (p *place) forgetful(back func() error, err error) (undo func() error, _ error) {
+	if err != nil {
+		return nil, err
+	}
+	undo = func() error { return errors.Join(back(), p.rebootMaps()) }
+	if err := p.rebootMaps(); err != nil {
+		return nil, errors.Join(err, undo())
+	}
+	return undo, nil
+}
 
-// changeLink gives an uplink another profile, made of the one that the topology says.
-func (l *Lab) changeLink(e Event, change func(link.Profile) link.Profile) (func() error, error) {
-	up, before := l.uplinkOf(e), l.profileOf(e)
-	return func() error { return up.SetProfile(before) }, up.SetProfile(change(before))
+// cutter cuts the access link that the event names by its site or public host, or mends it.
+func (l *Lab) cutter(e Event) func(bool) error {
+	if p := l.sites[e.Site]; p != nil {
+		return p.router.Cut
+	}
+	return l.uplinks[e.Host].SetDown
+}
+
+// changeLink gives the access link that the event names another profile.
+func (l *Lab) changeLink(e Event, to func(link.Profile) link.Profile) (undo func() error, err error) {
+	name := e.Site + e.Host
+	return change(&l.faults, "link of "+name, l.profileOf(e), l.uplinks[name].SetProfile, to)
 }
 
 func (l *Lab) profileOf(e Event) link.Profile {
@@ -170,16 +179,10 @@ func blackholeMTU(p link.Profile, mtu int) link.Profile {
 	return p
 }
 
-// move takes a host from the LAN that it is on to another.
-func (l *Lab) move(m *Machine, to string) (func() error, error) {
-	from := m.current()
-	change := func(from, to string) error {
-		leave, enter := m.card(from), m.card(to)
-		if err := leave.leave(m.ns); err != nil {
-			return err
-		}
-		m.use(to)
-		return enter.enter(m.ns)
+func (l *Lab) blackhole(a, b string) (undo func() error, err error) {
+	if b != "" && b < a {
+		a, b = b, a // both ways are one
 	}
-	return func() error { return change(to, from) }, change(from, to)
+	set := func(on bool) error { return l.net.Blackhole(a, b, on) }
+	return change(&l.faults, "between "+a+" and "+b, false, set, to(true))
 }

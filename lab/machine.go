@@ -24,13 +24,15 @@ type Machine struct {
 	mu       sync.Mutex
 	in       string // the site whose card is in use
 	programs map[int]Program
+	dead     bool // programs are to be so
 	next     int
 }
 
-// Program is something that runs on a host and that an event may kill.
+// Program is something that runs on a host and that an event may kill. Its methods must not call the Machine's Run, nor
+// what that returned.
 type Program interface {
-	Kill()        // at once, without a word to anybody
-	Start() error // again, from what it had at its first start
+	Kill()        // at once, without a word to anybody; nothing if it is dead
+	Start() error // again, from what it had at its first start; nothing if it runs
 }
 
 // Addr returns the host's first address.
@@ -39,7 +41,8 @@ func (m *Machine) Addr() netip.Addr { return m.Addrs[0] }
 // Do runs fn on a thread inside the host's namespace: sockets and processes that it makes are the host's.
 func (m *Machine) Do(fn func() error) error { return m.ns.Do(fn) }
 
-// Run announces a program, which events may kill, until forget is called.
+// Run announces a program that runs, which events may kill, until forget is called. On a host whose programs are to be dead
+// it is killed at once.
 func (m *Machine) Run(p Program) (forget func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -49,6 +52,9 @@ func (m *Machine) Run(p Program) (forget func()) {
 		m.programs = map[int]Program{}
 	}
 	m.programs[id] = p
+	if m.dead {
+		p.Kill()
+	}
 	return func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -56,43 +62,46 @@ func (m *Machine) Run(p Program) (forget func()) {
 	}
 }
 
-// kill ends the programs that were announced. Undo starts those again that have not been forgotten since.
-func (m *Machine) kill() (undo func() error, err error) {
-	programs := m.running()
-	if len(programs) == 0 {
-		return nil, fmt.Errorf("nothing runs on host %s that can be killed", m.Name)
-	}
-	for _, p := range programs {
-		p.Kill()
-	}
-	return func() error {
-		var errs []error
-		for id, p := range programs {
-			if m.running()[id] == p {
-				errs = append(errs, p.Start())
-			}
-		}
-		return errors.Join(errs...)
-	}, nil
-}
-
-func (m *Machine) running() map[int]Program {
+// kill ends the programs that are announced, and those to come, or starts them again.
+func (m *Machine) kill(dead bool) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return maps.Clone(m.programs)
+	m.dead = dead
+	var errs []error
+	for _, id := range slices.Sorted(maps.Keys(m.programs)) {
+		if dead {
+			m.programs[id].Kill()
+		} else {
+			errs = append(errs, m.programs[id].Start())
+		}
+	}
+	return errors.Join(errs...)
 }
 
-// current is the site on whose LAN the host is now, and use changes that.
+// move brings the host to a site: of its interfaces that one is in use.
+func (m *Machine) move(to string) error {
+	for _, c := range m.cards {
+		if c.site == to {
+			continue
+		}
+		if err := c.leave(m.ns); err != nil {
+			return err
+		}
+	}
+	if err := m.card(to).enter(m.ns); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.in = to
+	return nil
+}
+
+// current is the site on whose LAN the host is now.
 func (m *Machine) current() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.in
-}
-
-func (m *Machine) use(site string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.in = site
 }
 
 // card is the host's interface on a site's LAN.

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"net/netip"
 	"sync"
 
@@ -15,7 +16,8 @@ type router interface {
 	Apply(b nat.Behavior, seed uint64) error // another behaviour; all flows are forgotten
 	Reset(seed uint64) error                 // a reboot
 	Readdress(addrs []netip.Addr) error      // other IPv4 addresses on its WAN side; all flows are forgotten
-	Silence(on bool) error                   // nothing passes, as while it boots
+	Silence(on bool) error                   // nothing passes and nothing is answered, on its LAN either, as while it boots
+	Cut(on bool) error                       // its access link carries nothing
 	Map(m nat.PortMap) (netip.AddrPort, error)
 	Unmap(m nat.PortMap) error
 	PortMaps() ([]nat.PortMap, error)
@@ -53,19 +55,10 @@ func (k *kernelRouter) Readdress(addrs []netip.Addr) error {
 	return k.place.uplink.SetRouted(toward(k.place.site, addrs))
 }
 
-// Silence stops the kernel from forwarding.
-func (k *kernelRouter) Silence(on bool) error {
-	value := "1"
-	if on {
-		value = "0"
-	}
-	for _, key := range []string{"net/ipv4/conf/all/forwarding", "net/ipv6/conf/all/forwarding"} {
-		if err := k.place.kernel.Sysctl(key, value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// Silence has the kernel drop whatever comes to the router, and what the router itself says.
+func (k *kernelRouter) Silence(on bool) error { return silence(k.place.kernel, on) }
+
+func (k *kernelRouter) Cut(on bool) error { return k.place.uplink.SetDown(on) }
 
 func (k *kernelRouter) Map(m nat.PortMap) (netip.AddrPort, error) {
 	k.mu.Lock()
@@ -88,18 +81,42 @@ func (k *kernelRouter) PortMaps() ([]nat.PortMap, error) {
 // tableRouter is a router of the engine table.
 type tableRouter struct {
 	*live.Router
-	site *Site
+	place *place
+
+	mu          sync.Mutex
+	cut, silent bool // its own WAN is down in either case
+	dark        bool // the LAN that its WAN hangs on is silent
 }
 
 func (t *tableRouter) Apply(b nat.Behavior, seed uint64) error {
-	return t.Router.Apply(t.site.realized(b), seed)
+	return t.Router.Apply(t.place.site.realized(b), seed)
 }
 
 func (t *tableRouter) Readdress(addrs []netip.Addr) error {
-	return t.SetExternal(addrs, toward(t.site, addrs))
+	return t.SetExternal(addrs, toward(t.place.site, addrs))
 }
 
-func (t *tableRouter) Silence(on bool) error { return t.SetDown(on) }
+// Silence pulls every cable of the router: those on its LAN, and that on its WAN.
+func (t *tableRouter) Silence(on bool) error {
+	errs := []error{t.setWAN(func() { t.silent = on })}
+	for _, s := range t.place.stations {
+		errs = append(errs, s.SetDown(on))
+	}
+	for _, inner := range t.place.inner {
+		errs = append(errs, inner.setWAN(func() { inner.dark = on }))
+	}
+	return errors.Join(errs...)
+}
+
+func (t *tableRouter) Cut(on bool) error { return t.setWAN(func() { t.cut = on }) }
+
+// setWAN changes one of the reasons why the router's WAN may be down.
+func (t *tableRouter) setWAN(change func()) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	change()
+	return t.SetDown(t.cut || t.silent || t.dark)
+}
 
 // toward is what the outside routes to a site whose router has these IPv4 addresses.
 func toward(s *Site, addrs []netip.Addr) []netip.Prefix {

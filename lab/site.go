@@ -28,6 +28,9 @@ type place struct {
 	ports  int          // LAN devices that a kernel router has
 	cables []cable      // those of them that are ends of veth pairs
 
+	stations []*live.Station // on a table router's LAN
+	inner    []*tableRouter  // table routers behind it, if it is one
+
 	maps     *portmap.Server            // nil: none
 	external atomic.Pointer[netip.Addr] // first IPv4 address on the WAN side, as it is now
 }
@@ -165,7 +168,12 @@ func (l *Lab) addTableRouter(p *place, seed uint64) (err error) {
 	if err != nil {
 		return fmt.Errorf("attach router: %w", err)
 	}
-	p.router = &tableRouter{Router: p.table, site: s}
+	r := &tableRouter{Router: p.table, place: p}
+	p.router = r
+	if c.Behind != nil {
+		outer := l.sites[s.Behind]
+		outer.inner = append(outer.inner, r)
+	}
 	if s.Behind == "" {
 		p.uplink = p.table.Uplink()
 		l.uplinks[s.Name] = p.uplink
@@ -202,13 +210,14 @@ type attachment struct {
 // join connects a namespace to a site's LAN.
 func (l *Lab) join(p *place, a attachment) error {
 	if p.table != nil {
-		_, err := p.table.Attach(live.StationConfig{
+		station, err := p.table.Attach(live.StationConfig{
 			Name: a.name, NS: a.ns, Device: a.device, Addrs: lanPrefixes(p.site, a.addrs), Routed: a.routed,
 			Gateways: gateways(p.site), Self: a.self, Standby: a.standby,
 		})
 		if err != nil {
 			return fmt.Errorf("attach to the LAN of %s: %w", p.site.Name, err)
 		}
+		p.stations = append(p.stations, station)
 		return nil
 	}
 	number := p.ports

@@ -8,12 +8,13 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"sync"
 
 	"github.com/punchlab/punchlab/lab/live"
 	"github.com/punchlab/punchlab/lab/netns"
 )
 
-// Lab is a topology that is up. Its methods are not safe for concurrent use, except Do; its hosts are.
+// Lab is a topology that is up. Its methods are not safe for concurrent use, except Do with any other; its hosts are.
 type Lab struct {
 	topo    *Topology
 	digest  string // of topo
@@ -23,8 +24,12 @@ type Lab struct {
 	uplinks map[string]*live.Uplink // by site or public host
 	closers []io.Closer             // in the order of making
 	proved  string                  // digest of the topology whose NATs were classified
-	faults  faults
-	watched bool // the kernel routers' LANs have monitors
+	watched bool                    // the kernel routers' LANs have monitors
+
+	events sync.Mutex // held while one happens or is undone, and by Reset, Configure and Close
+	faults faults
+	resets int // events from before one are mended
+	closed bool
 }
 
 // Up realises a resolved topology on a fabric. Seed fixes the order of random ports and every link's decisions. A site
@@ -145,9 +150,13 @@ func (l *Lab) addHost(s *Site, h *Host) error {
 	if !h.Standby {
 		m.in = s.Name
 	}
-	return l.join(l.sites[s.Name], attachment{
+	err := l.join(l.sites[s.Name], attachment{
 		name: stationName(s.Name, h.Name), ns: m.ns, device: c.device, addrs: c.addrs, standby: h.Standby,
 	})
+	if err != nil || !h.Standby {
+		return err
+	}
+	return c.leave(m.ns)
 }
 
 // stationName is a host's on a site's LAN, unique in a topology and unlike any uplink's.
@@ -168,8 +177,17 @@ func (l *Lab) Stats() (live.Stats, error) { return l.net.Stats() }
 // Reset forgets every packet in flight, every flow, port mapping and count, mends what events broke, and starts all random
 // decisions again from seed.
 func (l *Lab) Reset(seed uint64) error {
-	if err := l.faults.mend(); err != nil {
-		return fmt.Errorf("mend what events broke: %w", err)
+	l.events.Lock()
+	defer l.events.Unlock()
+	return l.reset(seed)
+}
+
+func (l *Lab) reset(seed uint64) error {
+	if l.closed {
+		return fmt.Errorf("reset lab: %w", errClosed)
+	}
+	if err := l.mend(); err != nil {
+		return err
 	}
 	if err := l.net.Reset(seed); err != nil {
 		return fmt.Errorf("reset network: %w", err)
@@ -185,14 +203,25 @@ func (l *Lab) Reset(seed uint64) error {
 	})
 }
 
+// mend undoes what events did.
+func (l *Lab) mend() error {
+	l.resets++
+	if err := l.faults.mend(); err != nil {
+		return fmt.Errorf("mend what events broke: %w", err)
+	}
+	return nil
+}
+
 // Configure turns the lab into another topology of the same shape: other NATs, other links. It implies a Reset. After an
 // error the lab is of no use but to be closed.
 func (l *Lab) Configure(t *Topology, seed uint64) error {
 	if shape(t) != shape(l.topo) {
 		return fmt.Errorf("configure lab %s as %s: the topologies differ in more than NATs and links", l.topo.Name, t.Name)
 	}
-	if err := l.faults.mend(); err != nil {
-		return fmt.Errorf("mend what events broke: %w", err)
+	l.events.Lock()
+	defer l.events.Unlock()
+	if err := l.mend(); err != nil {
+		return err
 	}
 	old := l.topo
 	l.topo, l.digest = t, t.Digest()
@@ -209,7 +238,7 @@ func (l *Lab) Configure(t *Topology, seed uint64) error {
 	if err := l.setLinks(); err != nil {
 		return err
 	}
-	return l.Reset(seed)
+	return l.reset(seed)
 }
 
 // setLinks gives every uplink its topology's profile.
@@ -233,6 +262,9 @@ func (l *Lab) setLinks() error {
 
 // Close undoes everything, in reverse order. Sockets that are still open in a host keep its namespace alive.
 func (l *Lab) Close() error {
+	l.events.Lock()
+	defer l.events.Unlock()
+	l.closed = true
 	errs := []error{l.stopMappings()}
 	for _, c := range slices.Backward(l.closers) {
 		errs = append(errs, c.Close())

@@ -77,12 +77,14 @@ func (s *schedule) run(ctx context.Context, e lab.Event) {
 	if !pause(ctx, e.At) {
 		return
 	}
+	at := time.Since(s.start)
 	undo, err := s.lab.Do(e)
-	s.keep(e.String(), err)
+	s.keep(at, e.String(), err)
 	if err != nil || e.For == 0 || !pause(ctx, e.For) {
 		return // what is not undone is undone by the lab's next Reset
 	}
-	s.keep("end of "+e.String(), undo())
+	at = time.Since(s.start)
+	s.keep(at, "end of "+e.String(), undo())
 }
 
 // pause waits, and tells whether the trial still goes on.
@@ -97,8 +99,9 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (s *schedule) keep(what string, err error) {
-	r := record.Event{AtS: time.Since(s.start).Seconds(), What: what}
+// keep records what began at a time: packets that it costs may be sent before it is done.
+func (s *schedule) keep(at time.Duration, what string, err error) {
+	r := record.Event{AtS: at.Seconds(), What: what}
 	if err != nil {
 		r.Error = err.Error()
 	}

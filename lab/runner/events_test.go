@@ -3,6 +3,7 @@ package runner
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,19 +13,24 @@ import (
 	"github.com/punchlab/punchlab/lab/stack"
 )
 
-// logbook notes what happens to it.
+// logbook notes what happens to it; an event that takes long is dated by its beginning.
 type logbook struct {
 	start time.Time
+	mu    sync.Mutex
 	lines []string
 	err   error
+	takes time.Duration // an event does
 }
 
 func (b *logbook) note(format string, args ...any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.lines = append(b.lines, fmt.Sprintf("%v ", time.Since(b.start))+fmt.Sprintf(format, args...))
 }
 
 func (b *logbook) Do(e lab.Event) (func() error, error) {
 	b.note("%s", e.Do)
+	time.Sleep(b.takes)
 	return func() error { b.note("%s undone", e.Do); return nil }, b.err
 }
 
@@ -54,15 +60,27 @@ func TestEventsHappenInTheirTime(t *testing.T) {
 
 func TestEventThatTheLabCanNotDoIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &logbook{start: time.Now(), err: errors.New("no such router")}
+		b := &logbook{start: time.Now(), err: errors.New("no such router"), takes: time.Second}
 		s := newSchedule(t.Context(), b, []lab.Event{{Do: lab.DoReboot, Site: "camera", For: time.Second}})
 		time.Sleep(5 * time.Second)
 		happened, failed := s.stop()
-		if len(happened) != 1 || happened[0].Error != "no such router" || failed != "reboot camera for 1s: no such router" {
+		if len(happened) != 1 || happened[0].AtS != 0 || happened[0].Error != "no such router" || failed != "reboot camera for 1s: no such router" {
 			t.Errorf("records %+v, failed %q", happened, failed)
 		}
 		if len(b.lines) != 1 {
 			t.Errorf("what failed was undone: %q", b.lines)
 		}
 	})
+}
+
+func TestPlanRefusesToKillWhatTheSystemCanNot(t *testing.T) {
+	p := Plan{System: stack.Bundled{}, Events: []lab.Event{{Do: lab.DoReboot, Site: "camera"}, {Do: lab.DoKill, Host: "camera"}}}
+	const want = "event 2, kill camera: stack bundled has nothing on that host that can be killed, only on [rendezvous]"
+	if err := p.CheckEvents(); err == nil || err.Error() != want {
+		t.Errorf("error %v", err)
+	}
+	p.Events[1].Host = "rendezvous"
+	if err := p.CheckEvents(); err != nil {
+		t.Error(err)
+	}
 }

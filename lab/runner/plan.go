@@ -65,11 +65,24 @@ func (p Plan) validate() error {
 	case p.Timeout <= 0:
 		return fmt.Errorf("validate plan: timeout %v: give a positive one", p.Timeout)
 	}
+	if err := p.CheckEvents(); err != nil {
+		return fmt.Errorf("validate plan: %w", err)
+	}
 	for _, c := range p.Cells {
 		for _, h := range []string{Camera, Viewer, Rendezvous} {
 			if c.Topology.HostAddr(h) == nil {
 				return fmt.Errorf("validate plan: topology %s has no host %q: a trial needs one", c.Topology.Name, h)
 			}
+		}
+	}
+	return nil
+}
+
+// CheckEvents says which events the system under test can't take.
+func (p Plan) CheckEvents() error {
+	for i, e := range p.Events {
+		if can := p.System.Programs(); e.Do == lab.DoKill && !slices.Contains(can, e.Host) {
+			return fmt.Errorf("event %d, %s: stack %s has nothing on that host that can be killed, only on %v", i+1, e, p.System.Name(), can)
 		}
 	}
 	return nil

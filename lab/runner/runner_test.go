@@ -27,6 +27,7 @@ type fake struct {
 
 func (fake) Name() string         { return "fake" }
 func (fake) Strategies() []string { return []string{"direct"} }
+func (fake) Programs() []string   { return []string{"rendezvous"} }
 func (f fake) Try(ctx context.Context, l *lab.Lab, t stack.Trial) (stack.Observation, error) {
 	return f.try(ctx, l, t)
 }

@@ -43,6 +43,7 @@ func (r *run) try(ctx context.Context, t task) (rec record.Trial, late time.Dura
 		return void(rec, "the lab failed during the trial", errors.Join(err, l.Close())), 0, false
 	}
 	if err := r.pool.Put(l); err != nil {
+		tape.discard()
 		return void(rec, "the lab could not be put back", err), 0, false
 	}
 	fill(&rec, obs, t.cell.Topology)

@@ -40,6 +40,9 @@ func (Bundled) Name() string { return "bundled" }
 // Strategies lists the policies of impl/punch.
 func (Bundled) Strategies() []string { return punch.Names() }
 
+// Programs names the rendezvous: a camera or a viewer that was killed has nobody to go on for it.
+func (Bundled) Programs() []string { return []string{"rendezvous"} }
+
 // Try registers a camera, has a viewer ask for it and receives the media.
 func (Bundled) Try(ctx context.Context, l *lab.Lab, t Trial) (o Observation, err error) {
 	b, err := newBundle(l, t)
@@ -113,22 +116,23 @@ func (b *bundle) start(l *lab.Lab, random io.Reader) error {
 	if _, err := io.ReadFull(random, b.label.Secret[:]); err != nil {
 		return fmt.Errorf("draw pairing secret: %w", err)
 	}
-	// Each core draws from a generator of its own: the order of their calls is the scheduler's.
-	own := func() io.Reader {
-		var s [32]byte
-		_, _ = io.ReadFull(random, s[:])
-		return rand.NewChaCha8(s)
-	}
 	m := l.Host("rendezvous")
-	b.server = &server{machine: m, at: at, key: keys[0], random: own, observe: b.watch.rendezvousEvent}
+	b.server = &server{machine: m, at: at, key: keys[0], random: generator(random), observe: b.watch.rendezvousEvent}
 	if err := b.server.Start(); err != nil {
 		return err
 	}
 	b.server.forget = m.Run(b.server)
-	if err := b.startCamera(l.Host("camera"), at, keys[1], own()); err != nil {
+	if err := b.startCamera(l.Host("camera"), at, keys[1], generator(random)); err != nil {
 		return err
 	}
-	return b.startViewer(l.Host("viewer"), at, keys[2], own())
+	return b.startViewer(l.Host("viewer"), at, keys[2], generator(random))
+}
+
+// generator makes one that is seeded from another. Each core has its own: the order of their calls is the scheduler's.
+func generator(random io.Reader) io.Reader {
+	var seed [32]byte
+	_, _ = io.ReadFull(random, seed[:])
+	return rand.NewChaCha8(seed)
 }
 
 func (b *bundle) startCamera(m *lab.Machine, server netip.AddrPort, k identity.Key, random io.Reader) (err error) {

@@ -19,7 +19,7 @@ type server struct {
 	machine *lab.Machine
 	at      netip.AddrPort
 	key     identity.Key
-	random  func() io.Reader // a generator of its own for each start
+	random  io.Reader // seeds a generator for each start
 	observe func(any)
 	forget  func()
 
@@ -29,11 +29,14 @@ type server struct {
 	relayed int64      // by those that were killed
 }
 
-// Start opens the socket and serves.
+// Start opens the socket and serves, unless it does.
 func (s *server) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	core, err := rendezvous.New(rendezvous.Config{Static: s.key, Rand: s.random()})
+	if s.node != nil {
+		return nil
+	}
+	core, err := rendezvous.New(rendezvous.Config{Static: s.key, Rand: generator(s.random)})
 	if err != nil {
 		return fmt.Errorf("start rendezvous: %w", err)
 	}
@@ -79,6 +82,7 @@ func (s *server) relayedBytes() int64 {
 	return s.relayed + s.relayedNow()
 }
 
+// close ends it for good: no event knows it any more.
 func (s *server) close() error {
 	if s.forget != nil {
 		s.forget()

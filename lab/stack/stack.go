@@ -61,6 +61,7 @@ type Observation struct {
 type System interface {
 	Name() string
 	Strategies() []string
+	Programs() []string // hosts whose program an event can kill
 	Try(ctx context.Context, l *lab.Lab, t Trial) (Observation, error)
 }
 
