@@ -188,23 +188,30 @@ func TestSegmentedUDP(t *testing.T) {
 				c := home(t, "full-cone", wanA, lanA)
 				c.Profile = p
 				a, _ := newStation(t, newRouter(t, n, c), hostA, live.StationConfig{})
-				const size, count = 1000, 20
-				oob := make([]byte, unix.CmsgSpace(2))
-				h := (*unix.Cmsghdr)(ptr(oob))
-				h.Level, h.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
-				h.SetLen(unix.CmsgLen(2))
-				binary.NativeEndian.PutUint16(oob[unix.CmsgLen(0):], size)
-				var b []byte
-				for i := range count {
-					b = append(b, bytes.Repeat([]byte{byte('a' + i)}, size)...)
-				}
-				if _, _, err := a.conn.WriteMsgUDPAddrPort(b, oob, server.addr); err != nil {
-					t.Skipf("UDP_SEGMENT: %v", err)
-				}
-				for i := range count {
-					server.receiveFrom(t, strings.Repeat(string(rune('a'+i)), size))
+				for _, from := range []*site{a, newSite(t, n, "public", addrA, p)} {
+					sendSegmented(t, from, server)
 				}
 			})
 		}
 	})
+}
+
+func sendSegmented(t *testing.T, from, to *site) {
+	t.Helper()
+	const size, count = 1000, 20
+	oob := make([]byte, unix.CmsgSpace(2))
+	h := (*unix.Cmsghdr)(ptr(oob))
+	h.Level, h.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
+	h.SetLen(unix.CmsgLen(2))
+	binary.NativeEndian.PutUint16(oob[unix.CmsgLen(0):], size)
+	var b []byte
+	for i := range count {
+		b = append(b, bytes.Repeat([]byte{byte('a' + i)}, size)...)
+	}
+	if _, _, err := from.conn.WriteMsgUDPAddrPort(b, oob, to.addr); err != nil {
+		t.Skipf("UDP_SEGMENT: %v", err)
+	}
+	for i := range count {
+		to.receiveFrom(t, strings.Repeat(string(rune('a'+i)), size))
+	}
 }
