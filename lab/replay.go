@@ -86,14 +86,27 @@ func (t *Topology) Roles(viewer, rendezvous, camera string) capture.Roles {
 		}
 		r.Hosts = append(r.Hosts, capture.Host{Name: name, Behind: behind, Addrs: addrs})
 	}
+	moves := map[string]bool{} // to a site where it has a standby interface
+	for i := range t.Sites {
+		for _, h := range t.Sites[i].Hosts {
+			moves[h.Name] = moves[h.Name] || h.Standby
+		}
+	}
 	for i := range t.Sites {
 		s := &t.Sites[i]
 		r.Routers = append(r.Routers, capture.Router{
 			Name: s.Name, Behind: s.Behind, Addrs: s.wans(), LAN: slices.Concat(s.lans(), insides(s)), Behavior: s.realized(s.Behavior),
 		})
 		for j := range s.Hosts {
-			if h := &s.Hosts[j]; !h.Standby {
-				add(h.Name, stationName(s.Name, h.Name), s.Name, h.addrs())
+			h := &s.Hosts[j]
+			name := stationName(s.Name, h.Name)
+			if moves[h.Name] {
+				name = h.Name
+			}
+			if h.Standby {
+				r.Hosts = append(r.Hosts, capture.Host{Name: name, Behind: s.Name, Addrs: h.addrs()})
+			} else {
+				add(h.Name, name, s.Name, h.addrs())
 			}
 		}
 	}

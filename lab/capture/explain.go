@@ -151,41 +151,57 @@ func (e *explainer) signaling() string {
 	return ""
 }
 
-// aftermath says what was dropped most, at one place and for one reason, since the lab did the first thing to the trial.
+// aftermath says what was dropped most, at one place and for one reason, since the lab did the first thing to the trial:
+// what such a thing may be the reason of before what is congestion or chance.
 func (e *explainer) aftermath() string {
-	if len(e.v.Events) == 0 {
-		return ""
-	}
-	event := e.v.Events[0]
-	for _, ev := range e.v.Events[1:] {
-		if ev.At < event.At {
-			event = ev
+	begin, ok := e.eventBefore(1 << 62)
+	for _, ev := range e.v.Events {
+		if ev.At < begin.At {
+			begin = ev
 		}
 	}
 	type end struct{ from, node, drop string }
 	var order []end
-	counts := map[end]int{}
+	counts, firsts := map[end]int{}, map[end]time.Duration{}
 	for i := range e.l.Journeys {
 		j := &e.l.Journeys[i]
-		if last := j.lastDrop(); j.Drop != "" && last.T >= event.At && e.l.lane(j.sender()) >= 0 {
+		if last := j.lastDrop(); ok && j.Drop != "" && last.T >= begin.At && e.l.lane(j.sender()) >= 0 {
 			k := end{j.sender(), last.Node, j.Drop}
 			if counts[k] == 0 {
 				order = append(order, k)
+				firsts[k] = last.T
 			}
 			counts[k]++
+			firsts[k] = min(firsts[k], last.T)
 		}
 	}
 	if len(order) == 0 {
 		return ""
 	}
-	most := slices.MaxFunc(order, func(a, b end) int { return cmp.Compare(counts[a], counts[b]) })
-	what := fmt.Sprintf("%s from %s", count(counts[most], "packet"), e.v.name(most.from))
-	if most.node == "" {
-		what += " got lost on the way: " + most.drop
-	} else {
-		what = fmt.Sprintf("%s dropped %s: %s", e.v.name(most.node), what, most.drop)
+	most := slices.MaxFunc(order, func(a, b end) int {
+		return cmp.Or(-cmp.Compare(rank(a.drop), rank(b.drop)), cmp.Compare(counts[a], counts[b]))
+	})
+	event, _ := e.eventBefore(firsts[most])
+	what := count(counts[most], "packet")
+	switch most.node {
+	case "":
+		what += fmt.Sprintf(" from %s got lost on the way: %s", e.v.name(most.from), most.drop)
+	case most.from:
+		what += fmt.Sprintf(" did not get out of %s: %s", e.v.name(most.from), most.drop)
+	default:
+		what = fmt.Sprintf("%s dropped %s from %s: %s", e.v.name(most.node), what, e.v.name(most.from), most.drop)
 	}
 	return fmt.Sprintf("after %s at %s ms, %s", event.What, ms(event.At-e.l.Requested), what)
+}
+
+// eventBefore is the last thing that the lab did until t.
+func (e *explainer) eventBefore(t time.Duration) (last Event, ok bool) {
+	for _, ev := range e.v.Events {
+		if ev.At <= t && (!ok || ev.At >= last.At) {
+			last, ok = ev, true
+		}
+	}
+	return last, ok
 }
 
 // place is where and why a packet ended.
@@ -222,20 +238,22 @@ func (p *probes) tally(like *Journey) string {
 	return fmt.Sprintf(" (%d of %d packets)", n, len(p.all))
 }
 
+// rank is 0 for the ends of packets that something the lab did may be the reason of.
+func rank(drop string) int {
+	switch drop {
+	case nat.Filtered.String(), nat.NoMapping.String(), nat.Expired.String(), "link down", "blackhole", "no route", "not forwarded", "device":
+		return 0
+	}
+	return 1
+}
+
 // since names what the lab did before a packet was dropped, where that may be the reason.
 func (e *explainer) since(j *Journey) string {
-	switch j.Drop {
-	case nat.Filtered.String(), nat.NoMapping.String(), nat.Expired.String(), "link down", "blackhole", "no route", "device":
-	default:
+	if rank(j.Drop) > 0 {
 		return ""
 	}
-	var last *Event
-	for i, ev := range e.v.Events {
-		if ev.At <= j.lastDrop().T && (last == nil || ev.At >= last.At) {
-			last = &e.v.Events[i]
-		}
-	}
-	if last == nil {
+	last, ok := e.eventBefore(j.lastDrop().T)
+	if !ok {
 		return ""
 	}
 	return fmt.Sprintf(", after %s at %s ms", last.What, ms(last.At-e.l.Requested))
