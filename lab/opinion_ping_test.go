@@ -110,7 +110,7 @@ func TestPingFindsThePathMTU(t *testing.T) {
 				outer, from := topo.Outermost(topo.Site("camera")), []netip.Addr{coreAddress}
 				if where == "site" {
 					outer.Link, outer.Profile = "", narrow
-					from = errorSources(outer)
+					from = []netip.Addr{outer.Gateway()} // RFC 1812 §4.3.2.4: of the interface that the packet came by
 				} else {
 					topo.Public[0].Link, topo.Public[0].Profile = "", narrow
 				}
@@ -128,15 +128,6 @@ func TestPingFindsThePathMTU(t *testing.T) {
 			}
 		}
 	}
-}
-
-// errorSources are what a router's errors to its LAN may come from. It should be the gateway (RFC 1812 §4.3.2.4); netfilter's
-// planes have translated a packet before the kernel finds it too large, and so answer from the external address.
-func errorSources(s *lab.Site) []netip.Addr {
-	if s.EngineOf("") == lab.EngineNetfilter {
-		return append([]netip.Addr{s.Gateway()}, s.WAN...)
-	}
-	return []netip.Addr{s.Gateway()}
 }
 
 // discover pings with DF at and above narrow's MTU, and without.

@@ -35,6 +35,11 @@ func (s *sysctls) route(ns *netns.NS) error {
 		if err := write(v4+"icmp_ratelimit", "0"); err != nil {
 			return err
 		}
+		// An error comes from the side that the packet came from (RFC 1812 §4.3.2.4), though the packet's source is
+		// translated by then.
+		if err := write(v4+"icmp_errors_use_inbound_ifaddr", "1"); err != nil {
+			return err
+		}
 		// Namespaces inherit what the host's distribution chose; a packet that is turned around must not be
 		// taken for a spoofed one, nor its sender be told of a better way. A device that loses one address keeps
 		// the others.
