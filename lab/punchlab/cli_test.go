@@ -58,6 +58,18 @@ public:
     link: lan
 `
 
+// killer is a scenario whose event has nobody to happen to.
+const killer = `name: killer
+summary: kills what is no program of its own
+topology: two-homes
+axes:
+  strategy: [direct]
+trials: 1
+trial: {media: 0s, timeout: 3s}
+events:
+  - {on: requested, do: kill, host: viewer}
+`
+
 func TestBadInputIsRefusedBeforeAnythingRuns(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -88,14 +100,21 @@ func TestBadInputIsRefusedBeforeAnythingRuns(t *testing.T) {
 		{"no command for exec", []string{"exec", "two-homes", "camera"}, 64, `HOST -- COMMAND`},
 		{"unfinished group", []string{"exec", "two-homes", "camera", "--", "true", "---"}, 64, `---`},
 		{"missing program", []string{"exec", "two-homes", "camera", "--", "no-such-program"}, 127, `no-such-program`},
+		{"unwritable capture", []string{"exec", "two-homes", "--pcap", "none/x.pcapng", "camera", "--", "touch", "ran"}, 64, `--pcap: .*none/x\.pcapng`},
+		{"nothing to kill", []string{"run", "killer.yaml"}, 127, `event 1, kill viewer: stack bundled has nothing`},
+		{"no run to replay", []string{"replay", "none", "0/0"}, 64, `none is not the folder of a run`},
+		{"negative width", []string{"replay", "none", "0/0", "--width", "-1"}, 64, `--width -1`},
 		{"broken topology file", []string{"show", "broken.yaml"}, 64, `broken\.yaml:6:\d+: .*ful-cone.*full-cone`},
 		{"unknown list", []string{"list", "nat"}, 64, `nats`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			if err := os.WriteFile(filepath.Join(dir, "broken.yaml"), []byte(brokenTopology), 0o644); err != nil {
-				t.Fatal(err)
+			files := map[string]string{"broken.yaml": brokenTopology, "killer.yaml": killer}
+			for name, text := range files {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
 			}
 			code, _, stderr := punchlab(t, dir, tt.args...)
 			if code != tt.code {
@@ -108,7 +127,7 @@ func TestBadInputIsRefusedBeforeAnythingRuns(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(left) != 1 {
+			if len(left) != len(files) {
 				t.Errorf("left behind: %v", left)
 			}
 		})

@@ -136,6 +136,13 @@ func (f *execFlags) execute(ctx context.Context, name string, groups []hostComma
 			return &exitError{exitUnsupported, fmt.Errorf("command for host %s: %w", g.host, err)}
 		}
 	}
+	tape, err := f.tape()
+	if err != nil {
+		return err
+	}
+	if tape != nil {
+		defer tape.Close()
+	}
 	if err := netns.Isolate(); err != nil {
 		return labError(fmt.Errorf("%w\n'punchlab doctor' says more", err))
 	}
@@ -155,31 +162,38 @@ func (f *execFlags) execute(ctx context.Context, name string, groups []hostComma
 	if err := errors.Join(l.Prove(ctx), l.Reset(f.seed)); err != nil {
 		return labError(err)
 	}
-	stop, err := tapTo(l, f.pcap)
-	if err != nil {
-		return err
+	if tape == nil {
+		return startAll(ctx, l, groups)
 	}
-	return worst([]error{startAll(ctx, l, groups), stop()})
+	if err := l.Capture(tape); err != nil {
+		return labError(err)
+	}
+	err = startAll(ctx, l, groups)
+	return andAlso(err, errors.Join(l.StopCapture(), tape.Close()))
 }
 
-// tapTo captures a lab to a file, if one is named. Stop ends that.
-func tapTo(l *lab.Lab, file string) (stop func() error, err error) {
-	if file == "" {
-		return func() error { return nil }, nil
+// tape creates the file for the capture, if one is named.
+func (f *execFlags) tape() (*os.File, error) {
+	if f.pcap == "" {
+		return nil, nil
 	}
-	out, err := os.Create(file)
+	out, err := os.Create(f.pcap)
 	if err != nil {
 		return nil, usagef("--pcap: %w", err)
 	}
-	if err := l.Capture(out); err != nil {
-		return nil, labError(errors.Join(err, out.Close()))
+	return out, nil
+}
+
+// andAlso adds a failure of the lab to how a command ended: the command's exit code stays the result, unless it is 0.
+func andAlso(ended, failed error) error {
+	e := (*exitError)(nil)
+	switch {
+	case failed == nil:
+		return ended
+	case errors.As(ended, &e):
+		return &exitError{e.code, errors.Join(e.err, failed)}
 	}
-	return func() error {
-		if err := errors.Join(l.StopCapture(), out.Close()); err != nil {
-			return labError(err)
-		}
-		return nil
-	}, nil
+	return labError(failed)
 }
 
 // startAll starts every group and waits for the last, whose exit code is the result.

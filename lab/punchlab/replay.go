@@ -62,6 +62,9 @@ type told struct {
 }
 
 func (f *replayFlags) replay(args []string) error {
+	if f.width < 0 {
+		return usagef("--width %d: give a number of columns", f.width)
+	}
 	run, err := record.Read(args[0])
 	if err != nil {
 		return usage(err)
@@ -77,13 +80,16 @@ func (f *replayFlags) replay(args []string) error {
 	if err != nil {
 		return err
 	}
+	if !filepath.IsLocal(t.Pcap) {
+		return usagef("trial %s: its capture %q is not below the run's folder", args[1], t.Pcap)
+	}
 	trace, err := capture.Open(filepath.Join(args[0], t.Pcap))
 	if err != nil {
 		return usage(err)
 	}
 	line, err := trace.Timeline(capture.View{Roles: topo.Roles(runner.Viewer, runner.Rendezvous, runner.Camera), Events: eventsOf(trace, t)})
 	if err != nil {
-		return labError(err)
+		return usagef("tell %s: %w", t.Pcap, err)
 	}
 	say := told{Trial: t, Why: line.Explain(t), Media: line.Media(), Flows: line.Flows(), Leaks: line.Leaks(t)}
 	if f.verify {
@@ -92,7 +98,7 @@ func (f *replayFlags) replay(args []string) error {
 		}
 	}
 	if err := f.say(line, say); err != nil {
-		return labError(err)
+		return err
 	}
 	if v := say.Verified; v != nil && v.Mismatch != "" {
 		return &exitError{exitFail, errors.New("the replay differs from the capture")}
@@ -112,11 +118,14 @@ func eventsOf(trace *capture.Trace, t record.Trial) (list []capture.Event) {
 func (f *replayFlags) say(line *capture.Timeline, say told) error {
 	if f.svg != "" {
 		if err := os.WriteFile(f.svg, []byte(line.SVG()), 0o644); err != nil {
-			return err
+			return usagef("--svg: %w", err)
 		}
 	}
 	if f.json {
-		return json.NewEncoder(os.Stdout).Encode(say)
+		if err := json.NewEncoder(os.Stdout).Encode(say); err != nil {
+			return labError(err)
+		}
+		return nil
 	}
 	if f.svg == "" {
 		fmt.Println(line.Text(f.columns()))
