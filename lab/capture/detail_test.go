@@ -244,3 +244,20 @@ func TestManyMappingsAreCounted(t *testing.T) {
 
 var _ Sender = (*fabric.Station)(nil)
 var _ Sender = (*fabric.Uplink)(nil)
+
+// TestRefusalsAreTold: a host that answers that nobody listens says more than one packet that a router dropped.
+func TestRefusalsAreTold(t *testing.T) {
+	at := func(node string, drop string) []Step { return []Step{{Node: node, T: 2 * ms1, Drop: drop}} }
+	l := &Timeline{
+		Lanes: []Lane{{Node: "viewer"}, {Node: "rendezvous"}},
+		view:  View{Roles: Roles{Viewer: "viewer", Rendezvous: "rendezvous"}, Events: []Event{{At: ms1, What: "kill rendezvous"}}},
+	}
+	for range 3 {
+		l.Journeys = append(l.Journeys, Journey{Info: Info{Kind: ICMPError, Detail: "port unreachable"}, Steps: at("rendezvous", "")})
+	}
+	l.Journeys = append(l.Journeys, Journey{Drop: "filtered", Steps: at("viewer", "filtered")}, Journey{Steps: at("viewer", "")})
+	const want = "the path went silent; after kill rendezvous at 1.0 ms, the rendezvous answered 3 packets: port unreachable"
+	if got := l.Explain(record.Trial{Outcome: record.Failed, Cause: "the path went silent"}); got != want {
+		t.Errorf("%s", got)
+	}
+}

@@ -1,10 +1,8 @@
 package capture
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +26,8 @@ func (l *Timeline) Explain(t record.Trial) string {
 	if t.Outcome != record.Failed {
 		if after := e.aftermath(); after != "" {
 			s += "; " + after
+		} else if len(l.view.Events) > 0 {
+			s += "; nothing was dropped after " + e.first().What
 		}
 	}
 	if m := t.Media; m != nil && m.GapS != nil && *m.GapS >= standstill {
@@ -151,59 +151,6 @@ func (e *explainer) signaling() string {
 	return ""
 }
 
-// aftermath says what was dropped most, at one place and for one reason, since the lab did the first thing to the trial:
-// what such a thing may be the reason of before what is congestion or chance.
-func (e *explainer) aftermath() string {
-	begin, ok := e.eventBefore(1 << 62)
-	for _, ev := range e.v.Events {
-		if ev.At < begin.At {
-			begin = ev
-		}
-	}
-	type end struct{ from, node, drop string }
-	var order []end
-	counts, firsts := map[end]int{}, map[end]time.Duration{}
-	for i := range e.l.Journeys {
-		j := &e.l.Journeys[i]
-		if last := j.lastDrop(); ok && j.Drop != "" && last.T >= begin.At && e.l.lane(j.sender()) >= 0 {
-			k := end{j.sender(), last.Node, j.Drop}
-			if counts[k] == 0 {
-				order = append(order, k)
-				firsts[k] = last.T
-			}
-			counts[k]++
-			firsts[k] = min(firsts[k], last.T)
-		}
-	}
-	if len(order) == 0 {
-		return ""
-	}
-	most := slices.MaxFunc(order, func(a, b end) int {
-		return cmp.Or(-cmp.Compare(rank(a.drop), rank(b.drop)), cmp.Compare(counts[a], counts[b]))
-	})
-	event, _ := e.eventBefore(firsts[most])
-	what := count(counts[most], "packet")
-	switch most.node {
-	case "":
-		what += fmt.Sprintf(" from %s got lost on the way: %s", e.v.name(most.from), most.drop)
-	case most.from:
-		what += fmt.Sprintf(" did not get out of %s: %s", e.v.name(most.from), most.drop)
-	default:
-		what = fmt.Sprintf("%s dropped %s from %s: %s", e.v.name(most.node), what, e.v.name(most.from), most.drop)
-	}
-	return fmt.Sprintf("after %s at %s ms, %s", event.What, ms(event.At-e.l.Requested), what)
-}
-
-// eventBefore is the last thing that the lab did until t.
-func (e *explainer) eventBefore(t time.Duration) (last Event, ok bool) {
-	for _, ev := range e.v.Events {
-		if ev.At <= t && (!ok || ev.At >= last.At) {
-			last, ok = ev, true
-		}
-	}
-	return last, ok
-}
-
 // place is where and why a packet ended.
 func (e *explainer) place(j *Journey) string {
 	last := j.lastDrop()
@@ -236,15 +183,6 @@ func (p *probes) tally(like *Journey) string {
 		return ""
 	}
 	return fmt.Sprintf(" (%d of %d packets)", n, len(p.all))
-}
-
-// rank is 0 for the ends of packets that something the lab did may be the reason of.
-func rank(drop string) int {
-	switch drop {
-	case nat.Filtered.String(), nat.NoMapping.String(), nat.Expired.String(), "link down", "blackhole", "no route", "not forwarded", "device":
-		return 0
-	}
-	return 1
 }
 
 // since names what the lab did before a packet was dropped, where that may be the reason.
@@ -317,7 +255,12 @@ func (e *explainer) refused(p *probes, j *Journey) string {
 			return fmt.Sprintf("%s reached %s %s ms after %s had opened it%s", who, gate, ms(at.T-o.t), owner, end)
 		}
 	}
-	last := opened[len(opened)-1]
+	last := opened[0]
+	for _, o := range opened {
+		if o.t <= at.T {
+			last = o // of those then, the newest
+		}
+	}
 	if last.from == dst {
 		return fmt.Sprintf("%s came from %v, but %s is open for %v%s", who, src, gate, last.to, end)
 	}
