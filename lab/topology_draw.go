@@ -21,6 +21,8 @@ import (
 //	│     └─ camera 192.168.1.2
 //	└─ rendezvous 198.51.100.1, 198.51.100.2
 //	      lan: up 200µs ±50µs 1 Gbit/s, down 200µs ±50µs 1 Gbit/s
+//
+// Below it stand the links of the topology's own, used or not, with all their figures and where these come from.
 func (t *Topology) Draw() string {
 	root := &branch{lines: []string{"internet"}}
 	for i := range t.Sites {
@@ -38,6 +40,10 @@ func (t *Topology) Draw() string {
 	}
 	b.WriteString("\n\n")
 	root.draw(&b, "")
+	if len(t.Links) > 0 {
+		b.WriteString("\n")
+		t.drawLinks().draw(&b, "")
+	}
 	return b.String()
 }
 

@@ -62,7 +62,7 @@ func (t *Topology) resolveLink(path, name string, given link.Profile, ps *Proble
 func (t *Topology) checkLinks(ps *Problems) {
 	taken := map[string]bool{}
 	for _, p := range t.Links {
-		path := "links." + p.Name
+		path := Member("links", p.Name)
 		_, preset := link.Lookup(p.Name)
 		msg := ""
 		switch {
@@ -116,19 +116,20 @@ var figures = []struct {
 
 func only(g link.GilbertElliott) link.Impairment { return link.Impairment{Burst: &g} }
 
-// checkImpairment reports each figure that no link can have at its own place, and then those that contradict each other.
+// checkImpairment reports each figure that no link can have at its own place, and then a rate beside a trace.
 func checkImpairment(ps *Problems, path string, i link.Impairment) {
-	before := len(*ps)
 	given := i
 	if given.Burst == nil {
 		given.Burst = &link.GilbertElliott{}
 	}
+	sound := true
 	for _, f := range figures {
 		if err := f.only(given).Validate(); err != nil {
 			ps.add(path+"."+f.key, err.Error())
+			sound = sound && f.key != "rate" && f.key != "trace"
 		}
 	}
-	if err := i.Validate(); err != nil && len(*ps) == before {
+	if err := (link.Impairment{Rate: i.Rate, Trace: i.Trace}).Validate(); err != nil && sound {
 		ps.add(path+".rate", err.Error())
 	}
 }

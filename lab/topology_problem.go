@@ -66,6 +66,20 @@ func quote(word string) string {
 	return strconv.Quote(word)
 }
 
+// Member is the path of a mapping's member, on one line whatever the key is.
+func Member(path, key string) string {
+	if r := []rune(key); len(r) > 60 {
+		key = string(r[:60]) + "…"
+	}
+	if strings.ContainsFunc(key, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		key = strconv.Quote(key)
+	}
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
 // DidYouMean is ` (did you mean "…"?)`, or nothing for an empty suggestion.
 func DidYouMean(suggestion string) string {
 	if suggestion == "" {

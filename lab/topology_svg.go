@@ -18,6 +18,8 @@ import (
 //	  ┌─ router ─┐            router   public host
 //	  ─────┬──── LAN ───┬──     …
 //	      host        router …
+//
+// The links of the topology's own are described below the picture.
 func (t *Topology) DrawSVG() string {
 	var top []*block
 	for i := range t.Sites {
@@ -34,10 +36,15 @@ func (t *Topology) DrawSVG() string {
 	if t.Summary != "" {
 		title += ": " + t.Summary
 	}
-	inner := max(rowWidth(top), textWidth(t.Summary, 13))
+	notes := t.notes()
+	inner := max(rowWidth(top), textWidth(t.Summary, 13), widest(notes))
 	height := svgTop + svgCloud + svgUplink + svgMargin
 	for _, b := range top {
 		height = max(height, svgTop+svgCloud+svgUplink+b.height()+svgMargin)
+	}
+	bottom := height
+	if len(notes) > 0 {
+		height += (len(notes)+1)*svgLine + svgMargin
 	}
 	w := &svg{}
 	w.open(inner+2*svgMargin, height, title)
@@ -51,6 +58,7 @@ func (t *Topology) DrawSVG() string {
 		b.draw(w, x, svgTop+svgCloud+svgUplink)
 		x += b.width() + svgGap
 	}
+	drawNotes(w, notes, bottom+svgLine)
 	w.b.WriteString("</svg>\n")
 	return w.b.String()
 }

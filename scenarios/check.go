@@ -49,7 +49,7 @@ func (s *Scenario) check(d *document.Document) {
 			if p.value >= 0 {
 				where = document.Index(path, p.value)
 			}
-			d.Report("", &lab.Problem{Path: where, Msg: p.problem.Msg, Suggestion: p.problem.Suggestion})
+			d.Report("", &lab.Problem{Path: where, Msg: p.problem.Msg, Suggestion: p.problem.Suggestion, Key: p.value < 0})
 		}
 	}
 }

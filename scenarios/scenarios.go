@@ -74,7 +74,7 @@ type Scenario struct {
 	Seed     uint64
 	Trial    Trial
 	Events   []lab.Event `json:",omitzero"` // of each trial, in the order of the file
-	Digest   string // of the document as it was loaded, whatever Narrow did since
+	Digest   string      // of the document as it was loaded, whatever Narrow did since
 
 	base *lab.Topology
 }

@@ -29,6 +29,7 @@ package topologies
 import (
 	"embed"
 	"net/netip"
+	"path/filepath"
 	"slices"
 
 	"github.com/punchlab/punchlab/lab"
@@ -62,18 +63,26 @@ func Load(nameOrFile string) (*lab.Topology, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	t, err := Parse(file, data)
+	folder := "" // what the program carries has no files beside it
+	if document.IsFile(nameOrFile) {
+		folder = filepath.Dir(file)
+	}
+	t, err := parse(file, folder, data)
 	return t, data, err
 }
 
-// Parse reads and resolves a topology. The file's name is for the errors only.
+// Parse reads and resolves a topology. The file's name is for the errors, and the files of traces are looked for beside it.
 func Parse(file string, data []byte) (*lab.Topology, error) {
+	return parse(file, filepath.Dir(file), data)
+}
+
+func parse(file, folder string, data []byte) (*lab.Topology, error) {
 	d, err := document.Parse(file, data)
 	if err != nil {
 		return nil, err
 	}
 	d.Check(schema)
-	t := decode(d)
+	t := decode(d, newLinkReader(folder))
 	d.Report("", t.Resolve())
 	if err := d.Err(); err != nil {
 		return nil, err
@@ -82,7 +91,7 @@ func Parse(file string, data []byte) (*lab.Topology, error) {
 }
 
 // decode reads what the schema describes into the lab's types.
-func decode(d *document.Document) *lab.Topology {
+func decode(d *document.Document, r *linkReader) *lab.Topology {
 	root := d.Root()
 	t := &lab.Topology{Name: root.Get("name").String(), Summary: root.Get("summary").String()}
 	for _, n := range root.Get("sites").Items() {
@@ -93,6 +102,7 @@ func decode(d *document.Document) *lab.Topology {
 			Name: n.Get("name").String(), Link: n.Get("link").String(), Addrs: addrs(n.Get("addrs")),
 		})
 	}
+	t.Links = r.links(root.Get("links"))
 	return t
 }
 

@@ -26,7 +26,7 @@ import (
 // Rewrite what is expected with -rewrite.
 func TestDocuments(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
-		if strings.Contains(path, "fuzz") {
+		if strings.Contains(path, "fuzz") || strings.Contains(path, "own-links") {
 			return
 		}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
@@ -147,12 +147,19 @@ func TestShippedEngines(t *testing.T) {
 	}
 }
 
+// spelt are fields that documents spell another way.
+var spelt = map[string]string{
+	"noipv4": "ipv4", "override": "behavior", "keeporder": "keep-order", "reorderby": "reorder-by", "queuebytes": "queue",
+	"mtublackhole": "mtu-blackhole", "goodtobad": "good-to-bad", "badtogood": "bad-to-good", "lossgood": "loss-good", "lossbad": "loss-bad",
+}
+
 // The published schema, the presets and the Go types say the same.
 func TestSchemaAgrees(t *testing.T) {
 	type object struct {
 		Properties map[string]json.RawMessage `json:"properties"`
 		Required   []string                   `json:"required"`
 		Enum       []string                   `json:"enum"`
+		Examples   []string                   `json:"examples"`
 		MaxItems   int                        `json:"maxItems"`
 	}
 	var s struct {
@@ -162,20 +169,28 @@ func TestSchemaAgrees(t *testing.T) {
 	if err := json.Unmarshal(topologies.Schema(), &s); err != nil {
 		t.Fatal(err)
 	}
+	burst := object{}
+	if err := json.Unmarshal(s.Defs["direction"].Properties["burst"], &burst); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		schema  object
 		of      any
 		derived []string // set by Resolve, not by a document
+		more    []string // keys of documents that are no fields
 	}{
-		{s.object, lab.Topology{}, nil},
-		{s.Defs["site"], lab.Site{}, []string{"behavior", "profile", "net6", "inside6"}},
-		{s.Defs["host"], lab.Host{}, nil},
-		{s.Defs["public"], lab.PublicHost{}, []string{"profile"}},
+		{s.object, lab.Topology{}, nil, nil},
+		{s.Defs["site"], lab.Site{}, []string{"behavior", "profile", "net6", "inside6"}, nil},
+		{s.Defs["host"], lab.Host{}, nil, nil},
+		{s.Defs["public"], lab.PublicHost{}, []string{"profile"}, nil},
+		{s.Defs["ownlink"], link.Profile{}, []string{"name"}, []string{"base"}},
+		{s.Defs["direction"], link.Impairment{}, []string{"down"}, []string{"anywhere"}},
+		{burst, link.GilbertElliott{}, nil, nil},
 	} {
-		var fields, keys []string
+		fields, keys := c.more, []string(nil)
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(c.of)) {
 			if name := strings.ToLower(f.Name); f.IsExported() && !slices.Contains(c.derived, name) {
-				fields = append(fields, cmp.Or(map[string]string{"noipv4": "ipv4", "override": "behavior"}[name], name))
+				fields = append(fields, cmp.Or(spelt[name], name))
 			}
 		}
 		for key := range c.schema.Properties {
@@ -201,10 +216,27 @@ func TestSchemaAgrees(t *testing.T) {
 	for _, p := range link.Presets() {
 		links = append(links, p.Name)
 	}
-	for def, want := range map[string][]string{"link": links, "engine": lab.Engines(), "ipv6mode": lab.IPv6Modes(), "portmap": lab.PortMaps()} {
+	for def, want := range map[string][]string{"engine": lab.Engines(), "ipv6mode": lab.IPv6Modes(), "portmap": lab.PortMaps()} {
 		if diff := gocmp.Diff(want, s.Defs[def].Enum); diff != "" {
 			t.Errorf("the lab's and $defs.%s.enum of topology.schema.json differ (-Go +schema):\n%s", def, diff)
 		}
+	}
+	if diff := gocmp.Diff(links, s.Defs["link"].Examples); diff != "" {
+		t.Errorf("the presets and $defs.link.examples of topology.schema.json differ (-Go +schema):\n%s", diff)
+	}
+	var limits struct {
+		Links struct{ MaxProperties int }    `json:"links"`
+		MTU   struct{ Minimum, Maximum int } `json:"mtu"`
+		AQM   struct{ Enum []string }        `json:"aqm"`
+	}
+	for _, properties := range []any{s.Properties, s.Defs["direction"].Properties} {
+		if b, err := json.Marshal(properties); err != nil || json.Unmarshal(b, &limits) != nil {
+			t.Fatal(err)
+		}
+	}
+	if limits.Links.MaxProperties != lab.MaxLinks || limits.MTU.Minimum != link.MinMTU || limits.MTU.Maximum != link.MaxMTU ||
+		!slices.Equal(limits.AQM.Enum, []string{link.DropTail.String(), link.CoDel.String()}) {
+		t.Errorf("the schema's limits of links are %+v", limits)
 	}
 	for _, key := range lab.OverrideKeys() {
 		var in struct{ Enum []string }
@@ -232,9 +264,14 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(text)
 	}
+	text, err := os.ReadFile("testdata/own-links/own-links.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(strings.ReplaceAll(string(text), "drive.down", "lte-drive-down")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		start := time.Now()
-		topo, err := topologies.Parse("x.yaml", data)
+		topo, err := topologies.Parse("nowhere/x.yaml", data) // no file is beside it
 		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("took %v", took)
 		}

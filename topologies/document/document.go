@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -234,18 +233,7 @@ func (d *Document) key(path string, n ast.MapKeyNode) (string, Position, bool) {
 }
 
 // Member is the path of a mapping's member.
-func Member(path, key string) string {
-	if r := []rune(key); len(r) > 60 {
-		key = string(r[:60]) + "…"
-	}
-	if strings.ContainsFunc(key, func(r rune) bool { return !strconv.IsPrint(r) }) {
-		key = strconv.Quote(key)
-	}
-	if path == "" {
-		return key
-	}
-	return path + "." + key
-}
+func Member(path, key string) string { return lab.Member(path, key) }
 
 // Index is the path of a sequence's item.
 func Index(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
@@ -282,9 +270,9 @@ func (d *Document) Report(path string, err error) {
 			d.Report(path, p)
 		}
 	case errors.As(err, &one):
-		d.report(join(path, one.Path), one.Msg, one.Suggestion)
+		d.report(join(path, one.Path), one)
 	default:
-		d.report(path, err.Error(), "")
+		d.report(path, &lab.Problem{Msg: err.Error()})
 	}
 }
 
@@ -295,12 +283,12 @@ func join(path, rest string) string {
 	return path + "." + rest
 }
 
-func (d *Document) report(path, msg, suggestion string) {
+func (d *Document) report(path string, what *lab.Problem) {
 	p := d.Position(path)
-	if key, ok := d.keys[path]; ok && strings.HasPrefix(msg, "unknown axis") {
+	if key, ok := d.keys[path]; ok && what.Key {
 		p = key
 	}
-	d.sense = append(d.sense, &Error{File: d.File, Line: p.Line, Column: p.Column, Path: path, Msg: msg, Suggestion: suggestion})
+	d.sense = append(d.sense, d.at(p, path, what.Msg, what.Suggestion))
 }
 
 // Err is every fault found so far, as Errors; nil if there is none.

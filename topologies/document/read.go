@@ -38,7 +38,7 @@ func Read(files fs.FS, folder, what, nameOrFile string) (string, []byte, error) 
 	if IsFile(nameOrFile) {
 		data, err := readFile(nameOrFile)
 		if err != nil {
-			return "", nil, Errors{{File: nameOrFile, Msg: fmt.Sprintf("read %s: %v", what, cause(err))}}
+			return "", nil, Errors{{File: nameOrFile, Msg: fmt.Sprintf("read %s: %v", what, Cause(err))}}
 		}
 		return nameOrFile, data, nil
 	}
@@ -63,8 +63,20 @@ func readFile(name string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, MaxBytes+1))
 }
 
-// cause drops the operation and the name that the message has already.
-func cause(err error) error {
+// OpenFile opens a regular file: what comes from a device or a pipe might never come, or never end.
+func OpenFile(name string) (*os.File, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	return os.Open(name)
+}
+
+// Cause drops the operation and the name that a message has already.
+func Cause(err error) error {
 	var p *fs.PathError
 	if errors.As(err, &p) {
 		return p.Err

@@ -207,6 +207,8 @@ func describe(k jsonschema.ErrorKind, at *jsonschema.Schema) string {
 		return fmt.Sprintf("%s is too small: %s at least", k.Got.RatString(), k.Want.RatString())
 	case *kind.Maximum:
 		return fmt.Sprintf("%s is too large: %s at most", k.Got.RatString(), k.Want.RatString())
+	case *kind.MinLength:
+		return fmt.Sprintf("%d characters are too few: %d at least", k.Got, k.Want)
 	case *kind.MaxLength:
 		return fmt.Sprintf("%d characters are too many: %d at most", k.Got, k.Want)
 	}
