@@ -81,6 +81,9 @@ func (t *Table) errorIn(v *view, q *quote) Reason {
 func (t *Table) sender(proto uint8, ext, remote endpoint) (endpoint, Reason) {
 	i, r := t.lookIn(flow{proto: proto, local: ext, remote: remote})
 	if i == none {
+		if s := t.statics.at(proto, ext); s != nil {
+			return s.in, Passed
+		}
 		return endpoint{}, r
 	}
 	return t.maps.at(i).internal(), Passed // whatever its filter says: the mapping decides (RFC 5508 REQ-4)
@@ -101,11 +104,14 @@ func renewChecksum(icmp []byte) {
 // if a router inside sent it. One about a hairpinned packet is turned around as well (REQ-7).
 func (t *Table) errorOut(v *view, q *quote) (Reason, Side) {
 	// An echo reply's identifier is in the port of its destination: the host inside asked.
-	i, _ := t.lookOut(flow{proto: q.proto, local: q.dst, remote: q.src})
-	if i == none {
+	f := flow{proto: q.proto, local: q.dst, remote: q.src}
+	ext, _, mapped := t.staticOf(f)
+	if i, _ := t.lookOut(f); i != none {
+		ext, mapped = t.maps.at(i).external(), true
+	}
+	if !mapped {
 		return NoMapping, Outside
 	}
-	ext := t.maps.at(i).external()
 	if !t.own(v.dst.addr) {
 		q.set(dstAddr, dstPort, ext)
 		replaceAddr(v.ip, srcAddr, ext.addr)

@@ -63,15 +63,18 @@ func (t *Table) staticFor(f flow) *static {
 
 // reserved tells whether a packet goes to a port mapping that admits another remote only (RFC 6887 §13.3).
 func (t *Table) reserved(f flow) bool {
-	if len(t.statics.list) == 0 {
-		return false
-	}
-	for _, s := range t.statics.list {
-		if s.ext == f.local && s.proto == f.proto {
-			return s.remote != 0 && s.remote != f.remote.addr
+	s := t.statics.at(f.proto, f.local)
+	return s != nil && s.remote != 0 && s.remote != f.remote.addr
+}
+
+// at finds the port mapping of an external endpoint, or nil.
+func (s *statics) at(proto uint8, ext endpoint) *static {
+	for _, x := range s.list {
+		if x.ext == ext && x.proto == proto {
+			return x
 		}
 	}
-	return false
+	return nil
 }
 
 // staticOf is the external endpoint that a port mapping gives to all that its internal endpoint sends.

@@ -297,6 +297,8 @@ func (t *Table) assignConnection(f flow, h *host) (endpoint, bool) {
 	return endpoint{}, false
 }
 
+// freeConnection tells whether a connection may have an external endpoint. As with Linux a port mapping's may be used
+// towards a remote that has not called it: it serves new connections from outside.
 func (t *Table) freeConnection(f flow, ext endpoint) bool {
-	return t.free(f, ext) && t.findRev(f.proto, ext, f.remote) == none
+	return !t.claimed(f.proto, ext, f.remote) && t.findRev(f.proto, ext, f.remote) == none
 }

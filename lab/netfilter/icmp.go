@@ -83,30 +83,35 @@ func (p *plane) setQuoted(word int, addrOff, portOff uint32) []rule {
 func (p *plane) icmpErrors() {
 	// About a packet that this router has let out, and about one that it has let in.
 	inward, outward := p.chain("error_in_"+p.name), p.chain("error_out_"+p.name)
-	sent := join(transport(external, quotedSrc, 4), p.quotedPort(external+1, p.portOut), p.farKey(p.quotedRemote), get(p.rev, external, internal))
-	came := join(transport(internal, quotedDst, 4), p.quotedPort(internal+1, p.portIn), transport(remote, quotedSrc, 4),
-		p.quotedFarPort(remote+1, l4Src), get(p.fwd, internal, external))
+	source := join(transport(external, quotedSrc, 4), p.quotedPort(external+1, p.portOut), p.farKey(p.quotedRemote))
+	dest := join(transport(internal, quotedDst, 4), p.quotedPort(internal+1, p.portIn), transport(remote, quotedSrc, 4), p.quotedFarPort(remote+1, l4Src))
+	sent, came := []rule{join(source, get(p.rev, external, internal))}, []rule{join(dest, get(p.fwd, internal, external))}
+	if p.fixed.in != nil {
+		sent = append(sent, join(source, get(p.fixed.in, external, internal)))
+	}
+	if p.fixed.outward != nil {
+		came = append([]rule{join(dest, get(p.fixed.out, internal, external))}, came...)
+	}
 	p.rule(p.raw, iif(p.cfg.WAN), p.quotesMine(icmpEcho), goTo(inward))
 	p.rule(p.raw, iif(p.cfg.LAN), p.quotesMine(icmpEchoReply), goTo(outward))
 
-	for _, set := range p.setQuoted(internal, quotedSrc, quotedPart+p.portOut) {
-		p.rule(inward, sent, notrack, setAddr(internal, ipDst), set, accept)
-	}
-	for _, set := range p.setQuoted(external, quotedDst, quotedPart+p.portIn) {
-		done := accept
-		if p.hairpin() == nat.HairpinExternalSource { // the sender is inside too, and knows itself by its external endpoint
-			done = goTo(inward)
-		}
-		p.rule(outward, came, notrack, setAddr(external, ipSrc), set, done)
-	}
-
-	// The router's own errors, about packets that it has translated already: path MTU and expired TTL.
+	// The router's own errors are about packets that it has translated already: path MTU and expired TTL.
 	own := p.ownErrors()
-	for _, set := range p.setQuoted(internal, quotedSrc, quotedPart+p.portOut) {
-		p.rule(own, p.quotesMine(icmpEcho), sent, notrack, setAddr(internal, ipDst), set)
+	for _, look := range sent {
+		for _, set := range p.setQuoted(internal, quotedSrc, quotedPart+p.portOut) {
+			p.rule(inward, look, notrack, setAddr(internal, ipDst), set, accept)
+			p.rule(own, p.quotesMine(icmpEcho), look, notrack, setAddr(internal, ipDst), set)
+		}
 	}
-	for _, set := range p.setQuoted(external, quotedDst, quotedPart+p.portIn) {
-		p.rule(own, p.quotesMine(icmpEchoReply), came, notrack, set)
+	for _, look := range came {
+		for _, set := range p.setQuoted(external, quotedDst, quotedPart+p.portIn) {
+			done := accept
+			if p.hairpin() == nat.HairpinExternalSource { // the sender is inside too, and knows itself by its external endpoint
+				done = goTo(inward)
+			}
+			p.rule(outward, look, notrack, setAddr(external, ipSrc), set, done)
+			p.rule(own, p.quotesMine(icmpEchoReply), look, notrack, set)
+		}
 	}
 }
 

@@ -99,10 +99,10 @@ func (p *plane) drawRules(draw *nftables.Chain) {
 	switch p.PortAssignment {
 	case nat.PortPreservation:
 		if p.overloads() {
-			p.rule(draw, missing, p.address, preserved, remove(p.rev, external, internal), commit)
-			return
+			p.rule(draw, missing, p.address, preserved, lacks(p.fixed.in, external), remove(p.rev, external, internal), commit)
+		} else {
+			attempt(preserved)
 		}
-		attempt(preserved)
 		p.rule(draw, missing, jump(tick))
 		attempt(p.scattered())
 	case nat.PortRandom:

@@ -93,9 +93,9 @@ func (p *plane) build() {
 	p.fwd = p.dynamicMap("fwd_"+p.name, keyType(p.Mapping), endpoint, p.idle)
 	p.rev = p.dynamicMap("rev_"+p.name, keyType(p.revKey()), keyType(p.Mapping), p.idle)
 	if p.revOf == nil {
-		p.revOf = map[byte]*nftables.Set{}
+		p.revOf, p.fwdOf = map[byte]*nftables.Set{}, map[byte]*nftables.Set{}
 	}
-	p.revOf[p.proto] = p.rev
+	p.revOf[p.proto], p.fwdOf[p.proto] = p.rev, p.fwd
 	if p.Filtering != nat.EndpointIndependent {
 		p.filter = p.dynamic("filter_"+p.name, keyType(p.Filtering), p.idle)
 	}
@@ -116,6 +116,7 @@ func (p *plane) build() {
 		return
 	}
 	p.rule(p.mangle, iif(p.cfg.LAN), proto(p.proto), goTo(out))
+	p.rule(p.mangle, iif(p.cfg.WAN), proto(p.proto), ctState(expr.CtStateBitINVALID), drop) // else the router's own stack gets it
 	p.rule(p.dst, proto(p.proto), p.nearIn(external), get(p.fixed.in, external, keyCopy), dnat(keyCopy))
 	p.rule(p.dst, proto(p.proto), p.nearIn(external), get(p.rev, external, keyCopy), dnat(keyCopy))
 	maps := []*nftables.Set{p.fwd}

@@ -32,10 +32,7 @@ func (r *Router) mapPort(m nat.PortMap) (netip.AddrPort, error) {
 	if err := r.checkPortMap(m); err != nil {
 		return netip.AddrPort{}, err
 	}
-	f, err := r.fixed(m.Protocol)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
+	f := r.table.fixedOf[m.Protocol]
 	held, err := r.portMaps(m.Protocol)
 	if err != nil {
 		return netip.AddrPort{}, err
@@ -45,8 +42,15 @@ func (r *Router) mapPort(m nat.PortMap) (netip.AddrPort, error) {
 	if own >= 0 {
 		e = held[own].external
 		r.remove(f, held[own])
-	} else if e, err = r.choose(m, held); err != nil {
-		return netip.AddrPort{}, err
+	} else {
+		owners, err := r.owners(m.Protocol, held)
+		if err != nil {
+			return netip.AddrPort{}, err
+		}
+		if e, err = r.choose(m, owners); err != nil {
+			return netip.AddrPort{}, err
+		}
+		r.settle(m, owners)
 	}
 	from := m.Remote
 	if !from.IsValid() {
@@ -58,7 +62,7 @@ func (r *Router) mapPort(m nat.PortMap) (netip.AddrPort, error) {
 	if err := r.commit(); err != nil {
 		return netip.AddrPort{}, err
 	}
-	return e, r.forget(m.Protocol, e)
+	return e, r.forget(m.Protocol, m.Internal, e)
 }
 
 // checkPortMap refuses what no router can map.
@@ -74,15 +78,6 @@ func (r *Router) checkPortMap(m nat.PortMap) error {
 		return fmt.Errorf("%w: remote address %v: want IPv4", nat.ErrPortMap, m.Remote)
 	}
 	return nil
-}
-
-// fixed returns the sets of a protocol's port mappings.
-func (r *Router) fixed(p uint8) (fixed, error) {
-	f, ok := r.table.fixedOf[p]
-	if !ok {
-		return f, fmt.Errorf("%w: this router does nothing with ports", nat.ErrPortMap)
-	}
-	return f, nil
 }
 
 // Unmap ends the port mapping of m's protocol and internal endpoint, or if that is zero, of its external port, and what
@@ -105,26 +100,27 @@ func (r *Router) Unmap(m nat.PortMap) error {
 	if err := r.commit(); err != nil {
 		return fmt.Errorf("unmap port: %w", err)
 	}
-	if err := r.forget(m.Protocol, held[i].external); err != nil {
+	if err := r.forget(m.Protocol, held[i].Internal, held[i].external); err != nil {
 		return fmt.Errorf("unmap port: %w", err)
 	}
 	return nil
 }
 
-// forget ends the connections that a masquerading router tracks to an external endpoint: they were made by other rules
-// than those that hold now.
-func (r *Router) forget(p uint8, e netip.AddrPort) error {
+// forget ends the connections that a masquerading router tracks of an internal endpoint and to an external one: they were
+// made by other rules than those that hold now.
+func (r *Router) forget(p uint8, in, e netip.AddrPort) error {
 	if r.table.Kind != nat.Masquerade {
 		return nil
 	}
-	var f netlink.ConntrackFilter
-	err := errors.Join(f.AddProtocol(p), f.AddIP(netlink.ConntrackOrigDstIP, e.Addr().AsSlice()), // the protocol before the port: see netlink
-		f.AddPort(netlink.ConntrackOrigDstPort, e.Port()))
+	var to, from netlink.ConntrackFilter
+	err := errors.Join(to.AddProtocol(p), from.AddProtocol(p), // before the ports: see netlink
+		to.AddIP(netlink.ConntrackOrigDstIP, e.Addr().AsSlice()), to.AddPort(netlink.ConntrackOrigDstPort, e.Port()),
+		from.AddIP(netlink.ConntrackOrigSrcIP, in.Addr().AsSlice()), from.AddPort(netlink.ConntrackOrigSrcPort, in.Port()))
 	if err == nil {
-		_, err = r.ns.Netfilter().ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, &f)
+		_, err = r.ns.Netfilter().ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, &to, &from)
 	}
 	if err != nil {
-		return fmt.Errorf("forget connections to %v: %w", e, err)
+		return fmt.Errorf("forget connections of %v: %w", in, err)
 	}
 	return nil
 }
@@ -191,8 +187,7 @@ func (r *Router) portMaps(p uint8) ([]portMapping, error) {
 	return all, nil
 }
 
-// remove queues a port mapping's end. An element may expire before the kernel reads that, so it is added first, which
-// changes none that is there.
+// remove queues a port mapping's end.
 func (r *Router) remove(f fixed, h portMapping) {
 	for _, e := range []struct {
 		set      *nftables.Set
@@ -202,9 +197,15 @@ func (r *Router) remove(f fixed, h portMapping) {
 		{f.out, endpointBytes(h.Internal), endpointBytes(h.external)},
 		{f.from, append(endpointBytes(h.external), h.from()...), nil},
 	} {
-		r.insert(e.set, time.Minute, e.key, e.val)
-		r.table.fail(r.conn.SetDeleteElements(e.set, []nftables.SetElement{{Key: e.key, Val: e.val}}))
+		r.end(e.set, e.key, e.val)
 	}
+}
+
+// end queues an element's end. It may expire before the kernel reads that, so it is added first, which changes none that
+// is there.
+func (r *Router) end(s *nftables.Set, key, val []byte) {
+	r.insert(s, time.Minute, key, val)
+	r.table.fail(r.conn.SetDeleteElements(s, []nftables.SetElement{{Key: key, Val: val}}))
 }
 
 func (h portMapping) from() []byte {
@@ -223,26 +224,19 @@ func (r *Router) insert(s *nftables.Set, life time.Duration, key, val []byte) {
 }
 
 // choose finds the external endpoint of a new port mapping.
-func (r *Router) choose(m nat.PortMap, held []portMapping) (netip.AddrPort, error) {
+func (r *Router) choose(m nat.PortMap, owners map[netip.AddrPort]owner) (netip.AddrPort, error) {
 	t := r.table
 	if t.Kind == nat.NoNAT {
-		if m.External != 0 && m.External != m.Internal.Port() {
-			return netip.AddrPort{}, fmt.Errorf("%w: without translation %v keeps its port", nat.ErrPortTaken, m.Internal)
-		}
-		return m.Internal, nil
+		return m.Internal, nil // whatever port is wanted
 	}
 	addr, err := r.externalOf(m.Internal.Addr())
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
-	owners, err := r.owners(m.Protocol, held)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
 	free := func(port uint16) (netip.AddrPort, bool) {
 		e := netip.AddrPortFrom(addr, port)
-		owner, taken := owners[e]
-		return e, !taken || owner == m.Internal
+		o, taken := owners[e]
+		return e, !taken || o.internal == m.Internal || !o.fixed && t.PortOverloading && m.Protocol == unix.IPPROTO_UDP
 	}
 	if m.External != 0 {
 		e, ok := free(m.External)
@@ -252,8 +246,8 @@ func (r *Router) choose(m nat.PortMap, held []portMapping) (netip.AddrPort, erro
 		return e, nil
 	}
 	if t.Mapping == nat.EndpointIndependent {
-		for e, owner := range owners {
-			if owner == m.Internal {
+		for e, o := range owners {
+			if o.internal == m.Internal {
 				return e, nil
 			}
 		}
@@ -270,20 +264,42 @@ func (r *Router) choose(m nat.PortMap, held []portMapping) (netip.AddrPort, erro
 	return netip.AddrPort{}, nat.ErrNoPort
 }
 
+// settle ends what the internal endpoint of a new port mapping has mapped by sending: all that it sends leaves by the port
+// mapping from now on.
+func (r *Router) settle(m nat.PortMap, owners map[netip.AddrPort]owner) {
+	t := r.table
+	if t.Kind != nat.Translate || t.Mapping != nat.EndpointIndependent {
+		return
+	}
+	in := endpointBytes(m.Internal)
+	for e, o := range owners {
+		if o.internal == m.Internal {
+			r.end(t.revOf[m.Protocol], endpointBytes(e), in)
+			r.end(t.fwdOf[m.Protocol], in, endpointBytes(e))
+		}
+	}
+}
+
+// owner has an external endpoint, by a port mapping or by what it sent.
+type owner struct {
+	internal netip.AddrPort
+	fixed    bool
+}
+
 // owners reads which internal endpoint has which external one.
-func (r *Router) owners(p uint8, held []portMapping) (map[netip.AddrPort]netip.AddrPort, error) {
-	owners := map[netip.AddrPort]netip.AddrPort{}
+func (r *Router) owners(p uint8, held []portMapping) (map[netip.AddrPort]owner, error) {
+	owners := map[netip.AddrPort]owner{}
 	if rev := r.table.revOf[p]; rev != nil {
 		elems, err := r.conn.GetSetElements(rev)
 		if err != nil {
 			return nil, fmt.Errorf("read set %s: %w", rev.Name, err)
 		}
 		for _, e := range elems {
-			owners[endpointOf(e.Key)] = endpointOf(e.Val)
+			owners[endpointOf(e.Key)] = owner{internal: endpointOf(e.Val)}
 		}
 	}
 	for _, h := range held {
-		owners[h.external] = h.Internal
+		owners[h.external] = owner{h.Internal, true}
 	}
 	return owners, nil
 }

@@ -50,8 +50,9 @@ type table struct {
 	address               rule            // puts a new mapping's external address into its word
 	order                 order
 
-	fixedOf map[byte]fixed // port mappings, by protocol
-	revOf   map[byte]*nftables.Set
+	fixedOf map[byte]fixed         // port mappings, by protocol
+	revOf   map[byte]*nftables.Set // a plane's rev and fwd
+	fwdOf   map[byte]*nftables.Set
 	errors  *nftables.Set   // types of ICMP errors; see errorSet
 	own     *nftables.Chain // see ownErrors
 }
@@ -89,6 +90,10 @@ func (t *table) build() {
 		t.masquerade()
 	case t.Kind == nat.NoNAT && t.Filtering != 0:
 		t.firewall()
+	case t.Kind == nat.NoNAT:
+		for _, p := range transports { // nothing needs a port mapping here; it is noted that somebody asked
+			t.newFixed(p.name, p.proto)
+		}
 	case t.Kind == nat.Translate:
 		t.translate()
 	}
