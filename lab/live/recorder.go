@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -78,6 +79,8 @@ func newWriter() (*writer, error) {
 // run writes until close.
 func (w *writer) run() {
 	defer close(w.ended)
+	runtime.LockOSThread()
+	modest()
 	for k := range w.writes {
 		c := k.c
 		if len(k.b) > 0 && c.err == nil {
