@@ -168,7 +168,7 @@ func (t *Table) takeNumbersBack() {
 // mappingsOf is the number of mappings of an internal address.
 func (t *Table) mappingsOf(addr uint32) uint32 {
 	h := t.hash(uint64(addr), 0)
-	for i, at, ok := t.hosted.probe(h, h); ok; i, at, ok = t.hosted.probe(h, at+1) {
+	for i, at, ok := t.hosted.probe(h, 0); ok; i, at, ok = t.hosted.probe(h, at) {
 		if x := t.hosts.at(i); x.addr == addr {
 			return x.count
 		}

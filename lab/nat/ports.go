@@ -7,18 +7,31 @@ type portUse [1 << 16 / 64]uint64
 
 // ports tells which external ports are taken, by mappings that do not share theirs and by port mappings.
 type ports struct {
-	number map[uint32]int // of an external address
-	use    [2][]*portUse  // UDP, TCP; by the address's number
+	external []uint32
+	number   map[uint32]int // of an external address
+	use      [2][]*portUse  // UDP, TCP; by the address's number
 }
 
 func (p *ports) reset(external []uint32) {
-	*p = ports{number: make(map[uint32]int, len(external))}
+	*p = ports{external: external, number: make(map[uint32]int, len(external))}
 	for i := range p.use {
 		p.use[i] = make([]*portUse, len(external))
 	}
 	for i, a := range external {
 		p.number[a] = i
 	}
+}
+
+// numberOf finds an external address. A pool is mostly one range in order, where its number can be seen.
+func (p *ports) numberOf(addr uint32) (n int, ok bool) {
+	if len(p.external) == 0 {
+		return 0, false
+	}
+	if d := addr - p.external[0]; d < uint32(len(p.external)) && p.external[d] == addr {
+		return int(d), true
+	}
+	n, ok = p.number[addr]
+	return n, ok
 }
 
 // of returns an address's ports, or nil for what is not tracked.
@@ -31,7 +44,7 @@ func (p *ports) of(proto uint8, addr uint32) *portUse {
 	default:
 		return nil
 	}
-	n, ok := p.number[addr]
+	n, ok := p.numberOf(addr)
 	if !ok {
 		return nil
 	}

@@ -50,11 +50,11 @@ var reasons = [Reasons]string{
 func (r Reason) String() string { return name(int(r), reasons[:]...) }
 
 // Verdict is what became of a packet.
-type Verdict struct {
-	Reason  Reason
-	To      Side   // where it goes on, if it passed: Inside also for a hairpin
+type Verdict struct { // four words, which Go hands on in registers
 	Packet  []byte // the packet as it goes on. It is the caller's bytes, or where its length changed a buffer that is valid until the next call.
-	Created bool   // it made a mapping
+	Reason  Reason
+	To      Side // where it goes on, if it passed: Inside also for a hairpin
+	Created bool // it made a mapping
 }
 
 // Emission is a packet that the table sends by itself.

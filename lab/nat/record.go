@@ -108,7 +108,7 @@ const none = ^uint32(0)
 
 func (t *Table) findFwd(proto uint8, in, far endpoint) uint32 {
 	h := t.flowHash(proto, in, far)
-	for i, at, ok := t.fwd.probe(h, h); ok; i, at, ok = t.fwd.probe(h, at+1) {
+	for i, at, ok := t.fwd.probe(h, 0); ok; i, at, ok = t.fwd.probe(h, at) {
 		m := t.maps.at(i)
 		if m.inAddr == in.addr && m.inPort == in.port && m.keyAddr == far.addr && m.keyPort == far.port && m.proto == proto {
 			return i
@@ -119,7 +119,7 @@ func (t *Table) findFwd(proto uint8, in, far endpoint) uint32 {
 
 func (t *Table) findRev(proto uint8, ext, far endpoint) uint32 {
 	h := t.flowHash(proto, ext, far)
-	for i, at, ok := t.rev.probe(h, h); ok; i, at, ok = t.rev.probe(h, at+1) {
+	for i, at, ok := t.rev.probe(h, 0); ok; i, at, ok = t.rev.probe(h, at) {
 		m := t.maps.at(i)
 		if m.extAddr == ext.addr && m.extPort == ext.port && m.proto == proto && m.revRemote() == far {
 			return i
@@ -130,7 +130,7 @@ func (t *Table) findRev(proto uint8, ext, far endpoint) uint32 {
 
 func (t *Table) findPin(kind, proto uint8, e, far endpoint) uint32 {
 	h := t.pinHash(kind, proto, e, far)
-	for i, at, ok := t.pinned.probe(h, h); ok; i, at, ok = t.pinned.probe(h, at+1) {
+	for i, at, ok := t.pinned.probe(h, 0); ok; i, at, ok = t.pinned.probe(h, at) {
 		p := t.pins.at(i)
 		if p.owner() == e && p.far() == far && p.proto == proto && p.kind == kind {
 			return i
@@ -141,7 +141,7 @@ func (t *Table) findPin(kind, proto uint8, e, far endpoint) uint32 {
 
 func (t *Table) findSession(m uint32, far endpoint) uint32 {
 	h := t.sessionHash(m, far)
-	for i, at, ok := t.talking.probe(h, h); ok; i, at, ok = t.talking.probe(h, at+1) {
+	for i, at, ok := t.talking.probe(h, 0); ok; i, at, ok = t.talking.probe(h, at) {
 		s := t.sessions.at(i)
 		if s.mapping == m && s.far() == far {
 			return i
@@ -243,7 +243,7 @@ func (t *Table) dropMapping(i uint32) {
 // hostOf finds or makes the record of an internal address. It reports false if there is no room.
 func (t *Table) hostOf(addr uint32) (uint32, bool) {
 	h := t.hash(uint64(addr), 0)
-	for i, at, ok := t.hosted.probe(h, h); ok; i, at, ok = t.hosted.probe(h, at+1) {
+	for i, at, ok := t.hosted.probe(h, 0); ok; i, at, ok = t.hosted.probe(h, at) {
 		if t.hosts.at(i).addr == addr {
 			return i, true
 		}

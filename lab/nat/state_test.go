@@ -1,8 +1,10 @@
 package nat_test
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -219,13 +221,61 @@ func TestResetRestartsTheClock(t *testing.T) {
 	}
 }
 
+// Prefetch looks where Translate will, and tells flows apart.
+func TestPrefetchForesees(t *testing.T) {
+	for _, p := range nat.Presets() {
+		if p.Behavior.Kind == nat.NoNAT || p.Behavior.UDPBlocked {
+			continue
+		}
+		t.Run(p.Name, func(t *testing.T) {
+			table := newTable(t, p.Name, nil)
+			for _, b := range [][]byte{udp(ep("10.0.0.2:5000"), ep("198.51.100.1:443"), nil), tcp(ep("10.0.0.2:5001"), ep("198.51.100.1:443"), 2)} {
+				if table.Foreseen(nat.Inside, b) {
+					t.Error("finds a mapping where there is none")
+				}
+				sent := bytes.Clone(b)
+				v := table.Translate(0, nat.Inside, b)
+				if v.Reason != nat.Passed || !table.Foreseen(nat.Inside, sent) {
+					t.Fatalf("%v, or its mapping is not found", v.Reason)
+				}
+				reply := bytes.Clone(v.Packet)
+				copy(reply[12:], v.Packet[16:20])
+				copy(reply[16:], v.Packet[12:16])
+				copy(reply[20:], v.Packet[22:24])
+				copy(reply[22:], v.Packet[20:22])
+				if !table.Foreseen(nat.Outside, reply) {
+					t.Error("the mapping of the reply is not found")
+				}
+				table.Prefetch(nat.Outside, slices.Repeat([][]byte{reply, nil, sent[:9], sent[:21]}, 20))
+			}
+			if d := cmp.Diff(2, table.Len()); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+// External addresses need not be a range, nor in order.
+func TestPoolWithGaps(t *testing.T) {
+	table := newTable(t, "full-cone", func(c *nat.Config) {
+		c.External = []netip.Addr{netip.MustParseAddr("203.0.113.5"), netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("203.0.113.1")}
+	})
+	for i, want := range []nat.Reason{1: nat.NoMapping, 4: nat.NoRoute, 5: nat.NoMapping, 6: nat.NoRoute, 7: nat.NoRoute, 9: nat.NoMapping} {
+		to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), 5000)
+		if v := table.Translate(0, nat.Outside, udp(ep("198.51.100.1:1"), to, nil)); want != 0 && v.Reason != want {
+			t.Errorf("to %v: %v, want %v", to, v.Reason, want)
+		}
+	}
+}
+
 // Packets of mappings that are there cost no garbage.
 func TestTranslateAllocatesNothing(t *testing.T) {
 	table := newTable(t, "port-restricted-cone", nil)
 	out, in := udp(ep("10.0.0.2:5000"), ep("198.51.100.1:1"), make([]byte, 1000)), udp(ep("198.51.100.1:1"), ep("203.0.113.1:5000"), make([]byte, 1000))
 	refused := udp(ep("198.51.100.1:2"), ep("203.0.113.1:5000"), nil)
-	b := make([]byte, 1500)
+	b, all := make([]byte, 1500), [][]byte{out, in, refused}
 	n := testing.AllocsPerRun(100, func() {
+		table.Prefetch(nat.Inside, all)
 		for _, p := range []struct {
 			from nat.Side
 			b    []byte

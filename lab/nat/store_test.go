@@ -33,14 +33,82 @@ func TestIndex(t *testing.T) {
 		}
 		for ref, h := range want {
 			found := false
-			for got, at, ok := x.probe(h, h); ok; got, at, ok = x.probe(h, at+1) {
+			for got, at, ok := x.probe(h, 0); ok; got, at, ok = x.probe(h, at) {
 				found = found || got == ref
 			}
 			if !found {
 				t.Fatalf("record %d with hash %x is lost", ref, h)
 			}
 		}
+		for ref, h := range want {
+			x.remove(h, ref)
+		}
+		for i, b := range x.buckets {
+			if b != (bucket{}) {
+				t.Fatalf("bucket %d of an empty index holds %x", i, b)
+			}
+		}
 	})
+}
+
+// More go past a bucket than it can count: they are found all the same, and what is not there ends a look-up.
+func TestIndexOfOneHash(t *testing.T) {
+	const h = 0x77000003
+	for n := range uint32(400) {
+		var x index
+		x.reset()
+		for ref := range n {
+			x.insert(h, ref)
+		}
+		count := uint32(0)
+		for _, at, ok := x.probe(h, 0); ok; _, at, ok = x.probe(h, at) {
+			count++
+		}
+		if count != n {
+			t.Errorf("%d records are found, want %d", count, n)
+		}
+		for ref := range n {
+			if ref%3 != 0 {
+				x.remove(h, ref)
+			}
+		}
+		count = 0
+		for ref, at, ok := x.probe(h, 0); ok; ref, at, ok = x.probe(h, at) {
+			if count++; ref%3 != 0 {
+				t.Errorf("of %d record %d was taken out", n, ref)
+			}
+		}
+		if count != (n+2)/3 || x.n != int(count) {
+			t.Errorf("of %d records %d are found, want %d", n, count, (n+2)/3)
+		}
+		if ref, _, ok := x.probe(h+1<<24, 0); ok {
+			t.Errorf("record %d has another hash", ref)
+		}
+		for ref := range n {
+			if ref%3 == 0 {
+				x.remove(h, ref)
+			}
+		}
+		for i, b := range x.buckets {
+			if b != (bucket{}) && n < mostSpill {
+				t.Errorf("bucket %d of an index that had %d holds %x", i, n, b)
+			}
+		}
+	}
+}
+
+// A slot that is free is no record, whatever hash is looked for.
+func TestIndexEmpty(t *testing.T) {
+	for h := range uint32(1 << 16) {
+		var x index
+		x.reset()
+		x.insert(h<<16&^7, 1) // the first slot of the first bucket
+		for _, other := range []uint32{0, h<<16&^7 ^ 1<<24, h<<16&^7 + 8} {
+			if ref, _, ok := x.probe(other, 0); ok && other != h<<16&^7 {
+				t.Fatalf("with %x in the index %x finds %d", h<<16&^7, other, ref)
+			}
+		}
+	}
 }
 
 // The heap gives in order of time what was put in.

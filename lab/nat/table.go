@@ -56,6 +56,7 @@ type Table struct {
 	six      six
 	out      outbox
 	silent   []silence // SYNs that wait for their RST
+	ahead    uint64    // what Prefetch has read, or else it need not read it
 }
 
 // block is an IPv4 prefix.

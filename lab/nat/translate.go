@@ -47,11 +47,8 @@ func (t *Table) inLAN(a uint32) bool {
 
 // own tells whether an address is one of the external ones.
 func (t *Table) own(a uint32) bool {
-	if len(t.external) > 4 {
-		_, ok := t.ports.number[a]
-		return ok
-	}
-	return slices.Contains(t.external, a)
+	_, ok := t.ports.numberOf(a)
+	return ok
 }
 
 // unicast tells whether an address can be a host's.
