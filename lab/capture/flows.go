@@ -11,13 +11,14 @@ import (
 
 // Flow is what one host sent from one endpoint to another, as the host itself sees them.
 type Flow struct {
-	From     string // the host's or router's name
-	Protocol uint8
-	Src, Dst netip.AddrPort
-	Packets  int
-	Bytes    int64 // from the IP header on
-	Came     int   // packets that a host got
-	Drops    map[string]int
+	From     string         `json:"from"` // the host's or router's name
+	Protocol uint8          `json:"protocol"`
+	Src      netip.AddrPort `json:"src"`
+	Dst      netip.AddrPort `json:"dst"`
+	Packets  int            `json:"packets"`
+	Bytes    int64          `json:"bytes"` // from the IP header on
+	Came     int            `json:"came"`  // packets that a host got
+	Drops    map[string]int `json:"drops"`
 }
 
 // Flows lists the flows of all hosts in the order of their beginnings.
@@ -52,8 +53,10 @@ func (l *Timeline) Flows() []Flow {
 
 // Paths counts the media that reached the viewer.
 type Paths struct {
-	Direct, Relayed           int   // packets
-	DirectBytes, RelayedBytes int64 // from the IP header on
+	Direct       int   `json:"direct"` // packets
+	Relayed      int   `json:"relayed"`
+	DirectBytes  int64 `json:"direct_bytes"` // from the IP header on
+	RelayedBytes int64 `json:"relayed_bytes"`
 }
 
 // Media tells by which paths the viewer got its media.

@@ -34,9 +34,9 @@ type ReplayEvent struct {
 
 // Verification is what a replay showed.
 type Verification struct {
-	Inputs    int    // packets that hosts sent
-	Sightings int    // of packets at taps that were compared
-	Mismatch  string // the first difference; empty: every translation, drop and delay is the same
+	Inputs    int    `json:"inputs"`             // packets that hosts sent
+	Sightings int    `json:"sightings"`          // of packets at taps that were compared
+	Mismatch  string `json:"mismatch,omitempty"` // the first difference; empty: every translation, drop and delay is the same
 }
 
 // Verify sends what a capture's hosts sent, at the same times, through a net of the same seed in virtual time, and
