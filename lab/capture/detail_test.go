@@ -261,3 +261,22 @@ func TestRefusalsAreTold(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+func TestOpeningInUse(t *testing.T) {
+	peer, host := netip.MustParseAddrPort("203.0.113.9:7"), netip.MustParseAddrPort("192.168.1.2:7")
+	at := func(ms int, to netip.AddrPort) opening { return opening{to: to, t: time.Duration(ms) * ms1} }
+	for _, tt := range []struct {
+		name   string
+		opened []opening
+		want   opening
+	}{
+		{"the newest until then", []opening{at(1, peer), at(4, peer), at(9, peer)}, at(4, peer)},
+		{"not one to a private address", []opening{at(1, peer), at(4, host)}, at(1, peer)},
+		{"rather one that came later", []opening{at(1, host), at(9, peer)}, at(9, peer)},
+		{"or any", []opening{at(9, host)}, at(9, host)},
+	} {
+		if got := inUse(tt.opened, peer.Addr(), 5*ms1); got != tt.want {
+			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
+		}
+	}
+}

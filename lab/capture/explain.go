@@ -1,8 +1,10 @@
 package capture
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -255,12 +257,7 @@ func (e *explainer) refused(p *probes, j *Journey) string {
 			return fmt.Sprintf("%s reached %s %s ms after %s had opened it%s", who, gate, ms(at.T-o.t), owner, end)
 		}
 	}
-	last := opened[0]
-	for _, o := range opened {
-		if o.t <= at.T {
-			last = o // of those then, the newest
-		}
-	}
+	last := inUse(opened, src.Addr(), at.T)
 	if last.from == dst {
 		return fmt.Sprintf("%s came from %v, but %s is open for %v%s", who, src, gate, last.to, end)
 	}
@@ -294,6 +291,23 @@ func (e *explainer) ends(j *Journey, s Step) (src, dst netip.AddrPort) {
 type opening struct {
 	from, to netip.AddrPort // as outside sees them
 	t        time.Duration
+}
+
+// inUse is the opening that a probe from an address meets at t: what was sent to that address before what was sent
+// elsewhere, then what was sent until t, and of that the newest.
+func inUse(opened []opening, from netip.Addr, t time.Duration) opening {
+	rank := func(o opening) (n int) {
+		if o.to.Addr() == from {
+			n += 2
+		}
+		if o.t <= t {
+			n++
+		}
+		return n
+	}
+	return slices.MaxFunc(opened, func(a, b opening) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.t, b.t))
+	})
 }
 
 // openings are what p's receiver sent out through a router to p's sender.
