@@ -88,6 +88,15 @@ func fill(b testing.TB, t *nat.Table) (external [][6]byte) {
 	return external
 }
 
+// arranged puts endpoints in the order of their packets, so that reading them costs the benchmark no cache misses.
+func arranged(external [][6]byte, order func(int) int) [][6]byte {
+	in := make([][6]byte, million)
+	for i := range in {
+		in[i] = external[order(i)]
+	}
+	return in
+}
+
 // near stays among a thousand mappings for a while: what a caches sees of traffic that comes in flows.
 func near(i int) int { return (i/100_000*1000 + i%1000) % million }
 
@@ -117,10 +126,10 @@ func BenchmarkTranslate(b *testing.B) {
 			})
 			b.Run(preset+"/in/"+name, func(b *testing.B) {
 				l := inLoad()
+				be, inOrder := binary.BigEndian, arranged(external, order)
 				defer onOneCore(b)()
 				for i := 0; b.Loop(); i++ {
-					e := external[order(i)]
-					be := binary.BigEndian
+					e := inOrder[i%million]
 					if v := t.Translate(0, nat.Outside, l.inPacket(be.Uint32(e[:]), be.Uint16(e[4:]))); v.Reason != nat.Passed {
 						b.Fatal(v.Reason)
 					}
@@ -128,7 +137,7 @@ func BenchmarkTranslate(b *testing.B) {
 			})
 		}
 		b.Run(preset+"/out/burst", func(b *testing.B) { benchmarkBurst(b, t, nat.Inside, nil) })
-		b.Run(preset+"/in/burst", func(b *testing.B) { benchmarkBurst(b, t, nat.Outside, external) })
+		b.Run(preset+"/in/burst", func(b *testing.B) { benchmarkBurst(b, t, nat.Outside, arranged(external, scattered)) })
 		runtime.KeepAlive(t)
 	}
 	b.Run("new", func(b *testing.B) {
@@ -165,11 +174,11 @@ func benchmarkBurst(b *testing.B, t *nat.Table, from nat.Side, external [][6]byt
 	defer onOneCore(b)()
 	for i := 0; i < b.N; i += burst {
 		for j, l := range loads {
-			n := scattered(i + j)
 			if from == nat.Inside {
-				packets[j] = l.out(n)
+				packets[j] = l.out(scattered(i + j))
 			} else {
-				packets[j] = l.inPacket(binary.BigEndian.Uint32(external[n][:]), binary.BigEndian.Uint16(external[n][4:]))
+				e := &external[(i+j)%million]
+				packets[j] = l.inPacket(binary.BigEndian.Uint32(e[:]), binary.BigEndian.Uint16(e[4:]))
 			}
 		}
 		t.Prefetch(from, packets)
