@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -27,8 +28,8 @@ const (
 	bundledPort = 4479 // of the rendezvous
 	// joinTimeout is for registration and login, which every trial needs before it starts.
 	joinTimeout = 10 * time.Second
-	// ipUDP is the bytes of IPv4 and UDP headers on each packet.
-	ipUDP = 28
+	// ipUDP and ipv6UDP are the bytes of IP and UDP headers on each packet.
+	ipUDP, ipv6UDP = 28, 48
 )
 
 // Bundled is this project's own rendezvous, camera and viewer, in this process, on real sockets in the lab's hosts.
@@ -80,6 +81,7 @@ type bundle struct {
 	viewer *viewer.Viewer
 	nodes  []*node.Node // camera, viewer
 
+	headers                int     // bytes of IP and UDP on each of the viewer's packets
 	server                 *server // the rendezvous, which events may kill
 	cameraNode, viewerNode *node.Node
 	watch                  *watch
@@ -111,21 +113,42 @@ func (b *bundle) start(l *lab.Lab, random io.Reader) error {
 		}
 		keys[i] = k
 	}
-	at := netip.AddrPortFrom(l.Host("rendezvous").Addr(), bundledPort)
-	b.label = identity.Label{Key: keys[1].Public(), RendezvousKey: keys[0].Public(), Rendezvous: []string{at.String()}}
+	// Where the two find it depends on the families that they have.
+	servers := map[string]netip.AddrPort{}
+	for _, host := range []string{"camera", "viewer"} {
+		addrs := l.Topology().AddrsFrom(host, "rendezvous")
+		if len(addrs) == 0 {
+			return fmt.Errorf("host %s has no family in common with the rendezvous", host)
+		}
+		servers[host] = netip.AddrPortFrom(addrs[0], bundledPort)
+	}
+	b.label = identity.Label{Key: keys[1].Public(), RendezvousKey: keys[0].Public(), Rendezvous: []string{servers["viewer"].String()}}
 	if _, err := io.ReadFull(random, b.label.Secret[:]); err != nil {
 		return fmt.Errorf("draw pairing secret: %w", err)
 	}
+	if b.headers = ipUDP; servers["viewer"].Addr().Is6() {
+		b.headers = ipv6UDP
+	}
 	m := l.Host("rendezvous")
-	b.server = &server{machine: m, at: at, key: keys[0], random: generator(random), observe: b.watch.rendezvousEvent}
+	b.server = &server{machine: m, at: listenAt(m), key: keys[0], random: generator(random), observe: b.watch.rendezvousEvent}
 	if err := b.server.Start(); err != nil {
 		return err
 	}
 	b.server.forget = m.Run(b.server)
-	if err := b.startCamera(l.Host("camera"), at, keys[1], generator(random)); err != nil {
+	if err := b.startCamera(l.Host("camera"), servers["camera"], keys[1], generator(random)); err != nil {
 		return err
 	}
-	return b.startViewer(l.Host("viewer"), at, keys[2], generator(random))
+	return b.startViewer(l.Host("viewer"), servers["viewer"], keys[2], generator(random))
+}
+
+// listenAt is where a rendezvous listens: at the host's first address of each family.
+func listenAt(m *lab.Machine) (at []netip.AddrPort) {
+	for _, a := range m.Addrs {
+		if !slices.ContainsFunc(at, func(o netip.AddrPort) bool { return o.Addr().Is4() == a.Is4() }) {
+			at = append(at, netip.AddrPortFrom(a, bundledPort))
+		}
+	}
+	return at
 }
 
 // generator makes one that is seeded from another. Each core has its own: the order of their calls is the scheduler's.
@@ -177,20 +200,28 @@ func (b *bundle) startViewer(m *lab.Machine, server netip.AddrPort, k identity.K
 }
 
 func (b *bundle) drive(conn *net.UDPConn, c core.Core, observe func(any)) (*node.Node, error) {
-	n, err := drive(conn, c, observe)
+	n, err := drive([]*net.UDPConn{conn}, c, observe)
 	if err == nil {
 		b.nodes = append(b.nodes, n)
 	}
 	return n, err
 }
 
-// drive runs a core on a socket, which it takes over.
-func drive(conn *net.UDPConn, c core.Core, observe func(any)) (*node.Node, error) {
-	n, err := node.New(c, []*net.UDPConn{conn}, node.Options{Observe: observe})
+// drive runs a core on sockets, which it takes over.
+func drive(conns []*net.UDPConn, c core.Core, observe func(any)) (*node.Node, error) {
+	n, err := node.New(c, conns, node.Options{Observe: observe})
 	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, errors.Join(err, closeAll(conns))
 	}
 	return n, nil
+}
+
+func closeAll(conns []*net.UDPConn) error {
+	var errs []error
+	for _, c := range conns {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
 }
 
 func (b *bundle) close() error {

@@ -1,8 +1,10 @@
 package stack
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -17,7 +19,7 @@ import (
 // address but nothing in its memory.
 type server struct {
 	machine *lab.Machine
-	at      netip.AddrPort
+	at      []netip.AddrPort
 	key     identity.Key
 	random  io.Reader // seeds a generator for each start
 	observe func(any)
@@ -40,11 +42,15 @@ func (s *server) Start() error {
 	if err != nil {
 		return fmt.Errorf("start rendezvous: %w", err)
 	}
-	conn, err := s.machine.ListenUDP(s.at)
-	if err != nil {
-		return fmt.Errorf("start rendezvous: %w", err)
+	var conns []*net.UDPConn
+	for _, at := range s.at {
+		conn, err := s.machine.ListenUDP(at)
+		if err != nil {
+			return errors.Join(fmt.Errorf("start rendezvous: %w", err), closeAll(conns))
+		}
+		conns = append(conns, conn)
 	}
-	n, err := drive(conn, core, s.observe)
+	n, err := drive(conns, core, s.observe)
 	if err != nil {
 		return fmt.Errorf("start rendezvous: %w", err)
 	}

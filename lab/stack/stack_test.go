@@ -63,6 +63,8 @@ func TestTryMeasuresWhatHappened(t *testing.T) {
 		{"two-homes", "open", "open", "relay", 400 * time.Millisecond, record.Relayed},
 		{"two-homes", "port-restricted-cone", "port-restricted-cone", "direct", 0, record.Direct},
 		{"same-lan", "", "", "direct", 400 * time.Millisecond, record.Direct},
+		{"ipv6-only", "", "", "direct", 400 * time.Millisecond, record.Direct},
+		{"ipv6-only", "", "", "relay", 400 * time.Millisecond, record.Relayed},
 	} {
 		t.Run(fmt.Sprintf("%s/%s×%s/%s/%v", tt.topology, tt.camera, tt.viewer, tt.strategy, tt.media), func(t *testing.T) {
 			var set []string

@@ -133,7 +133,7 @@ func (b *bundle) observe() Observation {
 		Cause: w.cause(v),
 	}
 	if len(w.got) > 0 {
-		o.FirstFrameWire = w.got[0].Bytes + ipUDP*w.got[0].Packets
+		o.FirstFrameWire = w.got[0].Bytes + b.headers*w.got[0].Packets
 	}
 	if !w.connectOnly && !v.Connected.IsZero() {
 		o.Media = w.media(end, v.Quality, int(b.sent.Load()))
