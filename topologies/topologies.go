@@ -21,6 +21,19 @@
 //	  - name: rendezvous
 //	    link: lan
 //	    addrs: [198.51.100.1, 198.51.100.2]
+//	links:                          # of one's own, beside the presets: wherever a link is named
+//	  my-lte:
+//	    source: "measured 2026-11 on …"  # required: a figure without a source is not one
+//	    base: lte                   # preset that has the figures that are left out; without one both directions are needed
+//	    up: {rate: 9.5mbit, loss: 0.1%, burst: {good-to-bad: 0.01, bad-to-good: 0.3, loss-bad: 50%}}
+//	    down: {trace: drive.down, queue: 500kB, aqm: codel}
+//
+// A trace is a file in mahimahi's format beside the document, or a shipped one by its name (lte-drive-down). It starts with the
+// first packet, unless anywhere: true has each trial enter it at a place drawn from the seed. It replaces the base's rate, and a
+// rate replaces the base's trace; the base's queue stays, unless the document gives another. The figures are those of
+// link.Impairment: delay, jitter, keep-order, rate (500kbit, 13.6mbit, 1gbit, unlimited), trace, anywhere, queue (64kB), aqm, target,
+// interval, loss (0.5% or 0.005), burst, reorder, reorder-by, duplicate, corrupt, mtu, mtu-blackhole. A topology's digest covers them
+// and every line of a trace. testdata/own-links has an example.
 //
 // topology.schema.json is the JSON Schema of these documents. The loader compares them with it, then has lab.Topology resolve
 // itself, and reports everything that either finds as Errors with line and column.
