@@ -96,18 +96,12 @@ func unreachable(t *testing.T, l *lab.Lab) {
 func largePacketsVanish(t *testing.T, l *lab.Lab) {
 	t.Helper()
 	seenAs(l.Topology().Site("wifi").WAN[0])(t, l)
-	server, err := l.Host("rendezvous").ListenUDP(netip.AddrPortFrom(l.Host("rendezvous").Addr(), 8))
-	if err != nil {
-		t.Fatal(err)
-	}
+	at := netip.AddrPortFrom(l.Host("rendezvous").Addr(), 8)
+	server, client := listen(t, l, "rendezvous", at), listen(t, l, "viewer", netip.AddrPort{})
 	defer server.Close()
-	client, err := l.Host("viewer").ListenUDP(netip.AddrPort{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	defer client.Close()
 	for range 2 { // an ICMP error would come back by the second
-		if _, err := client.WriteToUDPAddrPort(make([]byte, 1000), netip.AddrPortFrom(l.Host("rendezvous").Addr(), 8)); err != nil {
+		if _, err := client.WriteToUDPAddrPort(make([]byte, 1000), at); err != nil {
 			t.Fatalf("the viewer was told that the packet is too large: %v", err)
 		}
 		server.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
@@ -123,17 +117,9 @@ func TestRebootLosesMappings(t *testing.T) {
 	for _, engine := range lab.Engines() {
 		t.Run(engine, func(t *testing.T) {
 			l := up(t, f, twoWays(t, engine))
-			server, err := l.Host("rendezvous").ListenUDP(netip.AddrPortFrom(l.Host("rendezvous").Addr(), 9))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer server.Close()
-			client, err := l.Host("viewer").ListenUDP(netip.AddrPort{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer client.Close()
-			if _, err := client.WriteToUDPAddrPort([]byte("hello"), server.LocalAddr().(interface{ AddrPort() netip.AddrPort }).AddrPort()); err != nil {
+			at := netip.AddrPortFrom(l.Host("rendezvous").Addr(), 9)
+			server, client := listen(t, l, "rendezvous", at), listen(t, l, "viewer", netip.AddrPort{})
+			if _, err := client.WriteToUDPAddrPort([]byte("hello"), at); err != nil {
 				t.Fatal(err)
 			}
 			server.SetReadDeadline(time.Now().Add(2 * time.Second))
@@ -159,5 +145,42 @@ func TestRebootLosesMappings(t *testing.T) {
 				t.Errorf("after the reboot: %v, want nothing to arrive", err)
 			}
 		})
+	}
+}
+
+// A host on standby in two sites moves from one to the other, and home.
+func TestStandbyInTwoSites(t *testing.T) {
+	f := startFabric(t)
+	for _, engine := range lab.Engines() {
+		for _, mode := range []string{"", "firewall"} {
+			t.Run(engine+"/"+mode, func(t *testing.T) {
+				topo := twoWays(t, engine)
+				topo.Sites = append(topo.Sites, lab.Site{Name: "cafe", NAT: "full-cone", Engine: topo.Sites[0].Engine, Link: "lan",
+					Hosts: []lab.Host{{Name: "viewer", Standby: true}, {Name: "guest"}}})
+				for i := range topo.Sites {
+					topo.Sites[i].IPv6 = mode
+				}
+				if err := topo.Resolve(); err != nil {
+					t.Fatal(err)
+				}
+				l := up(t, f, topo)
+				at := func(site string) func(*testing.T, *lab.Lab) { return seenAs(topo.Site(site).WAN[0]) }
+				at("wifi")(t, l)
+				one := do(t, l, lab.Event{Do: lab.DoMove, Host: "viewer", To: "lte"})
+				at("lte")(t, l)
+				two := do(t, l, lab.Event{Do: lab.DoMove, Host: "viewer", To: "cafe"})
+				at("cafe")(t, l)
+				if _, err := ask(t, l, "viewer", "guest"); err != nil {
+					t.Errorf("on the cafe's LAN: %v", err)
+				}
+				two()
+				at("lte")(t, l)
+				one()
+				at("wifi")(t, l)
+				if mode != "" {
+					reaches(t, l, "viewer")
+				}
+			})
+		}
 	}
 }

@@ -180,17 +180,22 @@ func TestRouterIsSilentWhileItBoots(t *testing.T) {
 // externalAddress asks a gateway by NAT-PMP and reports whether it answers (RFC 6886 §3.2).
 func externalAddress(t *testing.T, l *lab.Lab, host string, gateway netip.Addr, patience time.Duration) bool {
 	t.Helper()
-	c, err := l.Host(host).ListenUDP(netip.AddrPort{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, err := natPMP(t, l, host, gateway, patience, 0, 0)
+	return err == nil
+}
+
+// natPMP sends a request to a gateway and returns its answer.
+func natPMP(t *testing.T, l *lab.Lab, host string, gateway netip.Addr, patience time.Duration, request ...byte) ([]byte, error) {
+	t.Helper()
+	c := listen(t, l, host, netip.AddrPort{})
 	defer c.Close()
-	if _, err := c.WriteToUDPAddrPort([]byte{0, 0}, netip.AddrPortFrom(gateway, 5351)); err != nil {
+	if _, err := c.WriteToUDPAddrPort(request, netip.AddrPortFrom(gateway, 5351)); err != nil {
 		t.Fatal(err)
 	}
 	c.SetReadDeadline(time.Now().Add(patience))
-	_, _, err = c.ReadFromUDPAddrPort(make([]byte, 100))
-	return err == nil
+	b := make([]byte, 100)
+	n, _, err := c.ReadFromUDPAddrPort(b)
+	return b[:n], err
 }
 
 // program counts what events do to it.

@@ -2,6 +2,7 @@ package lab_test
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -76,15 +77,8 @@ func askWithin(t testing.TB, l *lab.Lab, patience time.Duration, from, to string
 
 func askAt(t testing.TB, l *lab.Lab, patience time.Duration, from string, local netip.AddrPort, to string, at netip.AddrPort) (seen netip.AddrPort, err error) {
 	t.Helper()
-	server, err := l.Host(to).ListenUDP(at)
-	if err != nil {
-		t.Fatal(err)
-	}
+	server, client := listen(t, l, to, at), listen(t, l, from, local)
 	defer server.Close()
-	client, err := l.Host(from).ListenUDP(local)
-	if err != nil {
-		t.Fatal(err)
-	}
 	defer client.Close()
 	if _, err := client.WriteToUDPAddrPort([]byte("hello"), at); err != nil {
 		t.Fatal(err)
@@ -92,6 +86,17 @@ func askAt(t testing.TB, l *lab.Lab, patience time.Duration, from string, local 
 	server.SetReadDeadline(time.Now().Add(patience))
 	_, seen, err = server.ReadFromUDPAddrPort(make([]byte, 100))
 	return netip.AddrPortFrom(seen.Addr().Unmap(), seen.Port()), err
+}
+
+// listen opens a socket on a host until the test ends.
+func listen(t testing.TB, l *lab.Lab, host string, at netip.AddrPort) *net.UDPConn {
+	t.Helper()
+	c, err := l.Host(host).ListenUDP(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
 }
 
 // Every topology comes up on both engines, proves itself, and has its hosts reach the rendezvous in every family that they have.

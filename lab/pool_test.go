@@ -91,20 +91,10 @@ func TestConfigureMends(t *testing.T) {
 // mapPort asks a gateway by NAT-PMP for external port 7000 and returns what it gave (RFC 6886 §3.3).
 func mapPort(t *testing.T, l *lab.Lab, host string, gateway netip.Addr, internal uint16) (external uint16) {
 	t.Helper()
-	c, err := l.Host(host).ListenUDP(netip.AddrPort{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
 	const wanted = 7000
-	request := []byte{0, 1, 0, 0, byte(internal >> 8), byte(internal), wanted >> 8, wanted & 255, 0, 0, 2, 0}
-	if _, err := c.WriteToUDPAddrPort(request, netip.AddrPortFrom(gateway, 5351)); err != nil {
-		t.Fatal(err)
-	}
-	c.SetReadDeadline(time.Now().Add(2 * time.Second))
-	b := make([]byte, 100)
-	if n, _, err := c.ReadFromUDPAddrPort(b); err != nil || n != 16 || b[3] != 0 {
-		t.Fatalf("NAT-PMP answer % x, %v", b[:n], err)
+	b, err := natPMP(t, l, host, gateway, 2*time.Second, 0, 1, 0, 0, byte(internal>>8), byte(internal), wanted>>8, wanted&255, 0, 0, 2, 0)
+	if err != nil || len(b) != 16 || b[3] != 0 {
+		t.Fatalf("NAT-PMP answer % x, %v", b, err)
 	}
 	return uint16(b[10])<<8 | uint16(b[11])
 }

@@ -48,6 +48,32 @@ func TestCaptureOfEngineTableReplaysExactly(t *testing.T) {
 	}
 }
 
+// Standby interfaces and the routers' own servers are a part of what is replayed.
+func TestReplayHasStandbyAndServers(t *testing.T) {
+	f := startFabric(t)
+	topo := twoWays(t, lab.EngineTable)
+	topo.Site("wifi").PortMap = "all"
+	topo.Site("lte").Hosts = append(topo.Site("lte").Hosts, lab.Host{Name: "camera"})
+	if err := topo.Resolve(); err != nil {
+		t.Fatal(err)
+	}
+	l := up(t, f, topo)
+	if err := l.Reset(5); err != nil {
+		t.Fatal(err)
+	}
+	trace, err := capture.Open(captured(t, l, func() {
+		externalAddress(t, l, "viewer", topo.Site("wifi").Gateway(), time.Second)
+		chat(t, l)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := capture.Verify(trace, func() (*capture.Replay, error) { return topo.Replay(5) })
+	if err != nil || v.Mismatch != "" || v.Inputs < 100 {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
 func TestKernelRoutersCanNotBeReplayed(t *testing.T) {
 	if _, err := topology(t, "two-homes").Replay(1); err == nil || !strings.Contains(err.Error(), "site camera: its router is of engine netfilter") {
 		t.Errorf("error %v", err)
