@@ -32,6 +32,9 @@ func newNames(s setup) *names {
 	return n
 }
 
+// forget lets naming begin again, as drawing does after a reboot.
+func (n *names) forget() { n.drawn = nil }
+
 var reference = regexp.MustCompile(`\$(\d+)`)
 
 // resolve puts what an engine has drawn into a script's words.

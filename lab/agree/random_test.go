@@ -72,6 +72,7 @@ func compare(t *rapid.T, e engine) {
 func (s *script) one(line string, expect int) (string, error) {
 	switch cmd, rest, _ := strings.Cut(line, " "); cmd {
 	case "reboot":
+		s.names.forget()
 		return "", s.router.reset(s.setup.seed)
 	case "map", "unmap":
 		said, err := s.mapPorts(&datadriven.TestData{Cmd: cmd, Input: rest})

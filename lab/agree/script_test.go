@@ -94,6 +94,7 @@ func (s *script) command(d *datadriven.TestData) (string, error) {
 	case "maps":
 		return s.listPorts()
 	case "reboot":
+		s.names.forget()
 		return "", s.router.reset(s.setup.seed)
 	case "readdress":
 		var addrs []netip.Addr

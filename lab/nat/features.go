@@ -44,83 +44,85 @@ func (s Support) differs(reason string) Support {
 
 func lacks(reason string) Support { return Support{Reason: reason} }
 
-func onTable(script string) Support { return tested("lab/nat TestTable/" + script) }
-func onKernel(test string) Support  { return tested("lab/netfilter " + test) }
+// agreed is a script that all engines run, with one answer.
+func agreed(script string) Support { return tested("lab/agree " + script) }
 
-var (
-	classified = tested("lab/nat TestTablesClassifyAsPromised")
-	nested     = tested("lab/nat TestNestedTablesClassifyAsPromised")
-)
+func onKernel(test string) Support { return tested("lab/netfilter " + test) }
+
+var nested = tested("lab/nat TestNestedTablesClassifyAsPromised")
 
 var features = []row{
-	{"mapping-eim", "mapping: endpoint-independent", "4787 REQ-1", classified, onKernel("TestPresetsClassifyAsPromised")},
-	{"mapping-adm", "mapping: address-dependent", "4787 §4.1", classified, onKernel("TestPresetsClassifyAsPromised")},
-	{"mapping-apdm", "mapping: address- and port-dependent", "4787 §4.1", classified, onKernel("TestPresetsClassifyAsPromised")},
-	{"filtering-eif", "filtering: endpoint-independent", "4787 REQ-8", classified, onKernel("TestGrid")},
-	{"filtering-adf", "filtering: address-dependent", "4787 REQ-8", classified, onKernel("TestGrid")},
-	{"filtering-apdf", "filtering: address- and port-dependent", "4787 §5", classified, onKernel("TestGrid")},
-	{"filter-per-mapping", "filter of the mapping, or of the internal endpoint", "4787 §5", onTable("timeouts"), onKernel("TestGrid")},
-	{"reply-by-new-mapping", "a reply takes a mapping of its own, or the one that let the packet in", "", onTable("timeouts"), onKernel("TestReply")},
+	{"mapping-eim", "mapping: endpoint-independent", "4787 REQ-1", agreed("TestRFC4787/req01-mapping"), agreed("TestRFC4787/req01-mapping")},
+	{"mapping-adm", "mapping: address-dependent", "4787 §4.1", agreed("TestRFC4787/req01-mapping"), agreed("TestRFC4787/req01-mapping")},
+	{"mapping-apdm", "mapping: address- and port-dependent", "4787 §4.1", agreed("TestRFC4787/req01-mapping"), agreed("TestRFC4787/req01-mapping")},
+	{"filtering-eif", "filtering: endpoint-independent", "4787 REQ-8", agreed("TestRFC4787/req08-filtering"), agreed("TestRFC4787/req08-filtering")},
+	{"filtering-adf", "filtering: address-dependent", "4787 REQ-8", agreed("TestRFC4787/req08-filtering"), agreed("TestRFC4787/req08-filtering")},
+	{"filtering-apdf", "filtering: address- and port-dependent", "4787 §5", agreed("TestRFC4787/req08-filtering"), agreed("TestRFC4787/req08-filtering")},
+	{"filter-per-mapping", "filter of the mapping, or of the internal endpoint", "4787 §5", agreed("TestRFC4787/req08-filtering"), agreed("TestRFC4787/req08-filtering")},
+	{"reply-by-new-mapping", "a reply takes a mapping of its own, or the one that let the packet in", "", agreed("TestMore/reply"), agreed("TestMore/reply")},
 	{"nested", "routers behind routers", "", nested, onKernel("TestNestedRouters")},
 
-	{"port-preservation", "ports: preserved", "4787 §4.2.1", onTable("ports"), onKernel("TestPortPreservation")},
-	{"port-sequential", "ports: sequential, with a step", "", onTable("ports"), onKernel("TestPortSequential")},
-	{"port-random", "ports: random, in a seeded order", "4787 §4.2.1", onTable("ports"), onKernel("TestPortRandomIsSeeded").
+	{"port-preservation", "ports: preserved", "4787 §4.2.1", agreed("TestRFC4787/req03-port-assignment"), agreed("TestRFC4787/req03-port-assignment")},
+	{"port-sequential", "ports: sequential, with a step", "", agreed("TestRFC4787/req03-port-assignment"), agreed("TestRFC4787/req03-port-assignment")},
+	{"port-random", "ports: random, in a seeded order", "4787 §4.2.1", tested("lab/nat TestTable/ports"), onKernel("TestPortRandomIsSeeded").
 		differs("another order for the same seed; a new mapping fails after eight draws that are taken")},
-	{"port-block", "ports: a block for each host", "6888 §2", onTable("ports"), onKernel("TestPortBlock").differs("at most 64 blocks")},
-	{"port-parity", "ports: odd stays odd", "4787 REQ-4", onTable("ports"), lacks("nftables cannot draw a port by its parity")},
-	{"port-contiguity", "ports: neighbors stay neighbors", "4787 §4.2.3", onTable("ports"), lacks("nftables cannot look a neighbor's port up and add one to it")},
-	{"port-overloading", "ports: overloaded, the last sender owns one", "4787 REQ-3", onTable("ports"), onKernel("TestPortOverloading")},
-	{"port-hold-down", "ports: held down after use", "6888 REQ-8", onTable("ports"), lacks("a set's element leaves nothing behind when it ends")},
-	{"pooling-paired", "pooling: paired", "4787 REQ-2", onTable("ports"), onKernel("TestPooling")},
-	{"pooling-arbitrary", "pooling: arbitrary", "4787 REQ-2", onTable("ports"), onKernel("TestPooling")},
-	{"quota", "a quota of mappings for each host", "6888 REQ-4", onTable("ports"), lacks("nftables cannot count the elements of a set by host")},
-	{"exhausted", "no mapping left: dropped, or ICMP administratively prohibited", "5508 REQ-8", onTable("ports"), onKernel("TestExhausted")},
+	{"port-block", "ports: a block for each host", "6888 §2", agreed("TestRFC6888/req01-base"), agreed("TestRFC6888/req01-base").differs("at most 64 blocks")},
+	{"port-parity", "ports: odd stays odd", "4787 REQ-4", agreed("TestRFC4787/req04-parity"), lacks("nftables cannot draw a port by its parity")},
+	{"port-contiguity", "ports: neighbors stay neighbors", "4787 §4.2.3", agreed("TestRFC4787/req04-parity"), lacks("nftables cannot look a neighbor's port up and add one to it")},
+	{"port-overloading", "ports: overloaded, the last sender owns one", "4787 REQ-3", agreed("TestRFC4787/req03-port-assignment"), agreed("TestRFC4787/req03-port-assignment")},
+	{"port-hold-down", "ports: held down after use", "6888 REQ-8", agreed("TestRFC6888/req08-hold-down"), lacks("a set's element leaves nothing behind when it ends")},
+	{"pooling-paired", "pooling: paired", "4787 REQ-2", agreed("TestRFC6888/req02-pooling"), agreed("TestRFC6888/req02-pooling")},
+	{"pooling-arbitrary", "pooling: arbitrary", "4787 REQ-2", agreed("TestRFC4787/req02-pooling"), agreed("TestRFC4787/req02-pooling")},
+	{"quota", "a quota of mappings for each host", "6888 REQ-4", agreed("TestRFC6888/req04-quota"), lacks("nftables cannot count the elements of a set by host")},
+	{"exhausted", "no mapping left: dropped, or ICMP administratively prohibited", "5508 REQ-8", agreed("TestRFC5508/req08-prohibited"), agreed("TestRFC5508/req08-prohibited")},
 
-	{"hairpin-none", "hairpinning: none", "4787 §6", onTable("hairpin"), onKernel("TestHairpinning")},
-	{"hairpin-internal", "hairpinning: with the internal source", "4787 §6", onTable("hairpin"), onKernel("TestHairpinning")},
-	{"hairpin-external", "hairpinning: with the external source", "4787 REQ-9", onTable("hairpin"), onKernel("TestHairpinning")},
+	{"hairpin-none", "hairpinning: none", "4787 §6", agreed("TestRFC4787/req09-hairpinning"), agreed("TestRFC4787/req09-hairpinning")},
+	{"hairpin-internal", "hairpinning: with the internal source", "4787 §6", agreed("TestRFC4787/req09-hairpinning"), agreed("TestRFC4787/req09-hairpinning")},
+	{"hairpin-external", "hairpinning: with the external source", "4787 REQ-9", agreed("TestRFC4787/req09-hairpinning"), agreed("TestRFC4787/req09-hairpinning")},
 
-	{"timeout-udp", "timeout of UDP mappings", "4787 REQ-5", onTable("timeouts"), onKernel("TestTimeoutAndRefresh").differs("to 4 ms")},
-	{"refresh-outbound", "outbound packets refresh, or not", "4787 REQ-6", onTable("timeouts"), onKernel("TestTimeoutAndRefresh")},
-	{"refresh-inbound", "inbound packets refresh, or not", "4787 REQ-6", onTable("timeouts"), onKernel("TestTimeoutAndRefresh")},
+	{"timeout-udp", "timeout of UDP mappings", "4787 REQ-5", agreed("TestRFC4787/req05-timeout"), agreed("TestRFC4787/req05-timeout").differs("to 4 ms")},
+	{"refresh-outbound", "outbound packets refresh, or not", "4787 REQ-6", agreed("TestRFC4787/req06-refresh"), agreed("TestRFC4787/req06-refresh")},
+	{"refresh-inbound", "inbound packets refresh, or not", "4787 REQ-6", agreed("TestRFC4787/req06-refresh"), agreed("TestRFC4787/req06-refresh")},
 
-	{"tcp", "TCP: mapping and filtering", "5382 REQ-1, REQ-3", onTable("tcp"), onKernel("TestTCPMapping")},
-	{"tcp-simultaneous", "TCP: simultaneous open", "5382 REQ-2", onTable("tcp"), onKernel("TestTCPSimultaneousOpen")},
-	{"tcp-timeouts", "TCP: timeouts of opening, open and closing connections", "5382 REQ-5", onTable("tcp"), onKernel("TestTCPLifetimes").
+	{"tcp", "TCP: mapping and filtering", "5382 REQ-1, REQ-3", agreed("TestRFC5382/req01-mapping"), agreed("TestRFC5382/req01-mapping").
+		differs("conntrack drops segments that fit no state of their connection")},
+	{"tcp-simultaneous", "TCP: simultaneous open", "5382 REQ-2", agreed("TestRFC5382/req02-simultaneous-open"), agreed("TestRFC5382/req02-simultaneous-open")},
+	{"tcp-timeouts", "TCP: timeouts of opening, open and closing connections", "5382 REQ-5", agreed("TestRFC5382/req05-timeouts"), agreed("TestRFC5382/req05-timeouts").
 		differs("a closed connection's mapping lives as long as an open one's; whole seconds")},
-	{"tcp-ports", "only some TCP ports out", "", onTable("mapping"), onKernel("TestTCPPortsAndBlockedUDP")},
-	{"udp-blocked", "no UDP", "", onTable("mapping"), onKernel("TestTCPPortsAndBlockedUDP")},
+	{"tcp-ports", "only some TCP ports out", "", agreed("TestRFC5508/req08-prohibited"), agreed("TestRFC5508/req08-prohibited")},
+	{"udp-blocked", "no UDP", "", agreed("TestRFC5508/req08-prohibited"), agreed("TestRFC5508/req08-prohibited")},
 
-	{"unsolicited-drop", "unsolicited packets: dropped", "5382 REQ-4", onTable("mapping"), onKernel("TestUnsolicited")},
-	{"unsolicited-icmp", "unsolicited packets: ICMP", "5382 REQ-4", onTable("hairpin"), onKernel("TestUnsolicited")},
-	{"unsolicited-rst", "unsolicited packets: RST", "5382 REQ-4", onTable("tcp"), onKernel("TestUnsolicited")},
-	{"unsolicited-rst-6s", "unsolicited SYN: RST after 6 s of silence", "5382 REQ-4", onTable("tcp"), lacks("nftables cannot send a packet later")},
+	{"unsolicited-drop", "unsolicited packets: dropped", "5382 REQ-4", agreed("TestRFC5382/req04-unsolicited-syn"), agreed("TestRFC5382/req04-unsolicited-syn")},
+	{"unsolicited-icmp", "unsolicited packets: ICMP", "5382 REQ-4", agreed("TestRFC5382/req04-unsolicited-syn"), agreed("TestRFC5382/req04-unsolicited-syn")},
+	{"unsolicited-rst", "unsolicited packets: RST", "5382 REQ-4", agreed("TestRFC5382/req04-unsolicited-syn"), agreed("TestRFC5382/req04-unsolicited-syn")},
+	{"unsolicited-rst-6s", "unsolicited SYN: RST after 6 s of silence", "5382 REQ-4", agreed("TestRFC5382/req04-unsolicited-syn"), lacks("nftables cannot send a packet later")},
 
-	{"icmp-echo", "ping", "5508 REQ-1, REQ-2", onTable("icmp"), onKernel("TestPing")},
-	{"icmp-errors", "ICMP errors are translated with what they quote", "5508 REQ-4, REQ-5", onTable("icmp"), onKernel("TestICMPErrors")},
-	{"icmp-keeps", "an ICMP error neither refreshes nor ends a mapping", "4787 REQ-12, 5508 REQ-6", onTable("icmp"), onKernel("TestICMPErrors")},
-	{"icmp-hairpin", "ICMP errors about hairpinned packets", "5508 REQ-7", onTable("hairpin"), onKernel("TestErrorAboutHairpin")},
-	{"icmp-dropped", "ICMP errors are dropped", "", onTable("icmp"), onKernel("TestICMPErrorsDropped")},
-	{"fragments-any-order", "fragments in any order", "4787 REQ-14", onTable("fragments"), onKernel("TestOddPackets").
+	{"icmp-echo", "ping", "5508 REQ-1, REQ-2", agreed("TestRFC5508/req01-queries"), agreed("TestRFC5508/req01-queries")},
+	{"icmp-errors", "ICMP errors are translated with what they quote", "5508 REQ-4, REQ-5", agreed("TestRFC5508/req04-errors-in"), agreed("TestRFC5508/req04-errors-in").
+		differs("checksums of errors about UDP are not verified; a quote with IP options is dropped")},
+	{"icmp-keeps", "an ICMP error neither refreshes nor ends a mapping", "4787 REQ-12, 5508 REQ-6", agreed("TestRFC4787/req12-icmp"), agreed("TestRFC4787/req12-icmp")},
+	{"icmp-hairpin", "ICMP errors about hairpinned packets", "5508 REQ-7", agreed("TestRFC5508/req07-hairpin-errors"), agreed("TestRFC5508/req07-hairpin-errors")},
+	{"icmp-dropped", "ICMP errors are dropped", "", agreed("TestRFC5508/req09-policy"), agreed("TestRFC5508/req09-policy")},
+	{"fragments-any-order", "fragments in any order", "4787 REQ-14", agreed("TestRFC4787/req14-fragments"), agreed("TestRFC4787/req14-fragments").
 		differs("the kernel reassembles a datagram and cuts it again")},
-	{"fragments-in-order", "fragments in order only", "4787 REQ-13", onTable("fragments"), lacks("the kernel reassembles them in any order")},
-	{"fragments-dropped", "fragments are dropped", "", onTable("fragments"), onKernel("TestFragmentsDropped")},
+	{"fragments-in-order", "fragments in order only", "4787 REQ-13", agreed("TestRFC4787/req14-fragments"), lacks("the kernel reassembles them in any order")},
+	{"fragments-dropped", "fragments are dropped", "", agreed("TestRFC4787/req14-fragments"), agreed("TestRFC4787/req14-fragments")},
 
-	{"no-nat", "no translation, no filter", "", onTable("icmp"), onKernel("TestFirewall")},
-	{"firewall", "no translation, a stateful firewall", "", onTable("icmp"), onKernel("TestFirewall")},
-	{"masquerade", "plain Linux masquerade, with or without an input drop", "", onTable("quirks").
-		differs("conntrack's TCP states are opening, open and closing"), onKernel("TestEarlyPacket")},
-	{"inbound-first-remap", "quirk: an early inbound packet moves the mapping", "", onTable("quirks"), onKernel("TestEarlyPacket").
+	{"no-nat", "no translation, no filter", "", agreed("TestRFC4787/req08-filtering"), agreed("TestRFC4787/req08-filtering")},
+	{"firewall", "no translation, a stateful firewall", "", agreed("TestRFC4787/req08-filtering"), agreed("TestRFC4787/req08-filtering")},
+	{"masquerade", "plain Linux masquerade, with or without an input drop", "", agreed("TestMore/first-remap").
+		differs("conntrack's TCP states are opening, open and closing"), agreed("TestMore/first-remap").
+		differs("as on Linux, what conntrack can't place leaves with its internal source")},
+	{"inbound-first-remap", "quirk: an early inbound packet moves the mapping", "", agreed("TestMore/first-remap"), agreed("TestMore/first-remap").
 		differs("only of masquerade without an input drop")},
-	{"alg", "quirk: payloads are rewritten", "4787 REQ-10", tested("lab/nat TestALG"), lacks("nftables cannot search a payload")},
-	{"port-map", "port mappings that are asked for", "6887 §11", onTable("portmap"), onKernel("TestPortMap")},
+	{"alg", "quirk: payloads are rewritten", "4787 REQ-10", agreed("TestRFC4787/req10-alg"), lacks("nftables cannot search a payload")},
+	{"port-map", "port mappings that are asked for", "6887 §11", agreed("TestMore/port-mapping"), agreed("TestMore/port-mapping")},
 	{"bounded", "state is bounded, whatever comes", "", tested("lab/nat FuzzTable"), lacks("sets grow with the flows; the kernel's memory is the bound")},
-	{"bad-packets", "malformed and spoofed packets are dropped and change nothing", "", tested("lab/nat FuzzTable"), onKernel("TestOddPackets").
+	{"bad-packets", "malformed and spoofed packets are dropped and change nothing", "", agreed("TestMore/bad-input"), agreed("TestMore/bad-input").
 		differs("a wrong UDP checksum passes, and is found by the host")},
 
-	{"ipv6-open", "IPv6 is routed", "", tested("lab/nat TestIPv6"), onKernel("TestIPv6Open")},
-	{"ipv6-firewall", "IPv6 behind a stateful firewall", "6092", tested("lab/nat TestIPv6/firewall"), onKernel("TestIPv6Firewall")},
-	{"nptv6", "IPv6 prefixes are translated", "6296", tested("lab/nat TestIPv6/nptv6"), onKernel("TestNPTv6")},
-	{"nat64", "IPv6 to IPv4", "6146", tested("lab/nat TestIPv6/nat64"), lacks("the kernel has no NAT64")},
+	{"ipv6-open", "IPv6 is routed", "", agreed("TestMore/ipv6-firewall"), agreed("TestMore/ipv6-firewall")},
+	{"ipv6-firewall", "IPv6 behind a stateful firewall", "6092", agreed("TestMore/ipv6-firewall"), agreed("TestMore/ipv6-firewall")},
+	{"nptv6", "IPv6 prefixes are translated", "6296", agreed("TestMore/nptv6"), agreed("TestMore/nptv6")},
+	{"nat64", "IPv6 to IPv4", "6146", agreed("TestMore/nat64"), lacks("the kernel has no NAT64")},
 }
