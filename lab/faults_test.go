@@ -177,6 +177,25 @@ func TestRouterIsSilentWhileItBoots(t *testing.T) {
 	}
 }
 
+// The same by IPv6, where a router is a firewall.
+func TestRouterIsSilentByIPv6(t *testing.T) {
+	f := startFabric(t)
+	for _, engine := range lab.Engines() {
+		t.Run(engine, func(t *testing.T) {
+			l := up(t, f, on(t, engine, "dual-stack", "link", "lan"))
+			reaches(t, l, "camera")
+			undo := do(t, l, lab.Event{Do: lab.DoReboot, Site: "camera", For: time.Second})
+			to := l.Host("rendezvous").Addrs
+			six := netip.AddrPortFrom(to[len(to)-1], 7)
+			if seen, err := askAt(t, l, 200*time.Millisecond, "camera", netip.AddrPortFrom(l.Host("camera").Addrs[1], 0), "rendezvous", six); err == nil {
+				t.Errorf("a packet by IPv6 came through, from %v", seen)
+			}
+			undo()
+			reaches(t, l, "camera")
+		})
+	}
+}
+
 // externalAddress asks a gateway by NAT-PMP and reports whether it answers (RFC 6886 §3.2).
 func externalAddress(t *testing.T, l *lab.Lab, host string, gateway netip.Addr, patience time.Duration) bool {
 	t.Helper()

@@ -59,6 +59,19 @@ func descriptors(t *testing.T) int {
 	return len(d)
 }
 
+// leavesNothing repeats what opens and closes things.
+func leavesNothing(t *testing.T, cycle func()) {
+	t.Helper()
+	cycle() // what opens once stays open
+	before := descriptors(t)
+	for range 5 {
+		cycle()
+	}
+	if after := descriptors(t); after > before {
+		t.Errorf("%d descriptors before, %d after five more labs", before, after)
+	}
+}
+
 func TestNoDescriptorIsLeft(t *testing.T) {
 	f := startFabric(t)
 	topo := topology(t, "cgn")
@@ -71,14 +84,7 @@ func TestNoDescriptorIsLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cycle() // what opens once stays open
-	before := descriptors(t)
-	for range 5 {
-		cycle()
-	}
-	if after := descriptors(t); after > before {
-		t.Errorf("%d descriptors before, %d after five labs", before, after)
-	}
+	leavesNothing(t, cycle)
 }
 
 // TestUpFailsCleanlyAtEveryStep brings a lab up with ever more free descriptors, so that each of its steps fails once.

@@ -126,14 +126,7 @@ func TestNoDescriptorIsLeftByEvents(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			cycle() // what opens once stays open
-			before := descriptors(t)
-			for range 5 {
-				cycle()
-			}
-			if after := descriptors(t); after > before {
-				t.Errorf("%d descriptors before, %d after five labs", before, after)
-			}
+			leavesNothing(t, cycle)
 		})
 	}
 }
