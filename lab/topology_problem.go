@@ -50,6 +50,9 @@ func (ps *Problems) add(path, msg string) {
 // Unknown is the problem of a word that is none of the known ones: `unknown preset "ful-cone"` with the nearest spelling,
 // or, where nothing is near and they are few, with all of them.
 func Unknown(path, what, word string, known []string) *Problem {
+	known = slices.DeleteFunc(slices.Clone(known), func(k string) bool { // a document may call things what nobody should repeat
+		return k == "" || strings.ContainsFunc(k, func(r rune) bool { return !strconv.IsPrint(r) })
+	})
 	p := &Problem{Path: path, Msg: "unknown " + what + " " + quote(word), Suggestion: Nearest(word, known)}
 	if p.Suggestion == "" && len(known) > 0 && len(known) <= 24 {
 		p.Msg += ": it is none of " + strings.Join(known, ", ")
