@@ -17,6 +17,9 @@
 //   - Plain masquerade lets a packet that conntrack can't place out with its internal source, as Linux does.
 //   - Conntrack drops TCP segments that fit no state of their connection; the table translates by its mapping.
 //   - After a connection's end netfilter keeps its mapping for the established timeout, the table for the transitory one.
+//   - A hairpin with the internal source never passes a port mapping for one remote in netfilter; in the table it does if the
+//     owner has called the sender's external endpoint. The answers that a port mapping of an endpoint-dependent NAT has let
+//     out keep their port in netfilter when its lifetime ends, until they are idle.
 //   - A wait that is too long for real time ("advance … virtual") is the table's alone.
 //
 // Requirements without a script: RFC 4787 REQ-13's own path MTU errors (lab/netfilter TestOwnErrors; lab/fabric), RFC 5382

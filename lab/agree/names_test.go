@@ -33,7 +33,7 @@ func newNames(s setup) *names {
 }
 
 // forget lets naming begin again, as drawing does after a reboot.
-func (n *names) forget() { n.drawn = nil }
+func (n *names) forget() { n.drawn, n.seen = nil, map[drawn]bool{} }
 
 var reference = regexp.MustCompile(`\$(\d+)`)
 
@@ -66,13 +66,19 @@ func (n *names) draws() bool {
 	return n.s.b.Kind != nat.NoNAT && n.s.b.PortAssignment != nat.PortSequential || n.s.b.Pooling == nat.Arbitrary
 }
 
-// note learns from a packet that goes in which numbers need no name: those that it has itself.
+// note learns from a packet from inside which numbers need no name: its own.
 func (n *names) note(p *agree.Packet) {
-	for q := p; q != nil; q = q.About {
-		for _, port := range []uint16{q.Src.Port(), q.Dst.Port(), q.ID} {
-			for _, a := range n.s.external {
-				n.seen[drawn{q.Proto, netip.AddrPortFrom(a, port)}] = true
-			}
+	n.literal(p.Proto, p.Src.Port(), p.ID)
+	if p.About != nil {
+		n.literal(p.About.Proto, p.About.Dst.Port(), p.About.ID)
+	}
+}
+
+// literal are numbers that need no name.
+func (n *names) literal(proto string, ports ...uint16) {
+	for _, port := range ports {
+		for _, a := range n.s.external {
+			n.seen[drawn{proto, netip.AddrPortFrom(a, port)}] = true
 		}
 	}
 }

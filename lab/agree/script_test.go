@@ -275,7 +275,7 @@ func (s *script) mapPorts(d *datadriven.TestData) (string, error) {
 			fmt.Fprintln(&out, verdict(err))
 			continue
 		}
-		s.names.note(&agree.Packet{Proto: strings.Fields(line)[0], Src: m.Internal, Dst: netip.AddrPortFrom(m.Internal.Addr(), m.External)})
+		s.names.literal(strings.Fields(line)[0], m.Internal.Port(), m.External)
 		e, err := s.router.mapPort(m)
 		if err != nil {
 			fmt.Fprintln(&out, verdict(err))

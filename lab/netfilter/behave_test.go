@@ -199,14 +199,22 @@ func TestTimeoutAndRefresh(t *testing.T) {
 				}
 				return quick(mapping, srv, c)
 			}
+			// A busy machine may pause for longer than the timeout: what must be kept alive has three chances.
+			kept := func(want bool, keep func(c *sock, mapping netip.AddrPort)) bool {
+				got := alive(keep)
+				for try := 1; try < 3 && want && !got; try++ {
+					got = alive(keep)
+				}
+				return got
+			}
 			pause := func() { c := time.After(life / 12); <-c }
 			if alive(func(*sock, netip.AddrPort) { pause() }) {
 				t.Errorf("%s, %v: an idle mapping outlives its timeout twice", test.name, behavior)
 			}
-			if got := alive(func(c *sock, _ netip.AddrPort) { c.send(srv.addr); pause() }); got != test.keptByOut {
+			if got := kept(test.keptByOut, func(c *sock, _ netip.AddrPort) { c.send(srv.addr); pause() }); got != test.keptByOut {
 				t.Errorf("%s, %v: kept by outbound packets: %v, want %v", test.name, behavior, got, test.keptByOut)
 			}
-			if got := alive(func(_ *sock, m netip.AddrPort) { srv.send(m); pause() }); got != test.keptByIn {
+			if got := kept(test.keptByIn, func(_ *sock, m netip.AddrPort) { srv.send(m); pause() }); got != test.keptByIn {
 				t.Errorf("%s, %v: kept by inbound packets: %v, want %v", test.name, behavior, got, test.keptByIn)
 			}
 		}

@@ -62,6 +62,18 @@ func (p *plane) filterOnly() {
 	p.rule(p.raw, iif(p.cfg.WAN), p.quotesMine(icmpEcho), about, has(seen, internal), notrack, accept)
 	about = join(transport(internal, quotedDst, 4), p.quotedPort(internal+1, p.portIn), transport(remote, quotedSrc, 4), p.quotedFarPort(remote+1, l4Src))
 	p.rule(p.raw, iif(p.cfg.LAN), p.quotesMine(icmpEchoReply), about, has(seen, internal), notrack, accept)
+	if p.query {
+		return
+	}
+	for _, way := range []struct {
+		device         string
+		near, far, off uint32
+	}{{p.cfg.WAN, quotedSrc, quotedDst, p.portOut}, {p.cfg.LAN, quotedDst, quotedSrc, p.portIn}} {
+		mapped := join(iif(way.device), p.quotes(p.proto), transport(external, way.near, 4), p.quotedPort(external+1, way.off))
+		for _, remote := range []rule{immediate(external+2, make([]byte, 4)), transport(external+2, way.far, 4)} {
+			p.rule(p.raw, mapped, remote, has(p.fixed.from, external), notrack, accept)
+		}
+	}
 }
 
 // masquerade is what a Linux router does with one rule, and with the two that keep new traffic out.

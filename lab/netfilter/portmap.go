@@ -1,6 +1,7 @@
 package netfilter
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ import (
 // asks for any. Packets from a mapped endpoint leave by it, to wherever they go. A router that does not translate opens
 // its filter, and the external endpoint is the internal one. Errors wrap those of package nat.
 //
-// On a masquerading router, as on a Linux one, a flow of another host may have the mapped port towards some remote.
+// A hairpin with the internal source does not pass a mapping for one remote. On a masquerading router, as on a Linux one, a flow of another host may have the mapped port towards some remote.
 func (r *Router) Map(m nat.PortMap) (netip.AddrPort, error) {
 	e, err := r.mapPort(m)
 	if err != nil {
@@ -97,11 +98,35 @@ func (r *Router) Unmap(m nat.PortMap) error {
 		return fmt.Errorf("unmap port: %w", nat.ErrNotMapped)
 	}
 	r.remove(r.table.fixedOf[m.Protocol], held[i])
+	if err := r.endAnswers(m.Protocol, held[i].external); err != nil {
+		return fmt.Errorf("unmap port: %w", err)
+	}
 	if err := r.commit(); err != nil {
 		return fmt.Errorf("unmap port: %w", err)
 	}
 	if err := r.forget(m.Protocol, held[i].Internal, held[i].external); err != nil {
 		return fmt.Errorf("unmap port: %w", err)
+	}
+	return nil
+}
+
+// endAnswers ends the mappings by which answers left through a port mapping. (If its lifetime ends instead, they stay until
+// they have been idle.)
+func (r *Router) endAnswers(p uint8, e netip.AddrPort) error {
+	ext := endpointBytes(e)
+	for i, s := range []*nftables.Set{r.table.fwdOf[p], r.table.revOf[p]} {
+		if s == nil || r.table.Mapping == nat.EndpointIndependent {
+			continue
+		}
+		elems, err := r.conn.GetSetElements(s)
+		if err != nil {
+			return fmt.Errorf("read set %s: %w", s.Name, err)
+		}
+		for _, x := range elems {
+			if i == 0 && bytes.Equal(x.Val, ext) || i == 1 && bytes.Equal(x.Key, ext) {
+				r.end(s, x.Key, x.Val)
+			}
+		}
 	}
 	return nil
 }

@@ -1,14 +1,16 @@
 // Package netfilter realizes a nat.Behavior in a router's network namespace, with kernel nftables and netlink alone.
 //
-//	        lan0, lan1, … ┌──────────── router's namespace ────────────┐ wan0
-//	hosts ────────────────┤ prerouting -300  judge, and for UDP translate├──────── uplink
-//	                      │            -150  draw a TCP mapping         │
-//	                      │            -100  dnat (TCP)                 │
-//	                      │ postrouting 100  snat (TCP, ping)           │
-//	                      └────────────────────────────────────────────┘
+//	        lan0, lan1, … ┌──────────── router's namespace ─────────────────────────┐ wan0
+//	hosts ────────────────┤ prerouting -300  judge; translate UDP, pings and errors ├──────── uplink
+//	                      │            -150  draw a TCP mapping                     │
+//	                      │            -100  dnat (TCP)                             │
+//	                      │ output     -300  the router's own ICMP errors           │
+//	                      │ postrouting 100  snat (TCP)                             │
+//	                      │             300  guard: no internal address leaves      │
+//	                      └─────────────────────────────────────────────────────────┘
 //
-// UDP is translated without connection tracking: three dynamic sets with timeouts hold a NAT's whole state, and the
-// rules rewrite the packet themselves.
+// UDP and pings are translated without connection tracking: three dynamic sets with timeouts hold a NAT's whole state,
+// and the rules rewrite the packet themselves.
 //
 //	fwd     internal endpoint [remote address [remote port]] → external endpoint     mapping, as wide as its dependency
 //	rev     external endpoint → fwd's key                                            its inverse
@@ -21,6 +23,12 @@
 //
 // Conntrack can't do that for ADM and APDM: it rewrites a remote's source port where two flows clash. TCP does use it,
 // behind the same sets, because a connection must outlive neither.
+//
+// Port mappings (Map) are static elements that come before all this. ICMP errors are translated with what they quote, all
+// checksums included. IPv6 has a table of its own: a stateful firewall by one set for each protocol, and NPTv6 by rules
+// that have the kernel mend a word of the address as if it were the checksum of the prefix.
+//
+// What this can't do exactly, Supports names; lab/agree compares the rest with nat.Table, packet by packet.
 package netfilter
 
 import (
