@@ -1,6 +1,8 @@
 package stack
 
 import (
+	"context"
+	"errors"
 	"net/netip"
 	"testing"
 	"time"
@@ -53,4 +55,45 @@ func TestKilledRendezvous(t *testing.T) {
 		t.Fatalf("after the trials a rendezvous is left: %v", err)
 	}
 	c.Close()
+}
+
+// A rendezvous that is killed and started again while a trial ends does not outlive it.
+func TestNoRendezvousIsLeft(t *testing.T) {
+	l := newLab(t, "two-homes", "link", "lan")
+	for seed := range uint64(5) {
+		if err := l.Reset(seed); err != nil {
+			t.Fatal(err)
+		}
+		over, hammered := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(hammered)
+			for open := true; open; {
+				select {
+				case <-over: // and once more
+					open = false
+				default:
+				}
+				undo, err := l.Do(lab.Event{Do: lab.DoKill, Host: "rendezvous"})
+				if err == nil {
+					err = undo()
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond) // the camera can hardly register
+		if _, err := (Bundled{}).Try(ctx, l, Trial{Seed: seed, Strategy: "direct", Timeout: time.Second}); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		cancel()
+		close(over)
+		<-hammered
+		m := l.Host("rendezvous")
+		c, err := m.ListenUDP(netip.AddrPortFrom(m.Addr(), bundledPort))
+		if err != nil {
+			t.Fatalf("a rendezvous is left: %v", err)
+		}
+		c.Close()
+	}
 }
