@@ -3,7 +3,6 @@ package netfilter
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -20,7 +19,8 @@ import (
 // asks for any. Packets from a mapped endpoint leave by it, to wherever they go. A router that does not translate opens
 // its filter, and the external endpoint is the internal one. Errors wrap those of package nat.
 //
-// A hairpin with the internal source does not pass a mapping for one remote. On a masquerading router, as on a Linux one, a flow of another host may have the mapped port towards some remote.
+// A hairpin with the internal source does not pass a mapping for one remote. On a masquerading router, as on a Linux
+// one, a flow of another host may have the mapped port towards some remote, where the mapping's owner then reaches nobody.
 func (r *Router) Map(m nat.PortMap) (netip.AddrPort, error) {
 	e, err := r.mapPort(m)
 	if err != nil {
@@ -63,7 +63,10 @@ func (r *Router) mapPort(m nat.PortMap) (netip.AddrPort, error) {
 	if err := r.commit(); err != nil {
 		return netip.AddrPort{}, err
 	}
-	return e, r.forget(m.Protocol, m.Internal, e)
+	if own >= 0 {
+		return e, nil
+	}
+	return e, r.forget(m.Protocol, m.Internal, e, true)
 }
 
 // checkPortMap refuses what no router can map.
@@ -104,7 +107,7 @@ func (r *Router) Unmap(m nat.PortMap) error {
 	if err := r.commit(); err != nil {
 		return fmt.Errorf("unmap port: %w", err)
 	}
-	if err := r.forget(m.Protocol, held[i].Internal, held[i].external); err != nil {
+	if err := r.forget(m.Protocol, held[i].Internal, held[i].external, false); err != nil {
 		return fmt.Errorf("unmap port: %w", err)
 	}
 	return nil
@@ -132,23 +135,27 @@ func (r *Router) endAnswers(p uint8, e netip.AddrPort) error {
 }
 
 // forget ends the connections that a masquerading router tracks of an internal endpoint and to an external one: they were
-// made by other rules than those that hold now.
-func (r *Router) forget(p uint8, in, e netip.AddrPort) error {
+// made by other rules than those that hold now. Those that have the external port may be kept.
+func (r *Router) forget(p uint8, in, e netip.AddrPort, keep bool) error {
 	if r.table.Kind != nat.Masquerade {
 		return nil
 	}
-	var to, from netlink.ConntrackFilter
-	err := errors.Join(to.AddProtocol(p), from.AddProtocol(p), // before the ports: see netlink
-		to.AddIP(netlink.ConntrackOrigDstIP, e.Addr().AsSlice()), to.AddPort(netlink.ConntrackOrigDstPort, e.Port()),
-		from.AddIP(netlink.ConntrackOrigSrcIP, in.Addr().AsSlice()), from.AddPort(netlink.ConntrackOrigSrcPort, in.Port()))
-	if err == nil {
-		_, err = r.ns.Netfilter().ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, &to, &from)
-	}
-	if err != nil {
+	stale := tracked(func(f *netlink.ConntrackFlow) bool {
+		out := f.Forward.SrcIP.Equal(in.Addr().AsSlice()) && f.Forward.SrcPort == in.Port()
+		to := f.Forward.DstIP.Equal(e.Addr().AsSlice()) && f.Forward.DstPort == e.Port()
+		return f.Forward.Protocol == p && (to || out && !(keep && f.Reverse.DstPort == e.Port()))
+	})
+	if _, err := r.ns.Netfilter().ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, stale); err != nil {
 		return fmt.Errorf("forget connections of %v: %w", in, err)
 	}
 	return nil
 }
+
+// tracked chooses among the connections that are tracked.
+type tracked func(*netlink.ConntrackFlow) bool
+
+// MatchConntrackFlow makes it a filter of package netlink.
+func (t tracked) MatchConntrackFlow(f *netlink.ConntrackFlow) bool { return t(f) }
 
 // commit sends what insert and remove have queued.
 func (r *Router) commit() error {
