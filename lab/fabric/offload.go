@@ -32,6 +32,10 @@ type GSO struct {
 // maxHeaders bounds what comes before the payload of a GSO packet, as packet.Segment does.
 const maxHeaders = 256
 
+// maxSegments bounds what a GSO packet is split into, so that no host takes the pool with one packet. 64 KiB in Linux's
+// smallest segments (net.ipv4.tcp_min_snd_mss) are fewer.
+const maxSegments = 1 << 11
+
 // plain tells whether a direction does nothing to a packet but delay it, so that the segments of a big one all fare
 // alike: no loss, duplicates, jitter, rate, queue and so on. Its MTU must hold a segment all the same.
 func plain(i link.Impairment) bool {
@@ -43,10 +47,10 @@ func plain(i link.Impairment) bool {
 // checkOffload refuses what split and finishChecksum could not do. It comes after check.
 func checkOffload(p *Packet) link.Cause {
 	g := &p.GSO
-	if g.NeedsCsum && (g.CsumOffset&1 != 0 || int(g.CsumStart)+int(g.CsumOffset)+2 > p.n || int(g.CsumStart) < packet.IPv4HeaderLen) {
-		return link.Malformed
-	}
 	version, protocol, segment, ok := transportOf(p.Bytes())
+	if g.NeedsCsum && (g.CsumOffset&1 != 0 || int(g.CsumStart)+int(g.CsumOffset)+2 > p.n || int(g.CsumStart) < p.n-len(segment)) {
+		return link.Malformed // the IP headers are none of a checksum's business: the packet has been judged by them
+	}
 	at := -1
 	switch protocol {
 	case packet.ProtocolTCP:
@@ -68,7 +72,7 @@ func checkOffload(p *Packet) link.Cause {
 		return link.Malformed
 	}
 	switch header := headersOf(p.Bytes()); {
-	case header > maxHeaders:
+	case header > maxHeaders, p.n-header > maxSegments*int(g.Size):
 		return link.Malformed
 	case header+int(g.Size) > link.MaxMTU:
 		return link.TooBig

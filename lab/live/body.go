@@ -52,6 +52,7 @@ var sentinels = []error{nat.ErrPortTaken, nat.ErrNoPort, nat.ErrNoAddress, nat.E
 const (
 	codeOK    = 0
 	codeError = 1
+	codeMore  = 0xff // a part of an answer; more follow
 )
 
 func codeOf(err error) uint8 {

@@ -112,13 +112,17 @@ func (c *client) call(o op, netID, member uint32, body func(*encoder), fd int) (
 	if body != nil {
 		body(&e)
 	}
+	if len(e.b) > maxMessage {
+		c.forget(id)
+		return nil, fmt.Errorf("send request of %d bytes to the fabric: it takes %d: give fewer addresses or shorter names", len(e.b), maxMessage)
+	}
 	var oob []byte
 	if fd >= 0 {
 		oob = unix.UnixRights(fd)
 	}
 	if _, _, err := c.conn.WriteMsgUnix(e.b, oob, nil); err != nil {
-		if errors.Is(err, unix.EMSGSIZE) {
-			c.forget(id)
+		if !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, net.ErrClosed) {
+			c.forget(id) // nobody will answer it
 			return nil, fmt.Errorf("send request of %d bytes to the fabric: %w", len(e.b), err)
 		}
 		// The process is going or gone: the reader finds out how.
@@ -138,6 +142,7 @@ func (c *client) forget(id uint32) {
 func (c *client) read() {
 	defer close(c.reader)
 	buf := make([]byte, maxMessage)
+	parts := map[uint32][]byte{} // of answers that are not whole yet
 	for {
 		n, err := c.conn.Read(buf)
 		if err != nil || n == 0 {
@@ -145,9 +150,15 @@ func (c *client) read() {
 		}
 		d := decoder{b: buf[:n]}
 		id, code := d.u32(), d.u8()
-		a := answer{body: append([]byte(nil), d.b...), err: d.err}
+		body := append(parts[id], d.b...)
+		if code == codeMore && d.err == nil {
+			parts[id] = body
+			continue
+		}
+		delete(parts, id)
+		a := answer{body: body, err: d.err}
 		if code != codeOK && d.err == nil {
-			a = answer{err: errorOf(code, string(d.b))}
+			a = answer{err: errorOf(code, string(body))}
 		}
 		c.mu.Lock()
 		reply := c.calls[id]

@@ -31,10 +31,15 @@ type request struct {
 	id          uint32
 	net, member uint32
 	body        decoder
-	fd          int // -1: none came along
+	fd          int   // -1: none came along
+	err         error // why it cannot be served
 }
 
-// next receives a request; it returns EAGAIN if there is none and io.EOF if there will be none.
+// errDescriptors is the answer to a request whose descriptor the kernel had no number for.
+var errDescriptors = errors.New("the fabric process has no room for another descriptor: raise the hard limit (ulimit -Hn), or run fewer labs at once")
+
+// next receives a request; it returns EAGAIN if there is none and io.EOF if there will be none. A broken request is one
+// that cannot be served, no reason to end every net.
 func (c *control) next() (request, error) {
 	n, oobn, flags, _, err := unix.Recvmsg(c.fd, c.in, c.oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
 	if errors.Is(err, unix.EINTR) {
@@ -48,14 +53,15 @@ func (c *control) next() (request, error) {
 	}
 	r := request{body: decoder{b: c.in[:n]}, fd: -1}
 	if oobn > 0 {
-		if r.fd, err = descriptor(c.oob[:oobn]); err != nil {
-			return request{}, err
-		}
+		r.fd, r.err = descriptor(c.oob[:oobn])
 	}
 	r.op = op(r.body.u8())
 	r.id, r.net, r.member = r.body.u32(), r.body.u32(), r.body.u32()
-	if r.body.err != nil || flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
-		return request{}, errMessage
+	switch {
+	case flags&unix.MSG_CTRUNC != 0:
+		r.err = errDescriptors
+	case flags&unix.MSG_TRUNC != 0 || r.body.err != nil:
+		r.err = errMessage
 	}
 	return r, nil
 }
@@ -70,6 +76,23 @@ func descriptor(oob []byte) (int, error) {
 		return -1, errMessage
 	}
 	return fds[0], nil
+}
+
+// answer sends an answer, in parts if it is long.
+func (c *control) answer(b []byte) error {
+	const header = 5 // id and code
+	id, code, body := b[:4], b[4], b[header:]
+	for len(body) > maxPart {
+		part := append(append(append(make([]byte, 0, header+maxPart), id...), codeMore), body[:maxPart]...)
+		if err := c.flush(part); err != nil {
+			return err
+		}
+		body = body[maxPart:]
+	}
+	if len(body) == len(b)-header {
+		return c.flush(b)
+	}
+	return c.flush(append(append(append(make([]byte, 0, header+len(body)), id...), code), body...))
 }
 
 // flush sends what waits, then b, and keeps what the socket doesn't take.
@@ -118,7 +141,9 @@ func (l *loop) serve() error {
 		c.out.b = c.out.b[:0]
 		c.out.u32(r.id)
 		c.out.u8(codeOK)
-		err = l.handle(&r)
+		if err = r.err; err == nil {
+			err = l.handle(&r)
+		}
 		if r.fd >= 0 {
 			unix.Close(r.fd) // the handler has taken it out if it keeps it
 		}
@@ -130,7 +155,7 @@ func (l *loop) serve() error {
 			c.out.u8(codeOf(err))
 			c.out.b = append(c.out.b, err.Error()...)
 		}
-		if err := c.flush(c.out.b); err != nil {
+		if err := c.answer(c.out.b); err != nil {
 			return err
 		}
 		l.deliver()

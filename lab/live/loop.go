@@ -65,6 +65,8 @@ type loop struct {
 	packets int           // read in it
 	flooded bool          // there were many in the last one
 	more    bool          // a device may hold more than the burst that was read
+	short   bool          // a device was not read for want of a packet to read into
+	starved time.Duration // since when that was so; 0: it is not
 }
 
 func newLoop(controlFD int, precise bool) (*loop, error) {
@@ -109,42 +111,56 @@ func (l *loop) run() error {
 			return err
 		}
 		l.held = l.queued.waited() + paused
-		controlled, written := l.control.stuck(), false
-		for i := range events[:n] {
-			switch id := events[i].Fd; id {
-			case eventControl:
-				controlled = true
-			case eventTimer:
-				var b [8]byte
-				_, _ = rawRead(l.timer, b[:])
-				l.armed = 0
-			case eventWritten:
-				written = true
-			default:
-				switch p := l.ports[id]; {
-				case p == nil:
-				case p.net != nil:
-					l.drainMonitor(p)
-				default:
-					l.drain(p)
-				}
-			}
-		}
-		// Last, because it makes and closes ports that this round's events name by number.
-		if written {
-			err = l.answerFinished()
-		}
-		if controlled && err == nil {
-			err = l.serve()
-		}
-		if errors.Is(err, io.EOF) {
+		if err := l.turn(events[:n]); errors.Is(err, io.EOF) {
 			l.finish()
 			return nil
-		}
-		if err != nil {
+		} else if err != nil {
 			return err
 		}
 	}
+}
+
+// turn does what epoll reported.
+func (l *loop) turn(events []unix.EpollEvent) (err error) {
+	if l.starved > 0 {
+		l.held += l.now() - l.starved
+	}
+	l.short = false
+	controlled, written := l.control.stuck(), false
+	for i := range events {
+		switch id := events[i].Fd; id {
+		case eventControl:
+			controlled = true
+		case eventTimer:
+			var b [8]byte
+			_, _ = rawRead(l.timer, b[:])
+			l.armed = 0
+		case eventWritten:
+			written = true
+		default:
+			switch p := l.ports[id]; {
+			case p == nil:
+			case p.net != nil:
+				l.drainMonitor(p)
+			default:
+				l.drain(p)
+			}
+		}
+	}
+	switch {
+	case !l.short:
+		l.starved = 0
+	case l.starved == 0:
+		l.starved = l.now()
+	}
+	// Last, because it makes and closes ports that this round's events name by number.
+	if written {
+		err = l.answerFinished()
+	}
+	if controlled && err == nil {
+		err = l.serve()
+	}
+	return err
 }
 
 // gather lets packets gather for a while if there were many lately, and returns for how long.
@@ -183,10 +199,13 @@ func (l *loop) drain(p *port) {
 	for range readBurst {
 		k, e := p.read(l)
 		if k == nil {
-			if e == unix.EBADFD || e == unix.ENODEV {
+			switch e {
+			case unix.EBADFD, unix.ENODEV:
 				l.forget(p) // the device was removed under us; epoll would report it forever
+			case unix.ENOBUFS:
+				l.short = true // as many in flight as may be: the device keeps the rest, late, or drops it and counts
 			}
-			return // with ENOBUFS, as many in flight as may be: the device keeps the rest, or drops it and counts
+			return
 		}
 		if len(k.Bytes()) == 0 {
 			l.fab.Put(k)

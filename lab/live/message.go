@@ -17,6 +17,7 @@ import (
 //	request   op u8 │ id u32 │ net u32 │ member u32 │ what the op needs        (a descriptor rides along with some)
 //	answer    id u32 │ code u8 │ what the op answers, or if the code is not 0 the error's text
 //
+// A long answer, as that to opStats of a net with thousands of members, comes in parts, all but the last of code codeMore.
 // A member is an uplink, router or station; the parent numbers them. What is configured is JSON; what is asked for at
 // every trial is packed.
 type op uint8
@@ -50,8 +51,11 @@ const (
 	opMonitor // a packet socket rides along
 )
 
-// maxMessage bounds a message: the answer to opStats of a net with a thousand uplinks.
-const maxMessage = 192 << 10
+// What a message may hold, which the kernel's default for a socket's buffer (net.core.wmem_default) exceeds.
+const (
+	maxMessage = 192 << 10
+	maxPart    = 64 << 10 // of an answer, behind its code
+)
 
 var errMessage = errors.New("control message is malformed")
 

@@ -72,8 +72,8 @@ func (l *loop) addMonitor(n *netState, r *request) error {
 	return nil
 }
 
-// drainMonitor records a burst of what a monitor saw.
-func (l *loop) drainMonitor(p *port) {
+// drainMonitor records a burst of what a monitor saw, and tells whether there may be more.
+func (l *loop) drainMonitor(p *port) (more bool) {
 	c := p.net.capture
 	for range readBurst {
 		n, e := l.monitored.recv(p.fd)
@@ -81,7 +81,7 @@ func (l *loop) drainMonitor(p *port) {
 			continue // the device went down; the error is reported once
 		}
 		if e != 0 {
-			return
+			return false
 		}
 		if c == nil || !l.monitored.ip() {
 			continue
@@ -95,4 +95,5 @@ func (l *loop) drainMonitor(p *port) {
 			c.cur = c.log.AppendMonitored(c.cur, p.monitor, t, l.monitored.direction(), data, n)
 		}
 	}
+	return true
 }

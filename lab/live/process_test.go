@@ -161,11 +161,11 @@ func TestNoLeak(t *testing.T) {
 			}
 		}
 		round()
-		fds, routines := descriptors(t), runtime.NumGoroutine()
+		fds, routines := descriptors(t, os.Getpid()), runtime.NumGoroutine()
 		for range 5 {
 			round()
 		}
-		if now := descriptors(t); now > fds {
+		if now := descriptors(t, os.Getpid()); now > fds {
 			t.Errorf("%d descriptors before, %d after", fds, now)
 		}
 		await(t, "goroutines to end", func() bool { return runtime.NumGoroutine() <= routines })
@@ -174,15 +174,7 @@ func TestNoLeak(t *testing.T) {
 
 func TestNoLeakInFabric(t *testing.T) {
 	both(t, func(t *testing.T, f *live.Fabric) {
-		dir := fmt.Sprintf("/proc/%d/fd", f.PID())
-		count := func() int {
-			d, err := os.ReadDir(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return len(d)
-		}
-		before := count()
+		before := descriptors(t, f.PID())
 		for range 5 {
 			n := newNet(t, f)
 			for _, name := range []string{"a", "b"} {
@@ -208,16 +200,8 @@ func TestNoLeakInFabric(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if after := count(); after != before {
+		if after := descriptors(t, f.PID()); after != before {
 			t.Errorf("fabric process has %d descriptors, had %d before the nets", after, before)
 		}
 	})
-}
-
-func descriptors(t *testing.T) int {
-	d, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(d)
 }

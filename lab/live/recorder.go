@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 
@@ -86,7 +85,7 @@ func (w *writer) run() {
 		if len(k.b) > 0 && c.err == nil {
 			_, c.err = c.file.Write(k.b)
 		}
-		if k.b != nil {
+		if cap(k.b) >= chunkSize { // not a capture's first, if that is a small one
 			select {
 			case w.spare <- k.b[:0]:
 			default: // one more than there should be
@@ -138,7 +137,6 @@ func (w *writer) record(file *os.File, origin time.Duration, snap int) *recorder
 	c := &recorder{w: w, file: file, log: tap.Log{Origin: origin, Snap: snap}, cur: w.chunk()}
 	if c.cur == nil {
 		c.cur = make([]byte, 0, chunkRoom) // the header must not be missing
-		w.made++
 	}
 	c.cur = c.log.AppendHeader(c.cur)
 	return c
@@ -194,7 +192,8 @@ func (l *loop) startCapture(n *netState, r *request) error {
 	n.SetTap(n.capture.tap)
 	for _, m := range n.monitors {
 		if err := unmute(m.fd); err != nil {
-			return errors.Join(fmt.Errorf("start monitor %q: %w", m.monitor, err), l.stopCapture(n, 0))
+			_ = l.stopCapture(n, 0)
+			return fmt.Errorf("start monitor %q: %w", m.monitor, err)
 		}
 	}
 	return nil
@@ -209,9 +208,9 @@ func (l *loop) stopCapture(n *netState, request uint32) error {
 		return errNoCapture
 	}
 	for _, m := range n.monitors {
-		l.drainMonitor(m)
 		_ = mute(m.fd)
-		l.drainMonitor(m) // what came in between
+		for l.drainMonitor(m) { // no more than the socket's buffer holds
+		}
 		if st, err := unix.GetsockoptTpacketStats(m.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
 			c.lost += uint64(st.Drops)
 		}
@@ -239,7 +238,7 @@ func (l *loop) answerFinished() error {
 			failed = f.c.err.Error()
 		}
 		out.text(failed)
-		if err := l.control.flush(slices.Clone(out.b)); err != nil {
+		if err := l.control.flush(out.b); err != nil {
 			return err
 		}
 	}

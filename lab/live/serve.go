@@ -192,7 +192,10 @@ func (l *loop) uplink(p *part, r *request) error {
 // router answers a request about a router of engine table.
 func (l *loop) router(p *part, r *request) error {
 	t, out := p.router.Table(), &l.control.out
-	defer p.router.Changed(l.now())
+	// The table's time does not go back, so what is due comes first.
+	now := l.now()
+	l.fab.Deliver(now, 0)
+	defer p.router.Changed(now)
 	switch r.op {
 	case opRouterApply:
 		seed := r.body.u64()
@@ -214,7 +217,7 @@ func (l *loop) router(p *part, r *request) error {
 		}
 		return p.router.SetWAN(b.WAN)
 	case opRouterPortMaps:
-		out.json(t.PortMaps(l.now()))
+		out.json(t.PortMaps(now))
 	case opRouterCounts:
 		for _, v := range t.Counts() {
 			out.u64(v)
@@ -227,9 +230,9 @@ func (l *loop) router(p *part, r *request) error {
 			return r.body.err
 		}
 		if r.op == opRouterUnmap {
-			return t.Unmap(l.now(), m)
+			return t.Unmap(now, m)
 		}
-		a, err := t.Map(l.now(), m)
+		a, err := t.Map(now, m)
 		out.json(a)
 		return err
 	default:
