@@ -69,10 +69,6 @@ func transport(word int, off, n uint32) rule {
 	return load(word, expr.PayloadBaseTransportHeader, off, n)
 }
 
-func source(word int) rule {
-	return join(network(word, ipSrc, 4), transport(word+1, l4Src, 2))
-}
-
 func dest(word int) rule {
 	return join(network(word, ipDst, 4), transport(word+1, l4Dst, 2))
 }
