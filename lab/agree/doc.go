@@ -18,7 +18,7 @@
 //   - Conntrack drops TCP segments that fit no state of their connection; the table translates by its mapping.
 //   - After a connection's end netfilter keeps its mapping for the established timeout, the table for the transitory one.
 //   - With plain masquerade two flows can want a mapped port towards one remote: Linux drops the second, the table finds
-//     another port.
+//     another port. With port overloading the table lets a flow from before take a mapped port back; netfilter does not.
 //   - A hairpin with the internal source never passes a port mapping for one remote in netfilter; in the table it does if the
 //     owner has called the sender's external endpoint. The answers that a port mapping of an endpoint-dependent NAT has let
 //     out keep their port in netfilter when its lifetime ends, until they are idle.

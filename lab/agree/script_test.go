@@ -202,6 +202,8 @@ func (s *script) packet(line string) (from nat.Side, p *agree.Packet, err error)
 	}
 	if err == nil && from == nat.Inside {
 		s.names.note(p)
+	} else if err == nil {
+		s.names.literal(p.Proto, p.Src.Port())
 	}
 	return from, p, err
 }
