@@ -12,6 +12,9 @@ func mayFragment(b []byte) bool {
 	return packet.Version(b) == 4 && !packet.IPv4(b).DontFragment()
 }
 
+// maxOffset is where the last byte of an IPv4 packet's payload can be: beyond, the field overflows.
+const maxOffset = 1<<16 - 1
+
 // fragment cuts an IPv4 packet into fragments of at most mtu bytes (RFC 791 §3.2). The packet goes back to the pool;
 // what the pool has no room for is counted in drops.
 func (f *Fabric) fragment(p *Packet, mtu int, drops *link.Drops) (c chain) {
@@ -19,6 +22,11 @@ func (f *Fabric) fragment(p *Packet, mtu int, drops *link.Drops) (c chain) {
 	h := packet.IPv4(p.Bytes())
 	header, payload := h.HeaderLen(), h.Payload()
 	offset, last := h.FragmentOffset(), !h.MoreFragments()
+	if offset+len(payload) > maxOffset {
+		drops[link.Malformed]++
+		f.pool.put(p)
+		return c
+	}
 	for start := 0; start < len(payload); {
 		k := f.pool.get()
 		if k == nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"github.com/punchlab/punchlab/lab/netns"
 	"golang.org/x/sys/unix"
@@ -21,7 +22,9 @@ func (n *Net) Capture(f *os.File, o CaptureOptions) error {
 	if o.Snap < 0 {
 		return fmt.Errorf("start capture: snap length %d is negative: give 0 for whole packets", o.Snap)
 	}
-	if _, err := n.fab.client.call(opCapture, n.id, 0, func(e *encoder) { e.u32(uint32(o.Snap)) }, int(f.Fd())); err != nil {
+	_, err := n.fab.client.call(opCapture, n.id, 0, func(e *encoder) { e.u32(uint32(o.Snap)) }, int(f.Fd()))
+	runtime.KeepAlive(f) // its number has just been used
+	if err != nil {
 		return fmt.Errorf("start capture: %w", err)
 	}
 	return nil

@@ -209,28 +209,7 @@ func TestMonitorIsMuteAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ns.Close()
-	var fd, sender int
-	err = ns.Do(func() error {
-		nl, err := openNetlink()
-		if err != nil {
-			return err
-		}
-		defer unix.Close(nl)
-		const loopback = 1
-		var b batch
-		b.up(loopback, 0, 0, false)
-		if err := b.do(nl); err != nil {
-			return err
-		}
-		if sender, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
-			return err
-		}
-		fd, err = openMonitor(loopback)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	fd, sender := monitorLoopback(t, ns)
 	defer unix.Close(sender)
 	send := func(n int) {
 		for range n {
@@ -269,4 +248,31 @@ func TestMonitorIsMuteAgain(t *testing.T) {
 	if send(3); queued() {
 		t.Error("a monitor receives after the capture")
 	}
+}
+
+// monitorLoopback is a monitor of the namespace's loopback device, and a socket to send from.
+func monitorLoopback(t *testing.T, ns *netns.NS) (fd, sender int) {
+	t.Helper()
+	err := ns.Do(func() error {
+		nl, err := openNetlink()
+		if err != nil {
+			return err
+		}
+		defer unix.Close(nl)
+		const loopback = 1
+		var b batch
+		b.up(loopback, 0, 0, false)
+		if err := b.do(nl); err != nil {
+			return err
+		}
+		if sender, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
+			return err
+		}
+		fd, err = openMonitor(loopback)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd, sender
 }
