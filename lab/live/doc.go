@@ -46,7 +46,7 @@
 // first, every call returns an error that wraps ErrFabricEnded and says how it ended.
 //
 // The lateness of a packet is how long after its due time its delivery began, plus how long the loop's thread waited for
-// a CPU before it read the packet. What it cannot see is the way from the kernel's interrupt to a runnable thread: some
+// a CPU before it read the packet, or was short of buffers to read it into: nets share 65,536 (package fabric). What it cannot see is the way from the kernel's interrupt to a runnable thread: some
 // 50 to 100 µs when the machine is idle. At more than 50,000 packets a second the loop lets them gather for 40 µs, which
 // counts as lateness too; Options.Precise turns that off.
 //

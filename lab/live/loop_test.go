@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -195,6 +196,30 @@ func TestStarvedPacketsAreLate(t *testing.T) {
 	}
 	if turn(); l.starved != 0 {
 		t.Error("the loop thinks that it is short of buffers still")
+	}
+}
+
+// TestUnwatchableDevice: a descriptor that epoll refuses, as a file's, makes no member and stays the request's.
+func TestUnwatchableDevice(t *testing.T) {
+	l := newTestLoop(t)
+	l.mustAsk(t, opNewNet, 0, -1, func(e *encoder) { e.u64(1) })
+	file, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var e encoder
+	noProfile(&e)
+	e.json(uplinkBody{Name: "a", Routed: []netip.Prefix{netip.PrefixFrom(testPeer, 32)}, Device: deviceBody{Kind: kindTUN}})
+	for range 2 { // the name and the address are free again
+		r := &request{op: opAttach, net: 1, member: 3, body: decoder{b: e.b}, fd: int(file.Fd())}
+		err := l.handle(r)
+		if err == nil || !strings.Contains(err.Error(), "watch descriptor") || r.fd < 0 {
+			t.Errorf("%v, and the request's descriptor is %d", err, r.fd)
+		}
+		if n := l.nets[1]; len(n.members) != 0 || len(n.Stats(nil).Uplinks) != 0 || len(l.ports) > 1 || len(l.ports) == 1 && l.ports[0] != nil {
+			t.Errorf("%d members and %d ports are left", len(n.members), len(l.ports))
+		}
 	}
 }
 
