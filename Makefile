@@ -38,6 +38,7 @@ bench: build ## the figures of README.md, each beside its bound or peer
 soak: build ## longer sweeps: every behaviour pair and every link on both engines, and every event
 	$(BIN) run nat-pairs links cgn same-lan reboot renumbering handover rendezvous-killed port-mapping engines --trials 50 --out out/soak
 	$(BIN) run nat-pairs --engine table --trials 50 --out out/soak/nat-pairs-table
+	PUNCHLAB_SOAK=1 $(GO) test ./lab/agree -run Random -count 10
 
 docs: ## rewrite the generated part of README.md
 	$(GO) test ./lab/punchlab -run README -update

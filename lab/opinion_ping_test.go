@@ -156,3 +156,17 @@ func discover(t *testing.T, l *lab.Lab, name, from, to string, sources []netip.A
 		t.Errorf("%s: the host didn't believe the error, ping says\n%s\nwant %q", name, said, want)
 	}
 }
+
+// TestPingTheRouter: the kernel answers for a router's external address, a table does not (nat.Features says so).
+func TestPingTheRouter(t *testing.T) {
+	netnstest.Require(t, "ping")
+	f := startFabric(t)
+	for _, engine := range lab.Engines() {
+		l := up(t, f, on(t, engine, "two-homes", "camera.nat", "full-cone", "link", "lan"))
+		wan := l.Topology().Site("camera").WAN[0].String()
+		said := output(l.Host("rendezvous"), "ping", "-n", "-c1", "-W1", wan)
+		if answered := replied.MatchString(said); answered != (engine == lab.EngineNetfilter) {
+			t.Errorf("%s: a ping to its external address was answered: %v\n%s", engine, answered, said)
+		}
+	}
+}

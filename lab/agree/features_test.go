@@ -123,7 +123,7 @@ var asks = map[string]func(*nat.Behavior){
 // always are features that no behavior asks for.
 var always = map[string]bool{
 	"nested": true, "tcp": true, "tcp-simultaneous": true, "icmp-echo": true, "icmp-errors": true, "icmp-keeps": true, "icmp-hairpin": true,
-	"port-map": true, "bounded": true, "bad-packets": true,
+	"router-ping": true, "port-map": true, "bounded": true, "bad-packets": true,
 }
 
 // TestFeaturesAreWhatNetfilterSupports has netfilter refuse just what the table of features says that it lacks.

@@ -97,6 +97,7 @@ var features = []row{
 	{"unsolicited-rst", "unsolicited packets: RST", "5382 REQ-4", agreed("TestRFC5382/req04-unsolicited-syn"), agreed("TestRFC5382/req04-unsolicited-syn")},
 	{"unsolicited-rst-6s", "unsolicited SYN: RST after 6 s of silence", "5382 REQ-4", agreed("TestRFC5382/req04-unsolicited-syn"), lacks("nftables cannot send a packet later")},
 
+	{"router-ping", "the router answers a ping to its external address", "1812 §4.3.3.6", lacks("a table has no host stack outside: it stays silent, as home routers do"), tested("lab TestPingTheRouter")},
 	{"icmp-echo", "ping", "5508 REQ-1, REQ-2", agreed("TestRFC5508/req01-queries"), agreed("TestRFC5508/req01-queries")},
 	{"icmp-errors", "ICMP errors are translated with what they quote", "5508 REQ-4, REQ-5", agreed("TestRFC5508/req04-errors-in"), agreed("TestRFC5508/req04-errors-in").
 		differs("checksums of errors about UDP are not verified; a quote with IP options is dropped")},
