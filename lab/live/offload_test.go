@@ -53,7 +53,6 @@ func sendTCP(t *testing.T, ns *netns.NS, to netip.AddrPort, b []byte) {
 
 // TestBulkTCP sends much over every kind of way: what passes whole and what must be split is the same to both ends.
 func TestBulkTCP(t *testing.T) {
-	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<15)
 	both(t, func(t *testing.T, f *live.Fabric) {
 		for name, p := range map[string]link.Profile{
 			"perfect": {},
@@ -66,22 +65,14 @@ func TestBulkTCP(t *testing.T) {
 				n := newNet(t, f)
 				defer n.Close()
 				a, b := newSite(t, n, "a", addrA, p), newSite(t, n, "b", addrB, link.Profile{})
-				received := listenTCP(t, b.ns, b.addr)
-				sendTCP(t, a.ns, b.addr, sent)
-				if got := <-received; !bytes.Equal(got, sent) {
-					t.Errorf("%d bytes arrived of %d, or other ones", len(got), len(sent))
-				}
+				passBulk(t, a, b)
 			})
 		}
 		t.Run("IPv6", func(t *testing.T) {
 			n := newNet(t, f)
 			defer n.Close()
 			a, b := newSite(t, n, "a", addrA6, link.Profile{}), newSite(t, n, "b", addrB6, link.Profile{})
-			received := listenTCP(t, b.ns, b.addr)
-			sendTCP(t, a.ns, b.addr, sent)
-			if got := <-received; !bytes.Equal(got, sent) {
-				t.Errorf("%d bytes arrived of %d, or other ones", len(got), len(sent))
-			}
+			passBulk(t, a, b)
 		})
 		t.Run("router", func(t *testing.T) {
 			n := newNet(t, f)
@@ -91,11 +82,7 @@ func TestBulkTCP(t *testing.T) {
 			a, _ := newStation(t, r, hostA, live.StationConfig{})
 			a2, _ := newStation(t, r, hostA2, live.StationConfig{})
 			for _, to := range []*site{server, a2} {
-				received := listenTCP(t, to.ns, to.addr)
-				sendTCP(t, a.ns, to.addr, sent)
-				if got := <-received; !bytes.Equal(got, sent) {
-					t.Errorf("to %v: %d bytes arrived of %d, or other ones", to.addr, len(got), len(sent))
-				}
+				passBulk(t, a, to)
 			}
 		})
 		t.Run("captured", func(t *testing.T) {
@@ -103,11 +90,7 @@ func TestBulkTCP(t *testing.T) {
 			defer n.Close()
 			a, b := newSite(t, n, "a", addrA, link.Profile{}), newSite(t, n, "b", addrB, link.Profile{})
 			path := capture(t, n, live.CaptureOptions{Snap: 60})
-			received := listenTCP(t, b.ns, b.addr)
-			sendTCP(t, a.ns, b.addr, sent)
-			if got := <-received; !bytes.Equal(got, sent) {
-				t.Errorf("%d bytes arrived of %d, or other ones", len(got), len(sent))
-			}
+			passBulk(t, a, b)
 			if _, err := n.StopCapture(); err != nil {
 				t.Fatal(err)
 			}
@@ -118,6 +101,17 @@ func TestBulkTCP(t *testing.T) {
 			}
 		})
 	})
+}
+
+// passBulk sends half a megabyte.
+func passBulk(t *testing.T, from, to *site) {
+	t.Helper()
+	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<15)
+	received := listenTCP(t, to.ns, to.addr)
+	sendTCP(t, from.ns, to.addr, sent)
+	if got := <-received; !bytes.Equal(got, sent) {
+		t.Errorf("to %v: %d bytes arrived of %d, or other ones", to.addr, len(got), len(sent))
+	}
 }
 
 // TestPassesUnsplit looks at what arrives: over a way that only delays, packets longer than the MTU.
