@@ -28,7 +28,7 @@ func (t *table) newFixed(name string, p byte) fixed {
 		in: mapOf("fixed_in_"), out: mapOf("fixed_out_"),
 		from: t.add(&nftables.Set{Name: "fixed_from_" + name, KeyType: endpointAddr, HasTimeout: true}),
 	}
-	t.flows = append(t.flows, f.in, f.out, f.from)
+	t.asked = append(t.asked, f.in, f.out, f.from)
 	if t.fixedOf == nil {
 		t.fixedOf = map[byte]fixed{}
 	}

@@ -252,6 +252,7 @@ func (r *Router) insert(s *nftables.Set, life time.Duration, key, val []byte) {
 	if life > 0 {
 		life = max(life, time.Millisecond)
 	}
+	r.table.mapped = true
 	r.table.fail(r.conn.SetAddElements(s, []nftables.SetElement{{Key: key, Val: val, Timeout: life}}))
 }
 

@@ -41,6 +41,8 @@ type table struct {
 	err error
 
 	flows    []*nftables.Set // hold what flows leave behind
+	asked    []*nftables.Set // hold the port mappings that were asked for
+	mapped   bool            // there may be one
 	restarts []restart       // chains whose counters start again
 
 	raw, mangle, dst, src *nftables.Chain
@@ -274,6 +276,12 @@ func (t *table) fillChain(r restart, seed uint64) {
 func (t *table) reset(seed uint64) {
 	for _, s := range t.flows {
 		t.conn.FlushSet(s)
+	}
+	if t.mapped { // most routers never are, and every set costs
+		for _, s := range t.asked {
+			t.conn.FlushSet(s)
+		}
+		t.mapped = false
 	}
 	for _, r := range t.restarts {
 		t.conn.FlushChain(r.chain)
