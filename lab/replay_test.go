@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -130,6 +131,39 @@ func chat(t *testing.T, l *lab.Lab) {
 			}
 			c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
 			c.ReadFromUDPAddrPort(make([]byte, 100)) // or it was lost
+		}
+	}
+}
+
+// A net's time never goes back, not even where packets are read while others fall due: otherwise nothing could be played again.
+func TestTimeNeverGoesBack(t *testing.T) {
+	l := up(t, startFabric(t), on(t, lab.EngineTable, "two-homes", "camera.nat", "full-cone", "viewer.nat", "full-cone", "link", "lan"))
+	path := captured(t, l, func() {
+		var floods sync.WaitGroup
+		for _, name := range []string{"camera", "viewer"} {
+			c, err := l.Host(name).ListenUDP(netip.AddrPort{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			floods.Go(func() {
+				for range 4000 {
+					c.WriteToUDPAddrPort([]byte("packet"), netip.AddrPortFrom(l.Host("rendezvous").Addr(), 7))
+				}
+			})
+		}
+		floods.Wait()
+	})
+	trace, err := capture.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(trace.Packets) < 8000 {
+		t.Errorf("%d packets were seen", len(trace.Packets))
+	}
+	for i, p := range trace.Packets[1:] {
+		if before := trace.Packets[i]; p.T < before.T {
+			t.Fatalf("packet %d, at %v, was seen after one at %v", i+2, p.T, before.T)
 		}
 	}
 }

@@ -216,6 +216,7 @@ func (l *loop) drain(p *port) {
 		now := l.now()
 		if due, ok := l.fab.Deadline(); ok && due <= now {
 			l.deliver()
+			now = l.now() // what was due meanwhile has happened: the packet comes after it
 		}
 		p.enter(now, k)
 	}
