@@ -270,6 +270,15 @@ func TestEcho(t *testing.T) {
 	}
 }
 
+// unreadable is what gopacket could not read of p's headers. Above them it guesses the application by the port (a datagram to
+// port 67 must be DHCP): what it misses there says nothing of the packet.
+func unreadable(p gopacket.Packet) error {
+	if e := p.ErrorLayer(); e != nil && p.TransportLayer() == nil {
+		return e.Error()
+	}
+	return nil
+}
+
 func TestErrorsAreReadable(t *testing.T) {
 	for _, c := range []struct {
 		about []byte
@@ -289,8 +298,8 @@ func TestErrorsAreReadable(t *testing.T) {
 				first = layers.LayerTypeIPv6
 			}
 			p := gopacket.NewPacket(b, first, gopacket.Default)
-			if f := p.ErrorLayer(); f != nil {
-				t.Errorf("gopacket: %v", f.Error())
+			if f := unreadable(p); f != nil {
+				t.Errorf("gopacket: %v", f)
 			}
 			got := -1
 			if m, ok := p.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4); ok {

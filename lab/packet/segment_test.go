@@ -57,8 +57,8 @@ func transportPayload(t *rapid.T, seg []byte, v4 bool, n, at int, last bool) []b
 		first = layers.LayerTypeIPv4
 	}
 	p := gopacket.NewPacket(seg, first, gopacket.Default)
-	if e := p.ErrorLayer(); e != nil {
-		t.Errorf("packet %d: %v", n, e.Error())
+	if e := unreadable(p); e != nil {
+		t.Errorf("packet %d: %v", n, e)
 	}
 	if ip, ok := p.Layer(layers.LayerTypeIPv4).(*layers.IPv4); ok && (ip.Id != uint16(77+n) || ip.TTL != 9) {
 		t.Errorf("packet %d: ID %d, TTL %d", n, ip.Id, ip.TTL)

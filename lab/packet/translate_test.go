@@ -95,7 +95,7 @@ func TestTranslate4To6(t *testing.T) {
 		}
 		d := gopacket.NewPacket(got, layers.LayerTypeIPv6, gopacket.Default)
 		h, ok := d.NetworkLayer().(*layers.IPv6)
-		if e := d.ErrorLayer(); e != nil || !ok || h.HopLimit != 9 || int(h.Length) != len(got)-40 || h.SrcIP.String() != "64:ff9b::c000:201" {
+		if e := unreadable(d); e != nil || !ok || h.HopLimit != 9 || int(h.Length) != len(got)-40 || h.SrcIP.String() != "64:ff9b::c000:201" {
 			rt.Errorf("header %+v, %v", h, e)
 		}
 		if want := len(p) + 20; len(got) != want {
