@@ -39,6 +39,7 @@ soak: build ## longer sweeps: every behaviour pair and every link on both engine
 	$(BIN) run nat-pairs links cgn same-lan reboot renumbering handover rendezvous-killed port-mapping engines --trials 50 --out out/soak
 	$(BIN) run nat-pairs --engine table --trials 50 --out out/soak/nat-pairs-table
 	PUNCHLAB_SOAK=1 $(GO) test ./lab/agree -run Random -count 10
+	PUNCHLAB_SOAK=1 $(GO) test ./lab/nat ./lab/link ./lab/packet ./lab/fabric ./lab/capture/... ./lab/record ./lab/stats -rapid.checks 2000
 
 docs: ## rewrite the generated part of README.md
 	$(GO) test ./lab/punchlab -run README -update

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	_ "github.com/punchlab/punchlab/lab/internal/steady"
 	"pgregory.net/rapid"
 
 	"github.com/punchlab/punchlab/lab"

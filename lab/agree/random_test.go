@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
+	_ "github.com/punchlab/punchlab/lab/internal/steady"
 	"github.com/punchlab/punchlab/lab/nat"
 	"pgregory.net/rapid"
 )

@@ -10,6 +10,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/punchlab/punchlab/lab/capture/pcapng"
+	_ "github.com/punchlab/punchlab/lab/internal/steady"
 	"github.com/punchlab/punchlab/lab/link"
 	"github.com/punchlab/punchlab/lab/nat"
 	"pgregory.net/rapid"

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	_ "github.com/punchlab/punchlab/lab/internal/steady"
 	"github.com/punchlab/punchlab/lab/link"
 	"github.com/punchlab/punchlab/lab/nat"
 	"github.com/punchlab/punchlab/lab/packet"

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/punchlab/punchlab/lab/internal/steady"
 	"pgregory.net/rapid"
 )
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/punchlab/punchlab/lab/internal/steady"
 	"github.com/punchlab/punchlab/lab/nat"
 	"github.com/punchlab/punchlab/lab/packet"
 	"pgregory.net/rapid"

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
+	_ "github.com/punchlab/punchlab/lab/internal/steady"
 	"pgregory.net/rapid"
 )
 

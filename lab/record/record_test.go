@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	_ "github.com/punchlab/punchlab/lab/internal/steady"
 	"pgregory.net/rapid"
 )
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	_ "github.com/punchlab/punchlab/lab/internal/steady"
 	"gonum.org/v1/gonum/stat/distuv"
 	"pgregory.net/rapid"
 )

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	_ "github.com/punchlab/punchlab/lab/internal/steady"
 	"github.com/punchlab/punchlab/lab/netns/netnstest"
 	"github.com/punchlab/punchlab/lab/packet"
 	"pgregory.net/rapid"
