@@ -38,7 +38,7 @@ import (
 // Config describes a Camera. Zero knobs take the defaults named.
 type Config struct {
 	Static        identity.Key
-	Rendezvous    []netip.AddrPort // addresses of the rendezvous, tried in this order
+	Rendezvous    []netip.AddrPort // addresses of the rendezvous, tried in this order; streams too (core.Over)
 	RendezvousKey identity.PublicKey
 	Secret        identity.Secret      // the label's pairing secret
 	Paired        []identity.PublicKey // viewers admitted without a proof
@@ -46,6 +46,13 @@ type Config struct {
 	// Boot is how often the camera has started, for cameras without a reliable clock: it must grow with each start for
 	// good. 0: the clock serves.
 	Boot uint64
+
+	Host     []netip.AddrPort // the camera's own addresses, IPv6 ones too, told to viewers by the rendezvous; at most 8
+	Relayed  []netip.AddrPort // sockets of the driver beside the main one that a relay of somebody else's lends (TURN)
+	Classify bool             // find out how the NAT behaves after each registration (RFC 5780), and tell it
+	// Listen lets viewers that know the camera's address come without a rendezvous: a forwarded port. Nothing longer than
+	// what it answers goes to an address that has not been validated.
+	Listen bool
 
 	Source     func() media.Source // the video, from a key frame on, for one viewer
 	Keepalive  time.Duration       // between pings; 0: 15 s (RFC 8085 §3.5)
@@ -104,12 +111,15 @@ type Camera struct {
 // Stats counts since New.
 type Stats struct {
 	Traffic     core.Traffic
-	Idle        core.Count // of Traffic, sent while there was no viewer
-	Dropped     core.Drops // packets, by reason
-	Viewers     int        // now
-	Streams     int64      // started
-	FramesSent  int64      // access units, each counted once a stream
-	Resent      int64      // packets
+	Probes      core.Count            // punches sent
+	ProbesBy    map[string]core.Count // of them, by the strategy that sent them
+	Opened      int                   // sockets opened beside the first
+	Idle        core.Count            // of Traffic, sent while there was no viewer
+	Dropped     core.Drops            // packets, by reason
+	Viewers     int                   // now
+	Streams     int64                 // started
+	FramesSent  int64                 // access units, each counted once a stream
+	Resent      int64                 // packets
 	PathChanges int64
 	KeyFrames   int64 // asked for by viewers
 	Registered  bool
@@ -212,6 +222,16 @@ func (c *Camera) handle(now time.Time, from netip.AddrPort, b []byte) error {
 	}
 	return c.fromViewer(now, path, nil, b)
 }
+
+// HandleOpened hands over the sockets that Output.Open asked for (see core.Opener).
+func (c *Camera) HandleOpened(now time.Time, socks []netip.AddrPort, err error) { c.box.Begin() }
+
+// HandleMapped says that a router forwards external to the main socket (PCP, NAT-PMP, UPnP); zero: no longer.
+func (c *Camera) HandleMapped(now time.Time, external netip.AddrPort) { c.box.Begin() }
+
+// HandleMoved says that the host has another network or address now, as far as the driver knows: the rendezvous is
+// asked at once, and paths are looked for anew. Without this hint it takes longer to notice.
+func (c *Camera) HandleMoved(now time.Time) { c.box.Begin() }
 
 // HandleTimeout does what is due.
 func (c *Camera) HandleTimeout(now time.Time) {

@@ -18,6 +18,9 @@ type Registered struct {
 // Unregistered says that the rendezvous fell silent; the camera registers again.
 type Unregistered struct{ At time.Time }
 
+// Ready says that the camera is registered and, with Config.Classify, classified: what a viewer should wait for.
+type Ready struct{ At time.Time }
+
 // ViewerAccepted says that an authentic viewer is being answered.
 type ViewerAccepted struct {
 	At     time.Time

@@ -16,6 +16,9 @@ type LoggedIn struct {
 	RTT       time.Duration
 }
 
+// Ready says that the viewer is logged in and, with Config.Classify, classified.
+type Ready struct{ At time.Time }
+
 // Connected says that the camera has answered: both sides hold the session's keys.
 type Connected struct {
 	At   time.Time

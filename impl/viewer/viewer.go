@@ -38,10 +38,12 @@ import (
 // Config describes a Viewer. Zero knobs take the defaults named.
 type Config struct {
 	Static        identity.Key
-	Rendezvous    []netip.AddrPort // addresses of the rendezvous, tried in this order
+	Rendezvous    []netip.AddrPort // addresses of the rendezvous, tried in this order; streams too (core.Over)
 	RendezvousKey identity.PublicKey
 	Rand          io.Reader        // cryptographically random
-	Host          []netip.AddrPort // the viewer's own addresses, for cameras on the same network; at most 8
+	Host          []netip.AddrPort // the viewer's own addresses, IPv6 ones too; at most 8
+	Relayed       []netip.AddrPort // sockets of the driver beside the main one that a relay of somebody else's lends (TURN)
+	Classify      bool             // find out how the NAT behaves after each login (RFC 5780), and tell cameras
 
 	Keepalive     time.Duration // between pings to the rendezvous; 0: 15 s
 	ConsentEvery  time.Duration // × 0.8–1.2; 0: 5 s (RFC 7675 §5.1)
@@ -90,15 +92,18 @@ type Viewer struct {
 // Stats counts since New, over all connections.
 type Stats struct {
 	Traffic     core.Traffic
-	Probes      core.Count // punches sent
-	Dropped     core.Drops // packets, by reason
-	Media       core.Count // SRTP received, duplicates too
-	MediaDirect core.Count // of them, by the direct path
-	MediaRelay  core.Count // of them, through the relay
+	Probes      core.Count            // punches sent
+	ProbesBy    map[string]core.Count // of them, by the strategy that sent them
+	Before      core.Count            // of Probes, sent before the direct path stood; all of them where there is none
+	Opened      int                   // sockets opened beside the first
+	Dropped     core.Drops            // packets, by reason
+	Media       core.Count            // SRTP received, duplicates too
+	MediaDirect core.Count            // of them, by the direct path
+	MediaRelay  core.Count            // of them, through the relay
 	PathChanges int64
 	Uses        int64      // Use messages sent
 	Frames      int64      // delivered
-	Path        punch.Path // in use; after the end, the last one
+	Path        punch.Path // in use, with its local socket; after the end, the last one
 	Confirmed   bool       // Path works both ways (see PathConfirmed)
 	LoggedIn    bool
 	RTT         time.Duration // to the rendezvous
@@ -175,6 +180,13 @@ func (v *Viewer) Connect(now time.Time, label identity.Label, strategy string) e
 	v.resetStats(now)
 	a.sendConnect(now)
 	return nil
+}
+
+// ConnectDirect asks the camera itself, without a rendezvous: addr is where the owner's router forwards a port to it. The
+// camera must listen (camera.Config.Listen). The viewer need not be started.
+func (v *Viewer) ConnectDirect(now time.Time, label identity.Label, addr netip.AddrPort, strategy string) error {
+	v.box.Begin()
+	return errors.New("connect directly: not possible yet")
 }
 
 func (v *Viewer) resetStats(now time.Time) {
@@ -266,6 +278,16 @@ func (v *Viewer) fromRendezvous(now time.Time, m wire.Message) error {
 	}
 	return errUnasked
 }
+
+// HandleOpened hands over the sockets that Output.Open asked for (see core.Opener).
+func (v *Viewer) HandleOpened(now time.Time, socks []netip.AddrPort, err error) { v.box.Begin() }
+
+// HandleMapped says that a router forwards external to the main socket (PCP, NAT-PMP, UPnP); zero: no longer.
+func (v *Viewer) HandleMapped(now time.Time, external netip.AddrPort) { v.box.Begin() }
+
+// HandleMoved says that the host has another network or address now, as far as the driver knows: the rendezvous is
+// asked at once, and paths are looked for anew. Without this hint it takes longer to notice.
+func (v *Viewer) HandleMoved(now time.Time) { v.box.Begin() }
 
 // HandleTimeout does what is due.
 func (v *Viewer) HandleTimeout(now time.Time) {
