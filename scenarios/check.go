@@ -3,27 +3,25 @@ package scenarios
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/punchlab/punchlab/lab"
+	"github.com/punchlab/punchlab/lab/stack"
 	"github.com/punchlab/punchlab/topologies/document"
 )
 
 // MaxTimeout bounds an attempt.
 const MaxTimeout = time.Hour
 
-// roles are the hosts that a stack runs in.
-var roles = map[string][]string{
-	DefaultStack: {"camera", "viewer", "rendezvous"},
-}
+// roles are the hosts that a trial needs.
+var roles = []string{"camera", "viewer", "rendezvous"}
 
 // check finds what is wrong with the meaning. Types and ranges are the schema's.
 func (s *Scenario) check(d *document.Document) {
 	report := func(path, msg string) { d.Report(path, &lab.Problem{Msg: msg}) }
-	if !slices.Contains(stacks, s.Stack) {
-		d.Report("", lab.Unknown("stack", "stack", s.Stack, stacks))
-	} else if s.base != nil {
+	if s.base != nil {
 		s.checkRoles(d)
 	}
 	if s.Trial.Idle < 0 || s.Trial.Idle > MaxTimeout {
@@ -39,6 +37,7 @@ func (s *Scenario) check(d *document.Document) {
 		report("trial.timeout", fmt.Sprintf("%v is no longer than the media (%v): a trial needs time to connect as well", s.Trial.Timeout, s.Trial.Media))
 	}
 	s.checkEvents(d)
+	s.checkPopulations(d)
 	if n := s.count(); n > MaxCells {
 		report("axes", fmt.Sprintf("more than %d cells: leave out values", MaxCells))
 	}
@@ -50,6 +49,27 @@ func (s *Scenario) check(d *document.Document) {
 				where = document.Index(path, p.value)
 			}
 			d.Report("", &lab.Problem{Path: where, Msg: p.problem.Msg, Suggestion: p.problem.Suggestion, Key: p.value < 0})
+		}
+	}
+}
+
+// checkPopulations has every weight belong to a value that both NAT axes have: a population of which a part was not measured
+// has no rate.
+func (s *Scenario) checkPopulations(d *document.Document) {
+	for i, p := range s.Populations {
+		path := document.Member(document.Index("populations", i), "weights")
+		for _, key := range []string{"camera.nat", "viewer.nat"} {
+			at := slices.IndexFunc(s.Axes, func(a Axis) bool { return a.Key == key })
+			if at < 0 {
+				d.Report("", &lab.Problem{Path: path, Msg: fmt.Sprintf("the scenario has no axis %s: a population needs it", key)})
+				continue
+			}
+			for _, v := range slices.Sorted(maps.Keys(p.Weights)) {
+				if !slices.Contains(s.Axes[at].Values, v) {
+					ps := lab.Unknown("", "value of axis "+key, v, s.Axes[at].Values)
+					d.Report("", &lab.Problem{Path: document.Member(path, v), Msg: ps.Msg, Suggestion: ps.Suggestion, Key: true})
+				}
+			}
 		}
 	}
 }
@@ -92,9 +112,9 @@ func (s *Scenario) checkEventInCells(d *document.Document, path string, e lab.Ev
 
 func (s *Scenario) checkRoles(d *document.Document) {
 	hosts := s.base.Hosts()
-	for _, role := range roles[s.Stack] {
+	for _, role := range roles {
 		if !slices.Contains(hosts, role) {
-			d.Report("topology", &lab.Problem{Msg: fmt.Sprintf("%q has no host %q, which stack %q runs in", s.Topology, role, s.Stack)})
+			d.Report("topology", &lab.Problem{Msg: fmt.Sprintf("%q has no host %q, which a trial needs", s.Topology, role)})
 		}
 	}
 }
@@ -113,8 +133,8 @@ func (s *Scenario) checkAxis(key string, values []string) []axisProblem {
 	var out []axisProblem
 	if key == StrategyKey {
 		for i, v := range values {
-			if !slices.Contains(strategies, v) {
-				out = append(out, axisProblem{i, lab.Unknown("", "strategy", v, strategies)})
+			if _, err := stack.ForStrategy(v); err != nil {
+				out = append(out, axisProblem{i, problems(err)[0]})
 			}
 		}
 		return out

@@ -3,7 +3,6 @@
 //	name: nat-matrix
 //	summary: who reaches whom
 //	topology: two-homes           # a name, or a file beside this one
-//	stack: bundled                # the system under test
 //	axes:                         # each combination is a cell; the last axis turns fastest
 //	  camera.nat: [open, symmetric]
 //	  viewer.nat: [open, symmetric]     ┌ cell 0: open, open, direct
@@ -11,10 +10,13 @@
 //	trials: 20                          └ cell 2: open, symmetric, direct …
 //	seed: 1
 //	trial: {idle: 16s, media: 1s, timeout: 8s}
+//	populations:                  # for the report: the cells weighted as a paper's NATs, beside its own figure
+//	  - {name: ford-2005, source: …, size: 380, weights: {open: 0.8, symmetric: 0.2}, published: {what: …, rate: 0.82}}
 //	events:                       # in every trial; lab.Event has all that can happen
 //	  - {on: connected, at: 2s, do: reboot, site: camera}
 //
-// An axis is "strategy" or a key of the topology (lab.Topology.Keys). The loader tries every value of every axis on the
+// An axis is "strategy" or a key of the topology (lab.Topology.Keys). A strategy brings the system under test with it: all but
+// the bundled one's belong to its peers. The loader tries every value of every axis on the
 // topology, so that a scenario that loads also runs. scenario.schema.json is the JSON Schema of these documents.
 package scenarios
 
@@ -30,6 +32,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/lab"
+	"github.com/punchlab/punchlab/lab/record"
 	"github.com/punchlab/punchlab/topologies"
 	"github.com/punchlab/punchlab/topologies/document"
 )
@@ -43,38 +46,26 @@ type Errors = document.Errors
 // StrategyKey is the axis that no topology has. Every scenario sets it.
 const StrategyKey = "strategy"
 
-// DefaultStack is the system under test of a scenario that names none.
-const DefaultStack = "bundled"
-
 // Limits of a scenario.
 const (
 	MaxCells  = 100_000
 	MaxTrials = 1_000_000 // in a cell
 )
 
-var (
-	strategies = []string{"direct", "relay", "adaptive"}
-	stacks     = []string{DefaultStack}
-)
-
-// Strategies lists the values of the strategy axis.
-func Strategies() []string { return slices.Clone(strategies) }
-
-// Stacks lists the systems under test.
-func Stacks() []string { return slices.Clone(stacks) }
-
 // Scenario is an experiment: a topology, what varies, and how often. It is not safe for concurrent use.
 type Scenario struct {
 	Name     string
 	Summary  string
 	Topology string // name, or file; Base has it loaded
-	Stack    string
 	Axes     []Axis // in the order of the file; the last turns fastest
 	Trials   int    // a cell
 	Seed     uint64
 	Trial    Trial
 	Events   []lab.Event `json:",omitzero"` // of each trial, in the order of the file
-	Digest   string      // of the document as it was loaded, whatever Narrow did since
+
+	Populations []record.Population `json:",omitempty"` // of which the report gives the cells' rates as a whole
+
+	Digest string // of the document as it was loaded, whatever Narrow did since
 
 	base *lab.Topology
 }
@@ -150,20 +141,20 @@ func decode(d *document.Document) *Scenario {
 	root := d.Root()
 	s := &Scenario{
 		Name: root.Get("name").String(), Summary: root.Get("summary").String(), Topology: root.Get("topology").String(),
-		Stack: root.Get("stack").String(), Trials: root.Get("trials").Int(), Seed: 1,
+		Trials: root.Get("trials").Int(), Seed: 1,
 		Trial: Trial{
 			Idle:  root.Get("trial").Get("idle").Duration(),
 			Media: root.Get("trial").Get("media").Duration(), Timeout: root.Get("trial").Get("timeout").Duration(),
 		},
-	}
-	if !root.Get("stack").Exists() {
-		s.Stack = DefaultStack
 	}
 	if n := root.Get("seed"); n.Exists() {
 		s.Seed = n.Uint()
 	}
 	for _, n := range root.Get("events").Items() {
 		s.Events = append(s.Events, event(n))
+	}
+	for _, n := range root.Get("populations").Items() {
+		s.Populations = append(s.Populations, population(n))
 	}
 	axes := root.Get("axes")
 	for _, key := range axes.Keys() {
@@ -174,6 +165,22 @@ func decode(d *document.Document) *Scenario {
 		s.Axes = append(s.Axes, a)
 	}
 	return s
+}
+
+func population(n document.Node) record.Population {
+	published := n.Get("published")
+	p := record.Population{
+		Name: n.Get("name").String(), Source: n.Get("source").String(), Note: n.Get("note").String(),
+		Size: n.Get("size").Float(), Weights: map[string]float64{},
+		Published: record.Published{
+			What: published.Get("what").String(), Rate: published.Get("rate").Float(), Low: published.Get("low").Float(),
+			High: published.Get("high").Float(),
+		},
+	}
+	for _, k := range n.Get("weights").Keys() {
+		p.Weights[k] = n.Get("weights").Get(k).Float()
+	}
+	return p
 }
 
 func event(n document.Node) lab.Event {

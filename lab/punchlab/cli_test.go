@@ -101,7 +101,7 @@ var badInput = []struct {
 	{"unfinished group", []string{"exec", "two-homes", "camera", "--", "true", "---"}, 64, `---`},
 	{"missing program", []string{"exec", "two-homes", "camera", "--", "no-such-program"}, 127, `no-such-program`},
 	{"unwritable capture", []string{"exec", "two-homes", "--pcap", "none/x.pcapng", "camera", "--", "touch", "ran"}, 64, `--pcap: .*none/x\.pcapng`},
-	{"nothing to kill", []string{"run", "killer.yaml"}, 127, `event 1, kill viewer: stack bundled has nothing`},
+	{"nothing to kill", []string{"run", "killer.yaml"}, 127, `event 1, kill viewer: system bundled \(strategy direct\) has nothing`},
 	{"no run to replay", []string{"replay", "none", "0/0"}, 64, `none is not the folder of a run`},
 	{"negative width", []string{"replay", "none", "0/0", "--width", "-1"}, 64, `--width -1`},
 	{"broken topology file", []string{"show", "broken.yaml"}, 64, `broken\.yaml:6:\d+: .*ful-cone.*full-cone`},

@@ -202,10 +202,14 @@ func impairment(i link.Impairment) string {
 }
 
 func listStrategies() ([][]string, error) {
-	rows := [][]string{{"NAME", "STACK"}}
+	rows := [][]string{{"NAME", "SYSTEM", "SUMMARY"}}
 	for _, s := range stack.Systems() {
 		for _, name := range s.Strategies() {
-			rows = append(rows, []string{name, s.Name()})
+			summary := ""
+			if t, ok := s.(stack.Summarizer); ok {
+				summary = t.Summary(name)
+			}
+			rows = append(rows, []string{name, s.Name(), summary})
 		}
 	}
 	return rows, nil

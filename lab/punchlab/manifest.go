@@ -25,7 +25,7 @@ func (f *runFlags) manifest(s *scenarios.Scenario, topology record.Document, cel
 		Command: os.Args, Scenario: record.Document{Name: s.Name, Digest: s.Digest}, Topology: topology,
 		Seed: s.Seed, Engine: f.engine, TrialsPerCell: s.Trials, Cells: cells, LateLimitS: f.late.Seconds(), Set: map[string][]string{},
 		Versions: versions(), Kernel: kernel(), CPU: record.CPU{Model: cpuModel(), Cores: runtime.NumCPU()},
-		Sysctls: map[string]string{}, Start: time.Now().UTC(),
+		Populations: s.Populations, Sysctls: map[string]string{}, Start: time.Now().UTC(),
 	}
 	for _, a := range s.Axes {
 		m.Axes = append(m.Axes, record.Axis{Key: a.Key, Values: a.Values})

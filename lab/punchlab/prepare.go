@@ -68,16 +68,12 @@ func (f *runFlags) prepare(name string, several bool) (*job, error) {
 	if f.seed > 0 {
 		s.Seed = f.seed
 	}
-	system, err := stack.Lookup(s.Stack)
-	if err != nil {
-		return nil, usage(err)
-	}
 	cells, topology, err := buildCells(s, f.engine)
 	if err != nil {
 		return nil, usageUnless(err)
 	}
 	j := &job{scenario: s, dir: f.dir(s.Name, several), plan: runner.Plan{
-		System: system, Cells: cells, Trials: s.Trials, Seed: s.Seed,
+		Cells: cells, Trials: s.Trials, Seed: s.Seed,
 		Idle: s.Trial.Idle, Media: s.Trial.Media, Timeout: s.Trial.Timeout, Events: s.Events,
 	}}
 	if err := j.plan.CheckEvents(); err != nil {
@@ -119,7 +115,11 @@ func buildCells(s *scenarios.Scenario, engine string) (cells []runner.Cell, doc 
 		if strategy == "" {
 			strategy = "adaptive"
 		}
-		cells = append(cells, runner.Cell{Index: i, Params: params, Strategy: strategy, Topology: shared[d]})
+		system, err := stack.ForStrategy(strategy)
+		if err != nil {
+			return nil, doc, fmt.Errorf("scenario %s, cell %d: %w", s.Name, i, err)
+		}
+		cells = append(cells, runner.Cell{Index: i, Params: params, System: system, Strategy: strategy, Topology: shared[d]})
 	}
 	return cells, record.Document{Name: base.Name, Digest: base.Digest()}, nil
 }

@@ -55,6 +55,8 @@ type Trial struct {
 	Params  map[string]string `json:"params"`
 	Outcome Outcome           `json:"outcome"`
 	Oracle  string            `json:"oracle"`
+	// Possible says what Oracle needs: how many probes, and how likely they are to succeed.
+	Possible *Possible `json:"possible,omitempty"`
 
 	TriangleS    *float64 `json:"triangle_s,omitempty"`
 	BoundS       *float64 `json:"bound_s,omitempty"`
@@ -102,6 +104,34 @@ type Lateness struct {
 	Max float64 `json:"max"`
 }
 
+// Population is a share of NATs in the field. A report weighs a run's cells by it: both sides are drawn from the weights, one
+// without regard to the other.
+type Population struct {
+	Name      string             `json:"name"`
+	Source    string             `json:"source"`
+	Note      string             `json:"note,omitempty"`
+	Size      float64            `json:"size"`    // NATs that the weights rest on
+	Weights   map[string]float64 `json:"weights"` // by value of the axes camera.nat and viewer.nat; scaled to a sum of 1
+	Published Published          `json:"published"`
+}
+
+// Published is the figure that a source gives for its population.
+type Published struct {
+	What string  `json:"what"`
+	Rate float64 `json:"rate"`
+	Low  float64 `json:"low,omitempty"` // of the interval; both ends 0: none was published
+	High float64 `json:"high,omitempty"`
+}
+
+// Possible is what theory allows between a trial's camera and viewer, beside Oracle.
+type Possible struct {
+	Via     string  `json:"via,omitempty"`     // "ipv4", "ipv6", "portmap" or "tcp"
+	Sockets int     `json:"sockets,omitempty"` // opened by the side whose port is guessed
+	Probes  int     `json:"probes,omitempty"`  // by the side that guesses
+	P       float64 `json:"p,omitempty"`       // of a direct path with as many
+	Silent  string  `json:"silent,omitempty"`  // the side that must not send before it hears the other
+}
+
 // Summary is summary.json.
 type Summary struct {
 	Schema   string  `json:"schema"`
@@ -121,6 +151,7 @@ type Cell struct {
 	Outcomes         map[Outcome]int   `json:"outcomes"`
 	DirectRate       *Rate             `json:"direct_rate,omitempty"` // absent without a trial
 	Oracle           string            `json:"oracle"`
+	Possible         *Possible         `json:"possible,omitempty"`
 	TriangleS        *float64          `json:"triangle_s,omitempty"`
 	BoundS           *float64          `json:"bound_s,omitempty"`
 	ConnectS         *Dist             `json:"connect_s,omitempty"`
@@ -178,6 +209,7 @@ type Manifest struct {
 	Kernel        string              `json:"kernel"`
 	CPU           CPU                 `json:"cpu"`
 	Sysctls       map[string]string   `json:"sysctls"`
+	Populations   []Population        `json:"populations,omitempty"`  // to weigh the cells by
 	LateLimitS    float64             `json:"late_limit_s,omitempty"` // a trial's p99 lateness over it is a harness error
 	Start         time.Time           `json:"start"`
 	End           *time.Time          `json:"end,omitempty"`

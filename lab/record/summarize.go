@@ -45,7 +45,7 @@ func SummarizeCell(trials []Trial) Cell {
 		c.Outcomes[t.Outcome]++
 		maps.Copy(c.Params, t.Params)
 		if c.Oracle == "" {
-			c.Oracle = t.Oracle
+			c.Oracle, c.Possible = t.Oracle, t.Possible
 		}
 		if t.Outcome.HasVerdict() {
 			judged = append(judged, t)

@@ -39,12 +39,12 @@ func plan(t testing.TB, trials int, media time.Duration, settings ...string) run
 	if err := topo.Resolve(); err != nil {
 		t.Fatal(err)
 	}
-	system, err := stack.Lookup("bundled")
+	system, err := stack.ForStrategy("direct")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cell := runner.Cell{Params: map[string]string{"strategy": "direct"}, Strategy: "direct", Topology: topo}
-	return runner.Plan{System: system, Cells: []runner.Cell{cell}, Trials: trials, Seed: 1, Media: media, Timeout: 8 * time.Second}
+	cell := runner.Cell{Params: map[string]string{"strategy": "direct"}, System: system, Strategy: "direct", Topology: topo}
+	return runner.Plan{Cells: []runner.Cell{cell}, Trials: trials, Seed: 1, Media: media, Timeout: 8 * time.Second}
 }
 
 // tally keeps records.

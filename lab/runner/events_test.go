@@ -74,8 +74,8 @@ func TestEventThatTheLabCanNotDoIsTold(t *testing.T) {
 }
 
 func TestPlanRefusesToKillWhatTheSystemCanNot(t *testing.T) {
-	p := Plan{System: stack.Bundled{}, Events: []lab.Event{{Do: lab.DoReboot, Site: "camera"}, {Do: lab.DoKill, Host: "camera"}}}
-	const want = "event 2, kill camera: stack bundled has nothing on that host that can be killed, only on [rendezvous]"
+	p := Plan{Cells: []Cell{{System: stack.Bundled{}, Strategy: "relay"}}, Events: []lab.Event{{Do: lab.DoReboot, Site: "camera"}, {Do: lab.DoKill, Host: "camera"}}}
+	const want = "event 2, kill camera: system bundled (strategy relay) has nothing on that host that can be killed, only on [rendezvous]"
 	if err := p.CheckEvents(); err == nil || err.Error() != want {
 		t.Errorf("error %v", err)
 	}

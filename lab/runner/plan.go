@@ -30,7 +30,6 @@ const (
 
 // Plan is what to run.
 type Plan struct {
-	System stack.System
 	Cells  []Cell
 	Trials int // per cell
 	Seed   uint64
@@ -50,14 +49,13 @@ type Plan struct {
 type Cell struct {
 	Index    int // in the scenario's order
 	Params   map[string]string
-	Strategy string
+	System   stack.System // under test
+	Strategy string       // one of the system's
 	Topology *lab.Topology // resolved
 }
 
 func (p Plan) validate() error {
 	switch {
-	case p.System == nil:
-		return fmt.Errorf("validate plan: no system under test")
 	case len(p.Cells) == 0:
 		return fmt.Errorf("validate plan: no cells")
 	case p.Trials < 1:
@@ -65,24 +63,33 @@ func (p Plan) validate() error {
 	case p.Timeout <= 0:
 		return fmt.Errorf("validate plan: timeout %v: give a positive one", p.Timeout)
 	}
-	if err := p.CheckEvents(); err != nil {
-		return fmt.Errorf("validate plan: %w", err)
-	}
 	for _, c := range p.Cells {
+		if c.System == nil {
+			return fmt.Errorf("validate plan: cell %d has no system under test", c.Index)
+		}
 		for _, h := range []string{Camera, Viewer, Rendezvous} {
 			if c.Topology.HostAddr(h) == nil {
 				return fmt.Errorf("validate plan: topology %s has no host %q: a trial needs one", c.Topology.Name, h)
 			}
 		}
 	}
+	if err := p.CheckEvents(); err != nil {
+		return fmt.Errorf("validate plan: %w", err)
+	}
 	return nil
 }
 
-// CheckEvents says which events the system under test can't take.
+// CheckEvents says which events a system under test can't take.
 func (p Plan) CheckEvents() error {
 	for i, e := range p.Events {
-		if can := p.System.Programs(); e.Do == lab.DoKill && !slices.Contains(can, e.Host) {
-			return fmt.Errorf("event %d, %s: stack %s has nothing on that host that can be killed, only on %v", i+1, e, p.System.Name(), can)
+		if e.Do != lab.DoKill {
+			continue
+		}
+		for _, c := range p.Cells {
+			if can := c.System.Programs(); !slices.Contains(can, e.Host) {
+				return fmt.Errorf("event %d, %s: system %s (strategy %s) has nothing on that host that can be killed, only on %v",
+					i+1, e, c.System.Name(), c.Strategy, can)
+			}
 		}
 	}
 	return nil

@@ -40,8 +40,8 @@ var errLab = errors.New("a cable came loose")
 func fakePlan(t *testing.T, trials int, f fake, strategies ...string) runner.Plan {
 	t.Helper()
 	p := plan(t, trials, 0, "camera.nat", "open", "viewer.nat", "open", "link", "lan")
-	p.System = f
 	cell := p.Cells[0]
+	cell.System = f
 	p.Cells = nil
 	for i, s := range strategies {
 		cell.Index, cell.Strategy, cell.Params = i, s, map[string]string{"strategy": s}

@@ -41,6 +41,21 @@ func (Bundled) Name() string { return "bundled" }
 // Strategies lists the policies of impl/punch.
 func (Bundled) Strategies() []string { return punch.Names() }
 
+// Summary is the policy's.
+func (Bundled) Summary(strategy string) string {
+	p, err := punch.Lookup(strategy)
+	if err != nil {
+		return ""
+	}
+	return p.Summary
+}
+
+// CheckStrategy says what is wrong with a strategy's parameters.
+func (Bundled) CheckStrategy(name string) error {
+	_, err := punch.Lookup(name)
+	return err
+}
+
 // Programs names the rendezvous: a camera or a viewer that was killed has nobody to go on for it.
 func (Bundled) Programs() []string { return []string{"rendezvous"} }
 

@@ -11,6 +11,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/punchlab/punchlab/lab"
@@ -65,19 +66,50 @@ type System interface {
 	Try(ctx context.Context, l *lab.Lab, t Trial) (Observation, error)
 }
 
-// Systems lists what can be put under test.
+// A Checker is a System whose strategies take parameters (birthday:256x1024): it says what is wrong with one.
+type Checker interface {
+	CheckStrategy(name string) error
+}
+
+// A Summarizer is a System that says in a line what one of its strategies is.
+type Summarizer interface {
+	Summary(strategy string) string
+}
+
+// Systems lists what can be put under test. No two have a strategy of the same name.
 func Systems() []System { return []System{Bundled{}} }
 
-// Lookup returns the system of that name.
-func Lookup(name string) (System, error) {
-	all := Systems()
-	i := slices.IndexFunc(all, func(s System) bool { return s.Name() == name })
-	if i < 0 {
-		names := make([]string, len(all))
-		for i, s := range all {
-			names[i] = s.Name()
-		}
-		return nil, fmt.Errorf("unknown stack %q: this build has %v", name, names)
+// Strategies lists the strategies of all systems, without parameters.
+func Strategies() (names []string) {
+	for _, s := range Systems() {
+		names = append(names, s.Strategies()...)
 	}
-	return all[i], nil
+	return names
+}
+
+// ForStrategy returns the system that has a strategy; the name may have parameters behind a colon. Where none has it the
+// error is a *lab.Problem.
+func ForStrategy(name string) (System, error) {
+	base, parameters, given := strings.Cut(name, ":")
+	for _, s := range Systems() {
+		if !slices.Contains(s.Strategies(), base) {
+			continue
+		}
+		c, ok := s.(Checker)
+		switch {
+		case ok:
+			return s, problem(c.CheckStrategy(name))
+		case given:
+			return nil, &lab.Problem{Msg: fmt.Sprintf("strategy %q takes no parameters: leave out %q", base, ":"+parameters)}
+		}
+		return s, nil
+	}
+	return nil, lab.Unknown("", "strategy", base, Strategies())
+}
+
+func problem(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &lab.Problem{Msg: err.Error()}
 }

@@ -71,6 +71,19 @@ func (n Node) Uint() uint64 {
 	return 0
 }
 
+// Float returns a number.
+func (n Node) Float() float64 {
+	switch v := n.v.(type) {
+	case int64:
+		return float64(v)
+	case uint64:
+		return float64(v)
+	case float64:
+		return v
+	}
+	return 0
+}
+
 // Bool returns a boolean, and otherwise what stands for a missing one.
 func (n Node) Bool(missing bool) bool {
 	if b, ok := n.v.(bool); ok {
