@@ -89,6 +89,20 @@ func newMessage(t Type) Message {
 		return new(ConsentAck)
 	case TypeBye:
 		return new(Bye)
+	case TypeReport:
+		return new(Report)
+	case TypeReported:
+		return new(Reported)
+	case TypeSample:
+		return new(Sample)
+	case TypeSampled:
+		return new(Sampled)
+	case TypeAgain:
+		return new(Again)
+	case TypeLocated:
+		return new(Located)
+	case TypeLocatedAck:
+		return new(LocatedAck)
 	}
 	return nil
 }
@@ -102,11 +116,37 @@ func Marshal(m Message) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode %v: %w", m.Type(), err)
 	}
-	if len(body)+2 > MaxMessage {
-		return nil, fmt.Errorf("encode %v: %w: %d bytes", m.Type(), ErrTooLong, len(body)+2)
-	}
 	// The struct has no key 0: put it first, where deterministic order wants it.
-	return append([]byte{body[0] + 1, 0, byte(m.Type())}, body[1:]...), nil
+	out := append(head(body[0]+1, m.Type()), body[1:]...)
+	if len(out) > MaxMessage {
+		return nil, fmt.Errorf("encode %v: %w: %d bytes", m.Type(), ErrTooLong, len(out))
+	}
+	return out, nil
+}
+
+// head is what a message starts with: the map's initial byte, key 0, the type.
+func head(initial byte, t Type) []byte {
+	if t >= oneByte {
+		return []byte{initial, 0, 0x18, byte(t)}
+	}
+	return []byte{initial, 0, byte(t)}
+}
+
+// oneByte is the first integer that CBOR does not write as one byte (RFC 8949 §3.1).
+const oneByte = 24
+
+// cut splits a message into its type and the map without key 0.
+func cut(b []byte) (t Type, body []byte, err error) {
+	if len(b) < 3 || b[0] < 0xa1 || b[0] > 0xb7 || b[1] != 0 {
+		return 0, nil, ErrNotMessage
+	}
+	t, rest := Type(b[2]), b[3:]
+	if b[2] == 0x18 && len(b) > 3 && b[3] >= oneByte {
+		t, rest = Type(b[3]), b[4:]
+	} else if b[2] >= oneByte {
+		return 0, nil, ErrUnknownType
+	}
+	return t, append([]byte{b[0] - 1}, rest...), nil
 }
 
 // Unmarshal decodes exactly one message.
@@ -114,14 +154,14 @@ func Unmarshal(b []byte) (Message, error) {
 	if len(b) > MaxMessage {
 		return nil, fmt.Errorf("decode message: %w: %d bytes", ErrTooLong, len(b))
 	}
-	if len(b) < 3 || b[0] < 0xa1 || b[0] > 0xb7 || b[1] != 0 {
-		return nil, fmt.Errorf("decode message: %w", ErrNotMessage)
+	t, body, err := cut(b)
+	if err != nil {
+		return nil, fmt.Errorf("decode message: %w", err)
 	}
-	m := newMessage(Type(b[2]))
+	m := newMessage(t)
 	if m == nil {
-		return nil, fmt.Errorf("decode message: %w: %d", ErrUnknownType, b[2])
+		return nil, fmt.Errorf("decode message: %w: %d", ErrUnknownType, t)
 	}
-	body := append([]byte{b[0] - 1}, b[3:]...)
 	if err := decoder.Unmarshal(body, m); err != nil {
 		return nil, fmt.Errorf("decode %v: %w: %w", m.Type(), ErrNotCanonical, err)
 	}
@@ -137,7 +177,7 @@ func Unmarshal(b []byte) (Message, error) {
 // Types returns every message type, ascending.
 func Types() []Type {
 	var out []Type
-	for t := Type(0); t < 24; t++ {
+	for t := Type(0); t < 255; t++ {
 		if newMessage(t) != nil {
 			out = append(out, t)
 		}

@@ -7,7 +7,7 @@ import (
 // Type is a control message's type: the value of key 0.
 type Type uint8
 
-// The message types. A type fits one CBOR byte.
+// The message types. One below 24 takes one CBOR byte, the others two.
 const (
 	TypeRegister      Type = 1
 	TypeRegistered    Type = 2
@@ -29,6 +29,13 @@ const (
 	TypeConsent       Type = 18
 	TypeConsentAck    Type = 19
 	TypeBye           Type = 20
+	TypeReport        Type = 21
+	TypeReported      Type = 22
+	TypeSample        Type = 23
+	TypeSampled       Type = 24
+	TypeAgain         Type = 25
+	TypeLocated       Type = 26
+	TypeLocatedAck    Type = 27
 )
 
 // ProtocolVersion is the version in Register, Login and Hello.
@@ -52,6 +59,9 @@ type Registered struct {
 	Endpoint  Endpoint `cbor:"1,keyasint"` // where the camera appears from
 	Keepalive uint16   `cbor:"2,keyasint"` // send a Ping at least this often, seconds
 	Expiry    uint16   `cbor:"3,keyasint"` // silence after which the camera counts as offline, seconds
+	// Alternate is a socket of the rendezvous whose address and port both differ from the one that answers: samples go
+	// there. Absent where there is none.
+	Alternate Endpoint `cbor:"4,keyasint,omitzero"`
 }
 
 // Login is a viewer's payload in its handshake with the rendezvous.
@@ -63,6 +73,8 @@ type Login struct {
 type LoggedIn struct {
 	Endpoint Endpoint `cbor:"1,keyasint"` // where the viewer appears from
 	Expiry   uint16   `cbor:"2,keyasint"` // silence after which the session is forgotten, seconds
+	// Alternate is as in Registered.
+	Alternate Endpoint `cbor:"3,keyasint,omitzero"`
 }
 
 // Ping asks for a Pong; either side of a rendezvous session sends it.
@@ -91,9 +103,11 @@ type Connect struct {
 
 // Peer answers Connect: where the camera is.
 type Peer struct {
-	ID       uint64   `cbor:"1,keyasint"`
-	Endpoint Endpoint `cbor:"2,keyasint"`
-	Channel  uint16   `cbor:"3,keyasint,omitempty"` // the viewer's relay channel
+	ID         uint64     `cbor:"1,keyasint"`
+	Endpoint   Endpoint   `cbor:"2,keyasint"`
+	Channel    uint16     `cbor:"3,keyasint,omitempty"` // the viewer's relay channel
+	Class      Class      `cbor:"4,keyasint,omitzero"`  // of the camera's NAT, as its Report says
+	Candidates []Endpoint `cbor:"5,keyasint,omitempty"` // the camera's other addresses, as its Report says
 }
 
 // Introduce brings a viewer's request to the camera.
@@ -135,7 +149,7 @@ type Profile uint16
 // ProfileAES128GCM is SRTP_AEAD_AES_128_GCM, the one that everyone speaks.
 const ProfileAES128GCM Profile = 0x0007
 
-// MaxCandidates is how many host candidates Hello carries.
+// MaxCandidates is how many candidates Hello, Report, Peer and Located carry.
 const MaxCandidates = 8
 
 // Hello is the viewer's payload in its handshake with the camera.
@@ -146,7 +160,8 @@ type Hello struct {
 	PunchKey   PunchKey       `cbor:"4,keyasint"`
 	Flags      Flags          `cbor:"5,keyasint,omitempty"`
 	Profile    Profile        `cbor:"6,keyasint"`
-	Candidates []Endpoint     `cbor:"7,keyasint,omitempty"` // the viewer's own addresses
+	Candidates []Endpoint     `cbor:"7,keyasint,omitempty"` // the viewer's other addresses: host, IPv6, mapped
+	Class      Class          `cbor:"8,keyasint,omitzero"`  // of the viewer's NAT
 }
 
 // Welcome is the camera's payload in its answer. The stream's SSRC, first sequence
@@ -202,6 +217,54 @@ type Bye struct {
 	Code Code `cbor:"1,keyasint,omitempty"`
 }
 
+// Report tells the rendezvous what a device has found out about itself. The latest one counts.
+type Report struct {
+	Sequence   uint32     `cbor:"1,keyasint"`           // from 1 in each session, grows
+	Class      Class      `cbor:"2,keyasint,omitzero"`  // of the device's NAT
+	Candidates []Endpoint `cbor:"3,keyasint,omitempty"` // host, IPv6 and mapped addresses beside the endpoint
+}
+
+// Reported acknowledges Report.
+type Reported struct {
+	Sequence uint32 `cbor:"1,keyasint"` // the Report's
+}
+
+// Sample shows the rendezvous a mapping: it is sent to one of its other sockets from the socket whose next mapping
+// matters, and what counts is the address that it comes from.
+type Sample struct {
+	ID uint64 `cbor:"1,keyasint"` // the viewer's: of Connect; the camera's: of Introduce
+}
+
+// Sampled tells the other party where a Sample came from.
+type Sampled struct {
+	ID       uint64   `cbor:"1,keyasint"` // the receiver's
+	Endpoint Endpoint `cbor:"2,keyasint"`
+	Count    uint32   `cbor:"3,keyasint"` // samples of that party so far, this one included
+}
+
+// Again asks the rendezvous where the other party is now, for a path that died, moved or can be bettered.
+type Again struct {
+	ID    uint64 `cbor:"1,keyasint"`           // the sender's
+	Relay bool   `cbor:"2,keyasint,omitempty"` // a relay channel is wanted
+}
+
+// Located tells a party where the other one is now: after Again of either, and when the other's endpoint has moved.
+type Located struct {
+	ID         uint64     `cbor:"1,keyasint"` // the receiver's
+	Sequence   uint32     `cbor:"2,keyasint"` // grows from 1 with what the rendezvous tells this party; the latest counts
+	Endpoint   Endpoint   `cbor:"3,keyasint"`
+	Channel    uint16     `cbor:"4,keyasint,omitempty"` // the receiver's relay channel
+	Class      Class      `cbor:"5,keyasint,omitzero"`  // of the other party's NAT, as its Report says
+	Candidates []Endpoint `cbor:"6,keyasint,omitempty"` // the other party's, as its Report says
+}
+
+// LocatedAck ends the repetition of Located.
+type LocatedAck struct {
+	ID       uint64 `cbor:"1,keyasint"`           // the sender's
+	Sequence uint32 `cbor:"2,keyasint"`           // the Located's
+	Code     Code   `cbor:"3,keyasint,omitempty"` // this connection is over: nothing more is to be told of it
+}
+
 // Type methods: key 0 of each message.
 func (*Register) Type() Type      { return TypeRegister }
 func (*Registered) Type() Type    { return TypeRegistered }
@@ -223,3 +286,10 @@ func (*Use) Type() Type           { return TypeUse }
 func (*Consent) Type() Type       { return TypeConsent }
 func (*ConsentAck) Type() Type    { return TypeConsentAck }
 func (*Bye) Type() Type           { return TypeBye }
+func (*Report) Type() Type        { return TypeReport }
+func (*Reported) Type() Type      { return TypeReported }
+func (*Sample) Type() Type        { return TypeSample }
+func (*Sampled) Type() Type       { return TypeSampled }
+func (*Again) Type() Type         { return TypeAgain }
+func (*Located) Type() Type       { return TypeLocated }
+func (*LocatedAck) Type() Type    { return TypeLocatedAck }

@@ -12,11 +12,11 @@ import (
 // A punch opens the sender's filter towards the receiver and tells the receiver,
 // if it arrives, where its sender appears from:
 //
-//	0 type=8 │ 1 version=1 │ 2 from │ 3 zero │ 4 counter(4) │ 8 connection id(8) │ 16 zeros … │ n−16 mac(16)
+//	0 type=8 │ 1 version=1 │ 2 from │ 3 flags │ 4 counter(4) │ 8 connection id(8) │ 16 zeros … │ n−16 mac(16)
 //
 // Numbers are little-endian. from is 0 for the viewer and 1 for the camera, so that
-// a punch sent back to its sender is not taken for the peer's. mac = BLAKE2s-128(punch key, all before it). The
-// receiver answers no counter twice and never with more bytes than the punch had;
+// a punch sent back to its sender is not taken for the peer's. Flag 1 marks a punch that was sent to die on its way. mac =
+// BLAKE2s-128(punch key, all before it). The receiver answers no counter twice and never with more bytes than the punch had;
 // the zeros are there to allow an answer.
 const (
 	MinPunch     = 32
@@ -51,7 +51,13 @@ type Punch struct {
 	Counter uint32 // grows with each punch of a sender
 	// FromCamera says who made it. Drop one that this side could have made.
 	FromCamera bool
+	// LowTTL says that it was sent with a TTL that should have ended before the receiver: it opened the sender's filter,
+	// and is no sign that the path works for packets sent otherwise.
+	LowTTL bool
 }
+
+// punchLowTTL is the one flag in a punch's fourth byte.
+const punchLowTTL byte = 1
 
 func punchTag(key PunchKey, b []byte) []byte {
 	h, err := blake2s.New128(key[:])
@@ -70,7 +76,11 @@ func AppendPunch(dst []byte, key PunchKey, p Punch, size int) []byte {
 	if p.FromCamera {
 		from = 1
 	}
-	dst = append(dst, TypePunch, PunchVersion, from, 0)
+	flags := byte(0)
+	if p.LowTTL {
+		flags = punchLowTTL
+	}
+	dst = append(dst, TypePunch, PunchVersion, from, flags)
 	dst = binary.LittleEndian.AppendUint32(dst, p.Counter)
 	dst = binary.LittleEndian.AppendUint64(dst, p.ID)
 	dst = append(dst, make([]byte, size-punchHeader-punchMAC)...)
@@ -82,7 +92,7 @@ func ParsePunch(b []byte) (Punch, error) {
 	if len(b) < MinPunch || len(b) > MaxPunch {
 		return Punch{}, fmt.Errorf("parse punch: %w: %d bytes", ErrPunch, len(b))
 	}
-	if b[0] != TypePunch || b[1] != PunchVersion || b[2] > 1 || b[3] != 0 {
+	if b[0] != TypePunch || b[1] != PunchVersion || b[2] > 1 || b[3]&^punchLowTTL != 0 {
 		return Punch{}, fmt.Errorf("parse punch: %w: header % x", ErrPunch, b[:4])
 	}
 	for _, c := range b[punchHeader : len(b)-punchMAC] {
@@ -90,7 +100,8 @@ func ParsePunch(b []byte) (Punch, error) {
 			return Punch{}, fmt.Errorf("parse punch: %w: padding is not zero", ErrPunch)
 		}
 	}
-	return Punch{ID: binary.LittleEndian.Uint64(b[8:]), Counter: binary.LittleEndian.Uint32(b[4:]), FromCamera: b[2] == 1}, nil
+	return Punch{ID: binary.LittleEndian.Uint64(b[8:]), Counter: binary.LittleEndian.Uint32(b[4:]), FromCamera: b[2] == 1,
+		LowTTL: b[3]&punchLowTTL != 0}, nil
 }
 
 // OpenPunch reads a punch and checks its mac.

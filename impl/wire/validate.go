@@ -12,6 +12,8 @@ var typeNames = map[Type]string{
 	TypeConnect: "connect", TypePeer: "peer", TypeIntroduce: "introduce", TypeIntroduceAck: "introduce-ack", TypeRefused: "refused",
 	TypeHello: "hello", TypeWelcome: "welcome", TypePathChallenge: "path-challenge", TypePathResponse: "path-response",
 	TypeUse: "use", TypeConsent: "consent", TypeConsentAck: "consent-ack", TypeBye: "bye",
+	TypeReport: "report", TypeReported: "reported", TypeSample: "sample", TypeSampled: "sampled",
+	TypeAgain: "again", TypeLocated: "located", TypeLocatedAck: "located-ack",
 }
 
 // String returns the message's name, which is that of its CDDL rule.
@@ -59,6 +61,20 @@ func initiation(b []byte) error {
 	return check(len(b) >= session.MinInitiation && len(b) <= session.MaxInitiation, "length of noise1")
 }
 
+func sequence(v uint32) error { return check(v != 0, "sequence 0") }
+
+func candidates(cs []Endpoint) error {
+	if len(cs) > MaxCandidates {
+		return fmt.Errorf("%w: %d candidates", ErrInvalid, len(cs))
+	}
+	for _, c := range cs {
+		if err := c.valid(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // code accepts codes of later versions, which mean "internal" to who does not
 // know them, but none that never travels.
 func code(c Code, optional bool) error {
@@ -68,13 +84,14 @@ func code(c Code, optional bool) error {
 func (m *Register) validate() error { return version(m.Version) }
 
 func (m *Registered) validate() error {
-	return first(endpoint(m.Endpoint, false), check(m.Keepalive != 0, "keepalive 0"), check(m.Expiry > m.Keepalive, "expiry within keepalive"))
+	return first(endpoint(m.Endpoint, false), check(m.Keepalive != 0, "keepalive 0"), check(m.Expiry > m.Keepalive, "expiry within keepalive"),
+		endpoint(m.Alternate, true))
 }
 
 func (m *Login) validate() error { return version(m.Version) }
 
 func (m *LoggedIn) validate() error {
-	return first(endpoint(m.Endpoint, false), check(m.Expiry != 0, "expiry 0"))
+	return first(endpoint(m.Endpoint, false), check(m.Expiry != 0, "expiry 0"), endpoint(m.Alternate, true))
 }
 
 func (m *Ping) validate() error { return nil }
@@ -88,7 +105,7 @@ func (m *Connect) validate() error {
 }
 
 func (m *Peer) validate() error {
-	return first(id(m.ID), endpoint(m.Endpoint, false), channel(m.Channel))
+	return first(id(m.ID), endpoint(m.Endpoint, false), channel(m.Channel), m.Class.valid(), candidates(m.Candidates))
 }
 
 func (m *Introduce) validate() error {
@@ -100,15 +117,8 @@ func (m *IntroduceAck) validate() error { return first(id(m.ID), code(m.Code, tr
 func (m *Refused) validate() error { return first(id(m.ID), code(m.Code, false)) }
 
 func (m *Hello) validate() error {
-	if len(m.Candidates) > MaxCandidates {
-		return fmt.Errorf("%w: %d candidates", ErrInvalid, len(m.Candidates))
-	}
-	for _, c := range m.Candidates {
-		if err := c.valid(); err != nil {
-			return err
-		}
-	}
-	return first(version(m.Version), id(m.ID), check(m.PunchKey != PunchKey{}, "punch key 0"), check(m.Flags&^knownFlags == 0, "unknown flags"))
+	return first(version(m.Version), id(m.ID), check(m.PunchKey != PunchKey{}, "punch key 0"), check(m.Flags&^knownFlags == 0, "unknown flags"),
+		m.Class.valid(), candidates(m.Candidates))
 }
 
 func (m *Welcome) validate() error {
@@ -119,10 +129,32 @@ func (m *PathChallenge) validate() error { return check(m.Token != Token{}, "tok
 
 func (m *PathResponse) validate() error { return check(m.Token != Token{}, "token 0") }
 
-func (m *Use) validate() error { return check(m.Sequence != 0, "sequence 0") }
+func (m *Use) validate() error { return sequence(m.Sequence) }
 
 func (m *Consent) validate() error { return check(m.Padding == Padding{}, "padding") }
 
 func (m *ConsentAck) validate() error { return nil }
 
 func (m *Bye) validate() error { return code(m.Code, true) }
+
+func (m *Report) validate() error {
+	return first(sequence(m.Sequence), m.Class.valid(), candidates(m.Candidates))
+}
+
+func (m *Reported) validate() error { return sequence(m.Sequence) }
+
+func (m *Sample) validate() error { return id(m.ID) }
+
+func (m *Sampled) validate() error {
+	return first(id(m.ID), endpoint(m.Endpoint, false), check(m.Count != 0, "count 0"))
+}
+
+func (m *Again) validate() error { return id(m.ID) }
+
+func (m *Located) validate() error {
+	return first(id(m.ID), sequence(m.Sequence), endpoint(m.Endpoint, false), channel(m.Channel), m.Class.valid(), candidates(m.Candidates))
+}
+
+func (m *LocatedAck) validate() error {
+	return first(id(m.ID), sequence(m.Sequence), code(m.Code, true))
+}
