@@ -67,6 +67,9 @@ func (l *Lab) perform(e Event) (undo func() error, err error) {
 	case DoKill:
 		m := l.hosts[e.Host]
 		return change(&l.faults, "programs on "+m.Name, false, m.kill, to(true))
+	case DoSleep:
+		m := l.hosts[e.Host]
+		return change(&l.faults, "sleep of "+m.Name, false, m.sleep, to(true))
 	case DoBlackhole:
 		return l.blackhole(e.Between[0], e.Between[1])
 	}
@@ -98,10 +101,10 @@ func (l *Lab) reboot(p *place, pause bool) (undo func() error, err error) {
 // rebootSeed starts the random ports of a router that has rebooted at another place.
 func rebootSeed(site string) uint64 { return routerSeed(0x7265626f6f74, site) }
 
-// rebootMaps tells the port mapping servers that the router has rebooted.
+// rebootMaps tells the port mapping servers that the router has rebooted, after the forwards of its owner are back.
 func (p *place) rebootMaps() error {
-	if p.maps == nil {
-		return nil
+	if err := p.forwardAgain(); err != nil || p.maps == nil {
+		return err
 	}
 	return p.maps.Reboot()
 }

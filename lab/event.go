@@ -38,6 +38,7 @@ const (
 	DoMove         = "move"          // Host leaves its site for To, where it is on standby, or from which it came
 	DoLink         = "link"          // the uplink of Site or public Host becomes Link
 	DoKill         = "kill"          // the program in Host is killed; with For it is started again
+	DoSleep        = "sleep"         // Host sleeps: its programs (Sleepers) and its network are suspended; with For it wakes again
 	DoBlackhole    = "blackhole"     // the internet drops everything between two uplinks, both ways
 	DoMTUBlackhole = "mtu-blackhole" // the uplink of Site or public Host drops what is larger than MTU, without ICMP
 )
@@ -74,6 +75,7 @@ var actions = []action{
 	{DoMove, map[string]byte{"host": '+', "to": '+', "for": '?'}},
 	{DoLink, map[string]byte{"site": '?', "host": '?', "link": '+', "for": '?'}},
 	{DoKill, map[string]byte{"host": '+', "for": '?'}},
+	{DoSleep, map[string]byte{"host": '+', "for": '?'}},
 	{DoBlackhole, map[string]byte{"between": '+', "for": '?'}},
 	{DoMTUBlackhole, map[string]byte{"site": '?', "host": '?', "mtu": '+', "for": '?'}},
 }
@@ -152,7 +154,7 @@ func (e Event) checkNames(ps *Problems, t *Topology) {
 		return
 	}
 	switch e.Do {
-	case DoKill, DoMove:
+	case DoKill, DoSleep, DoMove:
 		if !slices.Contains(t.Hosts(), e.Host) {
 			*ps = append(*ps, Unknown("host", "host", e.Host, t.Hosts()))
 			return

@@ -25,6 +25,7 @@ type Machine struct {
 	in       string // the site whose card is in use
 	programs map[int]Program
 	dead     bool // programs are to be so
+	asleep   bool // so is the host
 	next     int
 }
 
@@ -41,8 +42,8 @@ func (m *Machine) Addr() netip.Addr { return m.Addrs[0] }
 // Do runs fn on a thread inside the host's namespace: sockets and processes that it makes are the host's.
 func (m *Machine) Do(fn func() error) error { return m.ns.Do(fn) }
 
-// Run announces a program that runs, which events may kill, until forget is called. On a host whose programs are to be dead
-// it is killed at once.
+// Run announces a program that runs, which events may kill or, if it is a Sleeper, suspend, until forget is called. On a host
+// whose programs are to be dead it is killed at once, and on one that sleeps it sleeps.
 func (m *Machine) Run(p Program) (forget func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -54,6 +55,9 @@ func (m *Machine) Run(p Program) (forget func()) {
 	m.programs[id] = p
 	if m.dead {
 		p.Kill()
+	}
+	if s, ok := p.(Sleeper); ok && m.asleep {
+		s.Sleep()
 	}
 	return func() {
 		m.mu.Lock()
@@ -127,15 +131,6 @@ func (m *Machine) ListenUDP(at netip.AddrPort) (c *net.UDPConn, err error) {
 		return nil, fmt.Errorf("listen on host %s: %w", m.Name, err)
 	}
 	return c, nil
-}
-
-// listenPacket is net.ListenPacket on the host.
-func (m *Machine) listenPacket(network, address string) (c net.PacketConn, err error) {
-	err = m.ns.Do(func() (err error) {
-		c, err = net.ListenPacket(network, address)
-		return err
-	})
-	return c, err
 }
 
 // Start starts a command on the host.

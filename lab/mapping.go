@@ -67,8 +67,9 @@ func (p *place) externalAddr() netip.Addr {
 	return netip.Addr{}
 }
 
-// forgetMaps has the servers begin again with a router that has just forgotten everything.
+// forgetMaps has the servers begin again with a router that has just forgotten everything, its owner's forwards too.
 func (p *place) forgetMaps() error {
+	p.forwards = nil
 	if p.maps == nil {
 		return nil
 	}

@@ -76,7 +76,7 @@ func (l *Lab) proveFamily(ctx context.Context, family int, subjects []subject) e
 	if host == nil {
 		return fmt.Errorf("prove NATs of topology %s: no public host has two IPv%d addresses, which an RFC 5780 server needs", l.topo.Name, family)
 	}
-	server, err := probe.NewServer(host.listenPacket, addrs, probePorts)
+	server, err := probe.NewServer(host.ListenPacket, addrs, probePorts)
 	if err != nil {
 		return fmt.Errorf("prove NATs: start RFC 5780 server on host %s: %w", host.Name, err)
 	}
@@ -97,7 +97,7 @@ func (l *Lab) classify(ctx context.Context, s subject, server netip.AddrPort) er
 		network, path = "udp6", l.topo.NATs6
 	}
 	listen := func() (net.PacketConn, error) {
-		return s.host.listenPacket(network, netip.AddrPortFrom(s.from, 0).String())
+		return s.host.ListenPacket(network, netip.AddrPortFrom(s.from, 0).String())
 	}
 	r, err := conclude(func(o probe.Options) (probe.Result, error) { return probe.Classify(ctx, listen, server, o) })
 	if err != nil {

@@ -18,7 +18,7 @@ func silence(ns *netns.NS, on bool) (err error) {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("silence router: open nftables: %w", err)
+		return fmt.Errorf("silence namespace: open nftables: %w", err)
 	}
 	defer func() { err = errors.Join(err, conn.CloseLasting()) }()
 	for _, family := range []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6} {
@@ -31,7 +31,7 @@ func silence(ns *netns.NS, on bool) (err error) {
 		}
 	}
 	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("silence router: load nftables: %w", err)
+		return fmt.Errorf("silence namespace: load nftables: %w", err)
 	}
 	return nil
 }

@@ -30,6 +30,7 @@ type place struct {
 
 	stations []*live.Station // on a table router's LAN
 	inner    []*tableRouter  // table routers behind it, if it is one
+	forwards []forwarded     // by its owner; Lab.events guards them
 
 	maps     *portmap.Server            // nil: none
 	external atomic.Pointer[netip.Addr] // first IPv4 address on the WAN side, as it is now
