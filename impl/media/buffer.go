@@ -136,7 +136,7 @@ func (r *Receiver) accept(now time.Time, seq uint64, p *packet) {
 	if s.tries == 0 {
 		r.report.transit(now, p.ts)
 	}
-	r.report.schedule(now)
+	r.report.schedule(now, r.cfg.ReportEvery)
 	if seq < b.next {
 		r.q.Late++
 		s.state = done

@@ -258,3 +258,29 @@ func TestReceiverReport(t *testing.T) {
 		t.Error("a report is due though nothing has come")
 	}
 }
+
+// A report says how far the stream has come, beyond the 16 bits of a packet's number, and leaves as often as configured.
+func TestReportsTellTheNewestPacket(t *testing.T) {
+	every := 200 * time.Millisecond
+	s, r := newPair(t, SenderConfig{}, ReceiverConfig{ReportEvery: every})
+	packets := clipPackets(t, s, 30)
+	handle(t, r, epoch, packets[:100]...)
+	if d := r.Deadline(); !d.Equal(epoch.Add(every)) {
+		t.Fatalf("the report is due after %v, want %v", d.Sub(epoch), every)
+	}
+	r.HandleTimeout(epoch.Add(every))
+	var f Feedback
+	for _, b := range r.Ready().RTCP {
+		got, err := s.HandleRTCP(epoch.Add(every), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f = got
+	}
+	if want := uint64(s.cfg.Keys.firstSeq) + 99; !f.Report || f.Highest != want {
+		t.Errorf("highest %d, want %d: %+v", f.Highest, want, f)
+	}
+	if again := s.Since(epoch.Add(every), nil, f.Highest); len(again) != len(packets)-100 || string(again[0]) != string(packets[100]) {
+		t.Errorf("%d packets after it, want %d", len(again), len(packets)-100)
+	}
+}

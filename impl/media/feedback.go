@@ -75,6 +75,7 @@ func (s *Sender) extend(seq uint16) uint64 {
 
 func (s *Sender) receiverReport(now time.Time, r *rtcp.ReceptionReport, f *Feedback) {
 	f.Report = true
+	f.Highest = s.next - 1 - uint64(uint32(s.next-1)-r.LastSequenceNumber)
 	f.Lost = float64(r.FractionLost) / 256
 	f.Jitter = time.Duration(r.Jitter) * time.Second / clockRate
 	ntp, ok := toNTP(now)

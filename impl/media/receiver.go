@@ -18,6 +18,7 @@ type ReceiverConfig struct {
 	ReorderWait time.Duration // how long a gap may be reordering before it is asked for; 0: 10 ms
 	MaxWait     time.Duration // how long a missing packet is waited for; 0: 1 s, or 4 RTT where that is longer
 	RTT         time.Duration // round trip to the camera until one is measured; 0: 100 ms
+	ReportEvery time.Duration // between receiver reports while packets come; 0: 1 s
 }
 
 func (c ReceiverConfig) withDefaults() (ReceiverConfig, error) {
@@ -33,6 +34,9 @@ func (c ReceiverConfig) withDefaults() (ReceiverConfig, error) {
 	if c.RTT == 0 {
 		c.RTT = 100 * time.Millisecond
 	}
+	if c.ReportEvery == 0 {
+		c.ReportEvery = reportEvery
+	}
 	if c.MaxWait == 0 {
 		c.MaxWait = max(time.Second, 4*c.RTT)
 	}
@@ -41,8 +45,8 @@ func (c ReceiverConfig) withDefaults() (ReceiverConfig, error) {
 		return c, fmt.Errorf("make media receiver: no keys, derive them with NewKeys")
 	case c.FPS < 0:
 		return c, fmt.Errorf("make media receiver: frame rate %d is below 0", c.FPS)
-	case c.ReorderWait < 0 || c.RTT < 0:
-		return c, fmt.Errorf("make media receiver: reorder wait %v or RTT %v is below 0", c.ReorderWait, c.RTT)
+	case c.ReorderWait < 0 || c.RTT < 0 || c.ReportEvery < 0:
+		return c, fmt.Errorf("make media receiver: reorder wait %v, RTT %v or time between reports %v is below 0", c.ReorderWait, c.RTT, c.ReportEvery)
 	case c.MaxWait < c.ReorderWait:
 		return c, fmt.Errorf("make media receiver: max wait %v is below the reorder wait %v", c.MaxWait, c.ReorderWait)
 	}

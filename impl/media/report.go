@@ -35,10 +35,10 @@ func (p *report) transit(now time.Time, ts uint32) {
 
 func (p *report) jitter() time.Duration { return time.Duration(p.jitterN) }
 
-// schedule sees that a report follows within a second of a packet.
-func (p *report) schedule(now time.Time) {
+// schedule sees that a report follows soon after a packet.
+func (p *report) schedule(now time.Time, after time.Duration) {
 	if p.due.IsZero() {
-		p.due = now.Add(reportEvery)
+		p.due = now.Add(after)
 	}
 }
 

@@ -143,10 +143,11 @@ type Feedback struct {
 	Gone     int      // packets asked for that the history no longer holds
 	Repeated int      // packets asked for again within ResendGap, not resent
 
-	Report bool          // the fields below are set: the packet held a receiver report
-	Lost   float64       // fraction lost since the report before, 0 to 1
-	Jitter time.Duration // RFC 3550 §6.4.1
-	RTT    time.Duration // RFC 3550 §6.4.1, figure 2; 0: the viewer has seen no sender report yet
+	Report  bool          // the fields below are set: the packet held a receiver report
+	Highest uint64        // extended sequence number of the newest packet that the viewer had got
+	Lost    float64       // fraction lost since the report before, 0 to 1
+	Jitter  time.Duration // RFC 3550 §6.4.1
+	RTT     time.Duration // RFC 3550 §6.4.1, figure 2; 0: the viewer has seen no sender report yet
 }
 
 // HandleRTCP takes an SRTCP packet of the viewer. An error says why it was dropped; Rejected counts
