@@ -53,23 +53,30 @@ func (s *Scenario) check(d *document.Document) {
 	}
 }
 
-// checkPopulations has every weight belong to a value that both NAT axes have: a population of which a part was not measured
-// has no rate.
+// checkPopulations has every weight belong to a value that its axis has: a population of which a part was not measured has no
+// rate.
 func (s *Scenario) checkPopulations(d *document.Document) {
 	for i, p := range s.Populations {
-		path := document.Member(document.Index("populations", i), "weights")
-		for _, key := range []string{"camera.nat", "viewer.nat"} {
-			at := slices.IndexFunc(s.Axes, func(a Axis) bool { return a.Key == key })
-			if at < 0 {
-				d.Report("", &lab.Problem{Path: path, Msg: fmt.Sprintf("the scenario has no axis %s: a population needs it", key)})
-				continue
-			}
-			for _, v := range slices.Sorted(maps.Keys(p.Weights)) {
-				if !slices.Contains(s.Axes[at].Values, v) {
-					ps := lab.Unknown("", "value of axis "+key, v, s.Axes[at].Values)
-					d.Report("", &lab.Problem{Path: document.Member(path, v), Msg: ps.Msg, Suggestion: ps.Suggestion, Key: true})
-				}
-			}
+		path := document.Index("populations", i)
+		s.checkWeights(d, document.Member(path, "weights"), "camera.nat", p.Weights)
+		if p.Peer != nil {
+			s.checkWeights(d, document.Member(path, "peer"), "viewer.nat", p.Peer)
+		} else {
+			s.checkWeights(d, document.Member(path, "weights"), "viewer.nat", p.Weights)
+		}
+	}
+}
+
+func (s *Scenario) checkWeights(d *document.Document, path, axis string, weights map[string]float64) {
+	at := slices.IndexFunc(s.Axes, func(a Axis) bool { return a.Key == axis })
+	if at < 0 {
+		d.Report("", &lab.Problem{Path: path, Msg: fmt.Sprintf("the scenario has no axis %s: a population needs it", axis)})
+		return
+	}
+	for _, v := range slices.Sorted(maps.Keys(weights)) {
+		if !slices.Contains(s.Axes[at].Values, v) {
+			p := lab.Unknown("", "value of axis "+axis, v, s.Axes[at].Values)
+			d.Report("", &lab.Problem{Path: document.Member(path, v), Msg: p.Msg, Suggestion: p.Suggestion, Key: true})
 		}
 	}
 }

@@ -169,18 +169,26 @@ func decode(d *document.Document) *Scenario {
 
 func population(n document.Node) record.Population {
 	published := n.Get("published")
-	p := record.Population{
+	return record.Population{
 		Name: n.Get("name").String(), Source: n.Get("source").String(), Note: n.Get("note").String(),
-		Size: n.Get("size").Float(), Weights: map[string]float64{},
+		Size: n.Get("size").Float(), Weights: weights(n.Get("weights")), Peer: weights(n.Get("peer")),
 		Published: record.Published{
 			What: published.Get("what").String(), Rate: published.Get("rate").Float(), Low: published.Get("low").Float(),
 			High: published.Get("high").Float(),
 		},
 	}
-	for _, k := range n.Get("weights").Keys() {
-		p.Weights[k] = n.Get("weights").Get(k).Float()
+}
+
+// weights reads a mapping of numbers; nil where there is none.
+func weights(n document.Node) map[string]float64 {
+	if !n.Exists() {
+		return nil
 	}
-	return p
+	w := map[string]float64{}
+	for _, k := range n.Keys() {
+		w[k] = n.Get(k).Float()
+	}
+	return w
 }
 
 func event(n document.Node) lab.Event {

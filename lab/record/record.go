@@ -104,14 +104,15 @@ type Lateness struct {
 	Max float64 `json:"max"`
 }
 
-// Population is a share of NATs in the field. A report weighs a run's cells by it: both sides are drawn from the weights, one
-// without regard to the other.
+// Population is a share of NATs in the field. A report weighs a run's cells by it: camera and viewer are drawn from their
+// weights, one without regard to the other.
 type Population struct {
 	Name      string             `json:"name"`
 	Source    string             `json:"source"`
 	Note      string             `json:"note,omitempty"`
-	Size      float64            `json:"size"`    // NATs that the weights rest on
-	Weights   map[string]float64 `json:"weights"` // by value of the axes camera.nat and viewer.nat; scaled to a sum of 1
+	Size      float64            `json:"size"`           // NATs that the weights rest on
+	Weights   map[string]float64 `json:"weights"`        // by value of the axis camera.nat; scaled to a sum of 1
+	Peer      map[string]float64 `json:"peer,omitempty"` // the same of viewer.nat, known exactly; empty: drawn from Weights too
 	Published Published          `json:"published"`
 }
 
