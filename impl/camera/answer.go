@@ -129,7 +129,7 @@ func (c *Camera) newViewer(now time.Time, m *wire.Introduce, hello *wire.Hello, 
 		return nil, err
 	}
 	v.stream = stream{source: source, sender: sender, wanted: hello.Flags&wire.FlagStart != 0}
-	v.agent = punch.NewAgent(v.policy, now)
+	v.agent = punch.NewAgent(punch.Config{Policy: v.policy, Role: punch.Camera, Peer: m.Endpoint.AddrPort, Rand: c.cfg.Rand}, now)
 	return v, nil
 }
 
@@ -138,7 +138,7 @@ func (c *Camera) newViewer(now time.Time, m *wire.Introduce, hello *wire.Hello, 
 func (v *viewer) firstFlight(now time.Time, m *wire.Introduce, hello *wire.Hello) {
 	c := v.cam
 	v.reflexive = m.Endpoint.AddrPort
-	direct := v.agent.Add(now, v.reflexive, punch.Reflexive) != nil
+	direct := v.agent.Add(now, punch.To(v.reflexive), punch.Reflexive) != nil
 	if direct {
 		v.sendNoise2(punch.To(v.reflexive))
 		v.path = punch.To(v.reflexive)
@@ -154,11 +154,11 @@ func (v *viewer) firstFlight(now time.Time, m *wire.Introduce, hello *wire.Hello
 		v.startStream(now, direct)
 	}
 	for _, e := range hello.Candidates {
-		v.agent.Add(now, e.AddrPort, punch.Host)
+		v.agent.Add(now, punch.To(e.AddrPort), punch.Host)
 	}
-	v.agent.Due(now, func(cand *punch.Candidate) {
-		if cand.Addr != v.reflexive {
-			v.sendNoise2(punch.To(cand.Addr))
+	v.agent.Due(now, func(p punch.Probe) {
+		if p.To != v.reflexive {
+			v.sendNoise2(p.Path())
 		}
 	})
 	v.repeatGap = firstRepeat

@@ -215,7 +215,7 @@ func TestChallengeIsNoLongerThanItsCause(t *testing.T) {
 		if len(ps) != 1 || len(ps[0].B) > len(b)+session.TransportOverhead {
 			t.Errorf("%v is answered by %d packets", m.Type(), len(ps))
 		}
-		cand := c.viewers[0].agent.Find(elsewhere)
+		cand := c.viewers[0].agent.Find(punch.To(elsewhere))
 		c.begin()
 		if err := c.viewers[0].challenge(epoch.Add(time.Hour), cand, wire.MinPunch); err != nil || len(packets(c)) != 0 {
 			t.Errorf("a challenge that is longer than the room: %v", err)

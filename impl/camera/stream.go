@@ -144,7 +144,7 @@ func (v *viewer) moveTo(now time.Time, path punch.Path, next uint64) {
 	from, again := v.path, v.nominated
 	v.path, v.nominated = path, true
 	if path.Route == punch.Direct {
-		v.agent.Stop()
+		v.agent.Stop(path)
 	}
 	if from != path {
 		v.cam.stats.PathChanges++

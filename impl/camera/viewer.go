@@ -80,7 +80,7 @@ func (c *Camera) fromViewer(now time.Time, path punch.Path, v *viewer, b []byte)
 // byAddr finds the viewer that was heard from an address.
 func (c *Camera) byAddr(addr netip.AddrPort) *viewer {
 	for _, v := range c.viewers {
-		if cand := v.agent.Find(addr); cand != nil && cand.Heard {
+		if cand := v.agent.Find(punch.To(addr)); cand != nil && cand.Heard {
 			return v
 		}
 	}
@@ -106,7 +106,7 @@ func (c *Camera) punch(now time.Time, from netip.AddrPort, b []byte) error {
 		return errRepeat
 	}
 	v.punches = p.Counter
-	cand := v.agent.Add(now, from, punch.PeerReflexive)
+	cand := v.agent.Add(now, punch.To(from), punch.PeerReflexive)
 	if cand == nil {
 		return nil
 	}
@@ -147,7 +147,7 @@ func (v *viewer) sealed(now time.Time, path punch.Path, b []byte) error {
 	}
 	var cand *punch.Candidate
 	if path.Route == punch.Direct {
-		if cand = v.agent.Add(now, path.Addr, punch.PeerReflexive); cand == nil {
+		if cand = v.agent.Add(now, path, punch.PeerReflexive); cand == nil {
 			return errStray
 		}
 		cand.Heard = true
@@ -241,7 +241,7 @@ func (v *viewer) challenge(now time.Time, cand *punch.Candidate, room int) error
 		cand.Challenge = t
 	}
 	b := v.seal(&wire.PathChallenge{Token: wire.Token(cand.Challenge)})
-	if len(b) <= room && v.agent.Spend(cand.Addr, len(b)) {
+	if len(b) <= room && v.agent.Spend(cand.Path(), len(b)) {
 		v.send(punch.To(cand.Addr), core.Control, b)
 	}
 	return nil
@@ -273,15 +273,15 @@ func (v *viewer) timeout(now time.Time) {
 }
 
 // punchAt repeats Noise-2 until the viewer is heard, and then punches until it has nominated a direct path.
-func (v *viewer) punchAt(cand *punch.Candidate) {
+func (v *viewer) punchAt(p punch.Probe) {
 	if !v.confirmed {
-		v.sendNoise2(punch.To(cand.Addr))
+		v.sendNoise2(p.Path())
 		return
 	}
 	v.punched++
 	b := wire.AppendPunch(nil, v.punchKey, wire.Punch{ID: v.conn, Counter: v.punched, FromCamera: true}, wire.MinPunch)
-	if v.agent.Spend(cand.Addr, len(b)) {
-		v.send(punch.To(cand.Addr), core.Punch, b)
+	if v.agent.Spend(p.Path(), len(b)) {
+		v.send(p.Path(), core.Punch, b)
 	}
 }
 
@@ -297,7 +297,7 @@ func (v *viewer) deadline() time.Time {
 
 // sendNoise2 sends the handshake's answer by a path.
 func (v *viewer) sendNoise2(path punch.Path) {
-	if path.Route == punch.Relay || v.agent.Spend(path.Addr, len(v.noise2)) {
+	if path.Route == punch.Relay || v.agent.Spend(path, len(v.noise2)) {
 		v.send(path, core.Handshake, v.noise2)
 	}
 }
@@ -313,7 +313,7 @@ func (v *viewer) seal(m wire.Message) []byte {
 // sealTo answers by the path of what is answered; an address that is not trusted has its budget.
 func (v *viewer) sealTo(path punch.Path, m wire.Message) {
 	b := v.seal(m)
-	if path.Route == punch.Relay || v.agent.Spend(path.Addr, len(b)) {
+	if path.Route == punch.Relay || v.agent.Spend(path, len(b)) {
 		v.send(path, core.Control, b)
 	}
 }

@@ -34,10 +34,10 @@ func TestAgent(t *testing.T) {
 				return err.Error() + "\n"
 			}
 			now = epoch
-			a = NewAgent(p, now)
+			a = NewAgent(Config{Policy: p}, now)
 		case "add":
 			kind := map[string]Kind{"reflexive": Reflexive, "host": Host, "peer-reflexive": PeerReflexive}[d.CmdArgs[1].Key]
-			if c := a.Add(now, netip.MustParseAddrPort(d.CmdArgs[0].Key), kind); c == nil {
+			if c := a.Add(now, To(netip.MustParseAddrPort(d.CmdArgs[0].Key)), kind); c == nil {
 				return "refused\n"
 			} else if c.Kind != kind {
 				return "known as " + c.Kind.String() + "\n"
@@ -49,14 +49,14 @@ func TestAgent(t *testing.T) {
 			if err != nil {
 				d.Fatalf(t, "%v", err)
 			}
-			return map[bool]string{true: "allowed\n", false: "refused\n"}[a.Spend(netip.MustParseAddrPort(d.CmdArgs[0].Key), n)]
+			return map[bool]string{true: "allowed\n", false: "refused\n"}[a.Spend(To(netip.MustParseAddrPort(d.CmdArgs[0].Key)), n)]
 		case "trust":
-			a.Find(netip.MustParseAddrPort(d.CmdArgs[0].Key)).Challenge = Nonce{1}
+			a.Find(To(netip.MustParseAddrPort(d.CmdArgs[0].Key))).Challenge = Nonce{1}
 			if a.Echoed(Nonce{}) != nil || a.Echoed(Nonce{2}) != nil || a.Echoed(Nonce{1}) == nil {
 				return "wrong\n"
 			}
 		case "stop":
-			a.Stop()
+			a.Stop(Path{})
 		default:
 			d.Fatalf(t, "unknown command %q", d.Cmd)
 		}
@@ -79,9 +79,9 @@ func run(t *testing.T, a *Agent, now *time.Time, d *datadriven.TestData) string 
 			break
 		}
 		*now = at
-		a.Due(*now, func(c *Candidate) {
+		a.Due(*now, func(c Probe) {
 			refused := ""
-			if !a.Spend(c.Addr, size) {
+			if !a.Spend(c.Path(), size) {
 				refused = " refused"
 			}
 			fmt.Fprintf(&out, "%6v %v %v%s\n", now.Sub(epoch), c.Kind, c.Addr, refused)
@@ -106,9 +106,9 @@ func TestPlausible(t *testing.T) {
 }
 
 func TestCandidatesAreBounded(t *testing.T) {
-	a := NewAgent(adaptive, epoch)
+	a := NewAgent(Config{Policy: adaptive}, epoch)
 	for i := range 100 {
-		a.Add(epoch, netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 1), PeerReflexive)
+		a.Add(epoch, To(netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 1)), PeerReflexive)
 	}
 	if n := len(a.Candidates()); n != MaxCandidates {
 		t.Errorf("%d candidates", n)

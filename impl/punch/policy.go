@@ -1,9 +1,24 @@
 package punch
 
 import (
-	"fmt"
-	"strings"
 	"time"
+)
+
+// Method is a way to reach the peer that a policy may use.
+type Method uint16
+
+// The methods.
+const (
+	MethodReflexive  Method = 1 << iota // punch the endpoint that the rendezvous saw
+	MethodHost                          // punch the peer's own addresses
+	MethodMapped                        // punch what the peer's router maps (PCP, NAT-PMP, UPnP)
+	MethodIPv6                          // use IPv6 addresses
+	MethodIPv4                          // use IPv4 addresses
+	MethodSilence                       // one side keeps silent where both at once cannot succeed
+	MethodPrediction                    // guess the port that a sequential allocator gives next
+	MethodBirthday                      // many sockets here, many ports there
+	MethodTCP                           // TCP simultaneous open
+	MethodTURN                          // punch from and to a TURN server's allocations
 )
 
 // Policy is a strategy as data: what an Agent may try, when, and for how long. Times count from the moment the peer's
@@ -14,35 +29,55 @@ type Policy struct {
 
 	Direct bool // punch and use a direct path
 	Relay  bool // ask for a relay channel and use it until there is a direct path
+	// Methods are the ways to a direct path.
+	Methods Method
+	// Uplink says over what the role reaches the rendezvous.
+	Uplink Uplink
+	// Forward: there is no rendezvous; the initiation goes to the camera's forwarded port.
+	Forward bool
 
 	Fast   []time.Duration // when the quick punches to each candidate leave
+	TTL    []uint8         // time to live of the first punches; of those after, the host's
 	Slow   time.Duration   // interval of the later ones, until GiveUp
 	GiveUp time.Duration   // direct paths not found by then are not looked for any more
+	Hush   time.Duration   // how long a side that should keep silent keeps silent while it hears nothing
+
+	Predict  Prediction
+	Birthday Birthday
+	Budget   Budget
 	// Blind is how many bytes of media a camera may send, to the viewer's endpoint as the rendezvous saw it and through
 	// the relay, before it has heard the viewer itself.
 	Blind int
 }
 
-// policies holds a strategy a file.
-var policies = []Policy{adaptive, direct, relay}
+// Uplink says over what a role reaches the rendezvous.
+type Uplink uint8
 
-// Lookup finds a strategy by name.
-func Lookup(name string) (Policy, error) {
-	for _, p := range policies {
-		if p.Name == name {
-			return p, nil
-		}
-	}
-	return Policy{}, fmt.Errorf("look up strategy %q: choose one of %s", name, strings.Join(Names(), ", "))
+// The uplinks.
+const (
+	UplinkAny Uplink = iota // UDP first, a stream where UDP is silent
+	UplinkUDP               // UDP only
+	UplinkTCP               // TCP only: the rendezvous sees TCP endpoints
+	UplinkTLS               // TLS only, that is TCP port 443
+)
+
+// Prediction says how ports of a sequential allocator are guessed.
+type Prediction struct {
+	Window int           // ports guessed in a round
+	Rounds int           // each with a sample of its own
+	Every  time.Duration // between rounds
 }
 
-// Names lists the strategies.
-func Names() (names []string) {
-	for _, p := range policies {
-		names = append(names, p.Name)
-	}
-	return names
+// Birthday says how a random port is found: one side opens sockets, the other probes ports.
+type Birthday struct {
+	Sockets, Probes           int // where the port may be any
+	BlockSockets, BlockProbes int // where the ports lie in a known block of up to 1,024; in a smaller one, fewer
+	Rate                      int // packets per second
 }
 
-// Policies lists the strategies themselves.
-func Policies() []Policy { return append([]Policy(nil), policies...) }
+// Budget is what a policy may send as probes for one peer until GiveUp, all candidates together.
+type Budget struct {
+	Packets int // UDP datagrams
+	Bytes   int // of UDP payload
+	Rate    int // packets per second, after a burst of maxBurst
+}

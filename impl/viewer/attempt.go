@@ -141,20 +141,20 @@ func (a *attempt) peerKnown(now time.Time, m *wire.Peer) {
 	if a.policy.Relay {
 		a.channel = m.Channel
 	}
-	a.agent = punch.NewAgent(a.policy, now)
+	a.agent = punch.NewAgent(punch.Config{Policy: a.policy, Role: punch.Viewer, Peer: a.endpoint, Rand: a.v.cfg.Rand}, now)
 	if a.path.Route == punch.Direct { // Noise-2 was faster
 		return
 	}
-	a.agent.Add(now, a.endpoint, punch.Reflexive)
+	a.agent.Add(now, punch.To(a.endpoint), punch.Reflexive)
 	a.agent.Due(now, a.punchAt)
 }
 
 // punchAt sends a punch. Its size leaves the camera room for an answer.
-func (a *attempt) punchAt(c *punch.Candidate) {
-	b := wire.AppendPunch(nil, a.punchKey, wire.Punch{ID: a.id, Counter: a.punches + 1}, wire.DefaultPunch)
-	if a.agent.Spend(c.Addr, len(b)) {
+func (a *attempt) punchAt(p punch.Probe) {
+	b := wire.AppendPunch(nil, a.punchKey, wire.Punch{ID: a.id, Counter: a.punches + 1}, p.Size)
+	if a.agent.Spend(p.Path(), len(b)) {
 		a.punches++
-		a.v.box.Send(netip.AddrPort{}, c.Addr, core.Punch, b)
+		a.v.box.Send(p.From, p.To, core.Punch, b)
 	}
 }
 
@@ -233,7 +233,7 @@ func (a *attempt) response(now time.Time, path punch.Path, b []byte) error {
 
 func (a *attempt) stopPunching() {
 	if a.agent != nil {
-		a.agent.Stop()
+		a.agent.Stop(a.path)
 	}
 }
 
