@@ -28,7 +28,11 @@ func TestMessagesRoundTrip(t *testing.T) {
 		if d := cmp.Diff(s.message, got, cmpopts.EquateComparable(netip.AddrPort{})); d != "" {
 			t.Errorf("%s (-want +got):\n%s", s.name, d)
 		}
-		if b[1] != 0 || wire.Type(b[2]) != s.message.Type() {
+		typ := b[2]
+		if typ == 0x18 {
+			typ = b[3]
+		}
+		if b[1] != 0 || wire.Type(typ) != s.message.Type() {
 			t.Errorf("%s starts with % x", s.name, b[:3])
 		}
 		seen[s.message.Type()] = true
@@ -99,7 +103,12 @@ var otherEncodings = []struct {
 	{"empty map", "a0", wire.ErrNotMessage},
 	{"nothing", "", wire.ErrNotMessage},
 	{"type 0", "a10000", wire.ErrUnknownType},
-	{"type 21", "a10015", wire.ErrUnknownType},
+	{"type 28", "a100181c", wire.ErrUnknownType},
+	{"type 255", "a10018ff", wire.ErrUnknownType},
+	{"type of two bytes that fits one", "a20018170101", wire.ErrUnknownType},
+	{"type of four bytes", "a200190019" + "0101", wire.ErrUnknownType},
+	{"again", "a20018190101", nil},
+	{"again, cut after the type's first byte", "a20018", wire.ErrUnknownType},
 	{"pong", "a30006010102465db8d8221234", nil},
 	{"default written out", "a200070100", wire.ErrNotCanonical},
 	{"order", "a3000602460102030412340101", wire.ErrNotCanonical},
@@ -109,6 +118,10 @@ var otherEncodings = []struct {
 	{"text for bytes", "a2000f01683132333435363738", wire.ErrNotCanonical},
 	{"array for bytes", "a2000f01880102030405060708", wire.ErrNotCanonical},
 	{"chunked bytes", "a2000f015f44010203044405060708ff", wire.ErrNotCanonical},
+	{"all-zero class written out", "a300150101024a00000000000000000000", wire.ErrNotCanonical},
+	{"empty candidates written out", "a3001501010380", wire.ErrNotCanonical},
+	{"class of nine bytes", "a30015010102491100000000000000" + "00", wire.ErrNotCanonical},
+	{"class with a reserved bit", "a300150101024a11100000000000000000", wire.ErrNotCanonical},
 	{"integer too big", "a30012011b000000010000000002480000000000000000", wire.ErrNotCanonical},
 }
 
@@ -164,6 +177,22 @@ func TestImpossibleValues(t *testing.T) {
 		"use 0":             &wire.Use{},
 		"padding":           &wire.Consent{Padding: wire.Padding{7: 1}},
 		"no endpoint":       &wire.Peer{ID: 1},
+		"report 0":          &wire.Report{},
+		"reported 0":        &wire.Reported{},
+		"sample 0":          &wire.Sample{},
+		"sampled 0":         &wire.Sampled{ID: 1, Endpoint: v4},
+		"again 0":           &wire.Again{},
+		"located 0":         &wire.Located{ID: 1, Endpoint: v4},
+		"located-ack 0":     &wire.LocatedAck{ID: 1},
+		"located channel":   &wire.Located{ID: 1, Sequence: 1, Endpoint: v4, Channel: 1},
+		"located code":      &wire.LocatedAck{ID: 1, Sequence: 1, Code: wire.FirstLocalCode},
+		"report candidates": &wire.Report{Sequence: 1, Candidates: make([]wire.Endpoint, wire.MaxCandidates+1)},
+		"peer candidate":    &wire.Peer{ID: 1, Endpoint: v4, Candidates: []wire.Endpoint{at("192.0.2.1:0")}},
+		"located candidate": &wire.Located{ID: 1, Sequence: 1, Endpoint: v4, Candidates: []wire.Endpoint{{}}},
+		"alternate":         &wire.LoggedIn{Endpoint: v4, Expiry: 1, Alternate: at("0.0.0.0:1")},
+		"camera alternate":  &wire.Registered{Endpoint: v4, Keepalive: 1, Expiry: 2, Alternate: at("0.0.0.0:1")},
+		"stream port 0":     &wire.Peer{ID: 1, Endpoint: at("[2001:db8::1%tcp]:0")},
+		"stream to many":    &wire.Peer{ID: 1, Endpoint: at("[::ffff:224.0.0.1%tls]:1")},
 		"port 0":            &wire.Peer{ID: 1, Endpoint: at("192.0.2.1:0")},
 		"unspecified":       &wire.Peer{ID: 1, Endpoint: at("0.0.0.0:1")},
 		"unspecified ipv6":  &wire.Peer{ID: 1, Endpoint: at("[::]:1")},
@@ -180,17 +209,66 @@ func TestImpossibleValues(t *testing.T) {
 	}
 }
 
+// Each rule of a class: what it has stands in its range, and only where its model has it.
+func TestImpossibleClasses(t *testing.T) {
+	for name, c := range map[string]wire.Class{
+		"mapping":             {Mapping: 4},
+		"filtering":           {Filtering: 15},
+		"ports":               {Ports: 5},
+		"step alone":          {Ports: wire.PortsRandom, Step: 1},
+		"sequence of no step": {Ports: wire.PortsSequential},
+		"block alone":         {Ports: wire.PortsPreserved, BlockStart: 1024, BlockSize: 64},
+		"start alone":         {Mapping: 1, BlockStart: 1024},
+		"block of nothing":    {Ports: wire.PortsBlock, BlockStart: 1024},
+		"block past the end":  {Ports: wire.PortsBlock, BlockStart: 65000, BlockSize: 537},
+	} {
+		for _, m := range []wire.Message{
+			&wire.Report{Sequence: 1, Class: c}, &wire.Peer{ID: 1, Endpoint: at("192.0.2.1:1"), Class: c},
+			&wire.Located{ID: 1, Sequence: 1, Endpoint: at("192.0.2.1:1"), Class: c},
+			&wire.Hello{Version: 1, ID: 1, PunchKey: wire.PunchKey{1}, Class: c},
+		} {
+			if b, err := wire.Marshal(m); !errors.Is(err, wire.ErrClass) {
+				t.Errorf("%s in %v: %x, %v", name, m.Type(), b, err)
+			}
+		}
+	}
+	for s, want := range map[string]wire.Class{
+		"unknown": {},
+		"mapping endpoint-independent, filtering unknown, ports sequential by -3, no NAT, timeout 30 s":         {Mapping: 1, Ports: wire.PortsSequential, Step: -3, NoNAT: true, Timeout: 30},
+		"mapping address-dependent, filtering address-and-port-dependent, ports block of 64 from 1024, hairpin": {Mapping: 2, Filtering: 3, Ports: wire.PortsBlock, BlockStart: 1024, BlockSize: 64, Hairpin: true},
+	} {
+		if want.String() != s {
+			t.Errorf("%q, want %q", want, s)
+		}
+	}
+}
+
+// A stream's endpoint is another than the datagrams' of the same address, and survives the wire.
+func TestStreamEndpoints(t *testing.T) {
+	seen := map[string]bool{}
+	for _, a := range []string{"192.0.2.1:5", "[::ffff:192.0.2.1%tcp]:5", "[::ffff:192.0.2.1%tls]:5", "[2001:db8::1]:5", "[2001:db8::1%tcp]:5"} {
+		b := marshal(t, &wire.Peer{ID: 1, Endpoint: at(a)})
+		m, err := wire.Unmarshal(b)
+		if err != nil || m.(*wire.Peer).Endpoint.AddrPort != netip.MustParseAddrPort(a) || seen[string(b)] {
+			t.Errorf("%s: %x, %+v, %v", a, b, m, err)
+		}
+		seen[string(b)] = true
+	}
+}
+
 // The decoder validates as well: values that Marshal would not write.
 func TestImpossibleValuesReceived(t *testing.T) {
 	for name, s := range map[string]string{
-		"version 0":    "a200010100",
-		"code 64":      "a3000c0101021840",
-		"port 0":       "a3000601010246010203040000",
-		"multicast":    "a3000601010246e00000010001",
-		"mapped":       "a300060101025200000000000000000000ffff010203040001",
-		"five bytes":   "a300060101024501020304ff",
-		"token 0":      "a2000f01480000000000000000",
-		"payload type": "a5000e010702185f031a00015f900401",
+		"version 0":     "a200010100",
+		"code 64":       "a3000c0101021840",
+		"port 0":        "a3000601010246010203040000",
+		"multicast":     "a3000601010246e00000010001",
+		"mapped":        "a300060101025200000000000000000000ffff010203040001",
+		"five bytes":    "a300060101024501020304ff",
+		"stream 17":     "a3000601010247" + "11" + "c0000201" + "0001",
+		"stream mapped": "a3000601010253" + "06" + "00000000000000000000ffffc0000201" + "0001",
+		"token 0":       "a2000f01480000000000000000",
+		"payload type":  "a5000e010702185f031a00015f900401",
 	} {
 		b, err := hex.DecodeString(s)
 		if err != nil {
@@ -221,19 +299,21 @@ func TestEndpointsAreUnmapped(t *testing.T) {
 func TestSizes(t *testing.T) {
 	uid := key(t, 1).Public().UID()
 	far := at("[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535")
+	farther := at("[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff%tls]:65535")
 	longest := make([]byte, session.MaxInitiation)
 	relayed := func(payload int) int { return payload + session.TransportOverhead + wire.ChannelOverhead }
 	for _, m := range []wire.Message{
 		&wire.Connect{ID: 1<<64 - 1, Camera: uid, Noise1: longest, Relay: true},
-		&wire.Introduce{ID: 1<<64 - 1, Endpoint: far, Noise1: longest, Channel: wire.MaxChannel},
+		&wire.Introduce{ID: 1<<64 - 1, Endpoint: farther, Noise1: longest, Channel: wire.MaxChannel},
 	} {
 		if n := relayed(len(marshal(t, m))); n > session.MaxDatagram {
 			t.Errorf("%v takes %d bytes", m.Type(), n)
 		}
 	}
-	hello := &wire.Hello{Version: 255, ID: 1<<64 - 1, Proof: identity.Proof{1}, PunchKey: wire.PunchKey{1}, Flags: 7, Profile: 0xffff}
+	hello := &wire.Hello{Version: 255, ID: 1<<64 - 1, Proof: identity.Proof{1}, PunchKey: wire.PunchKey{1}, Flags: 7, Profile: 0xffff,
+		Class: wire.Class{Ports: wire.PortsBlock, BlockSize: 1}}
 	for range wire.MaxCandidates {
-		hello.Candidates = append(hello.Candidates, far)
+		hello.Candidates = append(hello.Candidates, farther)
 	}
 	if n := len(marshal(t, hello)) + session.InitiationOverhead; n > session.MaxInitiation {
 		t.Errorf("the longest Hello's initiation takes %d bytes", n)
@@ -248,7 +328,7 @@ func TestSizes(t *testing.T) {
 			t.Errorf("a challenge of %d bytes may answer %v of %d", challenge, m.Type(), n)
 		}
 	}
-	registered := len(marshal(t, &wire.Registered{Endpoint: far, Keepalive: 1000, Expiry: 65535}))
+	registered := len(marshal(t, &wire.Registered{Endpoint: farther, Keepalive: 1000, Expiry: 65535, Alternate: far}))
 	if n := session.ResponseOverhead + max(registered, welcome); n > session.MinInitiation || session.CookieSize > session.MinInitiation {
 		t.Errorf("a response takes %d bytes, the initiation %d", n, session.MinInitiation)
 	}

@@ -121,7 +121,7 @@ func (c *constants) timers() (out []string) {
 }
 
 // notLimits are constants with tables of their own.
-var notLimits = regexp.MustCompile(`\.(Type|Code|Flag|FirstLocalCode|Profile|ProfileAES128GCM)`)
+var notLimits = regexp.MustCompile(`\.(Type|Code|Flag|FirstLocalCode|Profile|EndpointIndependent$|Address(AndPort)?Dependent$|Ports[A-Z])`)
 
 // limits lists the exported numbers.
 func (c *constants) limits(packages ...string) (out []string) {

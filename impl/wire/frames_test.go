@@ -94,7 +94,9 @@ func TestChannelData(t *testing.T) {
 func TestPunch(t *testing.T) {
 	k := wire.PunchKey{1, 2, 3}
 	for _, fromCamera := range []bool{false, true} {
-		testPunch(t, k, wire.Punch{ID: 0x0123456789abcdef, Counter: 42, FromCamera: fromCamera})
+		for _, low := range []bool{false, true} {
+			testPunch(t, k, wire.Punch{ID: 0x0123456789abcdef, Counter: 42, FromCamera: fromCamera, LowTTL: low})
+		}
 	}
 	if _, err := wire.ParsePunch(make([]byte, wire.MaxPunch+1)); !errors.Is(err, wire.ErrPunch) {
 		t.Errorf("an oversized punch: %v", err)

@@ -37,13 +37,19 @@ func samples(t testing.TB) []sample {
 	noise1 := bytes.Repeat([]byte{0xee}, session.MinInitiation)
 	proof := identity.PairingProof(identity.Secret{1}, key(t, 2).Public(), key(t, 1).Public())
 	v4, v6 := at("192.0.2.1:40000"), at("[2001:db8::1]:443")
+	tcp, tls := at("[::ffff:192.0.2.1%tcp]:40000"), at("[2001:db8::1%tls]:443")
+	sequential := wire.Class{Mapping: wire.AddressAndPortDependent, Filtering: wire.AddressDependent, Ports: wire.PortsSequential, Step: -2, Timeout: 30}
+	block := wire.Class{Mapping: wire.AddressAndPortDependent, Filtering: wire.AddressAndPortDependent, Ports: wire.PortsBlock, BlockStart: 40960, BlockSize: 512, Hairpin: true}
+	open := wire.Class{Mapping: wire.EndpointIndependent, Filtering: wire.EndpointIndependent, Ports: wire.PortsPreserved, NoNAT: true}
 	return []sample{
 		{"register", &wire.Register{Version: wire.ProtocolVersion, Keepalive: 15, Boot: 7}},
 		{"register-least", &wire.Register{Version: wire.ProtocolVersion}},
 		{"registered", &wire.Registered{Endpoint: v4, Keepalive: 15, Expiry: 60}},
 		{"registered-ipv6", &wire.Registered{Endpoint: v6, Keepalive: 25, Expiry: 100}},
+		{"registered-alternate", &wire.Registered{Endpoint: tcp, Keepalive: 15, Expiry: 60, Alternate: v6}},
 		{"login", &wire.Login{Version: wire.ProtocolVersion}},
 		{"logged-in", &wire.LoggedIn{Endpoint: v4, Expiry: 60}},
+		{"logged-in-alternate", &wire.LoggedIn{Endpoint: tls, Expiry: 60, Alternate: v4}},
 		{"ping", &wire.Ping{Sequence: 1 << 40}},
 		{"pong", &wire.Pong{Sequence: 1 << 40}},
 		{"pong-endpoint", &wire.Pong{Sequence: 2, Endpoint: v4}},
@@ -53,6 +59,7 @@ func samples(t testing.TB) []sample {
 		{"connect-relay", &wire.Connect{ID: 1, Camera: uid, Noise1: noise1, Relay: true}},
 		{"peer", &wire.Peer{ID: 1, Endpoint: v6}},
 		{"peer-channel", &wire.Peer{ID: 1, Endpoint: v4, Channel: wire.MinChannel}},
+		{"peer-class", &wire.Peer{ID: 1, Endpoint: tls, Class: open, Candidates: []wire.Endpoint{v4, tcp}}},
 		{"introduce", &wire.Introduce{ID: 1, Endpoint: v4, Noise1: noise1}},
 		{"introduce-channel", &wire.Introduce{ID: 1, Endpoint: v4, Noise1: noise1, Channel: wire.MaxChannel}},
 		{"introduce-ack", &wire.IntroduceAck{ID: 1}},
@@ -62,6 +69,7 @@ func samples(t testing.TB) []sample {
 			Flags: wire.FlagStart | wire.FlagDirect | wire.FlagRelay, Profile: wire.ProfileAES128GCM,
 			Candidates: []wire.Endpoint{at("10.0.0.2:5000"), v6}}},
 		{"hello-least", &wire.Hello{Version: wire.ProtocolVersion, ID: 1, PunchKey: wire.PunchKey{1}, Profile: wire.ProfileAES128GCM}},
+		{"hello-class", &wire.Hello{Version: wire.ProtocolVersion, ID: 1, PunchKey: wire.PunchKey{1}, Profile: wire.ProfileAES128GCM, Class: block}},
 		{"welcome", &wire.Welcome{Profile: wire.ProfileAES128GCM, PayloadType: 96, ClockRate: 90000,
 			Width: 1280, Height: 720, FrameRate: 30000}},
 		{"welcome-least", &wire.Welcome{Profile: wire.ProfileAES128GCM, PayloadType: 127, ClockRate: 90000}},
@@ -73,6 +81,17 @@ func samples(t testing.TB) []sample {
 		{"consent-ack", &wire.ConsentAck{Sequence: 3}},
 		{"bye", &wire.Bye{}},
 		{"bye-code", &wire.Bye{Code: wire.CodeEnded}},
+		{"report", &wire.Report{Sequence: 2, Class: sequential, Candidates: []wire.Endpoint{v6, tcp, tls}}},
+		{"report-least", &wire.Report{Sequence: 1}},
+		{"reported", &wire.Reported{Sequence: 2}},
+		{"sample", &wire.Sample{ID: 1}},
+		{"sampled", &wire.Sampled{ID: 2, Endpoint: v4, Count: 3}},
+		{"again", &wire.Again{ID: 1}},
+		{"again-relay", &wire.Again{ID: 1, Relay: true}},
+		{"located", &wire.Located{ID: 1, Sequence: 4, Endpoint: v4, Channel: wire.MinChannel, Class: sequential, Candidates: []wire.Endpoint{v6}}},
+		{"located-least", &wire.Located{ID: 1, Sequence: 1, Endpoint: v6}},
+		{"located-ack", &wire.LocatedAck{ID: 1, Sequence: 4}},
+		{"located-ack-code", &wire.LocatedAck{ID: 1, Sequence: 4, Code: wire.CodeEnded}},
 	}
 }
 

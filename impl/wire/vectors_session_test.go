@@ -205,13 +205,14 @@ func TestCookieVector(t *testing.T) {
 func TestPunchVector(t *testing.T) {
 	k := wire.PunchKey(fixed(0xd0, 16))
 	p := wire.Punch{ID: 0x0123456789abcdef, Counter: 3}
-	back := p
-	back.FromCamera = true
+	back, low := p, p
+	back.FromCamera, low.LowTTL = true, true
 	verify(t, "punch", vector{
-		"scenario": "the viewer's shortest punch and its usual one, and the camera's",
+		"scenario": "the viewer's shortest punch, its usual one and one that is to die on its way, and the camera's",
 		"key":      h(k[:]), "id": strconv.FormatUint(p.ID, 10), "counter": p.Counter,
 		"shortest":    h(wire.AppendPunch(nil, k, p, wire.MinPunch)),
 		"from_camera": h(wire.AppendPunch(nil, k, back, wire.MinPunch)),
+		"low_ttl":     h(wire.AppendPunch(nil, k, low, wire.MinPunch)),
 		"usual":       h(wire.AppendPunch(nil, k, p, wire.DefaultPunch)),
 	})
 }

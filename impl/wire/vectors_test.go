@@ -62,6 +62,35 @@ func TestMessageVectors(t *testing.T) {
 	}
 }
 
+// What a byte string of 10 or of 7 and 19 bytes in a message means.
+func TestClassAndEndpointVectors(t *testing.T) {
+	value := func(m wire.Message, from, n int) string { return h(marshal(t, m)[from : from+n]) }
+	var classes, endpoints []vector
+	for _, c := range []wire.Class{
+		{Mapping: wire.EndpointIndependent, Filtering: wire.AddressAndPortDependent, Ports: wire.PortsPreserved, Hairpin: true, Timeout: 65535},
+		{Mapping: wire.AddressAndPortDependent, Filtering: wire.AddressDependent, Ports: wire.PortsSequential, Step: -2, Timeout: 30},
+		{Mapping: wire.AddressDependent, Ports: wire.PortsBlock, BlockStart: 40960, BlockSize: 24576},
+		{Filtering: wire.EndpointIndependent, Ports: wire.PortsRandom, NoNAT: true},
+	} {
+		classes = append(classes, vector{"mapping": c.Mapping, "filtering": c.Filtering, "ports": c.Ports, "step": c.Step, "block_start": c.BlockStart,
+			"block_size": c.BlockSize, "no_nat": c.NoNAT, "hairpin": c.Hairpin, "timeout": c.Timeout,
+			"bytes": value(&wire.Report{Sequence: 1, Class: c}, 7, wire.ClassSize)})
+	}
+	for _, e := range []struct {
+		protocol, bare, endpoint string
+		size                     int
+	}{
+		{"udp", "192.0.2.1:40000", "192.0.2.1:40000", 6},
+		{"tcp", "192.0.2.1:40000", "[::ffff:192.0.2.1%tcp]:40000", 7},
+		{"udp", "[2001:db8::1]:443", "[2001:db8::1]:443", 18},
+		{"tls", "[2001:db8::1]:443", "[2001:db8::1%tls]:443", 19},
+	} {
+		m := &wire.Peer{ID: 1, Endpoint: at(e.endpoint)}
+		endpoints = append(endpoints, vector{"protocol": e.protocol, "address": e.bare, "bytes": value(m, 7, e.size)})
+	}
+	verify(t, "fields", vector{"scenario": "the byte strings of classes and endpoints", "classes": classes, "endpoints": endpoints})
+}
+
 // The files themselves decode, so that they are right even where the samples
 // were changed.
 func TestMessageVectorsDecode(t *testing.T) {

@@ -171,12 +171,24 @@ def cookie(v):
 
 def frames():
     p = load("punch")
-    for name, sender, size in (("shortest", 0, 32), ("usual", 0, 192), ("from_camera", 1, 32)):
-        body = bytes([8, 1, sender, 0]) + struct.pack("<IQ", p["counter"], int(p["id"])) + bytes(size - 32)
+    for name, sender, flags, size in (("shortest", 0, 0, 32), ("usual", 0, 0, 192), ("low_ttl", 0, 1, 32), ("from_camera", 1, 0, 32)):
+        body = bytes([8, 1, sender, flags]) + struct.pack("<IQ", p["counter"], int(p["id"])) + bytes(size - 32)
         expect("punch, " + name, body + MAC(x(p["key"]), body), x(p[name]))
     c = load("channel-data")
     datagram = x(c["datagram"])
     expect("relay frame", struct.pack(">HH", c["channel"], len(datagram)) + datagram, x(c["frame"]))
+
+
+def fields():
+    v = load("fields")
+    for c in v["classes"]:
+        second = c["no_nat"] << 7 | c["hairpin"] << 6 | c["ports"]
+        rest = struct.pack(">hHHH", c["step"], c["block_start"], c["block_size"], c["timeout"])
+        expect("class", bytes([c["mapping"] << 4 | c["filtering"], second]) + rest, x(c["bytes"]))
+    for e in v["endpoints"]:
+        address, port = e["address"].rsplit(":", 1)
+        bare = ipaddress.ip_address(address.strip("[]")).packed + struct.pack(">H", int(port))
+        expect("endpoint", {"udp": b"", "tcp": b"\x06", "tls": b"\xfd"}[e["protocol"]] + bare, x(e["bytes"]))
 
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -255,6 +267,7 @@ if __name__ == "__main__":
     transport(handshake_vector, k1, k2)
     cookie(handshake_vector)
     frames()
+    fields()
     identity()
     messages()
     print(f"{checks} values are as PROTOCOL.md says")
