@@ -19,8 +19,9 @@ import (
 
 // Core is a role of the protocol: a rendezvous, a camera or a viewer.
 type Core interface {
-	// HandlePacket hands over a datagram received at time now from a remote address by the local socket to. The
-	// core may overwrite b, and keeps no reference to it.
+	// HandlePacket hands over a datagram received at time now from a remote address by the local socket to: as Opener was
+	// told it, or one of the driver's own. From a stream, from is Over(protocol, remote) and to Over(protocol, local).
+	// b is the core's until the driver has sent what its next Ready returns: what the core queues may lie in it.
 	HandlePacket(now time.Time, from, to netip.AddrPort, b []byte)
 	// HandleTimeout does what is due at now. Calling it early or twice does no harm.
 	HandleTimeout(now time.Time)
@@ -30,16 +31,26 @@ type Core interface {
 	Ready() Output
 }
 
+// Opener is a Core that asks for sockets.
+type Opener interface {
+	// HandleOpened answers an Output's Open, soon or later: with the sockets' local addresses, as HandlePacket will say them
+	// and a Packet's From may. They are fewer than were asked for, or none, where err says why.
+	HandleOpened(now time.Time, socks []netip.AddrPort, err error)
+}
+
 // Output is what a core wants done, in order.
 type Output struct {
 	Packets []Packet
-	Events  []any // the core's package says which types
+	Events  []any            // the core's package says which types
+	Open    int              // UDP sockets wanted beside those there are; the driver answers by HandleOpened
+	Close   []netip.AddrPort // sockets that HandleOpened named, or streams' remote endpoints, after Packets were sent
 }
 
 // Packet is a datagram to send.
 type Packet struct {
-	From netip.AddrPort // local socket; zero: the driver's only or first one
-	To   netip.AddrPort
+	From netip.AddrPort // local socket; zero: the driver's first that can reach To. Without meaning for a stream
+	To   netip.AddrPort // UDP address, or a stream's: Over(TCP or TLS, address)
+	TTL  uint8          // IPv4 TTL or IPv6 hop limit; zero: the host's. Without meaning for a stream
 	B    []byte
 }
 

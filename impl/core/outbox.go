@@ -26,6 +26,7 @@ func (o *Outbox) Begin() {
 	clear(o.out.Packets)
 	clear(o.out.Events)
 	o.out.Packets, o.out.Events, o.taken = o.out.Packets[:0], o.out.Events[:0], false
+	o.out.Open, o.out.Close = 0, o.out.Close[:0]
 	o.scratch = o.scratch[:0]
 }
 
@@ -39,8 +40,11 @@ func (o *Outbox) Ready() Output {
 }
 
 // Send queues b, which must not change until the next batch.
-func (o *Outbox) Send(from, to netip.AddrPort, p Purpose, b []byte) {
-	o.out.Packets = append(o.out.Packets, Packet{from, to, b})
+func (o *Outbox) Send(from, to netip.AddrPort, p Purpose, b []byte) { o.SendTTL(from, to, 0, p, b) }
+
+// SendTTL queues b as Send does, with an IPv4 TTL or IPv6 hop limit; zero is the host's.
+func (o *Outbox) SendTTL(from, to netip.AddrPort, ttl uint8, p Purpose, b []byte) {
+	o.out.Packets = append(o.out.Packets, Packet{from, to, ttl, b})
 	o.traffic.Sent[p].Add(len(b))
 	if o.quiet {
 		o.idle.Add(len(b))
@@ -58,6 +62,13 @@ func (o *Outbox) Relay(from, to netip.AddrPort, p Purpose, b []byte) {
 	o.Send(from, to, p, b)
 	o.traffic.Relayed.Add(len(b))
 }
+
+// Open asks for n more UDP sockets. Requests of a batch are answered together.
+func (o *Outbox) Open(n int) { o.out.Open += n }
+
+// Close gives back sockets that were opened, or ends the streams to these remote endpoints, once what the batch sends has
+// been sent.
+func (o *Outbox) Close(addrs ...netip.AddrPort) { o.out.Close = append(o.out.Close, addrs...) }
 
 // Emit queues an event.
 func (o *Outbox) Emit(e any) { o.out.Events = append(o.out.Events, e) }

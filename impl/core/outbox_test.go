@@ -23,3 +23,24 @@ func TestReadyReturnsEachOutputOnce(t *testing.T) {
 		t.Fatalf("after the next call Ready returned %d events, want 1", len(out.Events))
 	}
 }
+
+func TestSocketsAreAskedForOnce(t *testing.T) {
+	var o Outbox
+	a := netip.MustParseAddrPort("0.0.0.0:5")
+	o.Begin()
+	o.Open(2)
+	o.Open(1)
+	o.Close(a)
+	o.SendTTL(a, a, 3, Punch, nil)
+	if out := o.Ready(); out.Open != 3 || len(out.Close) != 1 || out.Close[0] != a || out.Packets[0].TTL != 3 {
+		t.Fatalf("%+v", out)
+	}
+	if out := o.Ready(); out.Open != 0 || len(out.Close) != 0 {
+		t.Fatalf("again: %+v", out)
+	}
+	o.Begin()
+	o.Send(a, a, Punch, nil)
+	if out := o.Ready(); out.Open != 0 || len(out.Close) != 0 || out.Packets[0].TTL != 0 {
+		t.Fatalf("after the next call: %+v", out)
+	}
+}

