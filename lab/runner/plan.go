@@ -49,8 +49,8 @@ type Plan struct {
 type Cell struct {
 	Index    int // in the scenario's order
 	Params   map[string]string
-	System   stack.System // under test
-	Strategy string       // one of the system's
+	System   stack.System  // under test
+	Strategy string        // one of the system's
 	Topology *lab.Topology // resolved
 }
 

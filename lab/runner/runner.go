@@ -72,10 +72,11 @@ var ErrUnfilled = errors.New("trials without a verdict")
 type run struct {
 	Plan
 	Config
-	pool  *lab.Pool
-	gate  *admission
-	queue *queue
-	start time.Time
+	pool   *lab.Pool
+	oracle oracle
+	gate   *admission
+	queue  *queue
+	start  time.Time
 
 	mu       sync.Mutex
 	progress Progress

@@ -17,8 +17,8 @@ func (r *run) try(ctx context.Context, t task) (rec record.Trial, late time.Dura
 	seed := Seed(r.Seed, t.cell.Params, t.trial)
 	rec = record.Trial{
 		Cell: t.cell.Index, Trial: t.trial, Attempt: t.attempt, Seed: seed, Params: t.cell.Params,
-		Oracle: t.cell.Topology.Oracle(Camera, Viewer).String(),
 	}
+	rec.Oracle, rec.Possible = r.oracle.of(t.cell.Topology)
 	defer func() { rec.EndedAt = time.Now().UTC() }()
 	l, err := r.pool.Get(ctx, t.cell.Topology, seed)
 	if err != nil {
