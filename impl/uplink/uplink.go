@@ -41,13 +41,16 @@ var errSource = errors.New("response from another address than the rendezvous'")
 type Config struct {
 	Session    session.Config     // prologue: core.PrologueRendezvous
 	Rendezvous identity.PublicKey // its key
-	Addrs      []netip.AddrPort   // its addresses, tried in this order
-	Keepalive  time.Duration      // between pings; the rendezvous may ask for less
+	Addrs      []netip.AddrPort   // its addresses, tried in this order; streams (core.Over) where UDP stays silent
+	Keepalive  time.Duration      // between pings; the rendezvous may ask for less, and a NAT may need less
+	Longest    time.Duration      // to which the interval may grow where the NAT is seen to remember; 0: Keepalive
 	Hello      wire.Message       // Register or Login
 	Boot       uint64             // see session.Stamp; 0: the clock is right, also after a restart
 	// Up is called with the rendezvous' answer when a session begins, Down when it is lost.
 	Up   func(now time.Time, answer wire.Message)
 	Down func(now time.Time)
+	// Moved, where set, is called when the rendezvous says that this device appears from elsewhere, after the first time.
+	Moved func(now time.Time, from, to netip.AddrPort)
 }
 
 // Link is one device's session with its rendezvous. Not safe for concurrent use.
@@ -74,6 +77,7 @@ type Link struct {
 
 	srtt, rttvar time.Duration
 	reflexive    netip.AddrPort
+	alternate    netip.AddrPort
 }
 
 // New returns a Link that sends by box.
@@ -123,6 +127,21 @@ func (l *Link) IsRemote(a netip.AddrPort) bool {
 
 // Reflexive is where this device appears from, as the rendezvous last said.
 func (l *Link) Reflexive() netip.AddrPort { return l.reflexive }
+
+// Alternate is a socket of the rendezvous that samples go to (wire.Sample); zero: there is none, or no session.
+func (l *Link) Alternate() netip.AddrPort { return l.alternate }
+
+// Timeout is the idle time after which the NAT was seen to have forgotten this device's mapping; 0: it was not.
+func (l *Link) Timeout() time.Duration { return 0 }
+
+// Report tells the rendezvous what is known of this device's NAT and by which further addresses it may be reached, now and
+// after each handshake, until it acknowledges. What the link itself finds out about the NAT's timeout is added to the class
+// where that says nothing of it. Of candidates the first wire.MaxCandidates count.
+func (l *Link) Report(now time.Time, class wire.Class, candidates []netip.AddrPort) {}
+
+// Moved says that this device's network or address has changed, or a port mapping been made, as far as its owner knows: the
+// rendezvous is asked at once, and another endpoint than before says nothing about the NAT's timeout.
+func (l *Link) Moved(now time.Time) { l.Probe(now) }
 
 // RTT is the smoothed round trip to the rendezvous; zero: not measured yet.
 func (l *Link) RTT() time.Duration { return l.srtt }
@@ -240,10 +259,10 @@ func (l *Link) response(now time.Time, from netip.AddrPort, b []byte) error {
 	}
 	switch m := answer.(type) {
 	case *wire.Registered:
-		l.reflexive = m.Endpoint.AddrPort
+		l.reflexive, l.alternate = m.Endpoint.AddrPort, m.Alternate.AddrPort
 		l.keepalive = min(l.cfg.Keepalive, time.Duration(m.Keepalive)*time.Second)
 	case *wire.LoggedIn:
-		l.reflexive = m.Endpoint.AddrPort
+		l.reflexive, l.alternate = m.Endpoint.AddrPort, m.Alternate.AddrPort
 	default:
 		return wire.CodeMalformed
 	}
