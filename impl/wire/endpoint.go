@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+
+	"github.com/punchlab/punchlab/impl/core"
 )
 
 // ErrEndpoint says that bytes are not an endpoint that datagrams can go to.
@@ -22,15 +24,9 @@ const (
 	streamTLS byte = 253
 )
 
-// zones are those by which core.Over tells a stream's address from a datagram's.
-var zones = map[string]byte{"tcp": streamTCP, "tls": streamTLS}
-
 // At returns the endpoint of an address and port, or of a stream.
 func At(a netip.AddrPort) Endpoint {
-	if zones[a.Addr().Zone()] != 0 {
-		return Endpoint{a}
-	}
-	return Endpoint{netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())}
+	return Endpoint{core.Over(core.ProtoOf(a))}
 }
 
 // Ats returns the endpoints of addresses and ports.
@@ -45,21 +41,12 @@ func Ats(as []netip.AddrPort) []Endpoint {
 // IsZero says whether e is absent.
 func (e Endpoint) IsZero() bool { return e.AddrPort == netip.AddrPort{} }
 
-// bare splits an endpoint into the stream's protocol, 0 for a datagram's, and the
-// address that packets carry.
-func (e Endpoint) bare() (stream byte, a netip.Addr) {
-	if stream = zones[e.Addr().Zone()]; stream != 0 {
-		return stream, e.Addr().Unmap().WithZone("")
-	}
-	return 0, e.Addr()
-}
-
 // valid says whether a datagram can be sent to e.
 func (e Endpoint) valid() error {
-	stream, a := e.bare()
-	impossible := !a.IsValid() || e.Port() == 0 || a.IsUnspecified() || a.IsMulticast() || a.Is4In6() || a.Zone() != "" ||
-		a == netip.AddrFrom4([4]byte{255, 255, 255, 255})
-	if impossible || stream != 0 && !e.Addr().Is6() {
+	over, bare := core.ProtoOf(e.AddrPort)
+	a := bare.Addr()
+	if !a.IsValid() || bare.Port() == 0 || a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) ||
+		core.Over(over, bare) != e.AddrPort { // a zone of a host's, an IPv4-mapped address
 		return fmt.Errorf("%w: %v", ErrEndpoint, e.AddrPort)
 	}
 	return nil
@@ -70,12 +57,15 @@ func (e Endpoint) MarshalCBOR() ([]byte, error) {
 	if err := e.valid(); err != nil {
 		return nil, err
 	}
-	stream, a := e.bare()
+	over, bare := core.ProtoOf(e.AddrPort)
 	b := make([]byte, 1, 20) // the longest fits the initial byte
-	if stream != 0 {
-		b = append(b, stream)
+	switch over {
+	case core.TCP:
+		b = append(b, streamTCP)
+	case core.TLS:
+		b = append(b, streamTLS)
 	}
-	b = binary.BigEndian.AppendUint16(append(b, a.AsSlice()...), e.Port())
+	b = binary.BigEndian.AppendUint16(append(b, bare.Addr().AsSlice()...), bare.Port())
 	b[0] = 0x40 | byte(len(b)-1)
 	return b, nil
 }
@@ -86,29 +76,20 @@ func (e *Endpoint) UnmarshalCBOR(b []byte) error {
 		return ErrEndpoint
 	}
 	b = b[1:]
-	var zone string
-	switch len(b) {
-	case 6, 18:
-	case 7, 19:
-		for name, stream := range zones {
-			if stream == b[0] {
-				zone = name
-			}
-		}
-		if zone == "" {
-			return ErrEndpoint
-		}
-		b = b[1:]
+	over := core.UDP
+	switch {
+	case len(b) == 6 || len(b) == 18:
+	case (len(b) == 7 || len(b) == 19) && b[0] == streamTCP:
+		over, b = core.TCP, b[1:]
+	case (len(b) == 7 || len(b) == 19) && b[0] == streamTLS:
+		over, b = core.TLS, b[1:]
 	default:
 		return ErrEndpoint
 	}
 	a, _ := netip.AddrFromSlice(b[:len(b)-2])
-	if zone != "" {
-		if a.Is4In6() { // written as IPv4
-			return ErrEndpoint
-		}
-		a = netip.AddrFrom16(a.As16()).WithZone(zone)
+	if a.Is4In6() { // IPv4 is written as such
+		return ErrEndpoint
 	}
-	*e = Endpoint{netip.AddrPortFrom(a, binary.BigEndian.Uint16(b[len(b)-2:]))}
+	*e = Endpoint{core.Over(over, netip.AddrPortFrom(a, binary.BigEndian.Uint16(b[len(b)-2:])))}
 	return e.valid()
 }
