@@ -26,8 +26,36 @@ type Config struct {
 
 	NoRelay    bool          // refuse to relay
 	RelayRate  int           // bytes a second of one relay, both ways together; 0: 1,250,000 (10 Mbit/s)
-	RelayBurst int           // bytes; 0: 1 MiB, a key frame or two
+	RelayBurst int           // bytes of one relay at once; 0: 1 MiB, a key frame or two
+	DeviceRate int           // bytes a second of all relays of one device, with bursts of a second's; 0: 8 × RelayRate
+	TotalRate  int           // bytes a second of all relays, with bursts of a second's; 0: 125,000,000 (1 Gbit/s)
 	RelayIdle  time.Duration // silence after which a relay is closed; 0: 2 min
+
+	Grids         []Grid // the server's UDP sockets, for STUN; none: its answers name no others
+	STUNPerSecond int    // more binding requests are dropped; 0: 10,000
+	MaxTies       int    // connections remembered beyond their introduction; 0: 100,000. The longest unused makes room
+}
+
+// Grid is four UDP sockets of the server, two addresses of one family with two ports each: what STUN's behaviour discovery
+// needs (RFC 5780 §3), and what samples need.
+type Grid struct {
+	Addrs  [2]netip.Addr // as the driver names its sockets: the local addresses
+	Ports  [2]uint16
+	Public [2]netip.Addr // as others see Addrs; zero: the same
+}
+
+// validate checks that four sockets of one family are named.
+func (g Grid) validate() error {
+	a, b := g.Addrs[0], g.Addrs[1]
+	switch {
+	case !a.IsValid() || !b.IsValid() || a == b || a.Is4() != b.Is4() || a.Is4In6() || b.Is4In6() || a.IsUnspecified() || b.IsUnspecified():
+		return fmt.Errorf("configure rendezvous: grid of the addresses %v and %v: name two addresses of one family", a, b)
+	case g.Ports[0] == 0 || g.Ports[1] == 0 || g.Ports[0] == g.Ports[1]:
+		return fmt.Errorf("configure rendezvous: grid of the ports %d and %d: name two ports", g.Ports[0], g.Ports[1])
+	case g.Public[0].IsValid() != g.Public[1].IsValid() || g.Public[0].IsValid() && g.Public[0].Is4() != a.Is4() || g.Public[1].IsValid() && g.Public[1].Is4() != a.Is4():
+		return fmt.Errorf("configure rendezvous: grid of the public addresses %v and %v: name none, or both of the local ones' family", g.Public[0], g.Public[1])
+	}
+	return nil
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -56,6 +84,10 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.HandshakesPerSecond, 1000)
 	def(&c.RelayRate, 1_250_000)
 	def(&c.RelayBurst, 1<<20)
+	def(&c.DeviceRate, 8*c.RelayRate)
+	def(&c.TotalRate, 125_000_000)
+	def(&c.STUNPerSecond, 10_000)
+	def(&c.MaxTies, 100_000)
 	switch {
 	case c.Static.IsZero():
 		return c, errors.New("configure rendezvous: the static key is missing")
@@ -65,8 +97,14 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("configure rendezvous: keepalive %v: use whole seconds, at least one", c.Keepalive)
 	case c.Expiry <= c.Keepalive || c.Expiry%time.Second != 0 || c.Expiry > 65535*time.Second:
 		return c, fmt.Errorf("configure rendezvous: expiry %v: use whole seconds, more than the keepalive of %v", c.Expiry, c.Keepalive)
-	case c.MaxRegistrations < 0 || c.MaxIntroductions < 0 || c.RelayRate < 0 || c.RelayBurst < 0 || c.RelayIdle < 0 || c.ConnectsPerSecond < 0:
+	case c.MaxRegistrations < 0 || c.MaxIntroductions < 0 || c.RelayRate < 0 || c.RelayBurst < 0 || c.RelayIdle < 0 || c.ConnectsPerSecond < 0 ||
+		c.DeviceRate < 0 || c.TotalRate < 0 || c.STUNPerSecond < 0 || c.MaxTies < 0:
 		return c, errors.New("configure rendezvous: a limit is below 0")
+	}
+	for _, g := range c.Grids {
+		if err := g.validate(); err != nil {
+			return c, err
+		}
 	}
 	return c, nil
 }
