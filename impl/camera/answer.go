@@ -20,7 +20,7 @@ func (c *Camera) fromRendezvous(now time.Time, m wire.Message) error {
 	switch m := m.(type) {
 	case *wire.Introduce:
 		return c.introduced(now, m)
-	case *wire.Goodbye:
+	case *wire.Goodbye, *wire.Ping:
 		return nil
 	}
 	return errUnasked

@@ -281,7 +281,7 @@ func (l *Link) message(now time.Time, from netip.AddrPort, m wire.Message) wire.
 	switch m := m.(type) {
 	case *wire.Ping:
 		l.sendTo(from, core.Keepalive, &wire.Pong{Sequence: m.Sequence})
-		return nil
+		return m // for an owner that doubts: it has moved, and is reachable again by what it sends behind the pong
 	case *wire.Pong:
 		if m.Sequence != l.ping {
 			return nil

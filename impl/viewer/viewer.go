@@ -273,7 +273,7 @@ func (v *Viewer) fromRendezvous(now time.Time, m wire.Message) error {
 			v.watch.fail(now, m.Code, m.Code.Sentence())
 		}
 		return nil
-	case *wire.Goodbye:
+	case *wire.Goodbye, *wire.Ping:
 		return nil
 	}
 	return errUnasked
