@@ -81,6 +81,8 @@ type Trial struct {
 	Idle    time.Duration // in each cell's first trial: how long the camera is left alone before the viewer asks
 	Media   time.Duration // video after the connection; 0: none, the trial ends with the connection
 	Timeout time.Duration // of the whole attempt
+
+	Stranger bool // at its end, somebody from elsewhere on the internet tries to reach the camera
 }
 
 //go:embed *.yaml
@@ -145,6 +147,7 @@ func decode(d *document.Document) *Scenario {
 		Trial: Trial{
 			Idle:  root.Get("trial").Get("idle").Duration(),
 			Media: root.Get("trial").Get("media").Duration(), Timeout: root.Get("trial").Get("timeout").Duration(),
+			Stranger: root.Get("trial").Get("stranger").Bool(false),
 		},
 	}
 	if n := root.Get("seed"); n.Exists() {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/lab/record"
+	"github.com/punchlab/punchlab/lab/stack"
 	"github.com/punchlab/punchlab/scenarios"
 	"golang.org/x/sys/unix"
 )
@@ -29,6 +30,9 @@ func (f *runFlags) manifest(s *scenarios.Scenario, topology record.Document, cel
 	}
 	for _, a := range s.Axes {
 		m.Axes = append(m.Axes, record.Axis{Key: a.Key, Values: a.Values})
+		if a.Key == scenarios.StrategyKey {
+			m.Strategies = strategies(a.Values)
+		}
 	}
 	for _, set := range f.set {
 		key, values, _ := strings.Cut(set, "=")
@@ -40,6 +44,25 @@ func (f *runFlags) manifest(s *scenarios.Scenario, topology record.Document, cel
 		}
 	}
 	return m
+}
+
+// strategies says what the strategies of a run are.
+func strategies(names []string) (all []record.Strategy) {
+	for _, name := range names {
+		s, err := stack.ForStrategy(name)
+		if err != nil {
+			continue // the scenario was checked
+		}
+		one := record.Strategy{Name: name, System: s.Name()}
+		if t, ok := s.(stack.Summarizer); ok {
+			one.Summary = t.Summary(name)
+		}
+		if t, ok := s.(stack.Preparer); ok {
+			one.Setup = t.Setup(name)
+		}
+		all = append(all, one)
+	}
+	return all
 }
 
 func versions() record.Versions {

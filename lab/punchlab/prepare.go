@@ -74,7 +74,7 @@ func (f *runFlags) prepare(name string, several bool) (*job, error) {
 	}
 	j := &job{scenario: s, dir: f.dir(s.Name, several), plan: runner.Plan{
 		Cells: cells, Trials: s.Trials, Seed: s.Seed,
-		Idle: s.Trial.Idle, Media: s.Trial.Media, Timeout: s.Trial.Timeout, Events: s.Events,
+		Idle: s.Trial.Idle, Media: s.Trial.Media, Timeout: s.Trial.Timeout, Stranger: s.Trial.Stranger, Events: s.Events,
 	}}
 	if err := j.plan.CheckEvents(); err != nil {
 		return nil, unsupported("scenario %s: %w", s.Name, err)

@@ -129,6 +129,7 @@ type Possible struct {
 	Via     string  `json:"via,omitempty"`     // "ipv4", "ipv6", "portmap" or "tcp"
 	Sockets int     `json:"sockets,omitempty"` // opened by the side whose port is guessed
 	Probes  int     `json:"probes,omitempty"`  // by the side that guesses
+	Ports   int     `json:"ports,omitempty"`   // among which the unknown one is drawn
 	P       float64 `json:"p,omitempty"`       // of a direct path with as many
 	Silent  string  `json:"silent,omitempty"`  // the side that must not send before it hears the other
 }
@@ -210,11 +211,20 @@ type Manifest struct {
 	Kernel        string              `json:"kernel"`
 	CPU           CPU                 `json:"cpu"`
 	Sysctls       map[string]string   `json:"sysctls"`
+	Strategies    []Strategy          `json:"strategies,omitempty"`   // those that ran
 	Populations   []Population        `json:"populations,omitempty"`  // to weigh the cells by
 	LateLimitS    float64             `json:"late_limit_s,omitempty"` // a trial's p99 lateness over it is a harness error
 	Start         time.Time           `json:"start"`
 	End           *time.Time          `json:"end,omitempty"`
 	Complete      bool                `json:"complete"`
+}
+
+// Strategy says what one of the values of the axis "strategy" is.
+type Strategy struct {
+	Name    string   `json:"name"`
+	System  string   `json:"system"`
+	Summary string   `json:"summary,omitempty"`
+	Setup   []string `json:"setup,omitempty"` // what an owner has to do once, a step each
 }
 
 // Axis is one factor of the scenario with its values in order.

@@ -27,7 +27,7 @@ func (o *oracle) of(t *lab.Topology) (string, *record.Possible) {
 		}
 		o.known[t] = c
 	}
-	p := &record.Possible{Via: c.Via, Sockets: c.Sockets, Probes: c.Probes, P: c.P}
+	p := &record.Possible{Via: c.Via, Sockets: c.Sockets, Probes: c.Probes, Ports: c.Ports, P: c.P}
 	switch c.Silent {
 	case 1:
 		p.Silent = Camera

@@ -34,10 +34,11 @@ type Plan struct {
 	Trials int // per cell
 	Seed   uint64
 
-	Idle    time.Duration // in each cell's first trial: the camera is left alone so long before the viewer asks
-	Media   time.Duration // video to receive; zero: connect only
-	Timeout time.Duration // of a trial
-	Events  []lab.Event   // what happens to the network in each trial
+	Idle     time.Duration // in each cell's first trial: the camera is left alone so long before the viewer asks
+	Media    time.Duration // video to receive; zero: connect only
+	Timeout  time.Duration // of a trial
+	Stranger bool          // somebody from elsewhere tries to reach the camera at the end of each trial
+	Events   []lab.Event   // what happens to the network in each trial
 
 	// Done says which trials already have a verdict, and how often others were tried; nil: none.
 	Done func(cell, trial int) (verdict bool, attempts int)

@@ -25,6 +25,7 @@ type Trial struct {
 	Idle     time.Duration // how long the camera stays registered before a viewer asks
 	Media    time.Duration // video to receive; zero: connect only
 	Timeout  time.Duration // of the whole trial, from the viewer's request
+	Stranger bool          // at the end, see whether somebody from elsewhere reaches the camera: Probes["stranger_reached"]
 
 	// Reached is told each moment of the trial as it comes, once; nil: nobody asks. It must not block.
 	Reached func(Moment)
@@ -74,6 +75,11 @@ type Checker interface {
 // A Summarizer is a System that says in a line what one of its strategies is.
 type Summarizer interface {
 	Summary(strategy string) string
+}
+
+// A Preparer is a System that says what an owner has to do, once, before a strategy works: a step each.
+type Preparer interface {
+	Setup(strategy string) []string
 }
 
 // Systems lists what can be put under test. No two have a strategy of the same name.
