@@ -20,7 +20,12 @@ func (c *Camera) fromRendezvous(now time.Time, m wire.Message) error {
 	switch m := m.(type) {
 	case *wire.Introduce:
 		return c.introduced(now, m)
-	case *wire.Goodbye, *wire.Ping:
+	case *wire.Located:
+		return c.located(now, m)
+	case *wire.Ping:
+		c.reachable(now)
+		return nil
+	case *wire.Goodbye:
 		return nil
 	}
 	return errUnasked
@@ -112,6 +117,7 @@ func (c *Camera) newViewer(now time.Time, m *wire.Introduce, hello *wire.Hello, 
 	v := &viewer{
 		cam: c, key: req.Peer(), initiation: req.ID(), conn: hello.ID, punchKey: hello.PunchKey,
 		policy: punch.ForFlags(hello.Flags), channel: m.Channel, started: now, heard: now,
+		intro: m.ID, reflexive: m.Endpoint.AddrPort, class: hello.Class, candidates: hello.Candidates,
 	}
 	if m.Channel == 0 { // the rendezvous does not relay
 		v.policy.Relay = false
@@ -129,15 +135,22 @@ func (c *Camera) newViewer(now time.Time, m *wire.Introduce, hello *wire.Hello, 
 		return nil, err
 	}
 	v.stream = stream{source: source, sender: sender, wanted: hello.Flags&wire.FlagStart != 0}
-	v.agent = punch.NewAgent(punch.Config{Policy: v.policy, Role: punch.Camera, Peer: m.Endpoint.AddrPort, Rand: c.cfg.Rand}, now)
+	v.agent = punch.NewAgent(v.agentConfig(), now)
 	return v, nil
+}
+
+// agentConfig is what is known of both sides now.
+func (v *viewer) agentConfig() punch.Config {
+	c := v.cam
+	return punch.Config{
+		Policy: v.policy, Role: punch.Camera, Theirs: v.class, Own: c.link.Reflexive(), Peer: v.reflexive, Rand: c.cfg.Rand,
+	}
 }
 
 // firstFlight sends Noise-2 and the first access unit: to the viewer's endpoint, which the rendezvous has validated, and
 // through the relay. The acknowledgement goes before the bulk, and Noise-2 to the host candidates after it.
 func (v *viewer) firstFlight(now time.Time, m *wire.Introduce, hello *wire.Hello) {
 	c := v.cam
-	v.reflexive = m.Endpoint.AddrPort
 	direct := v.agent.Add(now, punch.To(v.reflexive), punch.Reflexive) != nil
 	if direct {
 		v.sendNoise2(punch.To(v.reflexive))

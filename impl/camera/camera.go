@@ -88,9 +88,6 @@ const (
 	consentLimit = 30 * time.Second
 	unheardLife  = 10 * time.Second // of a viewer that was answered and never heard
 	maxStamps    = 1024             // viewers whose last timestamp is remembered; the oldest makes room
-	// viewerSilence is how long a viewer to whom media flows, and who reports each second then, may be silent before the
-	// camera asks the rendezvous whether it is heard itself; each time without a sign it waits twice as long.
-	viewerSilence = 1500 * time.Millisecond
 )
 
 // Camera serves video to the viewers that a rendezvous introduces.
@@ -181,7 +178,7 @@ func (c *Camera) begin() {
 
 // HandlePacket takes a datagram.
 func (c *Camera) HandlePacket(now time.Time, from, _ netip.AddrPort, b []byte) {
-	c.begin()
+	c.awake(now)
 	if c.closed {
 		return
 	}
@@ -231,11 +228,37 @@ func (c *Camera) HandleMapped(now time.Time, external netip.AddrPort) { c.box.Be
 
 // HandleMoved says that the host has another network or address now, as far as the driver knows: the rendezvous is
 // asked at once, and paths are looked for anew. Without this hint it takes longer to notice.
-func (c *Camera) HandleMoved(now time.Time) { c.box.Begin() }
+func (c *Camera) HandleMoved(now time.Time) {
+	c.begin()
+	if c.closed {
+		return
+	}
+	c.link.Moved(now)
+	for _, v := range c.viewers {
+		v.suspicious = true
+	}
+}
+
+// awake begins a call at now, and anew where the host has slept since it should have been made.
+func (c *Camera) awake(now time.Time) {
+	c.begin()
+	if c.closed {
+		return
+	}
+	wanted := c.Deadline()
+	if wanted.IsZero() || now.Sub(wanted) < asleep {
+		return
+	}
+	_ = c.link.Start(now) // an error comes from the source of randomness and would repeat
+	c.link.Moved(now)
+	for _, v := range c.viewers {
+		v.wake(now, now.Sub(wanted))
+	}
+}
 
 // HandleTimeout does what is due.
 func (c *Camera) HandleTimeout(now time.Time) {
-	c.begin()
+	c.awake(now)
 	if c.closed {
 		return
 	}
@@ -276,6 +299,15 @@ func (c *Camera) Stats() Stats {
 // Label is what the camera's maker prints, given the rendezvous' names.
 func (c *Camera) Label(hosts ...string) identity.Label {
 	return identity.Label{Key: c.cfg.Static.Public(), RendezvousKey: c.cfg.RendezvousKey, Rendezvous: hosts, Secret: c.cfg.Secret}
+}
+
+func (c *Camera) byIntro(id uint64) *viewer {
+	for _, v := range c.viewers {
+		if v.intro == id {
+			return v
+		}
+	}
+	return nil
 }
 
 func (c *Camera) byChannel(channel uint16) *viewer {

@@ -136,7 +136,7 @@ func TestPunches(t *testing.T) {
 	}
 	now := epoch
 	knock := func(p wire.Punch, k wire.PunchKey, size int) int {
-		now = now.Add(time.Second)
+		now = now.Add(200 * time.Millisecond)
 		c.HandlePacket(now, elsewhere, local, wire.AppendPunch(nil, k, p, size))
 		n := 0
 		for _, p := range packets(c) {

@@ -154,7 +154,7 @@ func TestBlindBudgetOfRepetitions(t *testing.T) {
 	}
 	v := c.viewers[0]
 	for range 100 {
-		v.resend(v.stream.sender.Since(epoch, nil, 0))
+		v.resendTo(punch.ViaRelay, v.stream.sender.Since(epoch, nil, 0))
 	}
 	if n := c.Stats().Traffic.Of(core.Media).Bytes; n > int64(v.policy.Blind) {
 		t.Errorf("%d bytes of media, the budget is %d", n, v.policy.Blind)

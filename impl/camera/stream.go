@@ -102,7 +102,11 @@ func (v *viewer) streamTimeout(now time.Time) {
 			s.paused = now
 			return
 		}
-		v.sendMedia(v.path, v.packetize(now))
+		packets := v.packetize(now)
+		paths, n := v.carried(now)
+		for _, p := range paths[:n] {
+			v.sendMedia(p, packets)
+		}
 		if b, err := s.sender.Report(now); err == nil && b != nil {
 			v.send(v.path, core.RTCP, b)
 		}
@@ -127,40 +131,54 @@ func (v *viewer) rtcp(now time.Time, b []byte) error {
 	if f.KeyFrame {
 		v.cam.stats.KeyFrames++ // a stored stream has its next one within a second
 	}
-	v.resend(f.Resend)
+	if f.Report {
+		v.newest = max(v.newest, f.Highest)
+	}
+	v.resendTo(v.path, f.Resend)
 	return nil
 }
 
-func (v *viewer) resend(packets [][]byte) {
+func (v *viewer) resendTo(path punch.Path, packets [][]byte) {
 	v.cam.stats.Resent += int64(len(packets))
-	v.sendMedia(v.path, packets)
+	v.sendMedia(path, packets)
 }
 
 // moveTo makes path the media's. next is the extended sequence number that the viewer waits for; 0: it has nothing.
 //
 // What was sent by another direct path before may never arrive and is sent again from there on; what is on its way
-// through the relay still arrives. Single losses are left to NACK.
+// through the relay still arrives. Single losses are left to NACK. A viewer that leaves a direct path for the relay may be wrong:
+// for a while the media goes by both.
 func (v *viewer) moveTo(now time.Time, path punch.Path, next uint64) {
 	from, again := v.path, v.nominated
 	v.path, v.nominated = path, true
-	if path.Route == punch.Direct {
+	switch {
+	case path.Route == punch.Direct:
+		v.also = punch.Path{}
 		v.agent.Stop(path)
+	case from.Route == punch.Direct && again:
+		v.both(now, from)
 	}
-	if from != path {
-		v.cam.stats.PathChanges++
-		v.cam.box.Emit(PathChanged{At: now, Viewer: v.key.UID(), From: from, To: path})
-	}
+	v.changed(now, from)
 	s := &v.stream
 	if !s.begun {
 		return
 	}
 	lost := from != path && from.Route == punch.Direct || next == 0 && !again
 	if lost {
-		v.resend(s.sender.Since(now, nil, max(next, 1)-1))
+		v.resendTo(path, s.sender.Since(now, nil, max(next, 1)-1))
 	}
 	if !s.paused.IsZero() {
 		s.origin = s.origin.Add(now.Sub(s.paused))
 		s.paused = time.Time{}
 		v.streamTimeout(now)
 	}
+}
+
+// changed tells of another path of the media than from.
+func (v *viewer) changed(now time.Time, from punch.Path) {
+	if from == v.path {
+		return
+	}
+	v.cam.stats.PathChanges++
+	v.cam.box.Emit(PathChanged{At: now, Viewer: v.key.UID(), From: from, To: v.path})
 }

@@ -32,20 +32,28 @@ type viewer struct {
 	punches    uint32 // counter of the last punch accepted
 	punched    uint32 // counter of the last punch sent
 
-	policy    punch.Policy
-	agent     *punch.Agent
-	reflexive netip.AddrPort
-	channel   uint16
-	path      punch.Path // of the media
-	nominated bool       // by Use
-	use       uint32     // sequence of the last Use
-	confirmed bool       // the session was heard
-	started   time.Time
-	heard     time.Time // sealed, that is consenting
-	sign      time.Time // anything authentic, or the last doubt
-	patience  time.Duration
-	repeat    time.Time // of Noise-2 through the relay
-	repeatGap time.Duration
+	policy     punch.Policy
+	agent      *punch.Agent
+	intro      uint64 // the introduction's id
+	reflexive  netip.AddrPort
+	class      wire.Class      // of the viewer's NAT
+	candidates []wire.Endpoint // the viewer's other addresses
+	locatedSeq uint32
+	channel    uint16
+	path       punch.Path // of the media
+	nominated  bool       // by Use
+	use        uint32     // sequence of the last Use
+	confirmed  bool       // the session was heard
+	started    time.Time
+	heard      time.Time // sealed, that is consenting
+	sign       time.Time // anything authentic, or the last doubt
+	patience   time.Duration
+	suspicious bool       // the rendezvous was asked because of this viewer's silence
+	also       punch.Path // of the media too, until alsoUntil
+	alsoUntil  time.Time
+	newest     uint64    // extended sequence number of the newest packet that the viewer has reported
+	repeat     time.Time // of Noise-2 through the relay
+	repeatGap  time.Duration
 
 	stream stream
 }
@@ -173,16 +181,7 @@ func (v *viewer) message(now time.Time, path punch.Path, cand *punch.Candidate, 
 }
 
 // alive notes a sign of the viewer.
-func (v *viewer) alive(now time.Time) { v.sign, v.patience = now, viewerSilence }
-
-// doubt is when the viewer has been silent for so long, although media flows, that the camera may be the one that is not
-// heard: its NAT has rebooted or has another address. The relay, and the next viewer, need the rendezvous to know. Zero: never.
-func (v *viewer) doubt() time.Time {
-	if !v.confirmed || !v.stream.flowing() {
-		return time.Time{}
-	}
-	return v.sign.Add(v.patience)
-}
+func (v *viewer) alive(now time.Time) { v.sign, v.patience, v.suspicious = now, viewerSilence, false }
 
 // replace ends older connections of the same viewer once a newer one is heard.
 func (c *Camera) replace(now time.Time, v *viewer) {
@@ -209,7 +208,7 @@ func (v *viewer) used(now time.Time, path punch.Path, cand *punch.Candidate, m *
 	case cand != nil && !cand.Trusted:
 		return v.challenge(now, cand, size)
 	}
-	v.use = m.Sequence
+	v.use, v.newest = m.Sequence, max(v.newest, max(m.Next, 1)-1)
 	v.moveTo(now, path, m.Next)
 	return nil
 }
@@ -265,8 +264,7 @@ func (v *viewer) timeout(now time.Time) {
 		}
 	}
 	if core.Due(now, v.doubt()) {
-		v.cam.link.Probe(now)
-		v.sign, v.patience = now, 2*v.patience
+		v.doubtful(now)
 	}
 	v.agent.Due(now, v.punchAt)
 	v.streamTimeout(now)

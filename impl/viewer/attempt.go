@@ -46,12 +46,12 @@ type attempt struct {
 	since    time.Time // of sess
 	noise2   []byte
 	receiver *media.Receiver
-	path     punch.Path       // named by Use
-	shown    punch.Path       // by which the newest media came
-	named    time.Time        // when path was chosen
-	twoWay   bool             // the camera has answered on path
-	oneWay   []netip.AddrPort // direct paths that the camera does not hear
-	token    wire.Token       // of path, where the camera asked for it
+	path     punch.Path   // named by Use
+	shown    punch.Path   // by which the newest media came
+	named    time.Time    // when path was chosen
+	twoWay   bool         // the camera has answered on path
+	oneWay   []punch.Path // direct paths that the camera does not hear
+	token    wire.Token   // of path, where the camera asked for it
 	use      uint32
 	useDue   time.Time
 	useSent  time.Time
@@ -61,6 +61,19 @@ type attempt struct {
 	heard    time.Time // anything authentic
 	consent  time.Time
 	consents uint32
+
+	// Doubt, see doubt.go.
+	rhythm     rhythm
+	doubted    time.Time // since then path is doubted; zero: it is not
+	assuredAt  time.Time // the last doubt ended
+	relayed    bool      // new media has come through the relay since
+	asks       int       // how often again was sent for one reason
+	askDue     time.Time
+	askGap     time.Duration
+	locatedSeq uint32
+	lostDirect bool      // a direct path worked both ways and died
+	retryAt    time.Time // a direct path is looked for again
+	retryGap   time.Duration
 }
 
 type earlyPacket struct {
@@ -141,12 +154,26 @@ func (a *attempt) peerKnown(now time.Time, m *wire.Peer) {
 	if a.policy.Relay {
 		a.channel = m.Channel
 	}
-	a.agent = punch.NewAgent(punch.Config{Policy: a.policy, Role: punch.Viewer, Peer: a.endpoint, Rand: a.v.cfg.Rand}, now)
 	if a.path.Route == punch.Direct { // Noise-2 was faster
+		a.agent = punch.NewAgent(a.agentConfig(m.Class), now)
 		return
 	}
+	a.restart(now, m.Class, m.Candidates)
+}
+
+// agentConfig is what is known of both sides now.
+func (a *attempt) agentConfig(theirs wire.Class) punch.Config {
+	return punch.Config{
+		Policy: a.policy, Role: punch.Viewer, Theirs: theirs, Own: a.v.link.Reflexive(), Peer: a.endpoint, Rand: a.v.cfg.Rand,
+	}
+}
+
+// addCandidates gives the agent the camera's endpoint and its other addresses.
+func (a *attempt) addCandidates(now time.Time, others []wire.Endpoint) {
 	a.agent.Add(now, punch.To(a.endpoint), punch.Reflexive)
-	a.agent.Due(now, a.punchAt)
+	for _, e := range others {
+		a.agent.Add(now, punch.To(e.AddrPort), punch.Host)
+	}
 }
 
 // punchAt sends a punch. Its size leaves the camera room for an answer.
@@ -206,6 +233,7 @@ func (a *attempt) response(now time.Time, path punch.Path, b []byte) error {
 	rtt := max(2*a.v.link.RTT(), minRTO)
 	a.receiver, err = media.NewReceiver(media.ReceiverConfig{
 		Keys: media.NewKeys(sess.Export), PayloadType: welcome.PayloadType, FPS: a.v.cfg.FPS, RTT: rtt,
+		ReportEvery: reportEvery,
 	})
 	if err != nil {
 		return err
@@ -310,6 +338,10 @@ func (a *attempt) directFailed(now time.Time) {
 	a.gaveUp = true
 	a.v.stats.NotDirect = a.silence()
 	a.v.box.Emit(DirectFailed{At: now, Cause: a.silence()})
+	if a.lostDirect { // what worked once may work again
+		a.retryGap = min(max(2*a.retryGap, firstRetry), lastRetry)
+		a.retryAt = now.Add(a.retryGap)
+	}
 }
 
 func (a *attempt) deadline() time.Time {

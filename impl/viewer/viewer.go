@@ -223,7 +223,7 @@ var (
 
 // HandlePacket takes a datagram.
 func (v *Viewer) HandlePacket(now time.Time, from, _ netip.AddrPort, b []byte) {
-	v.box.Begin()
+	v.awake(now)
 	if v.closed {
 		return
 	}
@@ -273,7 +273,19 @@ func (v *Viewer) fromRendezvous(now time.Time, m wire.Message) error {
 			v.watch.fail(now, m.Code, m.Code.Sentence())
 		}
 		return nil
-	case *wire.Goodbye, *wire.Ping:
+	case *wire.Located:
+		if v.watch == nil || v.watch.id != m.ID {
+			v.link.Send(core.Signal, &wire.LocatedAck{ID: m.ID, Sequence: m.Sequence, Code: wire.CodeEnded})
+			return errStray
+		}
+		v.watch.located(now, m)
+		return nil
+	case *wire.Ping:
+		if v.watch != nil {
+			v.watch.reachable(now)
+		}
+		return nil
+	case *wire.Goodbye:
 		return nil
 	}
 	return errUnasked
@@ -287,11 +299,39 @@ func (v *Viewer) HandleMapped(now time.Time, external netip.AddrPort) { v.box.Be
 
 // HandleMoved says that the host has another network or address now, as far as the driver knows: the rendezvous is
 // asked at once, and paths are looked for anew. Without this hint it takes longer to notice.
-func (v *Viewer) HandleMoved(now time.Time) { v.box.Begin() }
+func (v *Viewer) HandleMoved(now time.Time) {
+	v.box.Begin()
+	if v.closed {
+		return
+	}
+	v.link.Moved(now)
+	if v.watch != nil {
+		v.watch.wake(now)
+	}
+}
+
+// awake begins a call at now, and anew where the host has slept since it should have been made.
+func (v *Viewer) awake(now time.Time) {
+	v.box.Begin()
+	if v.closed {
+		return
+	}
+	wanted := v.Deadline()
+	if wanted.IsZero() || now.Sub(wanted) < asleep {
+		return
+	}
+	if v.link.Started() {
+		_ = v.link.Start(now) // an error comes from the source of randomness and would repeat
+		v.link.Moved(now)
+	}
+	if v.watch != nil {
+		v.watch.wake(now)
+	}
+}
 
 // HandleTimeout does what is due.
 func (v *Viewer) HandleTimeout(now time.Time) {
-	v.box.Begin()
+	v.awake(now)
 	if v.closed {
 		return
 	}

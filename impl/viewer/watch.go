@@ -1,7 +1,6 @@
 package viewer
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -19,11 +18,10 @@ const (
 	// leave together, so that all but the slowest links deliver them together.
 	useWait = 30 * time.Millisecond
 	maxUse  = 2 * time.Second // longest gap between repetitions of Use
-	// pathSilence is how long a path may be without new media before it is asked whether it lives, and pathDead how
-	// long without anything authentic, though the camera had an RTO to answer, before the relay is asked for the media
-	// instead. What is lost until then has to fit the camera's history: of 2 Mbit/s it holds 2.2 s.
-	pathSilence = time.Second
-	pathDead    = 2 * time.Second
+	// oneWayLife is how long a direct path that was named may not have been answered on before it is left for the relay.
+	oneWayLife = 2 * time.Second
+	// reportEvery is how often the camera hears how far its media has come, so that it notices soon that it is not heard.
+	reportEvery = 200 * time.Millisecond
 )
 
 // rto is how long an answer of the camera is waited for. The way by the rendezvous bounds the direct one on most paths.
@@ -51,7 +49,7 @@ func (a *attempt) sealed(now time.Time, path punch.Path, b []byte) error {
 		a.challenged(now, path, m.Token)
 	case *wire.ConsentAck:
 		a.directHeard(now, path)
-		if path.Route == a.path.Route {
+		if path == a.path {
 			a.confirm(now)
 		}
 	case *wire.Bye:
@@ -66,7 +64,7 @@ func (a *attempt) sealed(now time.Time, path punch.Path, b []byte) error {
 func (a *attempt) authentic(now time.Time, path punch.Path) {
 	a.v.stats.CameraSilent = max(a.v.stats.CameraSilent, now.Sub(a.heard))
 	a.heard = now
-	if path.Route == a.path.Route {
+	if path == a.path {
 		a.alive = now
 	}
 }
@@ -76,9 +74,12 @@ func (a *attempt) challenged(now time.Time, path punch.Path, token wire.Token) {
 	if path.Route != punch.Direct {
 		return
 	}
-	if a.path.Route == punch.Direct && a.twoWay && a.path != path {
+	if a.path.Route == punch.Direct && a.twoWay && a.path != path && !a.doubting() {
 		a.send(path, core.Control, a.seal(&wire.PathResponse{Token: token}))
 		return
+	}
+	if a.doubting() && path == a.path {
+		a.assured(now)
 	}
 	a.name(now, path, token)
 	a.stopPunching()
@@ -106,9 +107,16 @@ func (a *attempt) punched(now time.Time, path punch.Path, b []byte) error {
 	return nil
 }
 
-// directHeard moves to a direct path by which something authentic has come, from the relay.
+// directHeard moves to a direct path by which something authentic has come, from the relay or from one that is doubted.
 func (a *attempt) directHeard(now time.Time, path punch.Path) {
-	if path.Route != punch.Direct || a.path.Route == punch.Direct || slices.Contains(a.oneWay, path.Addr) {
+	switch {
+	case path.Route != punch.Direct || slices.Contains(a.oneWay, path):
+		return
+	case path == a.path && a.doubting():
+		a.assured(now)
+		a.sendUse(now) // the camera carries both
+		return
+	case a.path.Route == punch.Direct && !a.doubting():
 		return
 	}
 	a.name(now, path, wire.Token{})
@@ -119,7 +127,7 @@ func (a *attempt) directHeard(now time.Time, path punch.Path) {
 // name chooses the path that Use names.
 func (a *attempt) name(now time.Time, path punch.Path, token wire.Token) {
 	if path != a.path {
-		a.twoWay = false
+		a.twoWay, a.doubted = false, time.Time{}
 		a.alive, a.named = now, now
 		a.useGap = a.rto()
 	}
@@ -136,12 +144,15 @@ func (a *attempt) media(now time.Time, path punch.Path, b []byte) error {
 		return nil
 	}
 	before, had := a.receiver.HighestSeq()
+	copies := a.receiver.Quality().Duplicate
 	err := a.receiver.HandlePacket(now, b)
 	if err != nil {
 		return err
 	}
-	a.authentic(now, path)
-	a.directHeard(now, path)
+	if a.receiver.Quality().Duplicate == copies { // a copy may be anybody's
+		a.authentic(now, path)
+		a.directHeard(now, path)
+	}
 	if wire.Classify(b) == wire.RTP {
 		a.count(path, len(b))
 		if highest, ok := a.receiver.HighestSeq(); ok && (!had || highest > before) {
@@ -168,14 +179,22 @@ func (a *attempt) newest(now time.Time, path punch.Path, first bool) {
 		a.v.stats.FirstPacket = now
 		a.v.box.Emit(FirstPacket{At: now, Path: path})
 	}
-	if path.Route == a.path.Route {
+	a.rhythm.beat(now)
+	switch {
+	case path == a.path:
 		a.onPath = now
 		a.useGap = a.rto()
+		a.rhythm.calm(now)
+	case path.Route == punch.Relay:
+		a.relayed = true
+	case a.path.Route == punch.Direct && now.Sub(a.quietSince()) > a.rhythm.gap+4*a.rhythm.dev:
+		a.name(now, path, wire.Token{}) // the camera appears from elsewhere
+		a.sendUse(now)
 	}
 	if a.use == 0 {
 		a.sendUse(now) // the first flight has arrived
 	}
-	if path.Route != a.path.Route || path.Route == a.shown.Route {
+	if path != a.path || path == a.shown {
 		return
 	}
 	a.v.stats.PathChanges++
@@ -189,8 +208,11 @@ func (a *attempt) confirm(now time.Time) {
 		return
 	}
 	a.twoWay = true
-	if a.path.Route == punch.Direct && a.v.stats.DirectAt.IsZero() {
-		a.v.stats.DirectAt = now
+	if a.path.Route == punch.Direct {
+		if a.v.stats.DirectAt.IsZero() {
+			a.v.stats.DirectAt = now
+		}
+		a.v.stats.NotDirect, a.retryAt, a.retryGap = "", time.Time{}, 0
 	}
 	a.v.box.Emit(PathConfirmed{At: now, Path: a.path})
 }
@@ -210,14 +232,22 @@ func (a *attempt) deliver(now time.Time, path punch.Path) {
 	}
 }
 
-// sendUse names the path and says what the receiver waits for.
+// sendUse names the path and says what the receiver waits for. Of a doubted path the relay is told: the camera then carries the
+// media by both.
 func (a *attempt) sendUse(now time.Time) {
 	a.use++
-	m := &wire.Use{Sequence: a.use, Token: a.token}
+	by, token := a.path, a.token
+	if a.doubting() {
+		a.sendConsent(a.path)
+		if a.channel != 0 {
+			by, token = punch.ViaRelay, wire.Token{}
+		}
+	}
+	m := &wire.Use{Sequence: a.use, Token: token}
 	if highest, ok := a.receiver.HighestSeq(); ok {
 		m.Next = highest + 1
 	}
-	a.send(a.path, core.Control, a.seal(m))
+	a.send(by, core.Control, a.seal(m))
 	if !a.twoWay { // the camera may not hear this path, though the viewer does
 		a.sendConsent(a.path)
 		if a.path.Route == punch.Direct && a.channel != 0 {
@@ -236,6 +266,13 @@ func (a *attempt) sendUse(now time.Time) {
 // watchTimeout repeats Use while it has no effect, falls back to the relay, keeps the consent fresh, and lets the
 // receiver ask for what is missing.
 func (a *attempt) watchTimeout(now time.Time) {
+	if core.Due(now, a.askDue) {
+		a.sendAgain(now)
+	}
+	if core.Due(now, a.retryAt) {
+		a.retryAt = time.Time{}
+		a.askAgain(now)
+	}
 	if core.Due(now, a.useDue) {
 		a.checkPath(now)
 	}
@@ -251,16 +288,18 @@ func (a *attempt) watchTimeout(now time.Time) {
 
 // checkPath looks whether the path that Use named serves: the camera answers on it, and new media comes by it.
 func (a *attempt) checkPath(now time.Time) {
-	if due := a.onPath.Add(pathSilence); a.twoWay && a.onPath.After(a.useSent) && now.Before(due) {
+	due := a.quietSince().Add(a.rhythm.silence())
+	switch {
+	case core.Due(now, a.deadAt()):
+		a.toRelay(now)
+	case a.doubting(): // still
+	case a.twoWay && !now.Before(due):
+		a.doubt(now)
+		return
+	case a.twoWay && a.onPath.After(a.useSent):
 		a.useDue = due
 		return
-	}
-	if a.twoWay && !now.Before(a.onPath.Add(pathSilence)) {
-		a.v.link.Probe(now) // the reason may be this side's: the relay is to be there when it is wanted
-	}
-	if core.Due(now, a.deadAt()) {
-		a.toRelay(now)
-	} else if a.use > 0 && a.twoWay {
+	case a.twoWay && a.use > 0:
 		a.sendConsent(a.path) // the answer tells a dead path from a source that has nothing to send
 	}
 	a.sendUse(now)
@@ -268,25 +307,13 @@ func (a *attempt) checkPath(now time.Time) {
 
 // deadAt is when a direct path is left for the relay, unless it shows that it serves; zero: there is no such choice.
 func (a *attempt) deadAt() time.Time {
-	if a.path.Route != punch.Direct || a.channel == 0 {
+	switch {
+	case a.path.Route != punch.Direct || a.channel == 0:
 		return time.Time{}
+	case a.twoWay:
+		return a.verdictAt()
 	}
-	wait := max(pathDead, pathSilence+a.rto())
-	if a.twoWay {
-		return a.alive.Add(wait)
-	}
-	return core.Earliest(a.alive, a.named).Add(wait)
-}
-
-// toRelay leaves a direct path that does not serve.
-func (a *attempt) toRelay(now time.Time) {
-	if a.twoWay {
-		a.gaveUp = true // the camera has ended its search long ago
-		a.v.stats.NotDirect = fmt.Sprintf("the direct path to %v went silent: nothing for %.1f s", a.path.Addr, now.Sub(a.alive).Seconds())
-	} else {
-		a.oneWay = append(a.oneWay, a.path.Addr)
-	}
-	a.name(now, punch.ViaRelay, wire.Token{})
+	return core.Earliest(a.alive, a.named).Add(max(oneWayLife, time.Second+a.rto()))
 }
 
 func (a *attempt) sendConsent(path punch.Path) {
@@ -300,7 +327,7 @@ func (a *attempt) armConsent(now time.Time) {
 }
 
 func (a *attempt) watchDeadline() time.Time {
-	d := core.Earliest(a.useDue, a.consent)
+	d := core.Earliest(core.Earliest(a.useDue, a.consent), core.Earliest(a.askDue, a.retryAt))
 	return core.Earliest(d, a.receiver.Deadline())
 }
 

@@ -1,0 +1,159 @@
+package viewer
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+// A path in use is doubted when no new media has come by it for a few frames:
+//
+//	        silence: consent by it, ping and again to R, use by the relay (the camera then carries both)
+//	in use ───────────────────────────────────────────────────────────────────────► doubted
+//	  ▲                anything authentic by it: use by it again                      │  │ another direct path is heard:
+//	  └───────────────────────────────────────────────────────────────────────────────┘  │ use by that
+//	relay ◄── new media by the relay, and nothing by the path for verdict ────────────────┴──────────► that path
+const (
+	// verdict is how long a doubted path has to show that it lives, once the relay delivers.
+	verdict = 400 * time.Millisecond
+	// firstRetry is when a direct path that was lost is looked for again after a search that found none, doubling up to lastRetry.
+	firstRetry = 5 * time.Second
+	lastRetry  = time.Minute
+	// againTries is how often again is sent at most for one reason, after the rendezvous' RTO each, doubling.
+	againTries = 5
+	// asleep is how much later than it wanted a viewer has to be called to take it that its host has slept.
+	asleep = 2 * time.Second
+)
+
+// doubting says whether the path in use is doubted.
+func (a *attempt) doubting() bool { return !a.doubted.IsZero() }
+
+// quietSince is when the path in use last showed that it delivers.
+func (a *attempt) quietSince() time.Time {
+	if a.assuredAt.After(a.onPath) {
+		return a.assuredAt
+	}
+	return a.onPath
+}
+
+// doubt asks for help: the reason may be this side's, the camera's, or the way between.
+func (a *attempt) doubt(now time.Time) {
+	if a.doubting() {
+		return
+	}
+	a.doubted, a.relayed = now, false
+	a.useGap = a.rto()
+	a.v.link.Probe(now) // the relay is to be there when it is wanted, and it may be this side that has moved
+	a.askAgain(now)
+	a.sendUse(now)
+}
+
+// assured ends the doubt: the path in use lives.
+func (a *attempt) assured(now time.Time) {
+	a.doubted, a.assuredAt = time.Time{}, now
+	a.rhythm.falseAlarm(now)
+	a.quietAgain()
+}
+
+// verdictAt is when a doubted path is left for the relay; zero: not yet.
+func (a *attempt) verdictAt() time.Time {
+	if !a.doubting() || !a.relayed {
+		return time.Time{}
+	}
+	return a.doubted.Add(max(verdict, 2*a.rto()))
+}
+
+// toRelay leaves a direct path that does not serve.
+func (a *attempt) toRelay(now time.Time) {
+	if a.twoWay {
+		a.lostDirect = true
+		a.gaveUp = true // until the rendezvous says where the camera is now
+		a.v.stats.NotDirect = fmt.Sprintf("the direct path to %v went silent: nothing for %.1f s", a.path.Addr, now.Sub(a.alive).Seconds())
+	} else {
+		a.oneWay = append(a.oneWay, a.path)
+	}
+	a.name(now, punch.ViaRelay, wire.Token{})
+}
+
+// askAgain asks the rendezvous where the camera is now, and for the relay, until it answers.
+func (a *attempt) askAgain(now time.Time) {
+	a.askGap, a.asks = a.v.link.RTO(), 0
+	a.sendAgain(now)
+}
+
+func (a *attempt) sendAgain(now time.Time) {
+	a.askDue = time.Time{}
+	if a.peerAt.IsZero() || a.asks >= againTries { // without a rendezvous, or not introduced yet
+		return
+	}
+	a.v.link.Send(core.Signal, &wire.Again{ID: a.id, Relay: a.policy.Relay})
+	a.asks++
+	a.askDue = now.Add(a.askGap)
+	a.askGap *= 2
+}
+
+func (a *attempt) quietAgain() { a.askDue = time.Time{} }
+
+// located is told where the camera is now: after again, and when it has moved.
+func (a *attempt) located(now time.Time, m *wire.Located) {
+	a.v.link.Send(core.Signal, &wire.LocatedAck{ID: m.ID, Sequence: m.Sequence})
+	if m.Sequence <= a.locatedSeq {
+		return
+	}
+	a.locatedSeq = m.Sequence
+	a.quietAgain()
+	if a.policy.Relay && m.Channel != 0 {
+		a.channel = m.Channel
+	}
+	moved := m.Endpoint.AddrPort != a.endpoint
+	a.endpoint = m.Endpoint.AddrPort
+	if !a.policy.Direct || a.sess == nil {
+		return
+	}
+	if moved && a.path.Route == punch.Direct && a.twoWay {
+		a.doubt(now)
+	}
+	if a.path.Route == punch.Direct && !a.doubting() {
+		return // the camera asked, and this side is content
+	}
+	a.gaveUp, a.oneWay, a.retryAt = false, nil, time.Time{}
+	a.restart(now, m.Class, m.Candidates)
+	if a.doubting() {
+		a.sendUse(now) // the relay is there now
+	}
+}
+
+// restart looks for a direct path anew.
+func (a *attempt) restart(now time.Time, class wire.Class, candidates []wire.Endpoint) {
+	cfg := a.agentConfig(class)
+	if a.agent == nil {
+		a.agent = punch.NewAgent(cfg, now)
+	} else {
+		a.agent.Restart(now, cfg)
+	}
+	a.addCandidates(now, candidates)
+	a.agent.Due(now, a.punchAt)
+}
+
+// reachable is called when the rendezvous asks whether this viewer receives where it appears from now: it has moved. What was sent
+// from there before was dropped.
+func (a *attempt) reachable(now time.Time) {
+	if a.sess == nil || !a.doubting() {
+		return
+	}
+	a.askAgain(now)
+	a.sendUse(now)
+}
+
+// wake begins anew after the host's sleep.
+func (a *attempt) wake(now time.Time) {
+	if a.sess == nil {
+		return
+	}
+	a.heard, a.consent = now, now
+	a.doubted = time.Time{}
+	a.doubt(now)
+}

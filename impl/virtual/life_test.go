@@ -1,0 +1,126 @@
+package virtual_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/camera"
+	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/media"
+	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/viewer"
+	"github.com/punchlab/punchlab/impl/virtual"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+// standstill is the longest time without a frame from a moment on, and how long ago the last one came.
+func (w *world) standstill(since time.Time) (longest, atEnd time.Duration) {
+	last := since
+	for _, f := range all[viewer.FrameReceived](w.viewerHost) {
+		if f.Frame.Complete.After(last) {
+			longest, last = max(longest, f.Frame.Complete.Sub(last)), f.Frame.Complete
+		}
+	}
+	return longest, w.net.Now.Sub(last)
+}
+
+// mediaThrough is how many media packets a host has sent to the rendezvous, for its relay.
+func (w *world) mediaThrough() *int {
+	n, before := new(int), w.net.Filter
+	w.net.Filter = func(from *virtual.Host, p core.Packet) bool {
+		if from.Name == "camera" && wire.Classify(p.B) == wire.ChannelData {
+			if _, b, err := wire.ParseChannelData(p.B); err == nil && wire.Classify(b) == wire.RTP {
+				*n++
+			}
+		}
+		return before == nil || before(from, p)
+	}
+	return n
+}
+
+// A source that has nothing to send for a while is no dead path: the path in use stays, and the relay carries nothing.
+func TestSilentSourceIsNoDeadPath(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 40, cameraNAT: restricted, viewerNAT: restricted, camera: func(c *camera.Config) {
+		source := c.Source
+		c.Source = func() media.Source { return &pausing{source(), 0} }
+	}})
+	w.connect("adaptive")
+	w.net.Run(1900*time.Millisecond, nil)
+	relayed := w.mediaThrough()
+	w.net.Run(10*time.Second, nil)
+	s := w.viewer.Stats()
+	if s.Path.Route != punch.Direct || !s.Confirmed || s.PathChanges != 0 || *relayed != 0 {
+		t.Errorf("path %v, %d changes, %d packets relayed; events%s", s.Path, s.PathChanges, *relayed, events(w))
+	}
+	if s.Uses > 20 {
+		t.Errorf("%d uses in 12 s", s.Uses)
+	}
+	frames := all[viewer.FrameReceived](w.viewerHost)
+	if len(frames) < 190 {
+		t.Errorf("%d frames", len(frames))
+	}
+	for i, f := range frames {
+		if f.Frame.Hash != w.sent[i] {
+			t.Fatalf("frame %d is another than was sent", i)
+		}
+	}
+}
+
+// pausing has nothing for 4 s after its 50th access unit.
+type pausing struct {
+	media.Source
+	n int
+}
+
+func (p *pausing) Next() (media.AccessUnit, error) {
+	au, err := p.Source.Next()
+	if p.n++; p.n > 50 {
+		au.PTS += 4 * time.Second
+	}
+	return au, err
+}
+
+// The rendezvous dies: running streams go on, for as long as they like.
+func TestRendezvousGone(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 42, cameraNAT: restricted, viewerNAT: restricted})
+	w.connect("adaptive")
+	w.net.Run(2*time.Second, nil)
+	at := w.net.Now
+	w.serverHost.Down(true)
+	w.net.Run(5*time.Minute, nil)
+	longest, atEnd := w.standstill(at)
+	if s := w.viewer.Stats(); longest > 50*time.Millisecond || atEnd > 50*time.Millisecond || s.Path.Route != punch.Direct || s.LoggedIn {
+		t.Errorf("stood still for %v and %v; %+v", longest, atEnd, s)
+	}
+	w.checkFrames(7000)
+}
+
+// A host that sleeps for a few seconds goes on where it stopped, by whatever path there is then, within a second of its waking.
+func TestSleepAndWake(t *testing.T) {
+	for _, who := range []string{"camera", "viewer"} {
+		for _, strategy := range []string{"adaptive", "relay", "direct"} {
+			w := newWorld(t, worldConfig{seed: 43, cameraNAT: restricted, viewerNAT: restricted})
+			host := map[string]*virtual.Host{"camera": w.cameraHost, "viewer": w.viewerHost}[who]
+			w.connect(strategy)
+			w.net.Run(2*time.Second, nil)
+			host.Down(true)
+			w.net.Run(7*time.Second, nil)
+			host.Down(false)
+			woke := w.net.Now
+			w.net.Run(5*time.Second, nil)
+			longest, atEnd := w.standstill(woke)
+			want := punch.Direct
+			if strategy == "relay" {
+				want = punch.Relay
+			}
+			if s := w.viewer.Stats(); longest > time.Second || atEnd > 100*time.Millisecond || s.Path.Route != want {
+				t.Errorf("%s, %s: stood still for %v, and %v at the end; path %v; events%s", who, strategy, longest, atEnd, s.Path, events(w))
+			}
+			if who == "camera" {
+				w.checkFrames(150)
+			} else {
+				w.checkIntact()
+			}
+		}
+	}
+}
