@@ -30,19 +30,22 @@ type clientKey struct {
 
 // client is a device that proved its key.
 type client struct {
-	key     clientKey
-	uid     identity.UID
-	current *link // confirmed; nil: offline
-	pending *link // waits for confirmation
-	last    time.Time
-	pings   int // unanswered ones
-	timer   timer
-	place   *list.Element // among the offline ones
-	intros  map[uint64]*intro
-	tokens  float64 // Connects allowed
-	refill  time.Time
-	channel uint16 // the last one given out
-	ends    []*relayEnd
+	key        clientKey
+	uid        identity.UID
+	current    *link // confirmed; nil: offline
+	pending    *link // waits for confirmation
+	last       time.Time
+	pings      int // unanswered ones
+	timer      timer
+	place      *list.Element // among the offline ones
+	intros     map[uint64]*intro
+	connects   bucket
+	channel    uint16 // the last one given out
+	ends       []*relayEnd
+	relayed    bucket     // bytes, of all its relays
+	ties       []*side    // the longest unused first
+	class      wire.Class // as reported
+	candidates []wire.Endpoint
 }
 
 // link is one session of a device.
@@ -58,6 +61,8 @@ type link struct {
 	probing       netip.AddrPort // where the last probe of a new address went
 	probe         uint64         // its number
 	credit        int            // bytes that may go there
+	asked         *wire.Again    // from there
+	reported      uint32         // sequence of the last Report
 }
 
 // client finds or makes the record of a device.
@@ -81,6 +86,9 @@ func (s *Server) client(k clientKey) (*client, error) {
 
 func (s *Server) forget(c *client) {
 	s.dropPending(c)
+	for len(c.ties) > 0 {
+		s.untie(c.ties[0].tie)
+	}
 	s.timers.set(&c.timer, time.Time{})
 	s.offline.Remove(c.place)
 	delete(s.clients, c.key)
@@ -114,6 +122,7 @@ func (s *Server) confirm(now time.Time, l *link) {
 	default:
 		s.offline.Remove(c.place)
 		c.place = nil
+		c.class, c.candidates = wire.Class{}, nil // it may be behind another NAT now
 		if c.key.role == camera {
 			s.cameras[c.uid] = c
 			s.stats.Online++
@@ -121,6 +130,7 @@ func (s *Server) confirm(now time.Time, l *link) {
 		}
 	}
 	s.timers.set(&c.timer, now.Add(s.patience()))
+	s.moved(now, c)
 }
 
 // patience is the silence after which a device is asked.
@@ -185,7 +195,7 @@ func (s *Server) away(now time.Time, c *client, cause string) {
 // number is random: a device that forges its source address cannot answer for whom it names.
 func (s *Server) probe(l *link, from, to netip.AddrPort, size int) {
 	if l.probing != from {
-		l.probing, l.credit = from, 0
+		l.probing, l.credit, l.asked = from, 0, nil
 		l.probe = s.random()
 	}
 	l.credit += size
@@ -208,4 +218,11 @@ func (s *Server) pong(now time.Time, l *link, from, to netip.AddrPort, m *wire.P
 	l.remote, l.local, l.probing = from, to, netip.AddrPort{}
 	s.rebind(l.client)
 	s.box.Emit(Moved{UID: l.client.uid, From: old, To: from, At: now})
+	s.moved(now, l.client)
+	if m := l.asked; m != nil {
+		l.asked = nil
+		if err := s.again(now, l, m); err != nil {
+			s.stats.Dropped.Count(err)
+		}
+	}
 }

@@ -22,7 +22,7 @@ type intro struct {
 	id, viewerID   uint64
 	viewer, camera *client
 	noise1         []byte
-	relay          *relay // nil: none
+	tie            *tie
 	started        time.Time
 	gap            time.Duration
 	acked          bool
@@ -39,7 +39,7 @@ func (s *Server) connect(now time.Time, l *link, m *wire.Connect) {
 	cam := s.cameras[m.Camera]
 	code := wire.Code(0)
 	switch {
-	case !v.allowed(now, s.cfg.ConnectsPerSecond):
+	case !v.connects.take(now, s.cfg.ConnectsPerSecond, connectBurst*s.cfg.ConnectsPerSecond, 1):
 		code = wire.CodeRateLimited
 	case cam == nil:
 		code = wire.CodeUnavailable
@@ -56,9 +56,10 @@ func (s *Server) connect(now time.Time, l *link, m *wire.Connect) {
 		return
 	}
 	in := &intro{id: id, viewerID: m.ID, viewer: v, camera: cam, noise1: m.Noise1, started: now}
-	in.timer.due = func(now time.Time) { s.again(now, in) }
+	in.timer.due = func(now time.Time) { s.reintroduce(now, in) }
+	in.tie = s.newTie(now, v, cam, m.ID, id)
 	if m.Relay {
-		in.relay = s.newRelay(now, v, cam)
+		s.openRelay(now, in.tie)
 	}
 	if v.intros == nil {
 		v.intros = map[uint64]*intro{}
@@ -90,22 +91,6 @@ func (s *Server) random() uint64 {
 	return max(1, binary.LittleEndian.Uint64(b[:]))
 }
 
-// allowed takes a token from the viewer's bucket.
-func (c *client) allowed(now time.Time, rate float64) bool {
-	full := rate * connectBurst
-	if c.refill.IsZero() {
-		c.tokens = full
-	} else {
-		c.tokens = min(full, c.tokens+now.Sub(c.refill).Seconds()*rate)
-	}
-	c.refill = now
-	if c.tokens < 1 {
-		return false
-	}
-	c.tokens--
-	return true
-}
-
 func (s *Server) refuse(v *client, id uint64, code wire.Code) {
 	s.stats.Refused++
 	if v.current != nil {
@@ -118,10 +103,10 @@ func (s *Server) sendPeer(in *intro) {
 	if v == nil || c == nil {
 		return
 	}
-	m := &wire.Peer{ID: in.viewerID, Endpoint: wire.At(c.remote)}
-	if in.relay != nil {
-		m.Channel = in.relay.ends[0].channel
-	}
+	t := in.tie
+	t.sides[0].told = c.remote
+	m := &wire.Peer{ID: in.viewerID, Endpoint: wire.At(c.remote), Channel: t.sides[0].channel(),
+		Class: in.camera.class, Candidates: in.camera.candidates}
 	s.send(v, v.local, v.remote, core.Signal, m)
 }
 
@@ -132,24 +117,24 @@ func (s *Server) introduce(now time.Time, in *intro) {
 		s.end(in)
 		return
 	}
-	m := &wire.Introduce{ID: in.id, Endpoint: wire.At(v.remote), Noise1: in.noise1}
-	if in.relay != nil {
-		m.Channel = in.relay.ends[1].channel
-	}
+	t := in.tie
+	t.sides[1].told = v.remote
+	m := &wire.Introduce{ID: in.id, Endpoint: wire.At(v.remote), Noise1: in.noise1, Channel: t.sides[1].channel()}
 	s.send(c, c.local, c.remote, core.Signal, m)
 	s.timers.set(&in.timer, now.Add(in.gap))
 	in.gap = min(2*in.gap, lastGap)
 }
 
-// again is the introduction's timer.
-func (s *Server) again(now time.Time, in *intro) {
+// reintroduce is the introduction's timer.
+func (s *Server) reintroduce(now time.Time, in *intro) {
 	switch {
 	case in.acked:
 		s.end(in)
 	case now.Sub(in.started) >= introGiveUp:
-		if in.relay != nil && in.relay.last.Equal(in.started) { // not in use
-			s.closeRelay(in.relay)
+		if r := in.tie.relay; r != nil && r.last.Equal(in.started) { // not in use
+			s.closeRelay(r)
 		}
+		s.untie(in.tie)
 		s.refuse(in.viewer, in.viewerID, wire.CodeUnavailable)
 		s.end(in)
 	default:
@@ -169,14 +154,16 @@ func (s *Server) acknowledged(now time.Time, c *client, m *wire.IntroduceAck) er
 	in.acked = true
 	s.timers.set(&in.timer, now.Add(introMemory))
 	if m.Code != 0 {
-		if in.relay != nil {
-			s.closeRelay(in.relay)
+		if in.tie.relay != nil {
+			s.closeRelay(in.tie.relay)
 		}
+		s.untie(in.tie)
 		s.refuse(in.viewer, in.viewerID, m.Code)
 		s.end(in)
 		return nil
 	}
-	s.box.Emit(Introduced{Camera: c.uid, Viewer: in.viewer.uid, Relay: in.relay != nil, At: now})
+	s.box.Emit(Introduced{Camera: c.uid, Viewer: in.viewer.uid, Relay: in.tie.relay != nil, At: now})
+	s.supersede(in.tie)
 	return nil
 }
 

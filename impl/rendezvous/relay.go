@@ -15,11 +15,11 @@ const relaysEach = 64
 
 // relay carries datagrams between the two parties of one introduction.
 type relay struct {
-	ends   [2]relayEnd // the viewer's, the camera's
-	tokens float64     // bytes
-	refill time.Time
-	last   time.Time
-	timer  timer
+	tie   *tie
+	ends  [2]relayEnd // the viewer's, the camera's
+	quota bucket      // bytes
+	last  time.Time
+	timer timer
 }
 
 // relayEnd is one party's side: frames are accepted from its address with its channel only.
@@ -36,17 +36,19 @@ type relayKey struct {
 	channel uint16
 }
 
-// newRelay binds a relay, or returns nil where none is to be had.
-func (s *Server) newRelay(now time.Time, v, c *client) *relay {
-	if s.cfg.NoRelay || s.nrelays >= s.cfg.MaxIntroductions || len(v.ends) >= relaysEach {
-		return nil
+// openRelay binds a relay to a tie that has none, if one is to be had.
+func (s *Server) openRelay(now time.Time, t *tie) {
+	v, c := t.sides[0].client, t.sides[1].client
+	if t.relay != nil || s.cfg.NoRelay || s.nrelays >= s.cfg.MaxIntroductions || len(v.ends) >= relaysEach {
+		return
 	}
 	vc, ok1 := v.freeChannel()
 	cc, ok2 := c.freeChannel()
 	if !ok1 || !ok2 {
-		return nil
+		return
 	}
-	r := &relay{tokens: float64(s.cfg.RelayBurst), refill: now, last: now}
+	r := &relay{tie: t, last: now}
+	t.relay = r
 	r.ends[0] = relayEnd{relay: r, other: &r.ends[1], client: v, channel: vc}
 	r.ends[1] = relayEnd{relay: r, other: &r.ends[0], client: c, channel: cc}
 	for i := range r.ends {
@@ -57,7 +59,6 @@ func (s *Server) newRelay(now time.Time, v, c *client) *relay {
 	r.timer.due = func(now time.Time) { s.idle(now, r) }
 	s.timers.set(&r.timer, now.Add(s.cfg.RelayIdle))
 	s.nrelays++
-	return r
 }
 
 // freeChannel is the device's next channel number, each used again only after all the others.
@@ -103,6 +104,9 @@ func (s *Server) idle(now time.Time, r *relay) {
 
 func (s *Server) closeRelay(r *relay) {
 	s.timers.set(&r.timer, time.Time{})
+	if r.tie.relay == r {
+		r.tie.relay = nil
+	}
 	for i := range r.ends {
 		e := &r.ends[i]
 		at := slices.Index(e.client.ends, e)
@@ -117,7 +121,7 @@ func (s *Server) closeRelay(r *relay) {
 	s.nrelays--
 }
 
-// relay passes a frame on, if it may.
+// relay passes a frame on, if it may. The frame leaves in the bytes that it came in.
 func (s *Server) relay(now time.Time, from, to netip.AddrPort, b []byte) error {
 	channel, data, err := wire.ParseChannelData(b)
 	if err != nil {
@@ -130,20 +134,30 @@ func (s *Server) relay(now time.Time, from, to netip.AddrPort, b []byte) error {
 	if !e.other.addr.IsValid() {
 		return errNotReady
 	}
-	r := e.relay
-	rate := float64(s.cfg.RelayRate)
-	r.tokens = min(float64(s.cfg.RelayBurst), r.tokens+now.Sub(r.refill).Seconds()*rate)
-	r.refill = now
-	if r.tokens < float64(len(b)) {
+	if !s.affordable(now, e, float64(len(b))) {
 		s.stats.OverQuota++
 		return errQuota
 	}
-	r.tokens -= float64(len(b))
-	r.last = now
+	e.relay.last = now
 	s.stats.RelayedFrames++
 	s.stats.RelayedBytes += int64(len(data))
-	out := s.box.Copy(b)
-	binary.BigEndian.PutUint16(out, e.other.channel)
-	s.box.Send(e.other.local, e.other.addr, core.Forward, out)
+	binary.BigEndian.PutUint16(b, e.other.channel)
+	s.box.Send(e.other.local, e.other.addr, core.Forward, b)
 	return nil
+}
+
+// affordable takes n bytes from the quotas of the relay, of both devices and of all relays together, if they all have as
+// many.
+func (s *Server) affordable(now time.Time, e *relayEnd, n float64) bool {
+	device, total := float64(s.cfg.DeviceRate), float64(s.cfg.TotalRate)
+	one, other := &e.client.relayed, &e.other.client.relayed
+	if !e.relay.quota.fill(now, float64(s.cfg.RelayRate), float64(s.cfg.RelayBurst), n) ||
+		!one.fill(now, device, device, n) || !other.fill(now, device, device, n) || !s.relayed.fill(now, total, total, n) {
+		return false
+	}
+	e.relay.quota.tokens -= n
+	one.tokens -= n
+	other.tokens -= n
+	s.relayed.tokens -= n
+	return true
 }

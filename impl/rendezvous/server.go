@@ -28,7 +28,10 @@ type Server struct {
 	offline *list.List // of *client, the longest first
 	intros  map[uint64]*intro
 	relays  map[relayKey]*relayEnd
+	ties    list.List // of *tie, the longest unused first
+	relayed bucket    // of all relays, bytes
 
+	discovery  discovery
 	window     time.Time // handshakes are counted from then, for a second
 	handshakes int
 	nrelays    int
@@ -49,6 +52,9 @@ type Stats struct {
 	RelayedBytes  int64 // payload, without framing
 	RelayedFrames int64
 	OverQuota     int64 // frames
+	Bindings      int64 // STUN requests answered
+	Samples       int64 // passed on
+	Ties          int   // now
 }
 
 // New returns a server.
@@ -81,6 +87,8 @@ func (s *Server) HandlePacket(now time.Time, from, to netip.AddrPort, b []byte) 
 		err = s.transport(now, from, to, b)
 	case wire.Initiation:
 		err = s.initiation(now, from, to, b)
+	case wire.STUN:
+		err = s.stun(now, from, to, b)
 	default:
 		err = errKind
 	}
@@ -111,6 +119,7 @@ func (s *Server) Stats() Stats {
 	}
 	st.Registrations = len(s.clients)
 	st.Relays = s.nrelays
+	st.Ties = s.ties.Len()
 	return st
 }
 
@@ -126,6 +135,9 @@ var (
 	errQuota    = errors.New("relay quota used up")
 	errIntro    = errors.New("unknown introduction")
 	errNotReady = errors.New("the other party of the relay is away")
+	errTie      = errors.New("unknown connection")
+	errSample   = errors.New("sample from another address than the device's")
+	errRate     = errors.New("too many requests for one connection")
 )
 
 // underLoad counts a handshake and says whether cookies are due.
@@ -191,9 +203,13 @@ func roleOf(m wire.Message) (role, error) {
 // accept answers a handshake with a session that is pending until it is confirmed.
 func (s *Server) accept(now time.Time, c *client, req *session.Request, from, to netip.AddrPort) error {
 	expiry := uint16(s.cfg.Expiry / time.Second)
-	var answer wire.Message = &wire.LoggedIn{Endpoint: wire.At(from), Expiry: expiry}
+	var alternate wire.Endpoint
+	if other := s.alternate(to); other.IsValid() {
+		alternate = wire.At(other)
+	}
+	var answer wire.Message = &wire.LoggedIn{Endpoint: wire.At(from), Expiry: expiry, Alternate: alternate}
 	if c.key.role == camera {
-		answer = &wire.Registered{Endpoint: wire.At(from), Keepalive: uint16(s.cfg.Keepalive / time.Second), Expiry: expiry}
+		answer = &wire.Registered{Endpoint: wire.At(from), Keepalive: uint16(s.cfg.Keepalive / time.Second), Expiry: expiry, Alternate: alternate}
 	}
 	payload, err := wire.Marshal(answer)
 	if err != nil {
@@ -239,13 +255,25 @@ func (s *Server) transport(now time.Time, from, to netip.AddrPort, b []byte) err
 		}
 		s.confirm(now, l)
 	}
+	if m, ok := m.(*wire.Sample); ok { // it says nothing about the device's endpoint, and gets no answer
+		return s.sample(now, l, from, m)
+	}
 	l.client.heard(now)
 	if _, pong := m.(*wire.Pong); !pong && (from != l.remote || to != l.local) {
-		s.probe(l, from, to, len(b))
-		switch m.(type) {
-		case *wire.Ping, *wire.Connect: // the answer, or the camera, would go to an address that nobody vouches for
-			return errSource
-		}
+		return s.elsewhere(now, l, from, to, m, len(b))
+	}
+	return s.message(now, l, from, to, m)
+}
+
+// elsewhere takes a message that came from an address, or to a socket, that is not the device's endpoint.
+func (s *Server) elsewhere(now time.Time, l *link, from, to netip.AddrPort, m wire.Message, size int) error {
+	s.probe(l, from, to, size)
+	switch m := m.(type) {
+	case *wire.Ping, *wire.Connect, *wire.Report: // the answer, or the camera, would go to an address that nobody vouches for
+		return errSource
+	case *wire.Again: // once the probe is answered
+		l.asked = m
+		return nil
 	}
 	return s.message(now, l, from, to, m)
 }
@@ -266,6 +294,12 @@ func (s *Server) message(now time.Time, l *link, from, to netip.AddrPort, m wire
 		s.connect(now, l, m)
 	case *wire.IntroduceAck:
 		return s.acknowledged(now, l.client, m)
+	case *wire.Report:
+		s.report(l, m)
+	case *wire.Again:
+		return s.again(now, l, m)
+	case *wire.LocatedAck:
+		return s.located(l.client, m)
 	default:
 		return errUnasked
 	}

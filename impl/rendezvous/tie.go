@@ -1,0 +1,251 @@
+package rendezvous
+
+import (
+	"container/list"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+const (
+	tiesOfViewer    = 64
+	tiesOfCamera    = 256
+	tieLife         = 24 * time.Hour // without being used: a session is no older
+	againPerSecond  = 2              // of one tie, with bursts of againBurst
+	againBurst      = 10
+	samplePerSecond = 20 // of one tie, with bursts of sampleBurst
+	sampleBurst     = 64
+)
+
+// tie is what the server remembers of a connection: who may ask about whom. It begins with the introduction, lives on when
+// that is forgotten, and ends when
+//
+//	the introduction fails            the same two are introduced anew
+//	a party says that it is over      it is not used for 24 h, or is the longest unused of too many
+//	a party is forgotten
+//
+// A path that died, or could be bettered, is looked for anew by it:
+//
+//	Again ──► Located to both, each again until LocatedAck; with a relay, if one was wanted
+//	endpoint moved ──► Located to the other party
+//	Sample ──► Sampled to the other party
+type tie struct {
+	sides   [2]side // the viewer's, the camera's
+	relay   *relay  // nil: none
+	place   *list.Element
+	timer   timer
+	used    time.Time
+	acked   bool // the camera took the introduction
+	agains  bucket
+	samples bucket
+}
+
+// side is one party's end of a tie.
+type side struct {
+	tie      *tie
+	client   *client
+	id       uint64         // the party's
+	told     netip.AddrPort // the other's endpoint as this party was told last
+	sequence uint32         // of the last Located to this party
+	begun    time.Time      // when that was first sent
+	gap      time.Duration
+	timer    timer
+	samples  uint32 // from this party
+}
+
+func (d *side) other() *side {
+	if d == &d.tie.sides[0] {
+		return &d.tie.sides[1]
+	}
+	return &d.tie.sides[0]
+}
+
+// channel is the party's of the tie's relay; 0: there is none.
+func (d *side) channel() uint16 {
+	switch r := d.tie.relay; {
+	case r == nil:
+		return 0
+	case d == &d.tie.sides[0]:
+		return r.ends[0].channel
+	default:
+		return r.ends[1].channel
+	}
+}
+
+// newTie ties a viewer to a camera by the ids that they know their connection by.
+func (s *Server) newTie(now time.Time, v, c *client, viewerID, cameraID uint64) *tie {
+	for len(v.ties) >= tiesOfViewer {
+		s.untie(v.ties[0].tie)
+	}
+	for len(c.ties) >= tiesOfCamera {
+		s.untie(c.ties[0].tie)
+	}
+	for s.ties.Len() >= s.cfg.MaxTies && s.ties.Len() > 0 {
+		s.untie(s.ties.Front().Value.(*tie))
+	}
+	t := &tie{used: now}
+	t.sides = [2]side{{tie: t, client: v, id: viewerID}, {tie: t, client: c, id: cameraID}}
+	for i := range t.sides {
+		d := &t.sides[i]
+		d.client.ties = append(d.client.ties, d)
+		d.timer.due = func(now time.Time) { s.relocate(now, d) }
+	}
+	t.timer.due = func(now time.Time) { s.expire(now, t) }
+	s.timers.set(&t.timer, now.Add(tieLife))
+	t.place = s.ties.PushBack(t)
+	return t
+}
+
+// find is the side of a tie that a party knows by an id, which counts as used.
+func (s *Server) find(now time.Time, c *client, id uint64) *side {
+	at := slices.IndexFunc(c.ties, func(d *side) bool { return d.id == id })
+	if at < 0 {
+		return nil
+	}
+	d := c.ties[at]
+	d.tie.used = now
+	s.ties.MoveToBack(d.tie.place)
+	for i := range d.tie.sides {
+		e := &d.tie.sides[i]
+		at := slices.Index(e.client.ties, e)
+		e.client.ties = append(slices.Delete(e.client.ties, at, at+1), e)
+	}
+	return d
+}
+
+// expire is the tie's timer.
+func (s *Server) expire(now time.Time, t *tie) {
+	if due := t.used.Add(tieLife); now.Before(due) {
+		s.timers.set(&t.timer, due)
+		return
+	}
+	s.untie(t)
+}
+
+// untie forgets a connection. Its relay lives on, until it is idle.
+func (s *Server) untie(t *tie) {
+	if t.place == nil {
+		return
+	}
+	s.ties.Remove(t.place)
+	t.place = nil
+	s.timers.set(&t.timer, time.Time{})
+	for i := range t.sides {
+		d := &t.sides[i]
+		s.timers.set(&d.timer, time.Time{})
+		at := slices.Index(d.client.ties, d)
+		d.client.ties = slices.Delete(d.client.ties, at, at+1)
+	}
+}
+
+// supersede ends the older ties between the same two: a newer connection of a viewer's to a camera ends the older one.
+func (s *Server) supersede(t *tie) {
+	t.acked = true
+	v, c := t.sides[0].client, t.sides[1].client
+	for _, d := range slices.Clone(v.ties) {
+		if d.tie != t && d.tie.sides[1].client == c && d.tie.acked {
+			s.untie(d.tie)
+		}
+	}
+}
+
+// sample passes on where a device's mapping lies that it has just made. From another address than the device's it would
+// have the other party punch somebody who has no part in this.
+func (s *Server) sample(now time.Time, l *link, from netip.AddrPort, m *wire.Sample) error {
+	d := s.find(now, l.client, m.ID)
+	if d == nil || l.client.current != l {
+		return errTie
+	}
+	_, home := core.ProtoOf(l.remote)
+	if over, _ := core.ProtoOf(from); over != core.UDP || from.Addr() != home.Addr() {
+		return errSample
+	}
+	if !d.tie.samples.take(now, samplePerSecond, sampleBurst, 1) {
+		return errRate
+	}
+	other := d.other()
+	to := other.client.current
+	if to == nil {
+		return errNotReady
+	}
+	d.samples++
+	s.stats.Samples++
+	s.send(to, to.local, to.remote, core.Signal, &wire.Sampled{ID: other.id, Endpoint: wire.At(from), Count: d.samples})
+	return nil
+}
+
+// again tells both parties where the other is.
+func (s *Server) again(now time.Time, l *link, m *wire.Again) error {
+	d := s.find(now, l.client, m.ID)
+	if d == nil || d.other().client.current == nil {
+		s.refuse(l.client, m.ID, wire.CodeUnavailable)
+		return nil
+	}
+	if !d.tie.agains.take(now, againPerSecond, againBurst, 1) {
+		return errRate
+	}
+	if m.Relay {
+		s.openRelay(now, d.tie)
+	}
+	s.locate(now, d.other())
+	s.locate(now, d)
+	return nil
+}
+
+// moved tells the other parties of a device's ties where it is now, the latest used first, and the device what it has
+// missed.
+func (s *Server) moved(now time.Time, c *client) {
+	for _, d := range slices.Backward(c.ties) {
+		for _, e := range []*side{d.other(), d} {
+			if at := e.other().client.current; at != nil && e.told != at.remote {
+				s.locate(now, e)
+			}
+		}
+	}
+}
+
+// locate tells a party where the other one is, until it acknowledges.
+func (s *Server) locate(now time.Time, d *side) {
+	to := d.client.current
+	if to == nil {
+		return
+	}
+	d.sequence++
+	d.begun, d.gap = now, max(2*to.rtt, minRTO)
+	s.relocate(now, d)
+}
+
+// relocate sends Located and arms the repetition. It is the side's timer.
+func (s *Server) relocate(now time.Time, d *side) {
+	to, other := d.client.current, d.other().client
+	if to == nil || other.current == nil || now.Sub(d.begun) >= introGiveUp {
+		d.told = netip.AddrPort{} // as far as is known
+		s.timers.set(&d.timer, time.Time{})
+		return
+	}
+	d.told = other.current.remote
+	s.send(to, to.local, to.remote, core.Signal, &wire.Located{ID: d.id, Sequence: d.sequence, Endpoint: wire.At(d.told), Channel: d.channel(),
+		Class: other.class, Candidates: other.candidates})
+	s.timers.set(&d.timer, now.Add(d.gap))
+	d.gap = min(2*d.gap, lastGap)
+}
+
+// located ends the repetition, and the tie if the party says that the connection is over.
+func (s *Server) located(c *client, m *wire.LocatedAck) error {
+	at := slices.IndexFunc(c.ties, func(d *side) bool { return d.id == m.ID })
+	if at < 0 {
+		return errTie
+	}
+	d := c.ties[at]
+	if m.Sequence != d.sequence {
+		return nil // of an older one
+	}
+	s.timers.set(&d.timer, time.Time{})
+	if m.Code != 0 {
+		s.untie(d.tie)
+	}
+	return nil
+}
