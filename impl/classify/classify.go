@@ -14,7 +14,10 @@
 // socket, and counts as filtered when that one's answer is there and its own is not, several times over.
 //
 // The external ports seen, in the order in which they were asked for, tell how the NAT chooses them: see ports.go. Without
-// loss all is known after about four round trips.
+// loss all is known after about three round trips of 40 ms.
+//
+// No request goes to an address that the server names more often than an unconfirmed address may be sent to (tries), and
+// answers count from where they were asked for only: a server that ignores CHANGE-REQUEST passes no filter.
 //
 // A server that tells no OTHER-ADDRESS has one address only. Then the translation, the ports of fresh sockets and
 // hairpinning are found out; the mapping if another of the rendezvous' addresses sees the same endpoint; the rest is unknown.
@@ -26,10 +29,26 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
 	"github.com/punchlab/punchlab/impl/wire"
+)
+
+// Timing. What follows from the round trip is bounded by these.
+const (
+	tries      = 5                      // transmissions of a request
+	firstRTO   = 100 * time.Millisecond // between them, where no round trip is known
+	leastRTO   = 50 * time.Millisecond
+	mostRTO    = 500 * time.Millisecond
+	lastGrace  = time.Second // after the last transmission, where no round trip is known
+	burst      = 10 * time.Millisecond
+	silence    = 5                     // filtered tries that settle it
+	margin     = 20 * time.Millisecond // by which an answer may come later than that to a request sent with it
+	hairpins   = 4                     // packets each way; the first ones open filters for the later ones
+	moreTries  = 15                    // tries of a filter, beyond silence, until it counts as unknown
+	mostPacket = 1500
 )
 
 // Sockets is how many sockets a classification opens.
@@ -52,34 +71,227 @@ type Config struct {
 	Rand   io.Reader        // cryptographically random: transaction IDs
 }
 
+// The sockets' tasks.
+const (
+	mapSocket = iota
+	anySocket
+	portSocket
+	xSocket
+	ySocket
+)
+
 // Classifier is one classification: Start it once. Not safe for concurrent use.
 type Classifier struct {
-	cfg    Config
-	box    *core.Outbox
-	result wire.Class
-	err    error
-	done   bool
+	cfg   Config
+	box   *core.Outbox
+	local [Sockets]netip.AddrPort
+	rto   time.Duration
+
+	other     netip.AddrPort // S11
+	rtt       time.Duration  // the greatest seen
+	exchanges []*exchange    // in the order in which they were begun
+	filters   [2]filter      // of anySocket and portSocket
+	pin       hairpin
+	explored  bool // the map socket has been sent to the server's other endpoints
+	further   bool // the other sockets as well
+	packets   int  // sent
+
+	result  wire.Class
+	err     error
+	started bool
+	opened  bool
+	done    bool
 }
 
 // New returns a classification that sends by box.
-func New(cfg Config, box *core.Outbox) *Classifier { return &Classifier{cfg: cfg, box: box} }
+func New(cfg Config, box *core.Outbox) *Classifier {
+	c := &Classifier{cfg: cfg, box: box, rto: firstRTO}
+	if cfg.RTT > 0 {
+		c.rto = min(max(cfg.RTT+cfg.RTT/4+margin, leastRTO), mostRTO)
+	}
+	return c
+}
 
 // Start asks the driver, by Outbox.Open, for Sockets sockets at once. The owner hands the answer to Opened: it is the first
 // HandleOpened after those of earlier Opens.
-func (c *Classifier) Start(now time.Time) {}
+func (c *Classifier) Start(now time.Time) {
+	if c.started {
+		return
+	}
+	c.started = true
+	if p, a := core.ProtoOf(c.cfg.Server); p != core.UDP || !a.IsValid() || a.Port() == 0 || c.cfg.Rand == nil {
+		c.end(ErrConfig)
+		return
+	}
+	c.box.Open(Sockets)
+}
 
 // Opened takes the driver's answer. After Cancel it has the sockets closed again.
-func (c *Classifier) Opened(now time.Time, socks []netip.AddrPort, err error) {}
+func (c *Classifier) Opened(now time.Time, socks []netip.AddrPort, err error) {
+	if c.opened {
+		return
+	}
+	c.opened = true
+	if c.done || len(socks) < Sockets {
+		c.box.Close(socks...)
+		c.end(errors.Join(ErrSockets, err))
+		return
+	}
+	c.box.Close(socks[Sockets:]...)
+	copy(c.local[:], socks)
+	// In this order: where ports are given out one after the other it is that of their numbers.
+	for i := range c.local {
+		if i != anySocket && i != portSocket {
+			c.ask(now, i, c.cfg.Server)
+		}
+	}
+	c.filters = [2]filter{{socket: anySocket, change: changeIP | changePort, next: now}, {socket: portSocket, change: changePort, next: now}}
+	c.HandleTimeout(now)
+}
 
 // Handle takes a datagram that came to one of the classification's sockets, and says whether it did: others are not
 // the classifier's.
-func (c *Classifier) Handle(now time.Time, from, to netip.AddrPort, b []byte) bool { return false }
+func (c *Classifier) Handle(now time.Time, from, to netip.AddrPort, b []byte) bool {
+	i := slices.Index(c.local[:], to)
+	if i < 0 || !c.opened {
+		return false
+	}
+	if c.done || len(b) > mostPacket {
+		return true
+	}
+	a, err := parse(b)
+	switch {
+	case err != nil:
+	case a.request:
+		c.pin.arrived(i, a.id)
+	default:
+		c.answered(now, i, from, a)
+	}
+	c.HandleTimeout(now)
+	return true
+}
+
+// answered takes a success response.
+func (c *Classifier) answered(now time.Time, socket int, from netip.AddrPort, a answer) {
+	if from == c.cfg.Server && !c.other.IsValid() && c.plausible(a.other) {
+		c.other = a.other
+	}
+	for _, x := range c.exchanges {
+		if x.socket != socket || x.to != from {
+			continue
+		}
+		if sent, ok := x.answered(a); ok {
+			c.rtt = max(c.rtt, now.Sub(sent))
+		}
+	}
+	for i := range c.filters {
+		if f := &c.filters[i]; f.socket == socket {
+			c.filterAnswer(now, f, from, a)
+		}
+	}
+}
+
+// plausible says whether an OTHER-ADDRESS can be the server's: it is the one address here that nobody vouches for.
+func (c *Classifier) plausible(o netip.AddrPort) bool {
+	s := c.cfg.Server
+	a := o.Addr()
+	return o.IsValid() && o.Port() != 0 && o.Port() != s.Port() && a != s.Addr() && a.Is4() == s.Addr().Is4() && a.Zone() == "" &&
+		!a.IsUnspecified() && !a.IsMulticast() && a.IsPrivate() == s.Addr().IsPrivate() && a.IsLoopback() == s.Addr().IsLoopback() &&
+		a.IsLinkLocalUnicast() == s.Addr().IsLinkLocalUnicast()
+}
 
 // HandleTimeout does what is due.
-func (c *Classifier) HandleTimeout(now time.Time) {}
+func (c *Classifier) HandleTimeout(now time.Time) {
+	if !c.opened || c.done {
+		return
+	}
+	c.repeatAll(now)
+	for i := range c.filters {
+		c.testFilter(now, &c.filters[i])
+	}
+	c.testHairpin(now)
+	c.explore(now)
+	c.repeatAll(now) // what has just been begun
+	if c.settled() {
+		c.conclude()
+	}
+}
+
+// explore asks the server's other endpoints, once it has told them: the map socket all, and where mappings differ the other
+// sockets too, as soon as their own tests are over, because more ports tell more.
+func (c *Classifier) explore(now time.Time) {
+	m := c.exchanges[0]
+	if !c.explored && m.mapped.IsValid() {
+		c.explored = true
+		switch s := c.cfg.Server; {
+		case c.other.IsValid():
+			c.ask(now, mapSocket, netip.AddrPortFrom(c.other.Addr(), s.Port()))
+			c.ask(now, mapSocket, c.other)
+			c.ask(now, mapSocket, netip.AddrPortFrom(s.Addr(), c.other.Port()))
+		default:
+			for _, o := range c.cfg.Others {
+				if p, _ := core.ProtoOf(o); p == core.UDP && o.Addr() != s.Addr() && o.Addr().Is4() == s.Addr().Is4() {
+					c.ask(now, mapSocket, o)
+					break
+				}
+			}
+		}
+	}
+	if c.further || !c.other.IsValid() || !c.ownTestsOver() {
+		return
+	}
+	if d := c.mapping(); d == wire.AddressDependent || d == wire.AddressAndPortDependent {
+		c.further = true
+		for i := range c.local {
+			if i != mapSocket {
+				c.ask(now, i, netip.AddrPortFrom(c.other.Addr(), c.cfg.Server.Port()))
+				c.ask(now, i, c.other)
+			}
+		}
+	}
+}
+
+// ownTestsOver says whether every socket's own test is.
+func (c *Classifier) ownTestsOver() bool {
+	return c.filters[0].settled() && c.filters[1].settled() && c.pin.over && !slices.ContainsFunc(c.exchanges, func(x *exchange) bool { return !x.settled() })
+}
+
+func (c *Classifier) settled() bool {
+	if slices.ContainsFunc(c.exchanges, func(x *exchange) bool { return !x.settled() }) {
+		return false
+	}
+	switch {
+	case c.unreachable():
+		return true
+	case !c.explored && c.exchanges[0].mapped.IsValid():
+		return false
+	case !c.pin.over:
+		return false
+	case !c.other.IsValid():
+		return true // no other address to be answered from
+	}
+	return c.filters[0].settled() && c.filters[1].settled()
+}
+
+// unreachable says that no socket ever got an answer, and none will.
+func (c *Classifier) unreachable() bool { return c.rtt == 0 && c.exchanges[0].failed }
 
 // Deadline is when HandleTimeout is wanted; zero: never.
-func (c *Classifier) Deadline() time.Time { return time.Time{} }
+func (c *Classifier) Deadline() time.Time {
+	if !c.opened || c.done {
+		return time.Time{}
+	}
+	d := c.pin.deadline()
+	for _, x := range c.exchanges {
+		if !x.settled() {
+			d = core.Earliest(d, x.next)
+		}
+	}
+	for i := range c.filters {
+		d = core.Earliest(d, c.filters[i].deadline())
+	}
+	return d
+}
 
 // Result is what was found out, and whether the classification is over: its sockets are closed then. A zero field is
 // unknown; Timeout always is. See Err where everything is.
@@ -90,7 +302,23 @@ func (c *Classifier) Result() (wire.Class, bool) { return c.result, c.done }
 func (c *Classifier) Err() error { return c.err }
 
 // Reflexive is where the first of the sockets appears from, as Server sees it; zero: not known.
-func (c *Classifier) Reflexive() netip.AddrPort { return netip.AddrPort{} }
+func (c *Classifier) Reflexive() netip.AddrPort {
+	if len(c.exchanges) == 0 {
+		return netip.AddrPort{}
+	}
+	return c.exchanges[0].mapped
+}
 
 // Cancel ends the classification at once and has its sockets closed.
-func (c *Classifier) Cancel(now time.Time) {}
+func (c *Classifier) Cancel(now time.Time) { c.end(ErrCancel) }
+
+// end closes the sockets. The first reason counts.
+func (c *Classifier) end(err error) {
+	if c.done {
+		return
+	}
+	c.done, c.err = true, err
+	if c.opened && c.local[0].IsValid() {
+		c.box.Close(c.local[:]...)
+	}
+}
