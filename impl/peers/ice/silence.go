@@ -1,0 +1,18 @@
+package ice
+
+import "github.com/pion/logging"
+
+// silence is a logger that says nothing: what went wrong is in the events and the counts.
+type silence struct{}
+
+func (silence) NewLogger(string) logging.LeveledLogger { return silence{} }
+func (silence) Trace(string)                           {}
+func (silence) Tracef(string, ...any)                  {}
+func (silence) Debug(string)                           {}
+func (silence) Debugf(string, ...any)                  {}
+func (silence) Info(string)                            {}
+func (silence) Infof(string, ...any)                   {}
+func (silence) Warn(string)                            {}
+func (silence) Warnf(string, ...any)                   {}
+func (silence) Error(string)                           {}
+func (silence) Errorf(string, ...any)                  {}
