@@ -168,6 +168,8 @@ func TestImpossibleValues(t *testing.T) {
 		"hello version":     hello(func(h *wire.Hello) { h.Version = 0 }),
 		"hello id":          hello(func(h *wire.Hello) { h.ID = 0 }),
 		"punch key":         hello(func(h *wire.Hello) { h.PunchKey = wire.PunchKey{} }),
+		"strategy":          hello(func(h *wire.Hello) { h.Strategy = []byte("Relay") }),
+		"long strategy":     hello(func(h *wire.Hello) { h.Strategy = bytes.Repeat([]byte{'z'}, wire.MaxStrategy+1) }),
 		"candidates":        hello(func(h *wire.Hello) { h.Candidates = make([]wire.Endpoint, wire.MaxCandidates+1) }),
 		"candidate":         hello(func(h *wire.Hello) { h.Candidates = []wire.Endpoint{at("224.0.0.1:1")} }),
 		"payload type":      &wire.Welcome{Profile: 7, PayloadType: 95, ClockRate: 90000},
@@ -311,7 +313,7 @@ func TestSizes(t *testing.T) {
 		}
 	}
 	hello := &wire.Hello{Version: 255, ID: 1<<64 - 1, Proof: identity.Proof{1}, PunchKey: wire.PunchKey{1}, Flags: 7, Profile: 0xffff,
-		Class: wire.Class{Ports: wire.PortsBlock, BlockSize: 1}}
+		Class: wire.Class{Ports: wire.PortsBlock, BlockSize: 1}, Strategy: bytes.Repeat([]byte{'z'}, wire.MaxStrategy)}
 	for range wire.MaxCandidates {
 		hello.Candidates = append(hello.Candidates, farther)
 	}

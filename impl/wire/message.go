@@ -152,6 +152,9 @@ const ProfileAES128GCM Profile = 0x0007
 // MaxCandidates is how many candidates Hello, Report, Peer and Located carry.
 const MaxCandidates = 8
 
+// MaxStrategy is the length of a strategy's name, with its parameters.
+const MaxStrategy = 32
+
 // Hello is the viewer's payload in its handshake with the camera.
 type Hello struct {
 	Version    uint8          `cbor:"1,keyasint"`
@@ -162,6 +165,7 @@ type Hello struct {
 	Profile    Profile        `cbor:"6,keyasint"`
 	Candidates []Endpoint     `cbor:"7,keyasint,omitempty"` // the viewer's other addresses: host, IPv6, mapped
 	Class      Class          `cbor:"8,keyasint,omitzero"`  // of the viewer's NAT
+	Strategy   []byte         `cbor:"9,keyasint,omitempty"` // by name, as the viewer follows it; absent: the flags tell enough
 }
 
 // Welcome is the camera's payload in its answer. The stream's SSRC, first sequence

@@ -118,7 +118,17 @@ func (m *Refused) validate() error { return first(id(m.ID), code(m.Code, false))
 
 func (m *Hello) validate() error {
 	return first(version(m.Version), id(m.ID), check(m.PunchKey != PunchKey{}, "punch key 0"), check(m.Flags&^knownFlags == 0, "unknown flags"),
-		m.Class.valid(), candidates(m.Candidates))
+		m.Class.valid(), candidates(m.Candidates), check(isStrategy(m.Strategy), "strategy"))
+}
+
+// isStrategy says whether b may be a strategy's name: nothing, or lower-case letters, digits, hyphens and colons.
+func isStrategy(b []byte) bool {
+	for _, c := range b {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != ':' {
+			return false
+		}
+	}
+	return len(b) <= MaxStrategy
 }
 
 func (m *Welcome) validate() error {
