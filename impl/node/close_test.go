@@ -29,12 +29,14 @@ func (f full) Write(func(uintptr) bool) error {
 func TestCloseWhileWriting(t *testing.T) {
 	e := &echo{}
 	conn := listen(t, "udp4", "127.0.0.1:0")
-	raw, err := conn.SyscallConn()
+	s, err := newSocket(conn, Options{}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	waits := make(chan struct{}, 1)
-	n := &Node{core: e, opt: Options{Now: time.Now}, socks: []*socket{{conn: conn, raw: full{raw, waits}}}}
+	s.raw = full{s.raw, waits}
+	n := newNode(e, Options{Now: time.Now})
+	n.mains, n.socks = []*socket{s}, map[netip.AddrPort]*socket{s.local: s}
 	go n.Do(func(time.Time) {
 		e.box.Begin()
 		e.box.Send(netip.AddrPort{}, netip.MustParseAddrPort("127.0.0.1:9"), core.Punch, []byte("x"))

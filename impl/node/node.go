@@ -1,10 +1,11 @@
-// Package node is the one driver of the protocol's cores: sockets, a clock and a goroutine for each socket.
+// Package node is the one driver of the protocol's cores: sockets, streams, a clock and a goroutine for each socket.
 //
-//	socket 0 ──recvmmsg──► ┌────────────┐
-//	   deadline = core's   │ lock, core │──Ready──► sendmmsg by the packet's From, Observe by event
-//	socket 1 ──recvmmsg──► └────────────┘
-//	                             ▲
-//	                        Do(f)┘
+//	socket 0 ──recvmmsg, GRO──► ┌────────────┐
+//	   deadline = core's        │ lock, core │──Ready──► sendmmsg, GSO by the packet's From, Observe by event
+//	sockets the core opened ──► │            │       └─► stream's queue ──► writer ──► TCP or TLS, RFC 4571
+//	streams ──frames──────────► └────────────┘
+//	                                  ▲
+//	                             Do(f)┘
 //
 // A Node owns its goroutines: Close waits for them. Waiting costs a goroutine and no buffer, since buffers are taken
 // from a shared pool only while packets are read; hundreds of nodes fit in a process. The timer is the read deadline of
@@ -12,136 +13,103 @@
 //
 // An error on a socket (an ICMP error reported as ECONNREFUSED, a route that is gone, a full queue) is counted and
 // survived: to a UDP protocol it is a lost packet. Only a closed socket ends its loop.
+//
+// A packet to a stream's endpoint goes into the stream that stands with it, and otherwise begins one (stream.go). A stream
+// that is backlogged drops packets as a full socket buffer would; it never holds up the core.
 package node
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
 )
 
-// Options are what a driver can be told.
-type Options struct {
-	// Observe is given each event of the core, in order, on the goroutine that drives the core: it must not block and
-	// must not call the Node.
-	Observe func(event any)
-	// Now is the clock; nil: time.Now.
-	Now func() time.Time
-	// ReadBuffer is the size asked of the kernel for each socket's receive buffer, in bytes; zero: 1 MiB.
-	ReadBuffer int
-
-	// Listen opens a UDP socket for a core that asks for one, on a port of the host's choice; nil: the core is told that
-	// there are none.
-	Listen func() (*net.UDPConn, error)
-	// MaxSockets bounds the sockets open for the core at a time; zero: 1,024.
-	MaxSockets int
-	// Extra are sockets beside the UDP ones that are no *net.UDPConn, such as an allocation on a TURN server. A packet leaves
-	// by one whose From is its LocalAddr. Writing may block: packets then wait, bounded.
-	Extra []net.PacketConn
-
-	// Dial opens a TCP connection from local, which has port 0 unless the node accepts TCP streams: then it is that
-	// listener's, and several sockets share it (SO_REUSEADDR and SO_REUSEPORT, as DialTCP and ListenTCP set them), so that
-	// the two sides of a simultaneous open meet. nil: packets to streams that do not stand are dropped and counted.
-	Dial func(ctx context.Context, local, remote netip.AddrPort) (net.Conn, error)
-	// DialTimeout ends what Dial and a TLS handshake take; zero: 10 s.
-	DialTimeout time.Duration
-	// Accept are listeners for streams; the Node closes them.
-	Accept []Listener
-	// MaxStreams bounds the streams at a time, and MaxStreamsEach those accepted from one IP address; zero: 4,096 and 256.
-	MaxStreams, MaxStreamsEach int
-	// Certificate is for TLS listeners; nil: one is made and signed by itself. Nobody verifies it: Noise inside the stream
-	// authenticates both sides.
-	Certificate *tls.Certificate
-
-	// NoOffload leaves out UDP generic segmentation and receive offload (GSO, GRO).
-	NoOffload bool
-}
-
-// Listener accepts streams of a protocol: core.TCP, or core.TLS over the TCP connections that it accepts.
-type Listener struct {
-	net.Listener
-	Proto core.Proto
-}
-
-// Stats counts what happened at the sockets.
-type Stats struct {
-	Received, Sent   core.Count
-	Reads, Writes    int64 // system calls that moved packets
-	ReadErrors       int64
-	WriteErrors      int64 // packets the kernel refused
-	Unroutable       int64 // packets whose From is none of the sockets
-	LargestReadBatch int
-
-	Opened, Refused      int64 // sockets that the core asked for
-	Coalesced, Segmented int64 // packets received by GRO and sent by GSO
-	Dialled, Accepted    int64 // streams that came to stand
-	DialErrors           int64
-	StreamErrors         int64 // streams that broke
-	StreamDrops          int64 // packets to a stream that is backlogged, or could not be dialled
-	Streams              int   // now
-	Asleep               int64 // packets that came while suspended, which a host that sleeps does not get
-}
-
 // Node drives one core.
 type Node struct {
-	opt   Options
-	socks []*socket
-	wg    sync.WaitGroup
+	opt    Options
+	mains  []*socket       // as given: the first is socket 0
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
 
-	mu     sync.Mutex // holds the core and everything below
-	core   core.Core
-	armed  time.Time // what socket 0's read deadline is
-	closed bool
-	stats  Stats
+	mu      sync.Mutex // holds the core and everything below
+	wake    sync.Cond  // of mu: neither suspended nor open any more
+	core    core.Core
+	armed   time.Time // what socket 0's read deadline is
+	asleep  bool
+	closed  bool
+	stats   Stats
+	socks   map[netip.AddrPort]*socket // by local address; written with open held too
+	extra   map[netip.AddrPort]*extra
+	streams map[netip.AddrPort]*stream // by the remote endpoint
+	guests  map[netip.Addr]int         // streams accepted, by IP address
+	nguests int
+	wanted  []int // requests for sockets that are not answered yet
+
+	open    sync.Mutex // guards socks and closing for Close, which cannot wait for mu; taken after mu
+	closing bool
 }
 
-type socket struct {
-	conn  *net.UDPConn
-	raw   syscall.RawConn
-	local netip.AddrPort
-	six   bool
-}
-
-// New starts driving c over the sockets, which it closes in Close. At least one is needed; packets without From leave
-// by the first.
+// New starts driving c over the sockets, which it closes in Close as it does the other sockets and listeners of opt. At
+// least one is needed; packets without From leave by the first that has the destination's family. After an error all of
+// them are still the caller's.
 func New(c core.Core, conns []*net.UDPConn, opt Options) (*Node, error) {
 	if len(conns) == 0 {
 		return nil, errors.New("start node: no socket given; bind one with net.ListenUDP")
 	}
-	if opt.Now == nil {
-		opt.Now = time.Now
+	opt, err := opt.withDefaults()
+	if err != nil {
+		return nil, err
 	}
-	if opt.ReadBuffer == 0 {
-		opt.ReadBuffer = 1 << 20
-	}
-	n := &Node{core: c, opt: opt}
+	n := newNode(c, opt)
 	for _, conn := range conns {
-		raw, err := conn.SyscallConn()
+		s, err := newSocket(conn, opt, true)
 		if err != nil {
-			return nil, fmt.Errorf("start node on %v: %w", conn.LocalAddr(), err)
+			return nil, fmt.Errorf("start node: %w", err)
 		}
-		local := conn.LocalAddr().(*net.UDPAddr).AddrPort()
-		six := local.Addr().Is6()
-		local = netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
-		_ = conn.SetReadBuffer(opt.ReadBuffer) // the kernel grants what it may
-		n.socks = append(n.socks, &socket{conn: conn, raw: raw, local: local, six: six})
+		n.mains = append(n.mains, s)
+		n.socks[s.local] = s
+	}
+	var extras []*extra
+	for _, conn := range opt.Extra {
+		x, err := n.newExtra(conn)
+		if err != nil {
+			return nil, fmt.Errorf("start node: %w", err)
+		}
+		extras = append(extras, x)
 	}
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.settle()
-	n.mu.Unlock()
-	for i := range n.socks {
+	for _, s := range n.mains {
+		n.start(s)
+	}
+	for _, x := range extras {
+		n.startExtra(x)
+	}
+	for _, l := range opt.Accept {
 		n.wg.Add(1)
-		go n.loop(i)
+		go n.accept(l)
 	}
 	return n, nil
+}
+
+// newNode makes a node without sockets.
+func newNode(c core.Core, opt Options) *Node {
+	n := &Node{
+		core: c, opt: opt, socks: map[netip.AddrPort]*socket{}, extra: map[netip.AddrPort]*extra{},
+		streams: map[netip.AddrPort]*stream{}, guests: map[netip.Addr]int{},
+	}
+	n.wake.L = &n.mu
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	return n
 }
 
 // Do runs f with the core to itself and then sends what the core has to say. f must not call the Node. After Close it
@@ -160,136 +128,204 @@ func (n *Node) Do(f func(now time.Time)) {
 func (n *Node) Stats() Stats {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.stats
+	s := n.stats
+	s.Streams = len(n.streams)
+	return s
 }
 
-// LocalAddrs lists the addresses of the sockets.
+// LocalAddrs lists the addresses of the sockets that New was given.
 func (n *Node) LocalAddrs() (addrs []netip.AddrPort) {
-	for _, s := range n.socks {
+	for _, s := range n.mains {
 		addrs = append(addrs, s.local)
 	}
 	return addrs
 }
 
-// Close closes the sockets and waits for the goroutines. It may be called more than once.
+// Close closes the sockets and waits for the goroutines. Streams first get what is queued for them, for a quarter of a
+// second at most. It may be called more than once.
 func (n *Node) Close() error {
+	n.open.Lock()
+	n.closing = true
 	for _, s := range n.socks {
 		_ = s.conn.SetWriteDeadline(time.Unix(1, 0)) // whoever waits for a device that takes nothing holds the lock
 	}
+	n.open.Unlock()
 	n.mu.Lock()
-	first := !n.closed
-	n.closed = true
+	var all []io.Closer
+	if !n.closed {
+		n.closed = true
+		n.cancel()
+		all = n.shut()
+	}
+	n.wake.Broadcast()
 	n.mu.Unlock()
 	var errs []error
-	if first {
-		for _, s := range n.socks {
-			errs = append(errs, s.conn.Close())
-		}
+	for _, c := range all {
+		errs = append(errs, c.Close())
 	}
 	n.wg.Wait()
 	return errors.Join(errs...)
 }
 
-// loop reads socket i until it is closed.
-func (n *Node) loop(i int) {
-	defer n.wg.Done()
-	s := n.socks[i]
-	for {
-		b, err := s.read()
-		n.mu.Lock()
-		if n.closed || errors.Is(err, net.ErrClosed) {
-			n.mu.Unlock()
-			b.free()
-			return
-		}
-		n.feed(i, b, err)
-		n.mu.Unlock()
-		b.free()
+// shut ends the streams, and lists what is to be closed.
+func (n *Node) shut() (all []io.Closer) {
+	for _, s := range n.socks {
+		all = append(all, s.conn)
+	}
+	for _, x := range n.extra {
+		all = append(all, x.conn)
+	}
+	for _, l := range n.opt.Accept {
+		all = append(all, l)
+	}
+	for _, s := range n.streams {
+		s.finish()
+	}
+	return all
+}
+
+// Suspend puts the node to sleep as a host's is: nothing is read, sent or timed out until Resume. Datagrams that come
+// meanwhile are lost; what Do makes the core say waits.
+func (n *Node) Suspend() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed || n.asleep {
+		return
+	}
+	n.asleep = true
+	n.arm(time.Time{})
+	for _, s := range n.streams {
+		s.pause(true)
 	}
 }
 
-// feed hands the core what was read and what is due.
-func (n *Node) feed(i int, b *batch, err error) {
-	now := n.opt.Now()
-	if err != nil && !isTimeout(err) {
-		n.stats.ReadErrors++
+// Resume wakes a suspended node: what is due is done at once.
+func (n *Node) Resume() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed || !n.asleep {
+		return
 	}
-	if b != nil && b.n > 0 {
-		n.stats.Reads++
-		n.stats.LargestReadBatch = max(n.stats.LargestReadBatch, b.n)
-		for k := range b.n {
-			from, p := b.packet(k)
-			n.stats.Received.Add(len(p))
-			n.core.HandlePacket(now, from, n.socks[i].local, p)
-		}
+	n.asleep = false
+	for _, s := range n.streams {
+		s.pause(false)
 	}
+	n.advance(n.opt.Now())
+	n.settle()
+	n.wake.Broadcast()
+}
+
+// awake waits, with mu held, while the node sleeps, and says whether it is open.
+func (n *Node) awake() bool {
+	for n.asleep && !n.closed {
+		n.wake.Wait()
+	}
+	return !n.closed
+}
+
+// advance does what is due.
+func (n *Node) advance(now time.Time) {
 	if core.Due(now, n.core.Deadline()) {
 		n.core.HandleTimeout(now)
 	}
-	n.settle()
 }
 
-// settle sends what the core has to say and arms the timer.
+// settle does what the core wants done and arms the timer.
 func (n *Node) settle() {
+	if n.asleep {
+		return
+	}
 	out := n.core.Ready()
 	for _, e := range out.Events {
 		if n.opt.Observe != nil {
 			n.opt.Observe(e)
 		}
 	}
-	for len(out.Packets) > 0 {
-		s, k := n.run(out.Packets)
-		if s == nil {
-			n.stats.Unroutable += int64(k)
-		} else {
-			n.send(s, out.Packets[:k])
-		}
-		out.Packets = out.Packets[k:]
+	n.transmit(out.Packets)
+	for _, a := range out.Close {
+		n.drop(a)
 	}
-	if d := n.core.Deadline(); !d.Equal(n.armed) {
+	if out.Open > 0 {
+		n.want(out.Open)
+	}
+	n.arm(n.core.Deadline())
+}
+
+// arm sets the timer.
+func (n *Node) arm(d time.Time) {
+	if !d.Equal(n.armed) {
 		n.armed = d
-		_ = n.socks[0].conn.SetReadDeadline(d) // fails only when closed
+		_ = n.mains[0].conn.SetReadDeadline(d) // fails only when closed
 	}
 }
 
-// run finds the socket of the first packet, and how many packets in a row leave by it.
-func (n *Node) run(ps []core.Packet) (*socket, int) {
-	s := n.by(ps[0].From)
+// transmit sends packets, each by its way.
+func (n *Node) transmit(ps []core.Packet) {
+	for len(ps) > 0 {
+		if isStream(ps[0].To) {
+			n.stream(ps[0])
+			ps = ps[1:]
+			continue
+		}
+		k := run(ps)
+		n.datagrams(ps[:k])
+		ps = ps[k:]
+	}
+}
+
+// isStream says whether an endpoint is a stream's.
+func isStream(a netip.AddrPort) bool {
+	p, _ := core.ProtoOf(a)
+	return p != core.UDP
+}
+
+// run is how many packets in a row leave by the first one's socket.
+func run(ps []core.Packet) int {
 	k := 1
-	for k < len(ps) && ps[k].From == ps[0].From {
+	for k < len(ps) && ps[k].From == ps[0].From && ps[k].To.Addr().Is4() == ps[0].To.Addr().Is4() && !isStream(ps[k].To) {
 		k++
 	}
-	return s, k
+	return k
 }
 
-func (n *Node) by(from netip.AddrPort) *socket {
-	if !from.IsValid() {
-		return n.socks[0]
+// datagrams sends packets that have one From and family.
+func (n *Node) datagrams(ps []core.Packet) {
+	if s := n.by(ps[0].From, ps[0].To.Addr()); s != nil {
+		n.sent(s.write(ps))
+		return
 	}
-	for _, s := range n.socks {
-		if s.local == from {
+	if x := n.extra[ps[0].From]; x != nil {
+		for _, p := range ps {
+			n.leave(x, p)
+		}
+		return
+	}
+	n.stats.Unroutable += int64(len(ps))
+}
+
+// by finds the socket that a packet leaves by.
+func (n *Node) by(from netip.AddrPort, to netip.Addr) *socket {
+	if from.IsValid() {
+		return n.socks[from]
+	}
+	for _, s := range n.mains {
+		if s.reaches(to) {
 			return s
 		}
 	}
 	return nil
 }
 
-func (n *Node) send(s *socket, ps []core.Packet) {
-	sent, calls, refused := s.write(ps)
-	n.stats.Sent.Packets += sent.Packets
-	n.stats.Sent.Bytes += sent.Bytes
-	n.stats.Writes += calls
-	n.stats.WriteErrors += refused
+func (n *Node) sent(w written) {
+	n.stats.Sent.Packets += w.Packets
+	n.stats.Sent.Bytes += w.Bytes
+	n.stats.Writes += w.calls
+	n.stats.WriteErrors += w.refused
+	n.stats.Segmented += w.segmented
 }
 
-func isTimeout(err error) bool {
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
+// receive hands the core a packet.
+func (n *Node) receive(now time.Time, from, to netip.AddrPort, b []byte) {
+	n.stats.Received.Add(len(b))
+	n.core.HandlePacket(now, from, to, b)
 }
-
-// Suspend puts the node to sleep as a host's is: nothing is read, sent or timed out until Resume. Datagrams that come
-// meanwhile are lost; what Do makes the core say waits.
-func (n *Node) Suspend() {}
-
-// Resume wakes a suspended node: what is due is done at once.
-func (n *Node) Resume() {}

@@ -214,6 +214,7 @@ func TestCloseEndsGoroutinesAndDescriptors(t *testing.T) {
 func TestIdleNodesAreCheap(t *testing.T) {
 	memory := func() int64 {
 		runtime.GC()
+		runtime.GC() // a pool gives up what it has at the second one
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc + m.StackInuse)
@@ -227,11 +228,14 @@ func TestIdleNodesAreCheap(t *testing.T) {
 		}
 		defer n.Close()
 	}
-	if each := (memory() - before) / many; each > 30<<10 {
-		t.Errorf("%d bytes a node", each)
-	} else {
-		t.Logf("%d bytes a node", each)
+	const most = 30 << 10
+	each := (memory() - before) / many
+	for deadline := time.Now().Add(10 * time.Second); each > most; each = (memory() - before) / many {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes a node", each)
+		}
 	}
+	t.Logf("%d bytes a node", each)
 }
 
 func openFiles(t *testing.T) int {

@@ -72,7 +72,7 @@ func TestRolesOverRealSockets(t *testing.T) {
 	r1, a1 := bind(t)
 	r2, a2 := bind(t)
 	server := must(rendezvous.New(rendezvous.Config{Static: rkey, Rand: rand.Reader}))
-	serverNode, _ := run(t, server, r1, r2)
+	serverNode, serverEvents := run(t, server, r1, r2)
 
 	clip := media.EmbeddedClip()
 	cconn, _ := bind(t)
@@ -87,6 +87,7 @@ func TestRolesOverRealSockets(t *testing.T) {
 		}
 	})
 	await(t, camEvents, yes[camera.Registered])
+	await(t, serverEvents, yes[rendezvous.Online]) // the camera's confirmation came by another socket than the viewer's questions will
 
 	for _, strategy := range punch.Names() {
 		t.Run(strategy, func(t *testing.T) {
