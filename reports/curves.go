@@ -171,7 +171,8 @@ func (k curve) n() string {
 }
 
 func (k curve) style() draw.LineStyle {
-	return line(1.6, curves[k.order%len(curves)], dashes[k.order%len(dashes)]...)
+	i := k.order % len(curves)
+	return line(1.6, curves[i], dashes[(i+k.order/len(curves))%len(dashes)]...) // no two of 64 are alike
 }
 
 // paper is the grid.

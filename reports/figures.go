@@ -83,13 +83,19 @@ func (m *model) topics() []topic {
 		}
 		pooled = " These curves pool all of " + strings.Join(ns, ", ") + "."
 	}
-	return []topic{
+	var ts []topic
+	for _, t := range []func() (topic, bool){m.setup, m.populations, m.possible, m.birthdayCurve, m.byAxis, m.cost} {
+		if t, ok := t(); ok {
+			ts = append(ts, t)
+		}
+	}
+	return append(ts,
 		ask("time", "How soon?", "Trials that never connected count too: their curve ends below 100 %. The dashed line is the least time that the links allow.", "connect", "frame"),
 		ask("ratio", "How close to the bound?", "Each time divided by the least that the links of its own cell allow: 1 is perfect, whatever the link.", "packet ratio", "frame ratio"),
 		ask("media", "How well does video flow?", "Latency is one-way, from the camera's capture to the viewer's whole frame, on one clock. Goodput counts whole frames.", "latency", "goodput"),
 		m.idle(),
 		m.lateness(),
-	}
+	)
 }
 
 // figure draws one quantity for one panel.

@@ -105,10 +105,12 @@ func (c *cell) leak() bool {
 	return oracleKind(c.Oracle) == "relay-only" && c.Outcomes[record.Direct] > 0
 }
 
-// shortfall reports whether the oracle promises a direct path that not every trial found. The strategy "relay" does
-// not look for one.
+// relayOnly are the strategies that do not look for a direct path.
+var relayOnly = []string{"relay", "tls443"}
+
+// shortfall reports whether the oracle promises a direct path that not every trial found.
 func (c *cell) shortfall() bool {
-	return oracleKind(c.Oracle) == "direct" && c.Params[strategyKey] != "relay" && c.Trials > 0 &&
+	return oracleKind(c.Oracle) == "direct" && !slices.Contains(relayOnly, c.Params[strategyKey]) && c.Trials > 0 &&
 		c.Outcomes[record.Direct] < c.Trials-c.Outcomes[record.Unsupported]
 }
 

@@ -23,7 +23,15 @@ var runs = map[string]synthetic{
 	"same-lan":     {seed: 8, axes: []record.Axis{{Key: "strategy", Values: []string{"direct", "adaptive"}}, {Key: "link", Values: []string{"lan", "lte"}}}, trials: 40, media: true},
 	"no-verdict":   {seed: 9, axes: natMatrix(sixNATs[:2], []string{"direct"}, []string{"lan"}), trials: 2, harness: 1},
 	"unmeasured":   {seed: 10, axes: natMatrix(sixNATs[:2], []string{"direct", "adaptive"}, []string{"lan"}), trials: 30, unmeasured: true, noAxes: true},
-	"no-axes":      {seed: 11, trials: 30, media: true},
+	"populations": {seed: 12, axes: natMatrix([]string{"port-restricted-cone", "symmetric-sequential", "symmetric"}, []string{"direct", "adaptive", "ice"}, []string{"broadband"}), trials: 50,
+		stranger: true, populations: []record.Population{
+			{Name: "ford-2005", Source: "Ford et al., 2005", Size: 380, Weights: map[string]float64{"port-restricted-cone": 0.82, "symmetric": 0.18},
+				Peer: map[string]float64{"port-restricted-cone": 1}, Published: record.Published{What: "NATs on which hole punching works", Rate: 0.82, Low: 0.78, High: 0.86}},
+			{Name: "unmeasured", Source: "nobody", Note: "Has a NAT that no cell has.", Size: 10, Weights: map[string]float64{"full-cone": 1}, Published: record.Published{What: "all", Rate: 1}},
+		}},
+	"birthday": {seed: 13, axes: []record.Axis{{Key: "strategy", Values: []string{
+		"birthday:256x64", "birthday:256x174", "birthday:256x512", "birthday:256x1024", "birthday:64x174", "birthday:64x1024", "birthday:64x2048"}}}, trials: 100},
+	"no-axes": {seed: 11, trials: 30, media: true},
 }
 
 // TestLook writes the reports for eyes: go test ./reports -run Look -look /tmp/look

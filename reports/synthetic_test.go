@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -21,6 +22,8 @@ type synthetic struct {
 	failAll, noAxes  bool    // noAxes: the manifest does not tell them, as another runner's might not
 	incompleteAfter  int     // trials; 0 for a complete run
 	leak, unmeasured bool
+	populations      []record.Population
+	stranger         bool
 }
 
 var sixNATs = []string{"open", "firewall", "full-cone", "restricted-cone", "port-restricted-cone", "symmetric"}
@@ -57,6 +60,14 @@ func (s synthetic) writeTo(t testing.TB, dir string) {
 		Versions: record.Versions{Commit: "3ef995d0c1f2a3b4c5d6e7f8091a2b3c4d5e6f70", Go: "go1.26.8", Modules: map[string]string{"github.com/google/nftables": "v0.3.0", "github.com/pion/rtp": "v1.10.6"}},
 		Kernel:   "Linux 6.12.8 x86_64", CPU: record.CPU{Model: "AMD EPYC 7763", Cores: 2},
 		Sysctls: map[string]string{"net.netfilter.nf_conntrack_max": "262144", "net.core.rmem_max": "212992"}, Start: start,
+	}
+	m.Populations = s.populations
+	for _, a := range s.axes {
+		for _, v := range a.Values {
+			if a.Key == "strategy" && s.stranger {
+				m.Strategies = append(m.Strategies, record.Strategy{Name: v, System: "bundled", Setup: []string{"scan the camera's label", "look at it"}})
+			}
+		}
 	}
 	if s.noAxes {
 		m.Axes, m.Cells = nil, 0
@@ -141,7 +152,19 @@ func (s synthetic) draw(rng *rand.Rand, t *record.Trial) {
 		t.Lateness.Max = 2 * t.Lateness.P99
 		return
 	}
-	t.Probes = map[string]float64{"punches": float64(1 + rng.IntN(3))}
+	n := float64(1 + rng.IntN(3))
+	t.Probes = map[string]float64{"packets": n, "bytes": 192 * n, "sockets": 0}
+	t.Possible = &record.Possible{Via: "udp", Sockets: 1, Probes: 1, P: 1}
+	if t.Oracle == "relay-only" {
+		t.Possible = &record.Possible{Probes: 140_600}
+	}
+	if s.stranger {
+		t.Probes["stranger_reached"] = float64(rng.IntN(2))
+	}
+	if b := withSize.FindStringSubmatch(t.Params["strategy"]); b != nil {
+		s.drawBirthday(rng, t, b)
+		return
+	}
 	direct := t.Oracle == "direct" && t.Params["strategy"] != "relay" && !s.failAll && rng.Float64() > loss*2
 	if s.leak && t.Cell%7 == 3 && t.Oracle == "relay-only" && t.Trial == 0 {
 		direct = true
@@ -162,6 +185,18 @@ func (s synthetic) draw(rng *rand.Rand, t *record.Trial) {
 		return
 	}
 	s.measure(rng, t, oneWay, loss, rate, bound)
+}
+
+// drawBirthday draws a trial of N sockets and M probes.
+func (s synthetic) drawBirthday(rng *rand.Rand, t *record.Trial, size []string) {
+	sockets, _ := strconv.Atoi(size[1])
+	probes, _ := strconv.Atoi(size[2])
+	t.Oracle, t.Possible = "birthday", &record.Possible{Via: "udp", Sockets: 256, Probes: 1024, Ports: 64512, P: 0.983}
+	t.Probes["packets"], t.Probes["sockets"] = float64(sockets+probes), float64(sockets)
+	t.Outcome = record.Direct
+	if rng.Float64() > birthday(sockets, probes, 64512) {
+		t.Outcome, t.Cause = record.Relayed, "no probe met an open port"
+	}
 }
 
 func (s synthetic) measure(rng *rand.Rand, t *record.Trial, oneWay, loss, rate, bound float64) {
