@@ -18,6 +18,9 @@ type Sleeper interface {
 func (m *Machine) sleep(on bool) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if on == m.asleep {
+		return nil
+	}
 	sleepers, err := m.sleepers()
 	if err != nil && on {
 		return err

@@ -12,8 +12,18 @@ type Class struct {
 
 // Promise returns what a classification of a path of routers, innermost first, must find. It plays the tests of
 // RFC 5780 §4.3, §4.4 and §4.5 on a model of the path, so nested routers compose without a rule of their own.
-func Promise(path []Behavior) Class {
+func Promise(path []Behavior) Class { return classify(path, serverPort) }
+
+// The model's ports: those of servers, and from peerPort on those of hosts, which no server has.
+const (
+	serverPort = 1
+	peerPort   = 1 << 16
+)
+
+// classify plays against a server whose ports begin at base.
+func classify(path []Behavior, base int) Class {
 	t := newTest(path)
+	t.base = base
 	var seen [3]point
 	local := t.socket()
 	for i, s := range []point{t.server(0, 0), t.server(1, 0), t.server(1, 1)} {
@@ -49,6 +59,7 @@ type test struct {
 	host    int
 	ports   int
 	servers [2]int
+	base    int // the servers' first port
 	world   *world
 }
 
@@ -62,12 +73,12 @@ func newTest(path []Behavior) *test {
 	return t
 }
 
-func (t *test) server(addr, port int) point { return point{t.servers[addr], 1 + port} }
+func (t *test) server(addr, port int) point { return point{t.servers[addr], t.base + port} }
 
 // socket is a fresh one.
 func (t *test) socket() point {
 	t.ports++
-	return point{t.host, 100 + t.ports}
+	return point{t.host, peerPort + 100 + t.ports}
 }
 
 // ask sends from a socket and returns the source that the server sees.

@@ -8,19 +8,19 @@ type Prospect int
 // Prospects, from the best to the worst.
 const (
 	Direct      Prospect = iota + 1 // the endpoints that a server sees are enough
-	Predictable                     // a port must be guessed, and its allocator can be
-	Birthday                        // a port that is drawn at random must be guessed, on one side only
-	Portmap                         // only a port mapping protocol opens the way (which no Behavior speaks of, so far)
-	RelayOnly                       // no UDP from one host to the other
+	Predictable                     // a port must be told beforehand, and its allocator can be
+	Portmap                         // a router's port mapping protocol opens the way (no Behavior speaks of it: lab.Topology.Chance)
+	Birthday                        // a port that is drawn at random must be guessed
+	RelayOnly                       // nothing from one host to the other, or less likely than not
 )
 
-// String returns "direct", "predictable", "birthday", "portmap" or "relay-only".
+// String returns "direct", "predictable", "portmap", "birthday" or "relay-only".
 func (p Prospect) String() string {
-	return name(int(p), "none", "direct", "predictable", "birthday", "portmap", "relay-only")
+	return name(int(p), "none", "direct", "predictable", "portmap", "birthday", "relay-only")
 }
 
 // Oracle says what is possible between a host behind the routers a and one behind the routers b, each path innermost
-// router first. The paths share no router.
+// router first, by UDP. The paths share no router. Estimate says the same with cost and probability, and knows TCP.
 //
 // Direct is exact, for a fresh network and hosts that send to the endpoint that a server sees of the other, repeat it,
 // and answer to whatever endpoint a packet came from. It means that some order works: both at once, or one of them
@@ -33,40 +33,7 @@ func Oracle(a, b []Behavior) Prospect { return OracleShared(a, b, 0) }
 // carrier's NAT, or, if the whole paths are shared, two hosts in one LAN. The hosts then know each other's own
 // addresses too.
 func OracleShared(a, b []Behavior, shared int) Prospect {
-	shared = min(max(shared, 0), len(a), len(b))
-	for _, order := range []schedule{atOnce, firstOnly, secondOnly} {
-		if newMeeting(a, b, shared).meet(order, nil, nil) {
-			return Direct
-		}
-	}
-	next := [2][]point{newMeeting(a, b, shared).next(0), newMeeting(a, b, shared).next(1)}
-	guess := func(first, second bool) bool {
-		var known [2][]point
-		if first {
-			known[0] = next[0]
-		}
-		if second {
-			known[1] = next[1]
-		}
-		return newMeeting(a, b, shared).meet(atOnce, known[0], known[1])
-	}
-	pa, pb := predictable(a), predictable(b)
-	switch {
-	case guess(pa, pb):
-		return Predictable
-	case guess(true, pb) || guess(pa, true):
-		return Birthday
-	default:
-		return RelayOnly
-	}
-}
-
-// predictable reports whether the next external endpoint of a path can be told from those seen before.
-func predictable(path []Behavior) bool {
-	return !slices.ContainsFunc(path, func(b Behavior) bool {
-		return b.Kind != NoNAT && b.Mapping != EndpointIndependent &&
-			(b.PortAssignment == PortRandom || b.PortAssignment == PortBlock || b.Pooling == Arbitrary)
-	})
+	return estimateUDP(a, b, min(max(shared, 0), len(a), len(b))).Prospect
 }
 
 // meeting is two hosts that a server introduces to each other.
@@ -90,7 +57,7 @@ func newMeeting(a, b []Behavior, shared int) *meeting {
 		for j := len(path) - shared - 1; j >= 0; j-- {
 			m.lan[i] = w.behind(m.lan[i], path[j])
 		}
-		m.local[i] = point{w.host(m.lan[i]), 101 + i}
+		m.local[i] = point{w.host(m.lan[i]), peerPort + i}
 	}
 	return m
 }

@@ -19,6 +19,7 @@ type world struct {
 	internet *lan
 	routers  int
 	hosts    int
+	seed     uint64
 }
 
 // lan is the internet, or what is behind a router.
@@ -65,7 +66,7 @@ func (w *world) behind(outer *lan, path []nat.Behavior, prefixes, below []netip.
 		b := path[i]
 		inner := &lan{outer: n, prefix: prefixes[i], public: b.Kind == nat.NoNAT, inboxes: map[netip.AddrPort][]netip.AddrPort{}}
 		inner.routed = exposed(path[:i], prefixes, below)
-		c := nat.Config{Behavior: b, Seed: uint64(w.routers), LAN: append([]netip.Prefix{prefixes[i]}, inner.routed...)}
+		c := nat.Config{Behavior: b, Seed: w.seed<<16 | uint64(w.routers), LAN: append([]netip.Prefix{prefixes[i]}, inner.routed...)}
 		if !inner.public {
 			inner.own = []netip.Addr{n.address(w)}
 			c.External = inner.own
