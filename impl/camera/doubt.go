@@ -154,10 +154,10 @@ func (v *viewer) restart(now time.Time) {
 	}
 	used := v.path
 	v.agent.Restart(now, v.agentConfig())
+	v.agent.Add(now, punch.To(v.reflexive), punch.Reflexive)
 	if used.Route == punch.Direct {
 		v.trust(now, used)
 	}
-	v.agent.Add(now, punch.To(v.reflexive), punch.Reflexive)
 	for _, e := range v.candidates {
 		v.agent.Add(now, punch.To(e.AddrPort), punch.Host)
 	}

@@ -336,12 +336,14 @@ func (a *attempt) giveUpDirect() time.Time {
 
 func (a *attempt) directFailed(now time.Time) {
 	a.gaveUp = true
-	a.v.stats.NotDirect = a.silence()
-	a.v.box.Emit(DirectFailed{At: now, Cause: a.silence()})
+	cause := a.silence()
 	if a.lostDirect { // what worked once may work again
+		cause = a.v.stats.NotDirect
 		a.retryGap = min(max(2*a.retryGap, firstRetry), lastRetry)
 		a.retryAt = now.Add(a.retryGap)
 	}
+	a.v.stats.NotDirect = cause
+	a.v.box.Emit(DirectFailed{At: now, Cause: cause})
 }
 
 func (a *attempt) deadline() time.Time {

@@ -70,7 +70,6 @@ func (a *attempt) verdictAt() time.Time {
 func (a *attempt) toRelay(now time.Time) {
 	if a.twoWay {
 		a.lostDirect = true
-		a.gaveUp = true // until the rendezvous says where the camera is now
 		a.v.stats.NotDirect = fmt.Sprintf("the direct path to %v went silent: nothing for %.1f s", a.path.Addr, now.Sub(a.alive).Seconds())
 	} else {
 		a.oneWay = append(a.oneWay, a.path)

@@ -124,3 +124,19 @@ func TestSleepAndWake(t *testing.T) {
 		}
 	}
 }
+
+// A direct path that comes and goes: each time the relay takes over within a few frames and the direct path is found again.
+func TestFlappingPath(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 41, cameraNAT: restricted, viewerNAT: restricted})
+	start := w.net.Now
+	w.net.Filter = func(from *virtual.Host, p core.Packet) bool {
+		return !betweenPeers(from, p) || w.net.Now.Sub(start)%(6*time.Second) < 4*time.Second
+	}
+	w.connect("adaptive")
+	w.net.Run(30*time.Second, nil)
+	longest, _ := w.standstill(start)
+	if s := w.viewer.Stats(); longest > 400*time.Millisecond || s.PathChanges < 5 {
+		t.Errorf("stood still for %v, %d path changes; events%s", longest, s.PathChanges, events(w))
+	}
+	w.checkFrames(700)
+}
