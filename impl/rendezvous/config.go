@@ -27,8 +27,8 @@ type Config struct {
 	NoRelay    bool          // refuse to relay
 	RelayRate  int           // bytes a second of one relay, both ways together; 0: 1,250,000 (10 Mbit/s)
 	RelayBurst int           // bytes of one relay at once; 0: 1 MiB, a key frame or two
-	DeviceRate int           // bytes a second of all relays of one device, with bursts of a second's; 0: 8 × RelayRate
-	TotalRate  int           // bytes a second of all relays, with bursts of a second's; 0: 125,000,000 (1 Gbit/s)
+	DeviceRate int           // bytes a second of all relays of one device, with bursts of a second's or RelayBurst; 0: 8 × RelayRate
+	TotalRate  int           // bytes a second of all relays, with such bursts; 0: 125,000,000 (1 Gbit/s)
 	RelayIdle  time.Duration // silence after which a relay is closed; 0: 2 min
 
 	Grids         []Grid // the server's UDP sockets, for STUN; none: its answers name no others

@@ -13,6 +13,9 @@ import (
 // relaysEach is how many relays one viewer has at most, so that a few cannot use up all of them.
 const relaysEach = 64
 
+// leastCharge is what a frame costs of a quota at least, in bytes: small ones cost packets.
+const leastCharge = 100
+
 // relay carries datagrams between the two parties of one introduction.
 type relay struct {
 	tie   *tie
@@ -134,7 +137,7 @@ func (s *Server) relay(now time.Time, from, to netip.AddrPort, b []byte) error {
 	if !e.other.addr.IsValid() {
 		return errNotReady
 	}
-	if !s.affordable(now, e, float64(len(b))) {
+	if !s.affordable(now, e, float64(max(len(b), leastCharge))) {
 		s.stats.OverQuota++
 		return errQuota
 	}
@@ -150,9 +153,11 @@ func (s *Server) relay(now time.Time, from, to netip.AddrPort, b []byte) error {
 // many.
 func (s *Server) affordable(now time.Time, e *relayEnd, n float64) bool {
 	device, total := float64(s.cfg.DeviceRate), float64(s.cfg.TotalRate)
+	burst := float64(s.cfg.RelayBurst)
 	one, other := &e.client.relayed, &e.other.client.relayed
-	if !e.relay.quota.fill(now, float64(s.cfg.RelayRate), float64(s.cfg.RelayBurst), n) ||
-		!one.fill(now, device, device, n) || !other.fill(now, device, device, n) || !s.relayed.fill(now, total, total, n) {
+	if !e.relay.quota.fill(now, float64(s.cfg.RelayRate), burst, n) ||
+		!one.fill(now, device, max(device, burst), n) || !other.fill(now, device, max(device, burst), n) ||
+		!s.relayed.fill(now, total, max(total, burst), n) {
 		return false
 	}
 	e.relay.quota.tokens -= n

@@ -20,7 +20,7 @@ var (
 
 // rig is a server with devices that speak to it message by message.
 type rig struct {
-	t    *testing.T
+	t    testing.TB
 	s    *Server
 	now  time.Time
 	out  []core.Packet // not yet taken by a device
@@ -28,7 +28,7 @@ type rig struct {
 	n    byte          // devices so far
 }
 
-func newRig(t *testing.T, change func(*Config)) *rig {
+func newRig(t testing.TB, change func(*Config)) *rig {
 	t.Helper()
 	random := rand.NewChaCha8([32]byte{1})
 	key, err := identity.NewKey(random)

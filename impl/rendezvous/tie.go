@@ -14,8 +14,8 @@ const (
 	tiesOfViewer    = 64
 	tiesOfCamera    = 256
 	tieLife         = 24 * time.Hour // without being used: a session is no older
-	againPerSecond  = 2              // of one tie, with bursts of againBurst
-	againBurst      = 10
+	tellPerSecond   = 2              // that one party of a tie is told where the other is, with bursts of tellBurst
+	tellBurst       = 10
 	samplePerSecond = 20 // of one tie, with bursts of sampleBurst
 	sampleBurst     = 64
 )
@@ -39,7 +39,6 @@ type tie struct {
 	timer   timer
 	used    time.Time
 	acked   bool // the camera took the introduction
-	agains  bucket
 	samples bucket
 }
 
@@ -53,6 +52,7 @@ type side struct {
 	begun    time.Time      // when that was first sent
 	gap      time.Duration
 	timer    timer
+	budget   bucket // of Located
 	samples  uint32 // from this party
 }
 
@@ -184,7 +184,7 @@ func (s *Server) again(now time.Time, l *link, m *wire.Again) error {
 		s.refuse(l.client, m.ID, wire.CodeUnavailable)
 		return nil
 	}
-	if !d.tie.agains.take(now, againPerSecond, againBurst, 1) {
+	if !d.budget.fill(now, tellPerSecond, tellBurst, 1) {
 		return errRate
 	}
 	if m.Relay {
@@ -207,7 +207,8 @@ func (s *Server) moved(now time.Time, c *client) {
 	}
 }
 
-// locate tells a party where the other one is, until it acknowledges.
+// locate tells a party where the other one is, until it acknowledges. Where it was told too often of late, whatever the other
+// one does, it is told later.
 func (s *Server) locate(now time.Time, d *side) {
 	to := d.client.current
 	if to == nil {
@@ -215,6 +216,10 @@ func (s *Server) locate(now time.Time, d *side) {
 	}
 	d.sequence++
 	d.begun, d.gap = now, max(2*to.rtt, minRTO)
+	if !d.budget.take(now, tellPerSecond, tellBurst, 1) {
+		s.timers.set(&d.timer, now.Add(time.Second/tellPerSecond))
+		return
+	}
 	s.relocate(now, d)
 }
 

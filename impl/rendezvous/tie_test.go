@@ -333,6 +333,32 @@ func TestAgainFromElsewhere(t *testing.T) {
 	}
 }
 
+// A device that moves all the time has its peers told at a bounded rate, and in the end of where it has come to rest.
+func TestRestlessPartyIsNoAmplifier(t *testing.T) {
+	r := newRig(t, nil)
+	p := r.pair(false)
+	n := 0
+	for i := range 200 {
+		p.v.move(netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), 1))
+		for p.c.located() != nil {
+			n++
+		}
+	}
+	if n != tellBurst {
+		t.Errorf("the camera was told %d times of 200 moves in no time", n)
+	}
+	r.advance(time.Second)
+	m := p.c.located()
+	if m == nil || m.Endpoint != wire.At(p.v.addr) {
+		t.Errorf("at rest the camera is told %+v", m)
+	}
+	r.out = nil // copies
+	r.advance(5 * time.Second)
+	if p.c.take() != nil {
+		t.Error("the camera is told once more")
+	}
+}
+
 // Strangers, the other side's name for a connection, and too many requests.
 func TestAgainOfOthers(t *testing.T) {
 	r := newRig(t, nil)
@@ -358,7 +384,7 @@ func TestAgainOfOthers(t *testing.T) {
 			n++
 		}
 	}
-	if n != 2*againBurst {
+	if n != 2*tellBurst {
 		t.Errorf("100 times again brought %d messages", n)
 	}
 }
