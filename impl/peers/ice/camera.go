@@ -51,7 +51,7 @@ func NewCamera(cfg CameraConfig) (*Camera, error) {
 		return nil, fmt.Errorf("start camera: %w", errors.Join(err, cfg.Net.Close()))
 	}
 	c := &Camera{cfg: cfg, party: p}
-	c.sig = newSignalling(cfg.Net, cfg.Signal, roleCamera, c.take)
+	c.sig = newSignalling(cfg.Net, cfg.Signal, RoleCamera, c.take)
 	go c.sig.run()
 	return c, nil
 }

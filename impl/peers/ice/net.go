@@ -27,6 +27,7 @@ type Net struct {
 
 	mu     sync.Mutex
 	open   map[closer]struct{}
+	udps   int // opened so far
 	closed bool
 }
 
@@ -67,6 +68,13 @@ func (n *Net) Open() int {
 	return len(n.open)
 }
 
+// UDPSockets is how many UDP sockets have been opened so far.
+func (n *Net) UDPSockets() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.udps
+}
+
 // keep remembers a socket until it is closed.
 func (n *Net) keep(c closer) error {
 	n.mu.Lock()
@@ -103,8 +111,10 @@ func (n *Net) udp(open func() (*net.UDPConn, error)) (transport.UDPConn, error) 
 	if err != nil {
 		return nil, err
 	}
-	u := &udpConn{UDPConn: c, net: n}
-	return u, n.keep(c)
+	n.mu.Lock()
+	n.udps++
+	n.mu.Unlock()
+	return &udpConn{UDPConn: c, net: n}, n.keep(c)
 }
 
 // ListenPacket opens a UDP socket on the host; address is literal.

@@ -17,10 +17,11 @@ const (
 	TCPPort    = 443  // TURN over TCP, for those whom nothing else lets out
 )
 
+// The user whom a Server's TURN knows.
 const (
-	realm    = "punchlab"
-	username = "lab"
-	password = "a lab's secrets are nobody's"
+	Realm    = "punchlab"
+	Username = "lab"
+	Password = "nobodys-secret"
 )
 
 // ServerConfig configures a Server.
@@ -95,9 +96,9 @@ func (s *Server) Relayed() int64 {
 // relay starts STUN and TURN on each of the host's addresses.
 func (s *Server) relay() error {
 	cfg := turn.ServerConfig{
-		Realm: realm, LoggerFactory: silence{},
+		Realm: Realm, LoggerFactory: silence{},
 		AuthHandler: func(a *turn.RequestAttributes) (string, []byte, bool) {
-			return a.Username, turn.GenerateAuthKey(username, realm, password), a.Username == username
+			return a.Username, turn.GenerateAuthKey(Username, Realm, Password), a.Username == Username
 		},
 	}
 	for _, a := range s.cfg.Addrs {
@@ -170,7 +171,7 @@ func (s *Server) serve(conn net.Conn, id uint64) {
 
 func (s *Server) hello(conn net.Conn, id uint64, role string) {
 	s.mu.Lock()
-	if role == roleCamera {
+	if role == RoleCamera {
 		s.camera = conn
 	} else {
 		s.viewers[id] = conn

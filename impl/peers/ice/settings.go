@@ -152,7 +152,7 @@ func urls(servers []netip.Addr, plain bool) (all []webrtc.ICEServer) {
 		}
 		all = append(all, webrtc.ICEServer{
 			URLs:     []string{"turn:" + stun.String() + "?transport=udp", "turn:" + tcp.String() + "?transport=tcp"},
-			Username: username, Credential: password,
+			Username: Username, Credential: Password,
 		})
 	}
 	return all

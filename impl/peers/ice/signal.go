@@ -29,8 +29,8 @@ const (
 	kindAbsent    = "absent"
 	kindPing      = "ping"
 
-	roleCamera = "camera"
-	roleViewer = "viewer"
+	RoleCamera = "camera"
+	RoleViewer = "viewer"
 )
 
 const (

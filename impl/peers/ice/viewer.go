@@ -84,7 +84,7 @@ func NewViewer(cfg ViewerConfig) (*Viewer, error) {
 		cfg.Observe = func(any) {}
 	}
 	v := &Viewer{cfg: cfg, party: p, end: make(chan struct{}), frames: newAssembler(cfg.FPS)}
-	v.sig = newSignalling(cfg.Net, cfg.Signal, roleViewer, v.take)
+	v.sig = newSignalling(cfg.Net, cfg.Signal, RoleViewer, v.take)
 	go v.sig.run()
 	return v, nil
 }
