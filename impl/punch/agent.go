@@ -1,21 +1,18 @@
 package punch
 
 import (
+	"encoding/binary"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
 	"github.com/punchlab/punchlab/impl/wire"
 )
 
-// Limits of what is sent to an address that may not be the peer's.
-const (
-	MaxUnconfirmedPackets = 5
-	MaxUnconfirmedBytes   = 1024
-	MaxCandidates         = 10 // an introduction; more are ignored
-	maxBurst              = 32 // probes that leave at one moment
-)
+// MaxCandidates is how many paths are tried for one introduction beside guesses; more are ignored.
+const MaxCandidates = 10
 
 // Role is which side of an introduction an agent plays.
 type Role uint8
@@ -31,13 +28,17 @@ type Config struct {
 	Policy Policy
 	Role   Role // zero: the viewer
 
-	Mine, Theirs wire.Class // zero: unknown
+	Mine, Theirs wire.Class // zero: unknown; then both sides punch at once, and nothing is guessed
 
 	Own  netip.AddrPort // own main socket as the rendezvous sees it; zero: unknown
-	Peer netip.AddrPort // the peer's endpoint as the rendezvous sees it; zero: unknown, then nothing is guessed
+	Peer netip.AddrPort // the peer's endpoint as the rendezvous sees it; zero: the first candidate that is Reflexive
 
-	Turn []netip.AddrPort // own sockets that are allocations of a TURN server
-	Rand io.Reader        // 8 bytes are read; nil: the order of guesses is the same for everyone
+	// Spare is an own socket that has sent nothing yet, behind a NAT that preserves ports though its mappings depend on the
+	// destination: the peer was told Own's IP address with Spare's port as a candidate, and what Spare sends first has to go
+	// to the peer. Zero: none.
+	Spare netip.AddrPort
+	Turn  []netip.AddrPort // own sockets that are allocations of a TURN server, for MethodTURN
+	Rand  io.Reader        // 8 bytes are read; nil: the order of guesses is the same for everyone
 }
 
 // Probe is something to send.
@@ -45,9 +46,9 @@ type Probe struct {
 	From netip.AddrPort // own socket; zero: the main one
 	To   netip.AddrPort // zero where Sample
 	TTL  uint8          // zero: the host's
-	Size int            // bytes of the punch, as its receiver's answer may need; nothing else goes out where Bare
-	// Bare says that a punch packet goes there, even where the owner would send more (a camera's Noise-2): one of many
-	// guesses, or one that is not meant to arrive.
+	Size int            // bytes of the punch: room for its receiver's answer, or as few as can be
+	// Bare says that a punch packet goes there, even where the owner would send more (a camera's Noise-2): it is one of many
+	// guesses, or its TTL is to end it, which the packet has to say (wire.Punch.LowTTL).
 	Bare bool
 	// Sample says that a sample goes to the rendezvous' alternate address instead of a punch to the peer.
 	Sample bool
@@ -60,40 +61,192 @@ func (p Probe) Path() Path { return Between(p.From, p.To) }
 
 // Agent looks for a direct path for one introduction. It is not safe for concurrent use.
 type Agent struct {
-	cfg   Config
-	start time.Time
-	until time.Time
-	cands []*Candidate
-	sent  map[netip.AddrPort]*core.Count // to unconfirmed addresses
+	cfg     Config
+	part    part
+	ledger  ledger
+	start   time.Time
+	until   time.Time
+	stopped bool // or given up
+	cands   []*Candidate
+	peer    netip.AddrPort // Config.Peer
+
+	hush    time.Time // silent until then; zero: it speaks
+	lull    bool      // only punches that are not meant to arrive go out
+	probing bool      // in Due's callback
+
+	seed    uint64
+	sockets sockets
+	volleys []*volley
+	resume  time.Time // guesses rest until then
+	forecast
 }
 
 // NewAgent starts looking at now.
 func NewAgent(cfg Config, now time.Time) *Agent {
-	return &Agent{cfg: cfg, start: now, until: now.Add(cfg.Policy.GiveUp), sent: map[netip.AddrPort]*core.Count{}}
+	a := &Agent{ledger: newLedger(cfg.Policy.Budget, now)}
+	a.begin(now, cfg)
+	return a
+}
+
+// begin forgets all but the ledger and the sockets.
+func (a *Agent) begin(now time.Time, cfg Config) {
+	var seed [8]byte
+	if cfg.Rand != nil {
+		_, _ = io.ReadFull(cfg.Rand, seed[:]) // without, the order of guesses is the same for everyone, which does no harm
+	}
+	*a = Agent{
+		cfg: cfg, ledger: a.ledger, sockets: a.sockets, start: now, until: now.Add(cfg.Policy.GiveUp), peer: cfg.Peer,
+		seed: binary.LittleEndian.Uint64(seed[:]), lull: len(cfg.Policy.TTL) > 0 && cfg.Policy.Direct,
+	}
+	a.part = a.choose()
+	if a.part == silent {
+		a.hush = now.Add(cfg.Policy.Hush)
+	}
+	a.plan(now)
+}
+
+// choose is the own part in what both classes and the policy allow.
+func (a *Agent) choose() part {
+	p := &a.cfg.Policy
+	if !p.Direct || a.cfg.Mine.IsZero() || a.cfg.Theirs.IsZero() {
+		return plain
+	}
+	mine, theirs := a.cfg.Mine, a.cfg.Theirs
+	if !p.Has(MethodPrediction) {
+		mine, theirs = disorder(mine), disorder(theirs)
+	}
+	chosen := plain
+	if a.cfg.Role == Camera {
+		_, chosen = decide(theirs, mine)
+	} else {
+		chosen, _ = decide(mine, theirs)
+	}
+	switch {
+	case chosen == silent && !p.Has(MethodSilence), (chosen == opens || chosen == probes) && !p.Has(MethodBirthday):
+		return plain
+	}
+	return chosen
+}
+
+// disorder takes the order from a sequential allocator, for a policy that does not predict.
+func disorder(c wire.Class) wire.Class {
+	if c.Ports == wire.PortsSequential {
+		c.Ports, c.Step = wire.PortsRandom, 0
+	}
+	return c
 }
 
 // Plausible says whether an address may be a peer's at all: unicast, with a port.
 func Plausible(a netip.AddrPort) bool {
+	_, a = core.ProtoOf(a)
 	ip := a.Addr()
 	return a.IsValid() && a.Port() != 0 && !ip.IsUnspecified() && !ip.IsMulticast() &&
 		ip != netip.AddrFrom4([4]byte{255, 255, 255, 255}) && ip.Zone() == ""
 }
 
 // Add makes a path a candidate, due for its first punch at now; a peer-reflexive one is only answered. It returns the
-// candidate, also where it was one already, or nil for a path that is implausible, one too many, or not wanted by the policy.
+// candidate, also where it was one already, or nil for a path that is implausible, one too many, or not wanted by the policy. What a
+// peer says of itself is Host: at the IP address where the rendezvous sees the peer it becomes Mapped. Private addresses are
+// wanted only where both sides appear from the same IP address, or the peer appears from a private one itself.
 func (a *Agent) Add(now time.Time, p Path, kind Kind) *Candidate {
+	if kind == Reflexive && !a.peer.IsValid() {
+		a.peer = p.Addr
+	}
+	if kind == Host && a.atPeer(p.Addr) {
+		kind = Mapped
+	}
 	if c := a.Find(p); c != nil {
 		return c
 	}
-	if !a.cfg.Policy.Direct || !Plausible(p.Addr) || len(a.cands) >= MaxCandidates {
+	if !Plausible(p.Addr) || !a.cfg.Policy.Direct {
 		return nil
 	}
-	c := &Candidate{Addr: p.Addr, Local: p.Local, Kind: kind, Trusted: kind == Reflexive}
-	if len(a.cfg.Policy.Fast) > 0 && kind != PeerReflexive {
-		c.next = now.Add(a.cfg.Policy.Fast[0])
+	for _, local := range a.cfg.Turn {
+		if a.cfg.Policy.Has(MethodTURN) && p.Local != local && kind != PeerReflexive {
+			a.admit(now, Between(local, p.Addr), kind)
+		}
+	}
+	if !a.wants(p, kind) {
+		return nil
+	}
+	return a.admit(now, p, kind)
+}
+
+func (a *Agent) admit(now time.Time, p Path, kind Kind) *Candidate {
+	if c := a.Find(p); c != nil {
+		return c
+	}
+	if len(a.cands) >= MaxCandidates && !a.evict(kind) {
+		return nil
+	}
+	c := &Candidate{Addr: p.Addr, Local: p.Local, Kind: kind, Trusted: kind == Reflexive || a.trusted(p.Addr)}
+	if times := a.times(c); len(times) > 0 && kind != PeerReflexive && !a.stopped {
+		c.next = now.Add(times[0])
+		if a.atPeer(c.Addr) && a.hush.After(c.next) {
+			c.next = a.hush
+		}
 	}
 	a.cands = append(a.cands, c)
 	return c
+}
+
+// evict makes room for a path by which the peer was heard: it takes the place of another such, at an address that is still
+// unconfirmed.
+func (a *Agent) evict(kind Kind) bool {
+	at := slices.IndexFunc(a.cands, func(c *Candidate) bool { return c.Kind == PeerReflexive && !c.Trusted })
+	if kind != PeerReflexive || at < 0 {
+		return false
+	}
+	a.cands = slices.Delete(a.cands, at, at+1)
+	return true
+}
+
+// wants says whether the policy has a use for a plausible path.
+func (a *Agent) wants(p Path, kind Kind) bool {
+	policy := &a.cfg.Policy
+	proto, addr := core.ProtoOf(p.Addr)
+	family := MethodIPv6
+	if addr.Addr().Unmap().Is4() {
+		family = MethodIPv4
+	}
+	if !policy.Has(family) || policy.Has(MethodTURN) && !policy.Has(MethodReflexive) && len(a.cfg.Turn) > 0 && !slices.Contains(a.cfg.Turn, p.Local) {
+		return false
+	}
+	if proto != core.UDP {
+		return proto == core.TCP && policy.Has(MethodTCP)
+	}
+	switch kind {
+	case Reflexive:
+		return policy.Has(MethodReflexive)
+	case Host:
+		return policy.Has(MethodHost) && a.near(addr.Addr())
+	case Mapped, Predicted:
+		return policy.Has(MethodMapped)
+	case Relayed:
+		return policy.Has(MethodTURN) || policy.Has(MethodHost)
+	}
+	return policy.Has(MethodReflexive | MethodHost | MethodMapped | MethodTURN)
+}
+
+var shared = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
+
+func private(ip netip.Addr) bool {
+	ip = ip.Unmap()
+	return ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast() || shared.Contains(ip)
+}
+
+// near says whether an address that only the peer vouches for may be where the peer is: a private one, only in the same network.
+func (a *Agent) near(ip netip.Addr) bool {
+	_, own := core.ProtoOf(a.cfg.Own)
+	_, peer := core.ProtoOf(a.peer)
+	return !private(ip) || !own.IsValid() || !peer.IsValid() || own.Addr() == peer.Addr() || private(peer.Addr())
+}
+
+// atPeer says whether an address is at the IP address where the rendezvous sees the peer.
+func (a *Agent) atPeer(addr netip.AddrPort) bool {
+	_, addr = core.ProtoOf(addr)
+	_, peer := core.ProtoOf(a.peer)
+	return peer.IsValid() && addr.Addr() == peer.Addr()
 }
 
 // Find returns the candidate of a path, or nil.
@@ -106,34 +259,42 @@ func (a *Agent) Find(p Path) *Candidate {
 	return nil
 }
 
+// trusted says whether the peer is known to receive at an address.
+func (a *Agent) trusted(addr netip.AddrPort) bool {
+	return slices.ContainsFunc(a.cands, func(c *Candidate) bool { return c.Trusted && c.Addr == addr })
+}
+
+func (a *Agent) heard(addr netip.AddrPort) bool {
+	return slices.ContainsFunc(a.cands, func(c *Candidate) bool { return c.Heard && c.Addr == addr })
+}
+
 // Candidates lists them in the order they became known.
 func (a *Agent) Candidates() []*Candidate { return a.cands }
 
 // Heard notes an authentic packet of the peer by a path and returns the path's candidate, a peer-reflexive one where there was
-// none; nil where Add refuses it. A side that kept silent speaks from now on: Due has something to do at once. An owner does not
-// call it for a punch that was marked as not meant to arrive (low TTL): that one says nothing of the way back.
+// none; nil where Add refuses it. A side that kept silent speaks from now on, and a guess that hit is followed by punches: Due has
+// something to do at once. An owner does not call it for a punch that was marked as not meant to arrive (wire.Punch.LowTTL):
+// that one says nothing of the way back.
 func (a *Agent) Heard(now time.Time, p Path) *Candidate {
 	c := a.Add(now, p, PeerReflexive)
-	if c != nil {
-		c.Heard = true
+	if c == nil || c.Heard {
+		return c
 	}
+	c.Heard = true
+	if a.stopped {
+		return c
+	}
+	if a.part == silent || a.part >= shows {
+		c.step, c.next = 0, now
+	}
+	a.hush, a.lull = time.Time{}, false
+	a.resume = now.Add(pace.rest)
 	return c
 }
 
-// Silent says whether this side keeps silent until it hears the peer: what it sends by itself would close the way. Spend
-// refuses then, too, except to where the peer was heard.
-func (a *Agent) Silent() bool { return false }
-
-// Sampled notes where the peer's newest mapping was seen by the rendezvous, and that the peer is about to make the next one:
-// the guesses of a prediction start from there.
-func (a *Agent) Sampled(now time.Time, at netip.AddrPort) {}
-
-// Wants says how many further sockets are to be opened, and which of those opened before are to be closed. It says each once: an
-// owner asks after every call that may change it (Due, Opened, Sampled, Heard, Stop, Restart).
-func (a *Agent) Wants() (open int, closed []netip.AddrPort) { return 0, nil }
-
-// Opened hands over sockets that Wants asked for, or says that there are none.
-func (a *Agent) Opened(now time.Time, socks []netip.AddrPort, err error) {}
+// Silent says whether this side keeps silent for now: what it sends by itself would close the way. Spend refuses then, except for
+// Due's probes and to where the peer was heard.
+func (a *Agent) Silent() bool { return !a.stopped && (a.lull || !a.hush.IsZero()) }
 
 // Echoed trusts the candidate that was challenged with n, and returns it; nil where none was.
 func (a *Agent) Echoed(n Nonce) *Candidate {
@@ -149,50 +310,85 @@ func (a *Agent) Echoed(n Nonce) *Candidate {
 	return nil
 }
 
-// Spend says whether n bytes may be sent by a path in a packet now, and counts them where the address is not trusted.
+// Spend says whether n bytes may be sent by a path in a packet now, and counts them where the address is not trusted. An owner asks
+// it for each packet to a peer that it has not heard by the media's path, Due's probes included.
 func (a *Agent) Spend(p Path, n int) bool {
-	c := a.Find(p)
-	switch {
-	case c == nil:
-		return false
-	case c.Trusted:
+	if p.Route != Direct {
 		return true
 	}
-	sent := a.sent[p.Addr]
-	if sent == nil {
-		sent = &core.Count{}
-		a.sent[p.Addr] = sent
-	}
-	if sent.Packets >= MaxUnconfirmedPackets || sent.Bytes+int64(n) > MaxUnconfirmedBytes {
+	ours := a.Find(p) != nil || a.probing
+	quiet := a.Silent() && !a.probing && a.atPeer(p.Addr) && !a.heard(p.Addr)
+	if !ours || quiet || a.probing && !a.ledger.affords(n) {
 		return false
 	}
-	sent.Add(n)
+	if !a.trusted(p.Addr) && !a.ledger.unconfirmed(p.Addr, !a.atPeer(p.Addr), n) {
+		return false
+	}
+	if a.probing {
+		a.ledger.probe(n)
+	}
 	return true
 }
 
-// Due calls send for each probe that is due, and schedules those after.
+// Due calls send for each probe that is due, and schedules those after. For each the owner sends one packet, if Spend allows.
 func (a *Agent) Due(now time.Time, send func(Probe)) {
-	for _, c := range a.cands {
-		if !core.Due(now, c.next) {
-			continue
-		}
-		if core.Due(now, a.until) {
-			c.next = time.Time{}
-			continue
-		}
-		c.step++
-		c.next = a.after(c, now)
-		send(Probe{From: c.Local, To: c.Addr, Size: wire.DefaultPunch, Candidate: c})
+	if a.stopped {
+		return
 	}
+	if core.Due(now, a.until) {
+		a.rest()
+		return
+	}
+	if core.Due(now, a.hush) {
+		a.hush = time.Time{}
+	}
+	a.foresee(now)
+	a.probing = true
+	for _, c := range slices.Clone(a.cands) {
+		a.punch(now, c, send)
+	}
+	if a.resume.IsZero() || core.Due(now, a.resume) {
+		a.resume = time.Time{}
+		a.fire(now, send)
+	}
+	a.probing = false
 }
 
-// after is when the punch after c's step-th one leaves: the fast ones by the policy's list, the others by its interval.
+// punch sends a candidate's punch, if it is due.
+func (a *Agent) punch(now time.Time, c *Candidate, send func(Probe)) {
+	if !core.Due(now, c.next) {
+		return
+	}
+	if ok, at := a.ledger.ready(now, 0); !ok {
+		c.next = at
+		return
+	}
+	p := Probe{From: c.Local, To: c.Addr, Size: wire.DefaultPunch, Candidate: c}
+	if a.atPeer(c.Addr) && c.step < len(a.cfg.Policy.TTL) && !c.Heard {
+		p.TTL, p.Bare = a.cfg.Policy.TTL[c.step], true
+	} else if c.Kind == Reflexive {
+		a.lull = false
+	}
+	c.step++
+	c.next = a.after(c, now)
+	send(p)
+}
+
+// times are when a candidate's first punches leave.
+func (a *Agent) times(c *Candidate) []time.Duration {
+	if proto, _ := core.ProtoOf(c.Addr); proto != core.UDP {
+		return a.cfg.Policy.Stream
+	}
+	return a.cfg.Policy.Fast
+}
+
+// after is when the punch after c's step-th one leaves: the first ones by the policy's list, the others by its interval.
 func (a *Agent) after(c *Candidate, now time.Time) time.Time {
-	fast := a.cfg.Policy.Fast
+	times := a.times(c)
 	switch {
-	case c.step < len(fast):
-		return now.Add(fast[c.step] - fast[c.step-1])
-	case a.cfg.Policy.Slow == 0 || !c.Trusted && a.sent[c.Addr] != nil && a.sent[c.Addr].Packets >= MaxUnconfirmedPackets:
+	case c.step < len(times):
+		return now.Add(times[c.step] - times[c.step-1])
+	case a.cfg.Policy.Slow == 0, !a.trusted(c.Addr) && a.ledger.exhausted(c.Addr, !a.atPeer(c.Addr)):
 		return time.Time{}
 	}
 	return now.Add(a.cfg.Policy.Slow)
@@ -200,31 +396,55 @@ func (a *Agent) after(c *Candidate, now time.Time) time.Time {
 
 // Deadline is when Due has something to do; zero: never.
 func (a *Agent) Deadline() (d time.Time) {
+	if a.stopped {
+		return d
+	}
 	for _, c := range a.cands {
 		d = core.Earliest(d, c.next)
 	}
-	return d
+	for _, v := range a.volleys {
+		at := v.at
+		if at.Before(a.resume) {
+			at = a.resume
+		}
+		d = core.Earliest(d, at)
+	}
+	if d = core.Earliest(core.Earliest(d, a.nextRound), a.hush); d.IsZero() && len(a.sockets.open) == 0 {
+		return d
+	}
+	return core.Earliest(d, a.until)
+}
+
+// rest ends the search: nothing more is sent, and the sockets opened for it are given back.
+func (a *Agent) rest() {
+	for _, c := range a.cands {
+		c.next = time.Time{}
+	}
+	a.stopped, a.volleys = true, nil
+	a.sockets.drop(func(s netip.AddrPort) bool {
+		return slices.ContainsFunc(a.cands, func(c *Candidate) bool { return c.Heard && c.Local == s })
+	})
 }
 
 // Stop ends the punching: a path has been found, or none is wanted any more. All sockets opened for it are given back but that
 // of keep.
 func (a *Agent) Stop(keep Path) {
-	for _, c := range a.cands {
-		c.next = time.Time{}
-	}
+	a.rest()
+	a.sockets.drop(func(s netip.AddrPort) bool { return s == keep.Local })
 }
 
 // Restart looks anew at now, with what is known now: the path has died, or a side has moved. What was sent to unconfirmed addresses
-// stays counted; candidates are forgotten, and the owner adds those there are now.
+// stays counted, the budget of probes is renewed; candidates are forgotten, and the owner adds those there are now. The socket
+// that Stop kept stays open until the next Stop.
 func (a *Agent) Restart(now time.Time, cfg Config) {
-	a.cfg, a.start, a.until, a.cands = cfg, now, now.Add(cfg.Policy.GiveUp), nil
+	a.sockets.forget()
+	a.ledger.renew(cfg.Policy.Budget)
+	a.begin(now, cfg)
 }
 
-// GiveUp is when the agent stops looking.
+// GiveUp is when the agent stops looking: as the policy says, later where guesses take longer.
 func (a *Agent) GiveUp() time.Time { return a.until }
 
-// Probes is what the agent has had sent as probes so far: packets and bytes of UDP payload.
-func (a *Agent) Probes() core.Count { return core.Count{} }
-
-// Plan says in words what the agent has chosen to try, for records and logs.
-func (a *Agent) Plan() string { return a.cfg.Policy.Name }
+// Probes is what the agent has had sent as probes since it started or was restarted: packets and bytes of UDP payload, samples
+// included.
+func (a *Agent) Probes() core.Count { return a.ledger.total }

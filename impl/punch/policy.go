@@ -21,6 +21,11 @@ const (
 	MethodTURN                          // punch from and to a TURN server's allocations
 )
 
+const (
+	everyFamily = MethodIPv4 | MethodIPv6
+	classic     = everyFamily | MethodReflexive | MethodHost // hole punching as Ford, Srisuresh and Kegel describe it
+)
+
 // Policy is a strategy as data: what an Agent may try, when, and for how long. Times count from the moment the peer's
 // endpoint is known.
 type Policy struct {
@@ -39,6 +44,7 @@ type Policy struct {
 	Fast   []time.Duration // when the quick punches to each candidate leave
 	TTL    []uint8         // time to live of the first punches; of those after, the host's
 	Slow   time.Duration   // interval of the later ones, until GiveUp
+	Stream []time.Duration // when punches to a TCP candidate leave: each begins a connection where there is none
 	GiveUp time.Duration   // direct paths not found by then are not looked for any more
 	Hush   time.Duration   // how long a side that should keep silent keeps silent while it hears nothing
 
@@ -49,6 +55,9 @@ type Policy struct {
 	// the relay, before it has heard the viewer itself.
 	Blind int
 }
+
+// Has says whether the policy uses any of these methods.
+func (p *Policy) Has(m Method) bool { return p.Methods&m != 0 }
 
 // Uplink says over what a role reaches the rendezvous.
 type Uplink uint8
