@@ -9,15 +9,13 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/camera"
-	"github.com/punchlab/punchlab/impl/core"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/media"
-	"github.com/punchlab/punchlab/impl/node"
 	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/impl/viewer"
 	"github.com/punchlab/punchlab/lab"
@@ -25,9 +23,14 @@ import (
 )
 
 const (
-	bundledPort = 4479 // of the rendezvous
+	// Ports of the rendezvous: UDP and TCP, the second UDP one that RFC 5780 needs, and TLS.
+	bundledPort, alternatePort, tlsPort = 4479, 4480, 443
+	// forwardedPort is what the owner of a camera forwards to it: RTSP's second usual one.
+	forwardedPort = 8554
 	// joinTimeout is for registration and login, which every trial needs before it starts.
 	joinTimeout = 10 * time.Second
+	// settle is how long a direct path has to stand before the relay should carry nothing more: what was on its way has arrived.
+	settle = 300 * time.Millisecond
 	// ipUDP and ipv6UDP are the bytes of IP and UDP headers on each packet.
 	ipUDP, ipv6UDP = 28, 48
 )
@@ -50,6 +53,23 @@ func (Bundled) Summary(strategy string) string {
 	return p.Summary
 }
 
+// Setup is what the owner of a camera has to do before it can be watched from elsewhere.
+func (Bundled) Setup(strategy string) []string {
+	p, err := punch.Lookup(strategy)
+	switch {
+	case err != nil:
+		return nil
+	case p.Forward:
+		return []string{
+			"give the camera a fixed address in the router", "forward a port to it in the router", "get a name from a provider of dynamic names",
+			"enter the name's account in the camera", "enter name, port and the camera's key in the viewer",
+		}
+	case p.Methods&punch.MethodTURN != 0:
+		return []string{"run a TURN server, and enter its account in camera and viewer", "scan the camera's label"}
+	}
+	return []string{"scan the camera's label"}
+}
+
 // CheckStrategy says what is wrong with a strategy's parameters.
 func (Bundled) CheckStrategy(name string) error {
 	_, err := punch.Lookup(name)
@@ -61,7 +81,14 @@ func (Bundled) Programs() []string { return []string{"rendezvous"} }
 
 // Try registers a camera, has a viewer ask for it and receives the media.
 func (Bundled) Try(ctx context.Context, l *lab.Lab, t Trial) (o Observation, err error) {
-	b, err := newBundle(l, t)
+	policy, err := punch.Lookup(t.Strategy)
+	if err != nil {
+		return o, err
+	}
+	b, err := newBundle(ctx, l, t, policy)
+	if errors.Is(err, errNoCoturn) {
+		return Observation{Outcome: record.Unsupported, Cause: err.Error()}, nil
+	}
 	if err != nil {
 		return o, err
 	}
@@ -70,18 +97,16 @@ func (Bundled) Try(ctx context.Context, l *lab.Lab, t Trial) (o Observation, err
 		return Observation{Outcome: record.Failed, Cause: err.Error(), Error: "no rendezvous"}, ctx.Err()
 	}
 	idle := b.idle(ctx, t.Idle)
-	b.watch.mu.Lock()
-	b.watch.tell(Requested)
-	b.watch.mu.Unlock()
-	var asked error
-	b.viewerNode.Do(func(now time.Time) { asked = b.viewer.Connect(now, b.label, t.Strategy) })
-	if asked != nil {
-		return o, fmt.Errorf("ask for the camera: %w", asked)
-	}
 	window, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
+	if err := b.ask(window); err != nil {
+		return Observation{Outcome: record.Failed, Cause: err.Error()}, ctx.Err()
+	}
 	b.watch.wait(window)
 	o = b.observe()
+	if t.Stranger {
+		o.Probes["stranger_reached"] = b.stranger(ctx, l)
+	}
 	if t.Idle > 0 {
 		o.Bytes["camera_idle_up"] = idle
 	}
@@ -91,35 +116,47 @@ func (Bundled) Try(ctx context.Context, l *lab.Lab, t Trial) (o Observation, err
 // bundle is the three nodes of one trial.
 type bundle struct {
 	trial  Trial
+	policy punch.Policy
 	label  identity.Label
 	camera *camera.Camera
 	viewer *viewer.Viewer
-	nodes  []*node.Node // camera, viewer
 
-	headers                int     // bytes of IP and UDP on each of the viewer's packets
-	server                 *server // the rendezvous, which events may kill
-	cameraNode, viewerNode *node.Node
-	watch                  *watch
-	source                 func() media.Source
-	sent                   atomic.Int64 // access units that the camera took from its source
+	headers                    int     // bytes of IP and UDP on each of the viewer's packets
+	server                     *server // the rendezvous, which events may kill
+	coturn                     *coturn // where the policy wants one
+	names                      *names  // the DNS, where the camera has a name
+	cameraDevice, viewerDevice *device
+	watch                      *watch
+	source                     func() media.Source
+	relayAtDirect              atomic.Pointer[int64] // what was relayed when the direct path had stood for settle
+	sent                       atomic.Int64          // access units that the camera took from its source
+	forwarded                  netip.AddrPort        // the camera's endpoint that its owner set up, if so
+	settled                    *time.Timer
+	resolved                   time.Duration // how long it took to resolve the camera's name, if it has one
 }
 
 // newBundle opens the sockets and starts the nodes. Keys come from the trial's seed: a lab's secrets are nobody's.
-func newBundle(l *lab.Lab, t Trial) (*bundle, error) {
+func newBundle(ctx context.Context, l *lab.Lab, t Trial, policy punch.Policy) (*bundle, error) {
 	var seed [32]byte
 	for i := range 8 {
 		seed[i] = byte(t.Seed >> (8 * i))
 	}
 	random := rand.NewChaCha8(seed)
-	b := &bundle{trial: t, watch: newWatch(t)}
+	b := &bundle{trial: t, policy: policy, watch: newWatch(t)}
 	b.source = b.clip
-	if err := b.start(l, random); err != nil {
+	b.watch.direct = func() {
+		b.settled = time.AfterFunc(settle, func() {
+			n := b.server.relayedBytes()
+			b.relayAtDirect.Store(&n)
+		})
+	}
+	if err := b.start(ctx, l, random); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
 	return b, nil
 }
 
-func (b *bundle) start(l *lab.Lab, random io.Reader) error {
+func (b *bundle) start(ctx context.Context, l *lab.Lab, random io.Reader) error {
 	var keys [3]identity.Key
 	for i := range keys {
 		k, err := identity.NewKey(random)
@@ -129,41 +166,70 @@ func (b *bundle) start(l *lab.Lab, random io.Reader) error {
 		keys[i] = k
 	}
 	// Where the two find it depends on the families that they have.
-	servers := map[string]netip.AddrPort{}
+	servers := map[string]netip.Addr{}
 	for _, host := range []string{"camera", "viewer"} {
 		addrs := l.Topology().AddrsFrom(host, "rendezvous")
 		if len(addrs) == 0 {
 			return fmt.Errorf("host %s has no family in common with the rendezvous", host)
 		}
-		servers[host] = netip.AddrPortFrom(addrs[0], bundledPort)
+		servers[host] = addrs[0]
 	}
-	b.label = identity.Label{Key: keys[1].Public(), RendezvousKey: keys[0].Public(), Rendezvous: []string{servers["viewer"].String()}}
+	at := netip.AddrPortFrom(servers["viewer"], bundledPort)
+	b.label = identity.Label{Key: keys[1].Public(), RendezvousKey: keys[0].Public(), Rendezvous: []string{at.String()}}
 	if _, err := io.ReadFull(random, b.label.Secret[:]); err != nil {
 		return fmt.Errorf("draw pairing secret: %w", err)
 	}
-	if b.headers = ipUDP; servers["viewer"].Addr().Is6() {
+	if b.headers = ipUDP; at.Addr().Is6() {
 		b.headers = ipv6UDP
 	}
 	m := l.Host("rendezvous")
-	b.server = &server{machine: m, at: listenAt(m), key: keys[0], random: generator(random), observe: b.watch.rendezvousEvent}
+	b.server = newServer(m, keys[0], generator(random), b.watch.rendezvousEvent)
 	if err := b.server.Start(); err != nil {
 		return err
 	}
 	b.server.forget = m.Run(b.server)
-	if err := b.startCamera(l.Host("camera"), servers["camera"], keys[1], generator(random)); err != nil {
+	if err := b.openDevices(ctx, l, m); err != nil {
 		return err
 	}
-	return b.startViewer(l.Host("viewer"), servers["viewer"], keys[2], generator(random))
-}
-
-// listenAt is where a rendezvous listens: at the host's first address of each family.
-func listenAt(m *lab.Machine) (at []netip.AddrPort) {
-	for _, a := range m.Addrs {
-		if !slices.ContainsFunc(at, func(o netip.AddrPort) bool { return o.Addr().Is4() == a.Is4() }) {
-			at = append(at, netip.AddrPortFrom(a, bundledPort))
+	if err := b.startCamera(servers["camera"], keys[1], generator(random)); err != nil {
+		return err
+	}
+	if b.policy.Forward {
+		if err := b.forward(ctx, l, m); err != nil {
+			return err
 		}
 	}
-	return at
+	return b.startViewer(servers["viewer"], keys[2], generator(random))
+}
+
+// openDevices opens the two devices' sockets, and lends them what the policy wants of others.
+func (b *bundle) openDevices(ctx context.Context, l *lab.Lab, rendezvous *lab.Machine) (err error) {
+	port := uint16(0)
+	if b.policy.Forward {
+		port = forwardedPort
+	}
+	if b.cameraDevice, err = openDevice(l.Host("camera"), b.policy, port); err != nil {
+		return err
+	}
+	if b.viewerDevice, err = openDevice(l.Host("viewer"), b.policy, 0); err != nil {
+		return err
+	}
+	if b.policy.Methods&punch.MethodTURN == 0 {
+		return nil
+	}
+	if b.coturn, err = startCoturn(rendezvous); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	for _, d := range []*device{b.cameraDevice, b.viewerDevice} {
+		if d.turn, err = allocate(ctx, d.machine, b.coturn.addr); err != nil {
+			return err
+		}
+		d.relayed = []netip.AddrPort{d.turn.addr()}
+		d.opt.Extra = []net.PacketConn{d.turn.relayed}
+	}
+	return nil
 }
 
 // generator makes one that is seeded from another. Each core has its own: the order of their calls is the scheduler's.
@@ -173,96 +239,107 @@ func generator(random io.Reader) io.Reader {
 	return rand.NewChaCha8(seed)
 }
 
-func (b *bundle) startCamera(m *lab.Machine, server netip.AddrPort, k identity.Key, random io.Reader) (err error) {
+func (b *bundle) startCamera(server netip.Addr, k identity.Key, random io.Reader) (err error) {
+	d := b.cameraDevice
 	b.camera, err = camera.New(camera.Config{
-		Static: k, Rendezvous: []netip.AddrPort{server}, RendezvousKey: b.label.RendezvousKey, Secret: b.label.Secret,
+		Static: k, Rendezvous: serverAddrs(server, b.policy.Uplink), RendezvousKey: b.label.RendezvousKey, Secret: b.label.Secret,
 		Rand: random, Source: func() media.Source { return &counted{b.source(), &b.sent} },
+		Host: d.host(), Relayed: d.relayed, Classify: classifies(b.policy), Listen: b.policy.Forward,
 	})
 	if err != nil {
 		return err
 	}
-	// Not bound to an address: a host that moves has another one.
-	conn, err := m.ListenUDP(netip.AddrPort{})
-	if err != nil {
+	if err := d.drive(b.camera, b.watch.cameraEvent); err != nil {
 		return err
 	}
-	if b.cameraNode, err = b.drive(conn, b.camera, nil); err != nil {
-		return err
-	}
-	b.cameraNode.Do(func(now time.Time) { err = b.camera.Start(now) })
+	d.node.Do(func(now time.Time) { err = b.camera.Start(now) })
 	return err
 }
 
-func (b *bundle) startViewer(m *lab.Machine, server netip.AddrPort, k identity.Key, random io.Reader) (err error) {
-	conn, err := m.ListenUDP(netip.AddrPort{})
-	if err != nil {
-		return err
-	}
-	port := conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+func (b *bundle) startViewer(server netip.Addr, k identity.Key, random io.Reader) (err error) {
+	d := b.viewerDevice
 	b.viewer, err = viewer.New(viewer.Config{
-		Static: k, Rendezvous: []netip.AddrPort{server}, RendezvousKey: b.label.RendezvousKey, Rand: random,
-		Host: []netip.AddrPort{netip.AddrPortFrom(m.Addr(), port)},
+		Static: k, Rendezvous: serverAddrs(server, b.policy.Uplink), RendezvousKey: b.label.RendezvousKey, Rand: random,
+		Host: d.host(), Relayed: d.relayed, Classify: classifies(b.policy),
 	})
-	if err != nil {
-		return errors.Join(err, conn.Close())
-	}
-	b.viewerNode, err = b.drive(conn, b.viewer, b.watch.viewerEvent)
 	if err != nil {
 		return err
 	}
-	b.viewerNode.Do(func(now time.Time) { err = b.viewer.Start(now) })
+	if err := d.drive(b.viewer, b.watch.viewerEvent); err != nil {
+		return err
+	}
+	if !b.policy.Forward {
+		d.node.Do(func(now time.Time) { err = b.viewer.Start(now) })
+	}
 	return err
-}
-
-func (b *bundle) drive(conn *net.UDPConn, c core.Core, observe func(any)) (*node.Node, error) {
-	n, err := drive([]*net.UDPConn{conn}, c, observe)
-	if err == nil {
-		b.nodes = append(b.nodes, n)
-	}
-	return n, err
-}
-
-// drive runs a core on sockets, which it takes over.
-func drive(conns []*net.UDPConn, c core.Core, observe func(any)) (*node.Node, error) {
-	n, err := node.New(c, conns, node.Options{Observe: observe})
-	if err != nil {
-		return nil, errors.Join(err, closeAll(conns))
-	}
-	return n, nil
-}
-
-func closeAll(conns []*net.UDPConn) error {
-	var errs []error
-	for _, c := range conns {
-		errs = append(errs, c.Close())
-	}
-	return errors.Join(errs...)
 }
 
 func (b *bundle) close() error {
 	var errs []error
+	for _, d := range []*device{b.viewerDevice, b.cameraDevice} {
+		if d != nil {
+			errs = append(errs, d.close())
+		}
+	}
+	if b.settled != nil {
+		b.settled.Stop()
+	}
+	if b.names != nil {
+		errs = append(errs, b.names.close())
+	}
+	if b.coturn != nil {
+		errs = append(errs, b.coturn.close())
+	}
 	if b.server != nil {
 		errs = append(errs, b.server.close())
-	}
-	for _, n := range b.nodes {
-		errs = append(errs, n.Close())
 	}
 	return errors.Join(errs...)
 }
 
-// join waits until the camera is registered and the viewer logged in. Otherwise the trial has failed before it began.
+// join waits until both devices are ready: the camera registered, the viewer logged in, both classified and their ports mapped
+// where the policy wants that. Otherwise the trial has failed before it began.
 func (b *bundle) join(ctx context.Context) error {
+	if b.policy.Forward {
+		return nil // there is nobody to join
+	}
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	select {
-	case <-b.watch.registered:
-	case <-ctx.Done():
-		return fmt.Errorf("the camera did not register within %v", joinTimeout)
+	if err := b.watch.online(ctx); err != nil {
+		return err
 	}
-	select {
-	case <-b.watch.loggedIn:
-	case <-ctx.Done():
-		return fmt.Errorf("the viewer did not log in within %v", joinTimeout)
+	if b.policy.Methods&punch.MethodMapped != 0 {
+		if err := b.mapPorts(ctx); err != nil {
+			return err
+		}
+	}
+	if !classifies(b.policy) {
+		return nil
+	}
+	return b.watch.ready(ctx)
+}
+
+// mapPorts has both routers asked for a port mapping, at the same time.
+func (b *bundle) mapPorts(ctx context.Context) error {
+	var cameraSeen, viewerSeen netip.Addr
+	b.cameraDevice.node.Do(func(time.Time) { cameraSeen = b.camera.Stats().Reflexive.Addr() })
+	b.viewerDevice.node.Do(func(time.Time) { viewerSeen = b.viewer.Stats().Reflexive.Addr() })
+	var errs [2]error
+	var wg sync.WaitGroup
+	wg.Go(func() { errs[0] = b.cameraDevice.mapPort(ctx, cameraSeen, b.camera.HandleMapped) })
+	wg.Go(func() { errs[1] = b.viewerDevice.mapPort(ctx, viewerSeen, b.viewer.HandleMapped) })
+	wg.Wait()
+	return errors.Join(errs[:]...)
+}
+
+// ask has the viewer ask for the camera.
+func (b *bundle) ask(ctx context.Context) (err error) {
+	b.watch.begin()
+	if b.policy.Forward {
+		return b.askByName(ctx)
+	}
+	b.viewerDevice.node.Do(func(now time.Time) { err = b.viewer.Connect(now, b.label, b.trial.Strategy) })
+	if err != nil {
+		return fmt.Errorf("ask for the camera: %w", err)
 	}
 	return nil
 }
@@ -281,7 +358,7 @@ func (b *bundle) idle(ctx context.Context, d time.Duration) int64 {
 }
 
 func (b *bundle) cameraSent() (n int64) {
-	b.cameraNode.Do(func(time.Time) { n = b.camera.Stats().Traffic.Total().Bytes })
+	b.cameraDevice.node.Do(func(time.Time) { n = b.camera.Stats().Traffic.Total().Bytes })
 	return n
 }
 

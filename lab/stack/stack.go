@@ -83,7 +83,7 @@ type Preparer interface {
 }
 
 // Systems lists what can be put under test. No two have a strategy of the same name.
-func Systems() []System { return []System{Bundled{}} }
+func Systems() []System { return []System{Bundled{}, ICE{}} }
 
 // Strategies lists the strategies of all systems, without parameters.
 func Strategies() (names []string) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/impl/media"
+	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/lab"
 	"github.com/punchlab/punchlab/lab/live"
 	"github.com/punchlab/punchlab/lab/netns/netnstest"
@@ -190,7 +191,11 @@ func streamFast(b *testing.B, l *lab.Lab, speed int) (bps float64, whole bool) {
 	b.Helper()
 	const length = time.Second
 	var sent atomic.Int64
-	x, err := newBundle(l, Trial{Seed: 1, Strategy: "direct", Media: length * time.Duration(speed), Timeout: 8 * time.Second})
+	policy, err := punch.Lookup("direct")
+	if err != nil {
+		b.Fatal(err)
+	}
+	x, err := newBundle(b.Context(), l, Trial{Seed: 1, Strategy: "direct", Media: length * time.Duration(speed), Timeout: 8 * time.Second}, policy)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -199,7 +204,7 @@ func streamFast(b *testing.B, l *lab.Lab, speed int) (bps float64, whole bool) {
 	if err := x.join(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	x.viewerNode.Do(func(now time.Time) { err = x.viewer.Connect(now, x.label, "direct") })
+	x.viewerDevice.node.Do(func(now time.Time) { err = x.viewer.Connect(now, x.label, "direct") })
 	if err != nil {
 		b.Fatal(err)
 	}

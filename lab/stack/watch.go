@@ -3,11 +3,12 @@ package stack
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/camera"
-	"github.com/punchlab/punchlab/impl/core"
 	"github.com/punchlab/punchlab/impl/media"
 	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/impl/rendezvous"
@@ -20,10 +21,12 @@ type watch struct {
 	connectOnly bool
 	frames      int // the camera has to send
 
-	registered, loggedIn chan struct{}
-	over                 chan struct{} // the trial has its end
-	once                 [3]sync.Once
-	reached              func(Moment)
+	registered, loggedIn     chan struct{}
+	cameraReady, viewerReady chan struct{}
+	over                     chan struct{} // the trial has its end
+	once                     [6]sync.Once
+	reached                  func(Moment)
+	direct                   func() // called once a direct path is confirmed; it must not block
 
 	mu        sync.Mutex
 	got       []media.Frame
@@ -39,6 +42,7 @@ const connectFrames = 1
 func newWatch(t Trial) *watch {
 	w := &watch{
 		registered: make(chan struct{}), loggedIn: make(chan struct{}), over: make(chan struct{}),
+		cameraReady: make(chan struct{}), viewerReady: make(chan struct{}),
 		frames: int(t.Media * time.Duration(media.EmbeddedClip().FPS) / time.Second), connectOnly: t.Media == 0,
 		reached: t.Reached, moments: map[Moment]bool{},
 	}
@@ -55,18 +59,56 @@ func (w *watch) rendezvousEvent(e any) {
 	}
 }
 
+// cameraEvent waits for the camera to know its NAT, where it wants to.
+func (w *watch) cameraEvent(e any) {
+	if _, ok := e.(camera.Ready); ok {
+		w.once[3].Do(func() { close(w.cameraReady) })
+	}
+}
+
+// online waits until the camera is registered and the viewer logged in.
+func (w *watch) online(ctx context.Context) error {
+	return errors.Join(until(ctx, w.registered, "the camera did not register"), until(ctx, w.loggedIn, "the viewer did not log in"))
+}
+
+// ready waits until both know what they want to know before a viewer asks.
+func (w *watch) ready(ctx context.Context) error {
+	return errors.Join(until(ctx, w.cameraReady, "the camera did not classify its NAT"), until(ctx, w.viewerReady, "the viewer did not classify its NAT"))
+}
+
+func until(ctx context.Context, done <-chan struct{}, otherwise string) error {
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%s within %v", otherwise, joinTimeout)
+	}
+}
+
+// begin says that the viewer asks now.
+func (w *watch) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tell(Requested)
+}
+
 func (w *watch) viewerEvent(e any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch e := e.(type) {
 	case viewer.LoggedIn:
 		w.once[1].Do(func() { close(w.loggedIn) })
+	case viewer.Ready:
+		w.once[4].Do(func() { close(w.viewerReady) })
 	case viewer.Connected:
 		w.tell(Connected)
 	case viewer.FirstPacket:
 		w.tell(FirstPacket)
 	case viewer.PathConfirmed:
 		w.confirmed = true
+		if e.Path.Route == punch.Direct && w.direct != nil {
+			w.once[5].Do(w.direct)
+		}
 	case viewer.FrameReceived:
 		w.got = append(w.got, e.Frame)
 		w.tell(FirstFrame)
@@ -113,8 +155,8 @@ func (w *watch) wait(ctx context.Context) {
 func (b *bundle) observe() Observation {
 	var v viewer.Stats
 	var c camera.Stats
-	b.viewerNode.Do(func(time.Time) { v = b.viewer.Stats() })
-	b.cameraNode.Do(func(time.Time) { c = b.camera.Stats() })
+	b.viewerDevice.node.Do(func(time.Time) { v = b.viewer.Stats() })
+	b.cameraDevice.node.Do(func(time.Time) { c = b.camera.Stats() })
 	relayed := b.server.relayedBytes()
 	end := time.Now()
 	w := b.watch
@@ -122,15 +164,19 @@ func (b *bundle) observe() Observation {
 	defer w.mu.Unlock()
 	o := Observation{
 		Outcome: w.outcome(v), PathChanges: int(v.PathChanges),
-		Connect: after(v.Asked, v.Connected), FirstPacket: after(v.Asked, v.FirstPacket), FirstFrame: after(v.Asked, v.FirstFrame),
+		Connect: b.since(v, v.Connected), FirstPacket: b.since(v, v.FirstPacket), FirstFrame: b.since(v, v.FirstFrame),
 		Bytes: map[string]int64{
 			"camera_up": c.Traffic.Total().Bytes, "viewer_up": v.Traffic.Total().Bytes, "relay": relayed,
 		},
 		Probes: map[string]float64{
-			"packets": float64(v.Probes.Packets + c.Traffic.Of(core.Punch).Packets),
-			"bytes":   float64(v.Probes.Bytes + c.Traffic.Of(core.Punch).Bytes),
+			"packets": float64(v.Probes.Packets + c.Probes.Packets),
+			"bytes":   float64(v.Probes.Bytes + c.Probes.Bytes),
+			"sockets": float64(v.Opened + c.Opened),
 		},
 		Cause: w.cause(v),
+	}
+	if at := b.relayAtDirect.Load(); at != nil {
+		o.Bytes["relay_after_direct"] = relayed - *at
 	}
 	if len(w.got) > 0 {
 		o.FirstFrameWire = w.got[0].Bytes + b.headers*w.got[0].Packets
@@ -221,10 +267,10 @@ func (w *watch) media(end time.Time, q media.Quality, sent int) *record.Media {
 	return m
 }
 
-// after returns how long after a an event was; 0 if it was not.
-func after(a, b time.Time) time.Duration {
-	if a.IsZero() || b.IsZero() {
+// since returns how long after the viewer's request something was; 0 if it was not. To look up the camera's name is a part of it.
+func (b *bundle) since(v viewer.Stats, at time.Time) time.Duration {
+	if v.Asked.IsZero() || at.IsZero() {
 		return 0
 	}
-	return b.Sub(a)
+	return b.resolved + at.Sub(v.Asked)
 }
