@@ -1,6 +1,10 @@
 package virtual
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/punchlab/punchlab/impl/core"
+)
 
 // Dependency is what a mapping or a filter depends on (RFC 4787 §4.1, §5). The zero value is invalid.
 type Dependency int
@@ -28,7 +32,7 @@ type NATConfig struct {
 	PerEndpoint bool
 }
 
-// nat translates; nothing expires.
+// nat translates; nothing expires. Streams' endpoints are told from datagrams' by their zone (core.Over).
 type nat struct {
 	NATConfig
 	addr    netip.Addr
@@ -59,7 +63,7 @@ func (d Dependency) key(a netip.AddrPort) netip.AddrPort {
 	case EndpointIndependent:
 		return netip.AddrPort{}
 	case AddressDependent:
-		return netip.AddrPortFrom(a.Addr(), 0)
+		return netip.AddrPortFrom(bare(a.Addr()), 0)
 	case AddressAndPortDependent:
 		return a
 	}
@@ -76,12 +80,20 @@ func (n *nat) out(from, to netip.AddrPort) netip.AddrPort {
 		n.inside[port] = from
 	}
 	n.allowed[n.permission(from, port, to)] = true
-	return netip.AddrPortFrom(n.addr, port)
+	return core.Over(protoOf(from), netip.AddrPortFrom(n.addr, port))
+}
+
+// hops is how many routers it is.
+func (n *nat) hops() int {
+	if n == nil {
+		return 0
+	}
+	return 1
 }
 
 func (n *nat) in(from, to netip.AddrPort) (netip.AddrPort, bool) {
 	internal, ok := n.inside[to.Port()]
-	return internal, ok && n.allowed[n.permission(internal, to.Port(), from)]
+	return internal, ok && protoOf(internal) == protoOf(to) && n.allowed[n.permission(internal, to.Port(), from)]
 }
 
 func (n *nat) permission(internal netip.AddrPort, port uint16, remote netip.AddrPort) permission {

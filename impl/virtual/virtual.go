@@ -4,6 +4,9 @@
 //	host ─ NAT ─ delay ─┼─ backbone   d(x, y) = delay(x) + delay(y)
 //	host ─────── delay ─┘
 //
+// Datagrams are lost and cut off as the sites say, and die where their TTL ends. Streams (streams.go) go through the same
+// NATs and come whole and in order. A core that asks for sockets gets them.
+//
 // Everything happens in one goroutine, in the order of time and then of sending, and randomness comes from one seed: a
 // run can be repeated byte for byte. The NATs here are the nine pairs of RFC 4787 and nothing else; the lab's tables are
 // the full model, and impl may not import them.
@@ -16,6 +19,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
@@ -31,6 +35,7 @@ type SiteConfig struct {
 	Delay time.Duration // one way, to and from the backbone
 	LAN   time.Duration // one way between hosts of the site
 	Loss  float64       // of the packets through the access, each way, 0–1
+	Hops  int           // routers on its half of the way, beside the NAT; 0: one
 	Up    int64         // bits a second to the backbone, IPv4 and UDP headers counted, behind an endless queue; 0: no limit
 }
 
@@ -66,8 +71,19 @@ type Host struct {
 	Events []Event
 	// OnEvent, where set, is called for each event, after it was recorded.
 	OnEvent func(Event)
+	// Refuse, where set, is what a core that asks for sockets is told.
+	Refuse error
+	// Accept lists the endpoints at which the host accepts streams, by core.Over: at its own addresses. Its streams leave
+	// from the first TCP one, or else from the port of Addrs[0].
+	Accept []netip.AddrPort
+	// StreamDrops counts packets to streams that could not be made, or were backlogged meanwhile.
+	StreamDrops int
+
 	site    *Site
 	down    bool
+	fixed   int    // of Addrs, those that it began with
+	port    uint16 // of the last socket opened
+	streams map[netip.AddrPort]*stream
 }
 
 // Event is what a core said, and when.
@@ -93,7 +109,9 @@ func (n *Net) Site(c SiteConfig) *Site {
 
 // Host puts a core behind the access. Its addresses are private ones where the site has a NAT.
 func (s *Site) Host(name string, c core.Core, addrs ...netip.AddrPort) *Host {
-	h := &Host{Name: name, Core: c, Addrs: addrs, site: s}
+	h := &Host{
+		Name: name, Core: c, Addrs: slices.Clone(addrs), site: s, fixed: len(addrs), port: firstPort, streams: map[netip.AddrPort]*stream{},
+	}
 	s.net.hosts = append(s.net.hosts, h)
 	s.net.drain(h)
 	return h
@@ -168,17 +186,11 @@ func (n *Net) next() (at time.Time, host *Host) {
 	return at, host
 }
 
+// drain does what a core wants done.
 func (n *Net) drain(h *Host) {
 	out := h.Core.Ready()
 	for _, p := range out.Packets {
-		if !p.From.IsValid() {
-			p.From = h.Addrs[0]
-		}
-		if h.down || n.Filter != nil && !n.Filter(h, p) {
-			n.trace(p.From, p.To, p.B, "filtered by the test")
-			continue
-		}
-		n.send(h, p)
+		n.leave(h, p)
 	}
 	for _, e := range out.Events {
 		ev := Event{n.Now, e}
@@ -187,33 +199,117 @@ func (n *Net) drain(h *Host) {
 			h.OnEvent(ev)
 		}
 	}
+	for _, a := range out.Close {
+		h.close(a)
+	}
+	if o, ok := h.Core.(core.Opener); ok && out.Open > 0 {
+		o.HandleOpened(n.Now, h.open(out.Open), h.Refuse)
+		n.drain(h)
+	}
+}
+
+// leave sends a packet, unless the host or the test is against it.
+func (n *Net) leave(h *Host, p core.Packet) {
+	proto, to := core.ProtoOf(p.To)
+	if proto != core.UDP {
+		p.From = h.streamFrom(proto, to.Addr())
+	} else if !p.From.IsValid() {
+		p.From = h.addrFor(to.Addr())
+	}
+	switch {
+	case h.down || n.Filter != nil && !n.Filter(h, p):
+		n.trace(p.From, p.To, p.B, "filtered by the test")
+	case proto != core.UDP:
+		n.stream(h, p)
+	case !h.has(p.From):
+		n.trace(p.From, p.To, p.B, "no socket")
+	default:
+		n.send(h, &flight{from: p.From, to: p.To, b: slices.Clone(p.B), ttl: int(p.TTL)})
+	}
+}
+
+// addrFor is the address that a packet leaves from of itself: the first of its destination's family.
+func (h *Host) addrFor(to netip.Addr) netip.AddrPort {
+	for _, a := range h.Addrs[:h.fixed] {
+		if a.Addr().Is4() == to.Is4() {
+			return a
+		}
+	}
+	return h.Addrs[0]
+}
+
+// firstPort is before that of the first socket which a host opens for its core.
+const firstPort = 40000
+
+// open makes sockets for the core.
+func (h *Host) open(count int) (opened []netip.AddrPort) {
+	if h.Refuse != nil {
+		return nil
+	}
+	for len(opened) < count {
+		h.port++
+		if a := netip.AddrPortFrom(h.Addrs[0].Addr(), h.port); !h.has(a) {
+			h.Addrs = append(h.Addrs, a)
+			opened = append(opened, a)
+		}
+	}
+	return opened
+}
+
+// close gives up a socket that was opened for the core, or a stream.
+func (h *Host) close(a netip.AddrPort) {
+	if s := h.streams[a]; s != nil {
+		h.site.net.segment(h, s, fin, nil)
+		delete(h.streams, a)
+	}
+	if i := slices.Index(h.Addrs, a); i >= h.fixed {
+		h.Addrs = slices.Delete(h.Addrs, i, i+1)
+	}
 }
 
 // send translates a packet at the host's own NAT and puts it on its way.
-func (n *Net) send(h *Host, p core.Packet) {
-	f := &flight{from: p.From, to: p.To, b: append([]byte(nil), p.B...), at: n.Now.Add(h.site.LAN)}
+func (n *Net) send(h *Host, f *flight) {
+	f.at = n.Now.Add(h.site.LAN)
 	for _, o := range n.hosts {
-		if o.site == h.site && o.has(p.To) {
+		if o.site == h.site && o.has(f.to) {
 			f.local = o
 			n.push(f)
 			return
 		}
 	}
-	if h.site.nat != nil {
-		f.from = h.site.nat.out(p.From, p.To)
-	}
-	f.site = n.siteOf(p.To.Addr())
-	if f.site == nil || f.site == h.site {
-		n.trace(f.from, f.to, f.b, "no route")
+	if f.expires(h.site.nat.hops()) {
+		n.trace(f.from, f.to, f.b, "TTL ended")
 		return
 	}
-	if n.lost(h.site.Loss) || n.lost(f.site.Loss) {
+	if h.site.nat != nil {
+		f.from = h.site.nat.out(f.from, f.to)
+	}
+	f.site = n.siteOf(f.to.Addr())
+	switch {
+	case f.site == nil || f.site == h.site:
+		n.trace(f.from, f.to, f.b, "no route")
+		return
+	case f.expires(h.site.nat.hops() + h.site.hops() + f.site.hops() + f.site.nat.hops()):
+		n.trace(f.from, f.to, f.b, "TTL ended")
+		return
+	}
+	lost := n.lost(h.site.Loss) || n.lost(f.site.Loss)
+	if lost && f.kind == datagram {
 		n.trace(f.from, f.to, f.b, "lost")
 		return
 	}
 	f.at = h.site.leave(n.Now, len(f.b)).Add(h.site.Delay + f.site.Delay)
+	for ; lost; lost = n.lost(h.site.Loss) || n.lost(f.site.Loss) {
+		f.at = f.at.Add(resend)
+	}
+	f.ordered()
 	n.push(f)
 }
+
+// expires says whether a packet dies at one of so many routers: each takes one off its TTL.
+func (f *flight) expires(routers int) bool { return f.ttl > 0 && f.ttl <= routers }
+
+func (s *Site) hops() int { return max(1, s.Hops) }
 
 // headers are those of IPv4 and UDP.
 const headers = 28
@@ -231,6 +327,10 @@ func (s *Site) leave(now time.Time, size int) time.Time {
 }
 
 func (n *Net) arrive(f *flight) {
+	if f.timer != nil {
+		f.timer()
+		return
+	}
 	to, h := f.to, f.local
 	if h == nil && f.site.nat != nil {
 		inside, ok := f.site.nat.in(f.from, f.to)
@@ -249,9 +349,18 @@ func (n *Net) arrive(f *flight) {
 		n.trace(f.from, f.to, f.b, "no host")
 		return
 	}
+	if f.kind != datagram {
+		n.arrived(h, f, to)
+		return
+	}
 	n.trace(f.from, f.to, f.b, "delivered")
-	fmt.Fprintf(n.digest, "%d %v %v %x\n", n.Now.UnixNano(), f.from, to, f.b)
-	h.Core.HandlePacket(n.Now, f.from, to, f.b)
+	n.deliver(h, f.from, to, f.b)
+}
+
+// deliver hands a core what has come.
+func (n *Net) deliver(h *Host, from, to netip.AddrPort, b []byte) {
+	fmt.Fprintf(n.digest, "%d %v %v %x\n", n.Now.UnixNano(), from, to, b)
+	h.Core.HandlePacket(n.Now, from, to, b)
 	n.drain(h)
 }
 
@@ -264,6 +373,7 @@ func (n *Net) trace(from, to netip.AddrPort, b []byte, fate string) {
 func (n *Net) lost(p float64) bool { return p > 0 && n.rng.Float64() < p }
 
 func (n *Net) siteOf(a netip.Addr) *Site {
+	a = bare(a)
 	for _, s := range n.sites {
 		if s.Addr == a {
 			return s
@@ -281,13 +391,18 @@ func (n *Net) siteOf(a netip.Addr) *Site {
 	return nil
 }
 
+// has says whether an endpoint is a socket of the host's, or for a stream, whether its address is.
 func (h *Host) has(a netip.AddrPort) bool {
-	for _, x := range h.Addrs {
-		if x == a {
-			return true
-		}
+	if proto, at := core.ProtoOf(a); proto != core.UDP {
+		return slices.ContainsFunc(h.Addrs, func(x netip.AddrPort) bool { return x.Addr() == at.Addr() })
 	}
-	return false
+	return slices.Contains(h.Addrs, a)
+}
+
+// bare is an address without the mark of a stream's.
+func bare(a netip.Addr) netip.Addr {
+	_, ap := core.ProtoOf(netip.AddrPortFrom(a, 0))
+	return ap.Addr()
 }
 
 // flight is a packet on its way.
@@ -298,6 +413,12 @@ type flight struct {
 	b        []byte
 	site     *Site // destination, or
 	local    *Host // on the same LAN
+	ttl      int   // 0: as much as it takes
+
+	kind  kind
+	proto core.Proto // of a segment
+	after *time.Time // when the one before on its stream arrives
+	timer func()     // no packet at all
 }
 
 func (n *Net) push(f *flight) {
