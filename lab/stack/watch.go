@@ -269,8 +269,17 @@ func (w *watch) media(end time.Time, q media.Quality, sent int) *record.Media {
 
 // since returns how long after the viewer's request something was; 0 if it was not. To look up the camera's name is a part of it.
 func (b *bundle) since(v viewer.Stats, at time.Time) time.Duration {
-	if v.Asked.IsZero() || at.IsZero() {
+	d := after(v.Asked, at)
+	if d > 0 {
+		d += b.resolved
+	}
+	return d
+}
+
+// after returns how long after a an event was; 0 if it was not.
+func after(a, b time.Time) time.Duration {
+	if a.IsZero() || b.IsZero() {
 		return 0
 	}
-	return b.resolved + at.Sub(v.Asked)
+	return b.Sub(a)
 }
