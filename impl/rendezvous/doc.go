@@ -14,12 +14,22 @@
 //	Connect ──► Peer to the viewer, Introduce to the camera (again until IntroduceAck)
 //	        └─► Refused: the same for a camera that is unknown and one that is offline
 //
-// A relay is bound to one introduction: frames are accepted only with a channel number from the endpoint it was given to,
-// and go only to the endpoint of the other party, within a byte quota; they are opaque.
+// A connection is remembered beyond its introduction, as a tie: its parties may ask again where the other is, are told when it
+// moves, and may have the next mapping of one shown to the other.
+//
+//	Again ──► Located to both (again until LocatedAck)       Sample ──► Sampled to the other party
+//
+// A relay is bound to one tie: frames are accepted only with a channel number from the endpoint it was given to, and go only
+// to the endpoint of the other party, within the quotas of the relay, of both devices and of all; they are opaque, and leave
+// in the bytes that they came in.
+//
+// On its UDP sockets the server answers STUN binding requests too, from a grid of four where it has two addresses (RFC 5780),
+// never with more bytes than were asked with. A device on a stream (core.Over) is one like any other.
 //
 // Memory is bounded: MaxRegistrations devices are remembered (the device that has been offline longest makes room for a
 // new one; where all are online the new one is refused), MaxIntroductions introductions and as many relays (a new one is
-// refused), 64 relays a viewer, one pending session a device.
+// refused), 64 relays a viewer, one pending session a device, one report a device, MaxTies ties, of them 64 of a viewer and
+// 256 of a camera (the one unused longest makes room).
 //
 // The package is a core (see impl/core): not safe for concurrent use.
 package rendezvous

@@ -27,7 +27,8 @@ func FuzzHandlePacket(f *testing.F) {
 }
 
 func FuzzMessage(f *testing.F) {
-	for _, m := range []wire.Message{&wire.Ping{Sequence: 1}, &wire.Pong{Sequence: 1}, &wire.Goodbye{}, &wire.IntroduceAck{ID: 1}, &wire.Refused{ID: 1, Code: 1}} {
+	for _, m := range []wire.Message{&wire.Ping{Sequence: 1}, &wire.Pong{Sequence: 1}, &wire.Goodbye{}, &wire.IntroduceAck{ID: 1}, &wire.Refused{ID: 1, Code: 1},
+		&wire.Report{Sequence: 1, Class: sequential}, &wire.Sample{ID: 7}, &wire.Again{ID: 7, Relay: true}, &wire.LocatedAck{ID: 7, Sequence: 1, Code: 1}} {
 		b, err := wire.Marshal(m)
 		if err != nil {
 			f.Fatal(err)

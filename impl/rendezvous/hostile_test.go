@@ -56,19 +56,11 @@ func TestNoAmplification(t *testing.T) {
 				d.quiet(t, fmt.Sprintf("%v over %v", m.Type(), over), victim, came)
 			}
 			r.advance(time.Minute)
-			if r.said = all2(r.said); len(r.said) != 0 || len(seen) != len(wire.Types()) {
-				t.Errorf("over %v: moved to a victim: %+v; %d of %d types sent", over, r.said, len(seen), len(wire.Types()))
+			if m := all[Moved](r.said); len(m) != 0 || len(seen) != len(wire.Types()) {
+				t.Errorf("over %v: moved to a victim: %+v; %d of %d types sent", over, m, len(seen), len(wire.Types()))
 			}
 		}
 	}
-}
-
-// all2 keeps the events that say that a device moved.
-func all2(events []any) (moved []any) {
-	for _, m := range all[Moved](events) {
-		moved = append(moved, m)
-	}
-	return moved
 }
 
 // quiet checks what has been sent because of a datagram that named a victim as its source.

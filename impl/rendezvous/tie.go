@@ -143,7 +143,6 @@ func (s *Server) untie(t *tie) {
 
 // supersede ends the older ties between the same two: a newer connection of a viewer's to a camera ends the older one.
 func (s *Server) supersede(t *tie) {
-	t.acked = true
 	v, c := t.sides[0].client, t.sides[1].client
 	for _, d := range slices.Clone(v.ties) {
 		if d.tie != t && d.tie.sides[1].client == c && d.tie.acked {
@@ -208,10 +207,11 @@ func (s *Server) moved(now time.Time, c *client) {
 }
 
 // locate tells a party where the other one is, until it acknowledges. Where it was told too often of late, whatever the other
-// one does, it is told later.
+// one does, it is told later. A camera that has not acknowledged the introduction may not know of the connection yet: what
+// is repeated until then is Introduce, which says as much.
 func (s *Server) locate(now time.Time, d *side) {
 	to := d.client.current
-	if to == nil {
+	if to == nil || d == &d.tie.sides[1] && !d.tie.acked {
 		return
 	}
 	d.sequence++

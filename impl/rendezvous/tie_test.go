@@ -333,6 +333,26 @@ func TestAgainFromElsewhere(t *testing.T) {
 	}
 }
 
+// A camera that has not acknowledged the introduction does not know the connection: it is told of it by introduce alone,
+// and of what has changed meanwhile after its acknowledgement.
+func TestNothingIsLocatedBeforeTheIntroduction(t *testing.T) {
+	r := newRig(t, nil)
+	c, v := r.camera(), r.viewer()
+	v.send(connect(1<<63, c))
+	in := c.read().(*wire.Introduce)
+	r.out = nil
+	v.send(&wire.Again{ID: 1 << 63})
+	if m := v.located(); m == nil || c.take() != nil {
+		t.Fatalf("the viewer was told %+v; the camera is told, too", m)
+	}
+	v.move(netip.MustParseAddrPort("198.51.100.1:1"))
+	if c.take() != nil {
+		t.Error("the camera is told of a connection that it does not know")
+	}
+	c.send(&wire.IntroduceAck{ID: in.ID})
+	same(t, "camera's", c.located(), &wire.Located{ID: in.ID, Sequence: 1, Endpoint: wire.At(v.addr), Channel: in.Channel})
+}
+
 // A device that moves all the time has its peers told at a bounded rate, and in the end of where it has come to rest.
 func TestRestlessPartyIsNoAmplifier(t *testing.T) {
 	r := newRig(t, nil)
