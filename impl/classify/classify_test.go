@@ -104,4 +104,3 @@ func TestEveryNAT(t *testing.T) {
 		})
 	}
 }
-

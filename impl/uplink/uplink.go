@@ -9,6 +9,18 @@
 //
 // A Link is a part of a core: its owner hands it what comes from the rendezvous, and gives it the outbox to send by. It
 // measures the round trip, from which retransmission timers follow: max(2 × RTT + 4 × its variation, 50 ms).
+//
+// Datagrams go first. Where they meet silence, streams follow, one address after the other; whichever session stands
+// first is used (RFC 8305's happy eyeballs). Over a stream the way by datagrams is tried again and again: the session is the
+// same, so a ping suffices, and the rendezvous' answer by that way moves it.
+//
+//	0          UDP       initiation ── again, as above ──►
+//	0.75 s     stream 1  a newer initiation
+//	1.00 s     stream 2  the same            …  round again after 2 s, 4 s, 8 s
+//	up, by a stream:     pings by UDP after 1 s, 2 s … 5 min
+//
+// The NAT shows in the pongs, which say where this device appears from: see rhythm. What the device knows of itself is told
+// by Report, again after each handshake, until it is acknowledged.
 package uplink
 
 import (
@@ -31,11 +43,22 @@ const (
 	lastRetry  = 8 * time.Second
 	freshAfter = 10 * time.Second // an initiation is replaced by a new one: the rendezvous has forgotten what it answered
 	minRTO     = 50 * time.Millisecond
-	maxPings   = 4 // unanswered ones after which the rendezvous has forgotten us, or died
-	triesEach  = 3 // of an address, before the next is tried
+	headstart  = 750 * time.Millisecond // of datagrams over streams
+	stagger    = 250 * time.Millisecond // between streams (RFC 8305 §5)
+	roundAgain = 2 * time.Second        // from the last stream to the first, doubling
+	firstUDP   = time.Second            // by a stream: until the way by datagrams is tried, doubling
+	lastUDP    = 5 * time.Minute
+	streamRTO  = time.Second     // least wait for a pong by a stream, whose own repetitions take their time
+	linger     = 5 * time.Second // of a stream that was left: what is on its way may still come
+	maxPings   = 4               // unanswered ones after which the rendezvous has forgotten us, or died
+	triesEach  = 3               // of an address, before the next is tried
 )
 
-var errSource = errors.New("response from another address than the rendezvous'")
+// Why datagrams are refused, beside what session and wire say.
+var (
+	errSource = errors.New("response from another address than the rendezvous'")
+	errOlder  = errors.New("response to an older initiation than the session's")
+)
 
 // Config describes a Link.
 type Config struct {
@@ -59,21 +82,29 @@ type Link struct {
 	box   *core.Outbox
 	stamp session.Stamp
 
-	addr  int // index in Addrs
-	hs    *session.Initiator
-	made  time.Time // when hs was
-	sent  time.Time // when hs' initiation was first sent, with a cookie if it needs one
-	tries int
-	retry time.Time
+	ways [2]way // datagrams, streams
 
 	sess      *session.Session
+	stamped   uint64         // of its initiation
+	proven    bool           // a pong has come: the rendezvous holds the session too
 	remote    netip.AddrPort // of sess
 	since     time.Time
-	keepalive time.Duration
-	ping      uint64
+	rhythm    rhythm
+	ping      uint64    // number of the last one sent
+	asked     uint64    // and of the last that is not a try of datagrams
 	pinged    time.Time // the last ping
 	unanswer  int
-	next      time.Time // ping
+	next      time.Time     // ping
+	spoke     time.Time     // when the last packet left for the rendezvous, if that was a ping; else zero
+	idle      time.Duration // how long that had been when the first of the unanswered pings was sent
+	expecting bool          // another endpoint: the owner has said so
+
+	udp     time.Time // next try of datagrams, by a stream
+	udpWait time.Duration
+	left    netip.AddrPort // a stream to close
+	leave   time.Time
+
+	report report
 
 	srtt, rttvar time.Duration
 	reflexive    netip.AddrPort
@@ -98,21 +129,37 @@ func New(cfg Config, box *core.Outbox) (*Link, error) {
 		}
 	}
 	cfg.Session.Prologue = []byte(core.PrologueRendezvous)
-	return &Link{cfg: cfg, box: box, keepalive: cfg.Keepalive, stamp: session.Stamp{Boot: cfg.Boot}}, nil
+	l := &Link{cfg: cfg, box: box, stamp: session.Stamp{Boot: cfg.Boot}}
+	l.rhythm.reset(cfg.Keepalive, cfg.Longest)
+	for _, a := range cfg.Addrs {
+		w := &l.ways[datagrams]
+		if isStream(a) {
+			w = &l.ways[streams]
+		}
+		w.addrs = append(w.addrs, a)
+	}
+	return l, nil
 }
 
 // Up says whether there is a session.
 func (l *Link) Up() bool { return l.sess != nil }
 
 // Started says whether Start was called.
-func (l *Link) Started() bool { return l.sess != nil || l.hs != nil }
+func (l *Link) Started() bool {
+	return l.sess != nil || l.ways[datagrams].going() || l.ways[streams].going()
+}
 
 // Remote is the rendezvous' address in use.
 func (l *Link) Remote() netip.AddrPort {
 	if l.sess != nil {
 		return l.remote
 	}
-	return l.cfg.Addrs[l.addr]
+	for i := range l.ways {
+		if w := &l.ways[i]; len(w.addrs) > 0 {
+			return w.addrs[w.at]
+		}
+	}
+	return netip.AddrPort{}
 }
 
 // IsRemote says whether an address is one of the rendezvous'.
@@ -132,16 +179,17 @@ func (l *Link) Reflexive() netip.AddrPort { return l.reflexive }
 func (l *Link) Alternate() netip.AddrPort { return l.alternate }
 
 // Timeout is the idle time after which the NAT was seen to have forgotten this device's mapping; 0: it was not.
-func (l *Link) Timeout() time.Duration { return 0 }
+func (l *Link) Timeout() time.Duration { return l.rhythm.forgotten }
 
-// Report tells the rendezvous what is known of this device's NAT and by which further addresses it may be reached, now and
-// after each handshake, until it acknowledges. What the link itself finds out about the NAT's timeout is added to the class
-// where that says nothing of it. Of candidates the first wire.MaxCandidates count.
-func (l *Link) Report(now time.Time, class wire.Class, candidates []netip.AddrPort) {}
+// Keepalive is the present interval between pings, of which up to a fifth is cut at random.
+func (l *Link) Keepalive() time.Duration { return l.rhythm.every }
 
 // Moved says that this device's network or address has changed, or a port mapping been made, as far as its owner knows: the
 // rendezvous is asked at once, and another endpoint than before says nothing about the NAT's timeout.
-func (l *Link) Moved(now time.Time) { l.Probe(now) }
+func (l *Link) Moved(now time.Time) {
+	l.expecting = true
+	l.Probe(now)
+}
 
 // RTT is the smoothed round trip to the rendezvous; zero: not measured yet.
 func (l *Link) RTT() time.Duration { return l.srtt }
@@ -154,37 +202,10 @@ func (l *Link) RTO() time.Duration {
 	return max(2*l.srtt+4*l.rttvar, minRTO)
 }
 
-// Start begins the handshake.
-func (l *Link) Start(now time.Time) error {
-	l.tries = 0
-	return l.greet(now)
-}
-
-// greet makes a new initiation and sends it.
-func (l *Link) greet(now time.Time) error {
-	payload, err := wire.Marshal(l.cfg.Hello)
-	if err != nil {
-		return err
-	}
-	hs, err := session.NewInitiator(l.cfg.Session, l.cfg.Rendezvous, l.stamp.Next(now), payload)
-	if err != nil {
-		return err
-	}
-	l.hs, l.made, l.sent = hs, now, now
-	l.send(now)
-	return nil
-}
-
-func (l *Link) send(now time.Time) {
-	l.box.Send(netip.AddrPort{}, l.cfg.Addrs[l.addr], core.Handshake, l.box.Copy(l.hs.Message()))
-	gap := min(firstRetry<<min(l.tries, 10), lastRetry)
-	l.tries++
-	l.retry = now.Add(gap + l.jitter(gap/4))
-}
-
 // Send seals a message for the rendezvous; without a session it is lost.
 func (l *Link) Send(p core.Purpose, m wire.Message) {
 	if l.sess != nil {
+		l.spoke = time.Time{}
 		l.sendTo(l.remote, p, m)
 	}
 }
@@ -208,15 +229,7 @@ func (l *Link) sendTo(to netip.AddrPort, p core.Purpose, m wire.Message) {
 func (l *Link) Handle(now time.Time, from netip.AddrPort, b []byte) (wire.Message, error) {
 	switch wire.Classify(b) {
 	case wire.Cookie:
-		if l.hs == nil {
-			return nil, session.ErrIndex
-		}
-		if err := l.hs.HandleCookie(b); err != nil {
-			return nil, err
-		}
-		l.sent = now
-		l.send(now)
-		return nil, nil
+		return nil, l.cookie(now, from, b)
 	case wire.Response:
 		return nil, l.response(now, from, b)
 	}
@@ -239,130 +252,41 @@ func (l *Link) Handle(now time.Time, from netip.AddrPort, b []byte) (wire.Messag
 
 // Owns says whether a receiver index is this link's.
 func (l *Link) Owns(index uint32) bool {
-	return l.hs != nil && l.hs.LocalIndex() == index || l.sess != nil && l.sess.LocalIndex() == index
-}
-
-func (l *Link) response(now time.Time, from netip.AddrPort, b []byte) error {
-	switch {
-	case l.hs == nil:
-		return session.ErrReplay
-	case !l.IsRemote(from): // a copy on its way round, which would draw the session there
-		return errSource
-	}
-	sess, payload, err := l.hs.Finish(b)
-	if err != nil {
-		return err
-	}
-	answer, err := wire.Unmarshal(payload)
-	if err != nil {
-		return err
-	}
-	switch m := answer.(type) {
-	case *wire.Registered:
-		l.reflexive, l.alternate = m.Endpoint.AddrPort, m.Alternate.AddrPort
-		l.keepalive = min(l.cfg.Keepalive, time.Duration(m.Keepalive)*time.Second)
-	case *wire.LoggedIn:
-		l.reflexive, l.alternate = m.Endpoint.AddrPort, m.Alternate.AddrPort
-	default:
-		return wire.CodeMalformed
-	}
-	if l.tries == 1 { // Karn: a repeated initiation's answer has no round trip
-		l.sample(now.Sub(l.sent))
-	}
-	l.sess, l.remote, l.since, l.hs, l.retry = sess, from, now, nil, time.Time{}
-	l.unanswer = 0
-	l.sendPing(now) // confirms the session to the rendezvous
-	l.cfg.Up(now, answer)
-	return nil
-}
-
-// message does what every rendezvous session does and leaves the rest to the owner.
-func (l *Link) message(now time.Time, from netip.AddrPort, m wire.Message) wire.Message {
-	switch m := m.(type) {
-	case *wire.Ping:
-		l.sendTo(from, core.Keepalive, &wire.Pong{Sequence: m.Sequence})
-		return m // for an owner that doubts: it has moved, and is reachable again by what it sends behind the pong
-	case *wire.Pong:
-		if m.Sequence != l.ping {
-			return nil
-		}
-		if l.unanswer == 1 {
-			l.sample(now.Sub(l.pinged))
-		}
-		if !m.Endpoint.IsZero() {
-			l.reflexive = m.Endpoint.AddrPort
-		}
-		l.unanswer = 0
-		l.next = now.Add(l.keepalive - l.jitter(l.keepalive/5))
-		return nil
-	case *wire.Goodbye:
-		l.lost(now)
-		return m
-	}
-	return m
-}
-
-func (l *Link) sendPing(now time.Time) {
-	l.ping++
-	l.pinged = now
-	l.unanswer++
-	l.next = now.Add(l.RTO() << min(l.unanswer-1, 5))
-	l.Send(core.Keepalive, &wire.Ping{Sequence: l.ping})
-}
-
-// Probe asks at once whether the rendezvous hears this device, whose owner has reason to doubt it: it may have moved, or a
-// NAT may have forgotten it. Nothing is asked while an answer is waited for.
-func (l *Link) Probe(now time.Time) {
-	if l.sess != nil && l.unanswer == 0 {
-		l.sendPing(now)
-	}
-}
-
-// lost begins again from the handshake.
-func (l *Link) lost(now time.Time) {
-	l.sess = nil
-	l.cfg.Down(now)
-	l.tries = 0
-	l.next = time.Time{}
-	_ = l.greet(now) // an error comes from the source of randomness and would repeat
+	return l.wayOf(index) != nil || l.sess != nil && l.sess.LocalIndex() == index
 }
 
 // HandleTimeout does what is due.
 func (l *Link) HandleTimeout(now time.Time) {
-	if l.hs != nil && core.Due(now, l.retry) {
-		if l.tries%triesEach == 0 {
-			l.addr = (l.addr + 1) % len(l.cfg.Addrs)
-		}
-		if now.Sub(l.made) < freshAfter || l.greet(now) != nil {
-			l.send(now)
-		}
+	for i := range l.ways {
+		l.repeat(now, &l.ways[i])
+	}
+	if core.Due(now, l.leave) {
+		l.closeLeft()
 	}
 	if l.sess != nil && core.Due(now, l.since.Add(session.RejectAfterTime)) {
 		l.lost(now)
 	}
-	if l.sess == nil || !core.Due(now, l.next) {
+	if l.sess == nil {
 		return
 	}
-	switch {
-	case l.unanswer >= maxPings:
-		l.lost(now)
-	case l.hs == nil && (now.Sub(l.since) > session.RekeyAfterTime || l.sess.NeedsRekey()):
-		l.tries = 0
-		_ = l.greet(now)
-		l.sendPing(now)
-	default:
-		l.sendPing(now)
+	l.repeatReport(now)
+	l.tryDatagrams(now)
+	if core.Due(now, l.next) {
+		l.keep(now)
 	}
 }
 
 // Deadline is when HandleTimeout is wanted.
 func (l *Link) Deadline() time.Time {
-	var d time.Time
-	if l.hs != nil {
-		d = l.retry
+	d := l.leave
+	for i := range l.ways {
+		d = core.Earliest(d, l.ways[i].retry)
 	}
-	if l.sess != nil {
-		d = core.Earliest(d, core.Earliest(l.next, l.since.Add(session.RejectAfterTime)))
+	if l.sess == nil {
+		return d
+	}
+	for _, t := range [...]time.Time{l.next, l.report.next, l.udp, l.since.Add(session.RejectAfterTime)} {
+		d = core.Earliest(d, t)
 	}
 	return d
 }
@@ -370,7 +294,11 @@ func (l *Link) Deadline() time.Time {
 // Close says goodbye. The link does nothing more until it is started again.
 func (l *Link) Close(code wire.Code) {
 	l.Send(core.Keepalive, &wire.Goodbye{Code: code})
-	l.sess, l.hs = nil, nil
+	l.closeStreams(netip.AddrPort{})
+	for i := range l.ways {
+		l.ways[i].stop()
+	}
+	l.sess = nil
 }
 
 // sample smooths a measured round trip as RFC 6298 §2 does.

@@ -44,11 +44,12 @@ type pair struct {
 	now  time.Time
 	ups  int
 	down int
+	seen netip.AddrPort // where the rendezvous sees the link
 }
 
 func newPair(t testing.TB) *pair {
 	t.Helper()
-	p := &pair{t: t, now: epoch}
+	p := &pair{t: t, now: epoch, seen: me}
 	var err error
 	p.l, err = New(Config{
 		Session: session.Config{Static: key(t, 1), Rand: random(2)}, Rendezvous: key(t, 3).Public(), Addrs: []netip.AddrPort{first, other},
@@ -105,9 +106,9 @@ func (p *pair) step() []timed { return p.advance(p.l.Deadline().Sub(p.now)) }
 // accept answers an initiation after a round trip.
 func (p *pair) accept(initiation []byte, rtt time.Duration) []core.Packet {
 	p.t.Helper()
-	req, _, err := p.r.Open(p.now, me, false, initiation)
+	req, _, err := p.r.Open(p.now, p.seen, false, initiation)
 	p.must(err)
-	payload, err := wire.Marshal(&wire.LoggedIn{Endpoint: wire.At(me), Expiry: 35})
+	payload, err := wire.Marshal(&wire.LoggedIn{Endpoint: wire.At(p.seen), Expiry: 35})
 	p.must(err)
 	var response []byte
 	p.sess, response, err = req.Accept(payload)
