@@ -1,0 +1,271 @@
+package stack
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/media"
+	"github.com/punchlab/punchlab/lab"
+	"github.com/punchlab/punchlab/lab/capture"
+	"github.com/punchlab/punchlab/lab/netns/netnstest"
+	"github.com/punchlab/punchlab/lab/record"
+)
+
+// requireExternal loads a system of the program's own, and skips the test without its programs, or fails it if PUNCHLAB_REQUIRE
+// names the system.
+func requireExternal(t *testing.T, name string) *External {
+	t.Helper()
+	netnstest.Require(t, "netns", "nftables")
+	e, err := LoadExternal(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if built, err := filepath.Abs("../../bin/" + name); err == nil && os.Getenv(programVariable(name)) == "" {
+		if _, err := os.Stat(built); err == nil {
+			t.Setenv(programVariable(name), built)
+		}
+	}
+	if missing := e.Missing(); missing != "" {
+		if slices.Contains(strings.Split(os.Getenv("PUNCHLAB_REQUIRE"), ","), name) {
+			t.Fatalf("%s is required here: %s", name, missing)
+		}
+		t.Skip(missing)
+	}
+	return e
+}
+
+func tryExternal(t *testing.T, e *External, l *lab.Lab, x Trial) Observation {
+	t.Helper()
+	x.Seed, x.Strategy = 7, e.Name()
+	o, err := e.Try(t.Context(), l, x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func TestNebula(t *testing.T) {
+	e := requireExternal(t, "nebula")
+	// Nebula 1.6 does not look for a direct path once it relays, which it does sooner than it punches.
+	for _, tt := range []struct {
+		camera, viewer string
+		want           record.Outcome
+	}{{"full-cone", "port-restricted-cone", record.Direct}, {"port-restricted-cone", "symmetric", record.Relayed}} {
+		t.Run(tt.camera+"×"+tt.viewer, func(t *testing.T) {
+			l := newLab(t, "two-homes", "camera.nat", tt.camera, "viewer.nat", tt.viewer, "link", "lan")
+			o := tryExternal(t, e, l, Trial{Timeout: 8 * time.Second})
+			if o.Outcome != tt.want {
+				t.Errorf("outcome %s (%s), want %s", o.Outcome, o.Cause, tt.want)
+			}
+			if o.Connect <= 0 {
+				t.Error("no time of the connection")
+			}
+			if (o.FirstPacket > 0) != (tt.want == record.Direct) {
+				t.Errorf("first direct packet after %v", o.FirstPacket)
+			}
+		})
+	}
+}
+
+func TestDCUtR(t *testing.T) {
+	e := requireExternal(t, "dcutr")
+	for viewer, want := range map[string]record.Outcome{"port-restricted-cone": record.Direct, "symmetric": record.Relayed} {
+		t.Run(viewer, func(t *testing.T) {
+			l := newLab(t, "two-homes", "viewer.nat", viewer, "link", "lan")
+			const length = 400 * time.Millisecond
+			var moments []Moment
+			o := tryExternal(t, e, l, Trial{Media: length, Timeout: 2 * time.Second, Reached: func(m Moment) { moments = append(moments, m) }})
+			check(t, o, want, length)
+			if o.FirstFrameWire < len(media.EmbeddedClip().At(0).Data) {
+				t.Errorf("the first frame has %d bytes on the wire", o.FirstFrameWire)
+			}
+			if (o.PathChanges == 1) != (want == record.Direct) {
+				t.Errorf("%d path changes", o.PathChanges)
+			}
+			if d := fmt.Sprint(moments); d != "[requested connected first-packet first-frame]" {
+				t.Errorf("moments %s", d)
+			}
+		})
+	}
+}
+
+// pinger is a system that every machine with ping can run: without NATs one host pings the other.
+const pinger = `
+name: pinger
+programs: [{name: ping, package: iputils-ping}]
+commands:
+  - {name: other, host: camera, run: [ping, -n, -i, "0.05", -c, "20", '{{addr "viewer"}}']}
+  - {name: ping, host: viewer, run: [ping, -n, -i, "0.05", -c, "5", '{{addr "camera"}}']}
+request: {command: ping}
+marks:
+  connected: {log: 'bytes from', from: ping}
+  success: {packets: 3}
+  over: {exit: ping}
+`
+
+// What the taps count is what the lab's own capture has.
+func TestTapsAgreeWithCapture(t *testing.T) {
+	netnstest.Require(t, "ping")
+	l := newLab(t, "two-homes", "camera.nat", "open", "viewer.nat", "open", "link", "lan")
+	name := filepath.Join(t.TempDir(), "trial.pcapng")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := l.Capture(f); err != nil {
+		t.Fatal(err)
+	}
+	var asked time.Time
+	o := tryExternal(t, parseExternal(t, pinger), l, Trial{Timeout: 4 * time.Second, Reached: func(m Moment) {
+		if m == Requested {
+			asked = time.Now()
+		}
+	}})
+	if err := l.StopCapture(); err != nil {
+		t.Fatal(err)
+	}
+	if o.Outcome != record.Direct {
+		t.Fatalf("outcome %s (%s)", o.Outcome, o.Cause)
+	}
+	trace, err := capture.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := trace.Timeline(capture.View{Roles: l.Topology().Roles("viewer", "rendezvous", "camera")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var camera, viewer int64
+	var first time.Duration
+	for _, j := range line.Journeys {
+		since := j.Start() - trace.At(asked)
+		came, ok := j.Delivered()
+		switch {
+		case since < -time.Millisecond || since > 350*time.Millisecond || j.Kind != capture.Echo:
+		case j.Src.Addr() == l.Host("camera").Addr():
+			camera += int64(j.Size)
+			if at := came - trace.At(asked); ok && (first == 0 || at < first) {
+				first = at
+			}
+		case j.Src.Addr() == l.Host("viewer").Addr():
+			viewer += int64(j.Size)
+		}
+	}
+	const ping = 84 // bytes: one more or less, for where the trial ends
+	if d := o.Bytes["camera_up"] - camera; d < -2*ping || d > 2*ping {
+		t.Errorf("camera sent %d bytes by the taps, %d by the capture", o.Bytes["camera_up"], camera)
+	}
+	if d := o.Bytes["viewer_up"] - viewer; d < -2*ping || d > 2*ping {
+		t.Errorf("viewer sent %d bytes by the taps, %d by the capture", o.Bytes["viewer_up"], viewer)
+	}
+	if d := (o.FirstPacket - first).Abs(); d > 2*time.Millisecond {
+		t.Errorf("first packet after %v by the taps, after %v by the capture", o.FirstPacket, first)
+	}
+}
+
+func parseExternal(t *testing.T, text string) *External {
+	t.Helper()
+	e, err := ParseExternal("test.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// shell is a system of shell commands: the camera's, and the viewer's, which makes the request.
+func shell(t *testing.T, start time.Duration, camera, viewer string) *External {
+	t.Helper()
+	return parseExternal(t, fmt.Sprintf(`
+name: shell
+commands:
+  - {name: camera, host: camera, run: [sh, -c, %q], ready: {log: ready}}
+  - {name: viewer, host: viewer, run: [sh, -c, %q]}
+request: {command: viewer}
+marks:
+  success: {log: reached, from: viewer}
+start: %v
+hold: 0s
+`, camera, viewer, start))
+}
+
+func TestExternalFailures(t *testing.T) {
+	l := newLab(t, "two-homes", "link", "lan")
+	for _, tt := range []struct {
+		name, camera, viewer string
+		want                 record.Outcome
+		cause                string
+	}{
+		{"nothing flowed", "echo ready; sleep 9", "echo reached", record.Failed, "exchanged no packets"},
+		{"never ready", "echo wait; sleep 9", "", record.Failed, "camera on host camera was not ready within 500ms"},
+		{"ended early", "echo no such key; exit 3", "", record.Failed, "camera on host camera ended with exit code 3: no such key"},
+		{"can't", "echo no kernel module; exit 127", "", record.Unsupported, "ended with exit code 127: no kernel module"},
+		{"gave up", "echo ready; sleep 9", "echo no way; exit 1", record.Failed, "viewer on host viewer ended with exit code 1: no way"},
+		{"took too long", "echo ready; sleep 9", "sleep 9", record.Failed, "did not succeed within the trial's time"},
+		{"says nothing", "kill -9 $$", "", record.Failed, "ended with exit code 137 and said nothing"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			start := 5 * time.Second
+			if strings.HasPrefix(tt.name, "never") {
+				start = 500 * time.Millisecond
+			}
+			o := tryExternal(t, shell(t, start, tt.camera, tt.viewer), l, Trial{Timeout: 300 * time.Millisecond})
+			if o.Outcome != tt.want || !strings.Contains(o.Cause, tt.cause) {
+				t.Errorf("outcome %s: %s\nwant %s: %s", o.Outcome, o.Cause, tt.want, tt.cause)
+			}
+		})
+	}
+}
+
+func TestMissingProgramIsUnsupported(t *testing.T) {
+	e := parseExternal(t, strings.Replace(pinger, "{name: ping,", "{name: no-such-program, package: nothing}, {name: not-built, make: peers}, {name: ping,", 1))
+	l := newLab(t, "two-homes", "link", "lan")
+	o := tryExternal(t, e, l, Trial{Timeout: time.Second})
+	want := "no-such-program is not installed: apt-get install nothing; not-built is not built: make peers, or say where it is by PUNCHLAB_NOT_BUILT"
+	if o.Outcome != record.Unsupported || o.Cause != want {
+		t.Errorf("outcome %s: %s\nwant %s", o.Outcome, o.Cause, want)
+	}
+}
+
+// A trial ends what its commands started: what ignores SIGTERM, what went into a group or session of its own, what was
+// left by a parent that ended; and it removes its folder.
+func TestNothingIsLeft(t *testing.T) {
+	if _, err := exec.LookPath("setsid"); err != nil {
+		t.Skip(err)
+	}
+	l := newLab(t, "two-homes", "link", "lan")
+	e := shell(t, 5*time.Second, `echo $HOME > /proc/self/fd/2; trap "" TERM; setsid sleep 7001 & (setsid sleep 7002 &) & (sleep 7003 &); sleep 7004 & echo ready; wait`, "echo reached; sleep 7005")
+	tryExternal(t, e, l, Trial{Timeout: 300 * time.Millisecond})
+	spaces := map[string]bool{}
+	for _, h := range externalHosts {
+		_ = l.Host(h).Do(func() error {
+			s, err := os.Readlink("/proc/thread-self/ns/net")
+			spaces[s] = true
+			return err
+		})
+	}
+	alive, _ := survey(spaces, nil)
+	for _, pid := range alive {
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		t.Errorf("process %d is left: %q", pid, b)
+	}
+	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "punchlab-*", "clip.h264")); len(left) > 0 {
+		t.Errorf("folders are left: %v", left)
+	}
+	entries, _ := os.ReadDir("/proc")
+	for _, entry := range entries {
+		var pid int
+		if _, err := fmt.Sscan(entry.Name(), &pid); err != nil {
+			continue
+		}
+		if parent, _, state := status(pid); state == "Z" && parent == os.Getpid() {
+			t.Errorf("zombie %d is left", pid)
+		}
+	}
+}
