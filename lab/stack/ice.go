@@ -143,7 +143,7 @@ func (x *iceTrial) startCamera(l *lab.Lab, settings ice.Settings) error {
 	}
 	x.sockets[0] = ice.NewNet(l.Host("camera").Do)
 	x.camera, err = ice.NewCamera(ice.CameraConfig{
-		Net: x.sockets[0], Signal: netip.AddrPortFrom(servers[0], ice.SignalPort), Servers: servers, Settings: settings, Source: x.source,
+		Net: x.sockets[0], Signal: netip.AddrPortFrom(servers[0], ice.TCPPort), Servers: servers, Settings: settings, Source: x.source,
 	})
 	return err
 }
@@ -155,7 +155,7 @@ func (x *iceTrial) startViewer(l *lab.Lab, settings ice.Settings, seed uint64) e
 	}
 	x.sockets[1] = ice.NewNet(l.Host("viewer").Do)
 	x.viewer, err = ice.NewViewer(ice.ViewerConfig{
-		Net: x.sockets[1], Signal: netip.AddrPortFrom(servers[0], ice.SignalPort), Servers: servers, Settings: settings,
+		Net: x.sockets[1], Signal: netip.AddrPortFrom(servers[0], ice.TCPPort), Servers: servers, Settings: settings,
 		Session: seed | 1, FPS: media.EmbeddedClip().FPS, Observe: x.watch.event,
 	})
 	return err

@@ -48,15 +48,15 @@ func (s *iceServer) Start() (err error) {
 	return nil
 }
 
-// startTURN runs coturn where a Server would listen, for the user that a Server knows.
+// startTURN runs coturn where a Server would listen for UDP, for the user that a Server knows. Port 443 is the signalling's.
 func (s *iceServer) startTURN() (*exec.Cmd, error) {
 	args := []string{
 		"-n", "--no-cli", "--no-tls", "--no-dtls", "--log-file", "/dev/null", "--no-stdout-log", "--pidfile", "/dev/null",
 		"--lt-cred-mech", "--realm", ice.Realm, "--user", ice.Username + ":" + ice.Password,
-		"--listening-port", strconv.Itoa(ice.STUNPort), "--alt-listening-port", strconv.Itoa(ice.TCPPort), "--relay-threads", "1",
+		"--listening-port", strconv.Itoa(ice.STUNPort), "--relay-threads", "1",
 	}
 	for _, a := range s.addrs {
-		args = append(args, "--listening-ip", a.String(), "--relay-ip", a.String(), "--aux-server", netip.AddrPortFrom(a, ice.TCPPort).String())
+		args = append(args, "--listening-ip", a.String(), "--relay-ip", a.String())
 	}
 	cmd := exec.Command(s.coturn, args...)
 	cmd.Stdout, cmd.Stderr = io.Discard, io.Discard

@@ -21,7 +21,7 @@ func TestLoopback(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			signal := netip.AddrPortFrom(addr, SignalPort)
+			signal := netip.AddrPortFrom(addr, TCPPort)
 			camera, err := NewCamera(CameraConfig{
 				Net: NewNet(nil), Signal: signal, Servers: []netip.Addr{addr}, Settings: settings,
 				Source: func() media.Source { return media.EmbeddedClip().Loop() },

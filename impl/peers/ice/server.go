@@ -12,9 +12,8 @@ import (
 
 // Where a Server listens, as services of the kind do.
 const (
-	SignalPort = 8443
-	STUNPort   = 3478 // RFC 8656 §3.1
-	TCPPort    = 443  // TURN over TCP, for those whom nothing else lets out
+	STUNPort = 3478 // STUN, and TURN over UDP (RFC 8656 §3.1)
+	TCPPort  = 443  // signalling, and TURN over TCP: what is let out where nothing else is
 )
 
 // The user whom a Server's TURN knows.
@@ -40,12 +39,12 @@ type Server struct {
 	net    *Net // signalling, STUN, clients of TURN
 	relays *Net // relayed addresses alone, so that their Meter tells what was relayed
 	turn   *turn.Server
+	tcp    []*shared // by address, as cfg.Addrs
 
 	mu      sync.Mutex
 	camera  net.Conn
 	viewers map[uint64]net.Conn
 	next    uint64
-	closed  bool
 	work    sync.WaitGroup
 }
 
@@ -55,7 +54,7 @@ func Serve(cfg ServerConfig) (*Server, error) {
 		return nil, errors.New("serve ice: no address to listen on")
 	}
 	s := &Server{cfg: cfg, net: NewNet(cfg.In), relays: NewNet(cfg.In), viewers: map[uint64]net.Conn{}}
-	err := s.signal()
+	err := s.listen()
 	if err == nil && !cfg.NoTURN {
 		err = s.relay()
 	}
@@ -67,10 +66,10 @@ func Serve(cfg ServerConfig) (*Server, error) {
 
 // Close ends it and waits for its goroutines.
 func (s *Server) Close() error {
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
 	var errs []error
+	for _, l := range s.tcp {
+		errs = append(errs, ignoreClosed(l.Close()))
+	}
 	if s.turn != nil {
 		errs = append(errs, ignoreClosed(s.turn.Close()))
 	}
@@ -101,61 +100,53 @@ func (s *Server) relay() error {
 			return a.Username, turn.GenerateAuthKey(Username, Realm, Password), a.Username == Username
 		},
 	}
-	for _, a := range s.cfg.Addrs {
+	for i, a := range s.cfg.Addrs {
 		relays := &turn.RelayAddressGeneratorStatic{RelayAddress: a.AsSlice(), Address: a.String(), Net: s.relays}
 		udp, err := s.net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, STUNPort)))
 		if err != nil {
 			return err
 		}
-		tcp, err := s.net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(a, TCPPort)))
-		if err != nil {
-			return err
-		}
 		cfg.PacketConnConfigs = append(cfg.PacketConnConfigs, turn.PacketConnConfig{PacketConn: udp, RelayAddressGenerator: relays})
-		cfg.ListenerConfigs = append(cfg.ListenerConfigs, turn.ListenerConfig{Listener: tcp, RelayAddressGenerator: relays})
+		cfg.ListenerConfigs = append(cfg.ListenerConfigs, turn.ListenerConfig{Listener: s.tcp[i], RelayAddressGenerator: relays})
 	}
 	var err error
 	s.turn, err = turn.NewServer(cfg)
 	return err
 }
 
-// signal starts the signalling service on each of the host's addresses.
-func (s *Server) signal() error {
+// listen starts signalling on each of the host's addresses, where TURN's connections come in as well.
+func (s *Server) listen() error {
 	for _, a := range s.cfg.Addrs {
-		l, err := s.net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(a, SignalPort)))
+		l, err := s.net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(a, TCPPort)))
 		if err != nil {
 			return err
 		}
+		shared := share(l)
+		s.tcp = append(s.tcp, shared)
 		s.work.Add(1)
-		go s.accept(l)
+		go s.accept(shared)
 	}
 	return nil
 }
 
-func (s *Server) accept(l net.Listener) {
+func (s *Server) accept(l *shared) {
 	defer s.work.Done()
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
+	l.run(func(conn net.Conn, signalling bool) {
 		s.mu.Lock()
-		if s.closed {
-			s.mu.Unlock()
-			conn.Close()
-			return
-		}
 		s.next++
 		id := s.next
-		s.work.Add(1)
 		s.mu.Unlock()
-		go s.serve(conn, id)
-	}
+		switch {
+		case signalling:
+			s.serve(conn, id)
+		case s.cfg.NoTURN || !l.pass(conn):
+			conn.Close()
+		}
+	})
 }
 
 // serve passes a party's messages on. Nobody is told that the other is gone: it will find out by itself.
 func (s *Server) serve(conn net.Conn, id uint64) {
-	defer s.work.Done()
 	defer conn.Close()
 	defer s.leave(conn, id)
 	messages(conn, func(m message) {
