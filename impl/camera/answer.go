@@ -20,6 +20,14 @@ func (c *Camera) fromRendezvous(now time.Time, m wire.Message) error {
 	switch m := m.(type) {
 	case *wire.Introduce:
 		return c.introduced(now, m)
+	case *wire.Sampled:
+		if v := c.byIntro(m.ID); v != nil {
+			v.agent.Sampled(now, m.Endpoint.AddrPort)
+			return nil
+		}
+		return errStray
+	case *wire.Refused: // again came too late: the other side is gone, or the tie
+		return nil
 	case *wire.Located:
 		return c.located(now, m)
 	case *wire.Ping:
@@ -40,14 +48,14 @@ func (c *Camera) introduced(now time.Time, m *wire.Introduce) error {
 			return nil
 		}
 	}
-	hello, req, code, err := c.admit(now, m)
+	req, _, err := c.responder.Open(now, m.Endpoint.AddrPort, false, m.Noise1)
+	if err != nil {
+		c.refuse(now, m.ID, nil, wire.CodeMalformed)
+		return err
+	}
+	hello, code, err := c.admit(now, req)
 	if code != 0 {
-		c.acknowledge(m.ID, code)
-		refused := ViewerRefused{At: now, Code: code}
-		if req != nil {
-			refused.Viewer = req.Peer().UID()
-		}
-		c.box.Emit(refused)
+		c.refuse(now, m.ID, req, code)
 		return err
 	}
 	v, err := c.newViewer(now, m, hello, req)
@@ -55,49 +63,60 @@ func (c *Camera) introduced(now time.Time, m *wire.Introduce) error {
 		c.acknowledge(m.ID, wire.CodeInternal)
 		return err
 	}
-	c.box.Quiet(false)
 	if old := c.byChannel(m.Channel); old != nil {
 		old.channel = 0 // the rendezvous gave the number away: it has closed that relay, or was restarted
 	}
+	c.accept(now, v)
+	v.firstFlight(now, m, hello)
+	return nil
+}
+
+// refuse tells the rendezvous why a viewer is not answered.
+func (c *Camera) refuse(now time.Time, intro uint64, req *session.Request, code wire.Code) {
+	c.acknowledge(intro, code)
+	refused := ViewerRefused{At: now, Code: code}
+	if req != nil {
+		refused.Viewer = req.Peer().UID()
+	}
+	c.box.Emit(refused)
+}
+
+// accept begins to serve a viewer.
+func (c *Camera) accept(now time.Time, v *viewer) {
+	c.box.Quiet(false)
 	c.viewers = append(c.viewers, v)
 	c.byIndex[v.sess.LocalIndex()] = v
 	c.box.Emit(ViewerAccepted{At: now, Viewer: v.key.UID(), Policy: v.policy.Name})
-	v.firstFlight(now, m, hello)
-	return nil
 }
 
 func (c *Camera) acknowledge(id uint64, code wire.Code) {
 	c.link.Send(core.Signal, &wire.IntroduceAck{ID: id, Code: code})
 }
 
-// admit authenticates a viewer. A code other than 0 says why it is refused.
-func (c *Camera) admit(now time.Time, m *wire.Introduce) (*wire.Hello, *session.Request, wire.Code, error) {
-	req, _, err := c.responder.Open(now, m.Endpoint.AddrPort, false, m.Noise1)
-	if err != nil {
-		return nil, nil, wire.CodeMalformed, err
-	}
+// admit says whether a viewer may watch. A code other than 0 says why not.
+func (c *Camera) admit(now time.Time, req *session.Request) (*wire.Hello, wire.Code, error) {
 	parsed, err := wire.Unmarshal(req.Payload())
 	hello, ok := parsed.(*wire.Hello)
 	known := slices.Contains(c.cfg.Paired, req.Peer())
 	proof := identity.PairingProof(c.cfg.Secret, req.Peer(), c.cfg.Static.Public())
 	switch {
 	case err != nil:
-		return nil, req, wire.CodeMalformed, err
+		return nil, wire.CodeMalformed, err
 	case !ok:
-		return nil, req, wire.CodeMalformed, errUnasked
+		return nil, wire.CodeMalformed, errUnasked
 	case hello.Version != wire.ProtocolVersion:
-		return nil, req, wire.CodeVersion, wire.CodeVersion
+		return nil, wire.CodeVersion, wire.CodeVersion
 	case !known && (c.cfg.Secret == identity.Secret{} || !proof.Equal(hello.Proof)):
-		return nil, req, wire.CodeNotPaired, wire.CodeNotPaired
+		return nil, wire.CodeNotPaired, wire.CodeNotPaired
 	case hello.Profile != wire.ProfileAES128GCM:
-		return nil, req, wire.CodeProfile, wire.CodeProfile
+		return nil, wire.CodeProfile, wire.CodeProfile
 	case req.Timestamp() <= c.stamps[req.Peer()]:
-		return nil, req, wire.CodeMalformed, errOld
+		return nil, wire.CodeMalformed, errOld
 	case len(c.viewers) >= c.cfg.MaxViewers:
-		return nil, req, wire.CodeBusy, wire.CodeBusy
+		return nil, wire.CodeBusy, wire.CodeBusy
 	}
 	c.remember(req.Peer(), req.Timestamp())
-	return hello, req, 0, nil
+	return hello, 0, nil
 }
 
 // remember keeps a viewer's timestamp, so that its initiation cannot be replayed.
@@ -116,10 +135,10 @@ func (c *Camera) newViewer(now time.Time, m *wire.Introduce, hello *wire.Hello, 
 	source := c.cfg.Source()
 	v := &viewer{
 		cam: c, key: req.Peer(), initiation: req.ID(), conn: hello.ID, punchKey: hello.PunchKey,
-		policy: punch.ForFlags(hello.Flags), channel: m.Channel, started: now, heard: now,
+		policy: punch.ForHello(hello.Flags, string(hello.Strategy)), channel: m.Channel, started: now, heard: now,
 		intro: m.ID, reflexive: m.Endpoint.AddrPort, class: hello.Class, candidates: hello.Candidates,
 	}
-	if m.Channel == 0 { // the rendezvous does not relay
+	if m.Channel == 0 { // the rendezvous does not relay, or there is none
 		v.policy.Relay = false
 	}
 	welcome, err := wire.Marshal(&wire.Welcome{Profile: wire.ProfileAES128GCM, PayloadType: media.DefaultPayloadType, ClockRate: 90000})
@@ -143,7 +162,8 @@ func (c *Camera) newViewer(now time.Time, m *wire.Introduce, hello *wire.Hello, 
 func (v *viewer) agentConfig() punch.Config {
 	c := v.cam
 	return punch.Config{
-		Policy: v.policy, Role: punch.Camera, Theirs: v.class, Own: c.link.Reflexive(), Peer: v.reflexive, Rand: c.cfg.Rand,
+		Policy: v.policy, Role: punch.Camera, Mine: c.dev.Class(), Theirs: v.class, Own: c.link.Reflexive(), Peer: v.reflexive,
+		Turn: c.cfg.Relayed, Rand: c.cfg.Rand,
 	}
 }
 
@@ -153,8 +173,9 @@ func (v *viewer) firstFlight(now time.Time, m *wire.Introduce, hello *wire.Hello
 	c := v.cam
 	direct := v.agent.Add(now, punch.To(v.reflexive), punch.Reflexive) != nil
 	if direct {
-		v.sendNoise2(punch.To(v.reflexive))
 		v.path = punch.To(v.reflexive)
+		direct = !v.agent.Silent() // what it sends first would close the way
+		v.sendNoise2(v.path)
 	}
 	if v.policy.Relay {
 		v.sendNoise2(punch.ViaRelay)
@@ -162,20 +183,23 @@ func (v *viewer) firstFlight(now time.Time, m *wire.Introduce, hello *wire.Hello
 	}
 	c.acknowledge(m.ID, 0)
 	if v.stream.wanted && v.path.Route != 0 {
-		c.stats.Streams++
-		c.box.Emit(StreamStarted{At: now, Viewer: v.key.UID()})
-		v.startStream(now, direct)
+		v.begin(now, direct)
 	}
-	for _, e := range hello.Candidates {
-		v.agent.Add(now, punch.To(e.AddrPort), punch.Host)
-	}
+	v.addClaimed(now)
 	v.agent.Due(now, func(p punch.Probe) {
-		if p.To != v.reflexive {
-			v.sendNoise2(p.Path())
+		if p.To != v.reflexive || p.From.IsValid() {
+			v.probe(now, p)
 		}
 	})
 	v.repeatGap = firstRepeat
 	v.repeat = now.Add(v.repeatGap)
+}
+
+// begin starts the stream.
+func (v *viewer) begin(now time.Time, direct bool) {
+	v.cam.stats.Streams++
+	v.cam.box.Emit(StreamStarted{At: now, Viewer: v.key.UID()})
+	v.startStream(now, direct)
 }
 
 // drop ends a viewer.
@@ -185,6 +209,9 @@ func (c *Camera) drop(now time.Time, v *viewer, code wire.Code) {
 		return
 	}
 	c.viewers = slices.Delete(c.viewers, at, at+1)
+	v.gone = true
+	v.agent.Stop(punch.Path{})
+	v.tend(now)
 	delete(c.byIndex, v.sess.LocalIndex())
 	if v.stream.begun {
 		c.box.Emit(StreamStopped{At: now, Viewer: v.key.UID(), Code: code, Frames: v.stream.frames})

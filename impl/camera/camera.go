@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/device"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/media"
 	"github.com/punchlab/punchlab/impl/punch"
@@ -76,6 +77,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("configure camera: no source of video; media.EmbeddedClip has one")
 	case c.Secret == identity.Secret{} && len(c.Paired) == 0:
 		return c, errors.New("configure camera: neither a pairing secret nor a paired viewer: nobody could watch")
+	case len(c.Host) > wire.MaxCandidates:
+		return c, fmt.Errorf("configure camera: %d host addresses, at most %d fit", len(c.Host), wire.MaxCandidates)
 	case c.Keepalive < time.Second || c.MaxViewers < 0:
 		return c, fmt.Errorf("configure camera: keepalive %v, %d viewers: use at least 1 s and 1", c.Keepalive, c.MaxViewers)
 	case c.Consent < 0 || c.Consent > consentLimit:
@@ -95,7 +98,10 @@ type Camera struct {
 	cfg       Config
 	box       core.Outbox
 	link      *uplink.Link
+	dev       *device.Device
+	probes    device.Probes
 	responder *session.Responder
+	knocks    knocks
 
 	viewers []*viewer
 	byIndex map[uint32]*viewer
@@ -111,6 +117,7 @@ type Stats struct {
 	Probes      core.Count            // punches sent
 	ProbesBy    map[string]core.Count // of them, by the strategy that sent them
 	Opened      int                   // sockets opened beside the first
+	Class       wire.Class            // of the NATs before the camera, as far as known
 	Idle        core.Count            // of Traffic, sent while there was no viewer
 	Dropped     core.Drops            // packets, by reason
 	Viewers     int                   // now
@@ -138,12 +145,21 @@ func New(cfg Config) (*Camera, error) {
 	c.link, err = uplink.New(uplink.Config{
 		Session: sc, Rendezvous: cfg.RendezvousKey, Addrs: cfg.Rendezvous, Keepalive: cfg.Keepalive, Boot: cfg.Boot,
 		Hello: &wire.Register{Version: wire.ProtocolVersion, Keepalive: uint16(cfg.Keepalive / time.Second), Boot: cfg.Boot},
-		Up:    func(now time.Time, m wire.Message) { c.box.Emit(Registered{At: now, Reflexive: c.link.Reflexive()}) },
+		Up: func(now time.Time, m wire.Message) {
+			c.box.Emit(Registered{At: now, Reflexive: c.link.Reflexive()})
+			c.dev.Up(now)
+		},
 		Down:  func(now time.Time) { c.box.Emit(Unregistered{At: now}) },
+		Moved: func(now time.Time, _, _ netip.AddrPort) { c.dev.Moved(now) },
 	}, &c.box)
 	if err != nil {
 		return nil, fmt.Errorf("configure camera: %w", err)
 	}
+	c.dev = device.New(device.Config{
+		Servers: cfg.Rendezvous, Host: cfg.Host, Relayed: cfg.Relayed, Classify: cfg.Classify, Rand: cfg.Rand,
+		Classified: func(now time.Time, class wire.Class) { c.box.Emit(Classified{At: now, Class: class}) },
+		Ready:      func(now time.Time) { c.box.Emit(Ready{At: now}) },
+	}, c.link, &c.box)
 	sc.Prologue = []byte(core.PrologueCamera)
 	c.responder, err = session.NewResponder(sc)
 	return c, err
@@ -166,6 +182,7 @@ func (c *Camera) Close(now time.Time) {
 		v.sendControl(&wire.Bye{Code: wire.CodeShuttingDown})
 		c.drop(now, v, wire.CodeShuttingDown)
 	}
+	c.dev.Shut(now)
 	c.link.Close(wire.CodeShuttingDown)
 	c.closed = true
 }
@@ -177,13 +194,24 @@ func (c *Camera) begin() {
 }
 
 // HandlePacket takes a datagram.
-func (c *Camera) HandlePacket(now time.Time, from, _ netip.AddrPort, b []byte) {
+func (c *Camera) HandlePacket(now time.Time, from, to netip.AddrPort, b []byte) {
 	c.awake(now)
 	if c.closed {
 		return
 	}
-	if err := c.handle(now, from, b); err != nil {
+	if c.dev.Handle(now, from, to, b) {
+		return
+	}
+	if err := c.handle(now, punch.Between(c.dev.Local(to), from), b); err != nil {
 		c.stats.Dropped.Count(err)
+	}
+	c.tend(now)
+}
+
+// tend opens and closes the sockets that the viewers' agents want.
+func (c *Camera) tend(now time.Time) {
+	for _, v := range c.viewers {
+		v.tend(now)
 	}
 }
 
@@ -197,8 +225,8 @@ var (
 	errRepeat  = errors.New("punch seen before")
 )
 
-func (c *Camera) handle(now time.Time, from netip.AddrPort, b []byte) error {
-	path := punch.To(from)
+func (c *Camera) handle(now time.Time, path punch.Path, b []byte) error {
+	from := path.Addr
 	if wire.Classify(b) == wire.ChannelData {
 		channel, data, err := wire.ParseChannelData(b)
 		if err != nil {
@@ -217,14 +245,30 @@ func (c *Camera) handle(now time.Time, from netip.AddrPort, b []byte) error {
 		}
 		return err
 	}
+	if c.cfg.Listen && wire.Classify(b) == wire.Initiation {
+		return c.knocked(now, path, b)
+	}
 	return c.fromViewer(now, path, nil, b)
 }
 
 // HandleOpened hands over the sockets that Output.Open asked for (see core.Opener).
-func (c *Camera) HandleOpened(now time.Time, socks []netip.AddrPort, err error) { c.box.Begin() }
+func (c *Camera) HandleOpened(now time.Time, socks []netip.AddrPort, err error) {
+	c.begin()
+	if c.closed {
+		c.box.Close(socks...)
+		return
+	}
+	c.dev.HandleOpened(now, socks, err)
+	c.tend(now)
+}
 
 // HandleMapped says that a router forwards external to the main socket (PCP, NAT-PMP, UPnP); zero: no longer.
-func (c *Camera) HandleMapped(now time.Time, external netip.AddrPort) { c.box.Begin() }
+func (c *Camera) HandleMapped(now time.Time, external netip.AddrPort) {
+	c.begin()
+	if !c.closed {
+		c.dev.Mapped(now, external)
+	}
+}
 
 // HandleMoved says that the host has another network or address now, as far as the driver knows: the rendezvous is
 // asked at once, and paths are looked for anew. Without this hint it takes longer to notice.
@@ -263,9 +307,11 @@ func (c *Camera) HandleTimeout(now time.Time) {
 		return
 	}
 	c.link.HandleTimeout(now)
+	c.dev.HandleTimeout(now)
 	for _, v := range slices.Clone(c.viewers) {
 		v.timeout(now)
 	}
+	c.tend(now)
 }
 
 // Deadline is when HandleTimeout is wanted.
@@ -273,7 +319,7 @@ func (c *Camera) Deadline() time.Time {
 	if c.closed {
 		return time.Time{}
 	}
-	d := c.link.Deadline()
+	d := core.Earliest(c.link.Deadline(), c.dev.Deadline())
 	for _, v := range c.viewers {
 		d = core.Earliest(d, v.deadline())
 	}
@@ -293,6 +339,7 @@ func (c *Camera) Stats() Stats {
 	}
 	s.Viewers, s.Registered = len(c.viewers), c.link.Up()
 	s.RTT, s.Reflexive = c.link.RTT(), c.link.Reflexive()
+	s.Probes, s.ProbesBy, s.Opened, s.Class = c.probes.Total, c.probes.By(), c.dev.Opened(), c.dev.Class()
 	return s
 }
 

@@ -158,10 +158,8 @@ func (v *viewer) restart(now time.Time) {
 	if used.Route == punch.Direct {
 		v.trust(now, used)
 	}
-	for _, e := range v.candidates {
-		v.agent.Add(now, punch.To(e.AddrPort), punch.Host)
-	}
-	v.agent.Due(now, v.punchAt)
+	v.addClaimed(now)
+	v.agent.Due(now, func(p punch.Probe) { v.probe(now, p) })
 }
 
 // trust keeps a path that the viewer has been shown to receive by.

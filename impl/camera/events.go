@@ -18,6 +18,12 @@ type Registered struct {
 // Unregistered says that the rendezvous fell silent; the camera registers again.
 type Unregistered struct{ At time.Time }
 
+// Classified says what has been found out about the NATs before the camera. A zero class says that nothing was.
+type Classified struct {
+	At    time.Time
+	Class wire.Class
+}
+
 // Ready says that the camera is registered and, with Config.Classify, classified: what a viewer should wait for.
 type Ready struct{ At time.Time }
 

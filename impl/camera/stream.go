@@ -81,6 +81,9 @@ func (v *viewer) packetize(now time.Time) [][]byte {
 
 // sendMedia sends packets, as far as the budget of an unheard viewer goes.
 func (v *viewer) sendMedia(path punch.Path, packets [][]byte) {
+	if path.Route == punch.Direct && v.agent.Silent() {
+		return
+	}
 	for _, b := range packets {
 		if !v.confirmed {
 			if v.stream.blind+len(b) > v.policy.Blind {
@@ -161,6 +164,9 @@ func (v *viewer) moveTo(now time.Time, path punch.Path, next uint64) {
 	v.changed(now, from)
 	s := &v.stream
 	if !s.begun {
+		if v.knocked && s.wanted {
+			v.begin(now, false)
+		}
 		return
 	}
 	lost := from != path && from.Route == punch.Direct || next == 0 && !again

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/device"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/impl/session"
@@ -40,6 +41,8 @@ type viewer struct {
 	candidates []wire.Endpoint // the viewer's other addresses
 	locatedSeq uint32
 	channel    uint16
+	knocked    bool // came without a rendezvous, from reflexive
+	gone       bool
 	path       punch.Path // of the media
 	nominated  bool       // by Use
 	use        uint32     // sequence of the last Use
@@ -72,10 +75,10 @@ func (c *Camera) fromViewer(now time.Time, path punch.Path, v *viewer, b []byte)
 		if path.Route != punch.Direct {
 			return errKind
 		}
-		return c.punch(now, path.Addr, b)
+		return c.punch(now, path, b)
 	case wire.RTCP:
 		if v == nil {
-			v = c.byAddr(path.Addr)
+			v = c.byPath(path)
 		}
 		if v == nil {
 			return errStray
@@ -85,10 +88,10 @@ func (c *Camera) fromViewer(now time.Time, path punch.Path, v *viewer, b []byte)
 	return errKind
 }
 
-// byAddr finds the viewer that was heard from an address.
-func (c *Camera) byAddr(addr netip.AddrPort) *viewer {
+// byPath finds the viewer that was heard by a path.
+func (c *Camera) byPath(path punch.Path) *viewer {
 	for _, v := range c.viewers {
-		if cand := v.agent.Find(punch.To(addr)); cand != nil && cand.Heard {
+		if cand := v.agent.Find(path); cand != nil && cand.Heard {
 			return v
 		}
 	}
@@ -97,7 +100,7 @@ func (c *Camera) byAddr(addr netip.AddrPort) *viewer {
 
 // punch takes a punch packet: its source is where the viewer appears from. Each is answered at most once, with no more
 // bytes than it had.
-func (c *Camera) punch(now time.Time, from netip.AddrPort, b []byte) error {
+func (c *Camera) punch(now time.Time, path punch.Path, b []byte) error {
 	p, err := wire.ParsePunch(b)
 	if err != nil {
 		return err
@@ -114,17 +117,19 @@ func (c *Camera) punch(now time.Time, from netip.AddrPort, b []byte) error {
 		return errRepeat
 	}
 	v.punches = p.Counter
-	cand := v.agent.Add(now, punch.To(from), punch.PeerReflexive)
+	if p.LowTTL { // the way back is not proved by what was meant to die
+		return nil
+	}
+	cand := v.agent.Heard(now, path)
 	if cand == nil {
 		return nil
 	}
-	cand.Heard = true
 	if v.nominated && v.path.Route == punch.Direct || !cand.Answer(now, answerGap) {
 		return nil
 	}
 	room := len(b)
 	if !v.confirmed && len(v.noise2) <= room {
-		v.sendNoise2(punch.To(from))
+		v.sendNoise2(path)
 		room -= len(v.noise2)
 	}
 	if !cand.Trusted {
@@ -155,10 +160,12 @@ func (v *viewer) sealed(now time.Time, path punch.Path, b []byte) error {
 	}
 	var cand *punch.Candidate
 	if path.Route == punch.Direct {
-		if cand = v.agent.Add(now, path, punch.PeerReflexive); cand == nil {
+		if cand = v.agent.Heard(now, path); cand == nil {
 			return errStray
 		}
-		cand.Heard = true
+		if v.knocked && path.Addr == v.reflexive {
+			cand.Trusted = true // nobody else was told the session's keys
+		}
 	}
 	return v.message(now, path, cand, m, len(b))
 }
@@ -200,7 +207,7 @@ func (v *viewer) used(now time.Time, path punch.Path, cand *punch.Candidate, m *
 		return nil // late, or a repetition
 	}
 	if named := v.agent.Echoed(punch.Nonce(m.Token)); named != nil {
-		cand, path = named, punch.To(named.Addr)
+		cand, path = named, named.Path()
 	}
 	switch {
 	case path.Route == punch.Relay && !v.policy.Relay, path.Route == punch.Direct && !v.policy.Direct:
@@ -241,7 +248,7 @@ func (v *viewer) challenge(now time.Time, cand *punch.Candidate, room int) error
 	}
 	b := v.seal(&wire.PathChallenge{Token: wire.Token(cand.Challenge)})
 	if len(b) <= room && v.agent.Spend(cand.Path(), len(b)) {
-		v.send(punch.To(cand.Addr), core.Control, b)
+		v.send(cand.Path(), core.Control, b)
 	}
 	return nil
 }
@@ -266,20 +273,51 @@ func (v *viewer) timeout(now time.Time) {
 	if core.Due(now, v.doubt()) {
 		v.doubtful(now)
 	}
-	v.agent.Due(now, v.punchAt)
+	v.agent.Due(now, func(p punch.Probe) { v.probe(now, p) })
 	v.streamTimeout(now)
 }
 
-// punchAt repeats Noise-2 until the viewer is heard, and then punches until it has nominated a direct path.
-func (v *viewer) punchAt(p punch.Probe) {
-	if !v.confirmed {
+// probe does what the agent wants: it repeats Noise-2 until the viewer is heard, and then punches until it has nominated a direct path.
+// Guesses, and what is not meant to arrive, are punches always.
+func (v *viewer) probe(now time.Time, p punch.Probe) {
+	switch {
+	case p.Sample:
+		v.cam.probes.Add(v.policy.Name, v.cam.link.Sample(p.From, v.intro))
+	case !v.confirmed && !p.Bare:
 		v.sendNoise2(p.Path())
+		if cand := p.Candidate; cand != nil && !cand.Trusted { // the answer to both names the path, a round trip sooner
+			_ = v.challenge(now, cand, session.MaxDatagram)
+		}
+	default:
+		v.punched++
+		b := wire.AppendPunch(nil, v.punchKey, wire.Punch{ID: v.conn, Counter: v.punched, FromCamera: true, LowTTL: p.TTL != 0}, wire.MinPunch)
+		if v.agent.Spend(p.Path(), len(b)) {
+			v.cam.probes.Add(v.policy.Name, len(b))
+			v.cam.box.SendTTL(p.From, p.To, p.TTL, core.Punch, b)
+		}
+	}
+}
+
+// tend opens and closes the sockets that the agent wants.
+func (v *viewer) tend(now time.Time) {
+	open, closed := v.agent.Wants()
+	v.cam.dev.Close(closed)
+	if open == 0 {
 		return
 	}
-	v.punched++
-	b := wire.AppendPunch(nil, v.punchKey, wire.Punch{ID: v.conn, Counter: v.punched, FromCamera: true}, wire.MinPunch)
-	if v.agent.Spend(p.Path(), len(b)) {
-		v.send(p.Path(), core.Punch, b)
+	v.cam.dev.Open(open, func(now time.Time, socks []netip.AddrPort, err error) {
+		if v.gone {
+			v.cam.dev.Close(socks)
+			return
+		}
+		v.agent.Opened(now, socks, err)
+	})
+}
+
+// addClaimed makes the addresses that the viewer says of itself candidates.
+func (v *viewer) addClaimed(now time.Time) {
+	for _, e := range v.candidates {
+		v.agent.Add(now, punch.To(e.AddrPort), device.Claimed(v.policy, e.AddrPort, v.reflexive))
 	}
 }
 
@@ -330,7 +368,7 @@ func (v *viewer) send(path punch.Path, p core.Purpose, b []byte) {
 	}
 	box := &v.cam.box
 	if path.Route == punch.Direct {
-		box.Send(noAddr, path.Addr, p, b)
+		box.Send(path.Local, path.Addr, p, b)
 		return
 	}
 	framed, err := wire.AppendChannelData(make([]byte, 0, wire.ChannelOverhead+len(b)), v.channel, b)

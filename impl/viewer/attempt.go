@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/device"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/media"
 	"github.com/punchlab/punchlab/impl/punch"
@@ -33,6 +34,7 @@ type attempt struct {
 	gap      time.Duration
 	peerAt   time.Time // Peer came
 	endpoint netip.AddrPort
+	knocking bool // at the camera itself: there is no rendezvous
 	channel  uint16
 	inbound  uint16 // channel of the frame being handled
 	punchKey wire.PunchKey
@@ -98,7 +100,10 @@ func newAttempt(now time.Time, v *Viewer, label identity.Label, policy punch.Pol
 		Proof: identity.PairingProof(label.Secret, v.cfg.Static.Public(), label.Key), Profile: wire.ProfileAES128GCM,
 	}
 	if policy.Direct {
-		hello.Candidates = wire.Ats(v.cfg.Host)
+		hello.Candidates, hello.Class = wire.Ats(v.dev.Candidates()), v.dev.Class()
+	}
+	if name := policy.Name; punch.ForFlags(hello.Flags).Name != name {
+		hello.Strategy = []byte(name)
 	}
 	payload, err := wire.Marshal(hello)
 	if err != nil {
@@ -140,7 +145,7 @@ func (a *attempt) sendConnect(now time.Time) {
 
 // needsPeer says whether the camera's endpoint is still of use.
 func (a *attempt) needsPeer() bool {
-	return a.peerAt.IsZero() && (a.sess == nil || a.policy.Direct && a.path.Route != punch.Direct)
+	return !a.knocking && a.peerAt.IsZero() && (a.sess == nil || a.policy.Direct && a.path.Route != punch.Direct)
 }
 
 // peerKnown begins the punching.
@@ -164,7 +169,8 @@ func (a *attempt) peerKnown(now time.Time, m *wire.Peer) {
 // agentConfig is what is known of both sides now.
 func (a *attempt) agentConfig(theirs wire.Class) punch.Config {
 	return punch.Config{
-		Policy: a.policy, Role: punch.Viewer, Theirs: theirs, Own: a.v.link.Reflexive(), Peer: a.endpoint, Rand: a.v.cfg.Rand,
+		Policy: a.policy, Role: punch.Viewer, Mine: a.v.dev.Class(), Theirs: theirs, Own: a.v.link.Reflexive(), Peer: a.endpoint,
+		Turn: a.v.cfg.Relayed, Rand: a.v.cfg.Rand,
 	}
 }
 
@@ -172,17 +178,41 @@ func (a *attempt) agentConfig(theirs wire.Class) punch.Config {
 func (a *attempt) addCandidates(now time.Time, others []wire.Endpoint) {
 	a.agent.Add(now, punch.To(a.endpoint), punch.Reflexive)
 	for _, e := range others {
-		a.agent.Add(now, punch.To(e.AddrPort), punch.Host)
+		a.agent.Add(now, punch.To(e.AddrPort), device.Claimed(a.policy, e.AddrPort, a.endpoint))
 	}
 }
 
-// punchAt sends a punch. Its size leaves the camera room for an answer.
-func (a *attempt) punchAt(p punch.Probe) {
-	b := wire.AppendPunch(nil, a.punchKey, wire.Punch{ID: a.id, Counter: a.punches + 1}, p.Size)
+// probe sends a punch, or a sample. A punch's size leaves the camera room for an answer.
+func (a *attempt) probe(p punch.Probe) {
+	if p.Sample {
+		a.v.probes.Add(a.policy.Name, a.v.link.Sample(p.From, a.id))
+		return
+	}
+	b := wire.AppendPunch(nil, a.punchKey, wire.Punch{ID: a.id, Counter: a.punches + 1, LowTTL: p.TTL != 0}, p.Size)
 	if a.agent.Spend(p.Path(), len(b)) {
 		a.punches++
-		a.v.box.Send(p.From, p.To, core.Punch, b)
+		a.v.probes.Add(a.policy.Name, len(b))
+		a.v.box.SendTTL(p.From, p.To, p.TTL, core.Punch, b)
 	}
+}
+
+// tend opens and closes the sockets that the agent wants.
+func (a *attempt) tend(now time.Time) {
+	if a.agent == nil {
+		return
+	}
+	open, closed := a.agent.Wants()
+	a.v.dev.Close(closed)
+	if open == 0 {
+		return
+	}
+	a.v.dev.Open(open, func(now time.Time, socks []netip.AddrPort, err error) {
+		if a.v.watch != a {
+			a.v.dev.Close(socks)
+			return
+		}
+		a.agent.Opened(now, socks, err)
+	})
 }
 
 // mayRelay says whether frames of a channel are taken: before Peer says which one, any, since only an authentic
@@ -197,6 +227,8 @@ func (a *attempt) handle(now time.Time, path punch.Path, b []byte) error {
 		return errStray
 	}
 	switch wire.Classify(b) {
+	case wire.Cookie:
+		return a.cookie(now, b)
 	case wire.Response:
 		return a.response(now, path, b)
 	case wire.Transport:
@@ -267,11 +299,15 @@ func (a *attempt) stopPunching() {
 
 // timeout does what is due.
 func (a *attempt) timeout(now time.Time) {
-	if core.Due(now, a.again) {
+	switch {
+	case !core.Due(now, a.again):
+	case a.knocking:
+		a.sendKnock(now)
+	default:
 		a.sendConnect(now)
 	}
 	if a.agent != nil {
-		a.agent.Due(now, a.punchAt)
+		a.agent.Due(now, a.probe)
 	}
 	if a.sess != nil {
 		if core.Due(now, a.since.Add(session.RejectAfterTime)) {
@@ -301,6 +337,11 @@ func (a *attempt) expiry() (time.Time, func(now time.Time)) {
 		}
 		return a.heard.Add(cfg.SilentTimeout), func(now time.Time) {
 			a.fail(now, wire.CodePathLost, fmt.Sprintf("%s: nothing for %v by %s", wire.CodePathLost.Sentence(), cfg.SilentTimeout, name(a.path)))
+		}
+	case a.knocking:
+		return a.started.Add(cfg.SignalTimeout), func(now time.Time) {
+			a.fail(now, wire.CodeCameraSilent, fmt.Sprintf("%s %v for %v: no port is forwarded there, or the camera does not listen",
+				wire.CodeCameraSilent.Sentence(), endpoint, cfg.SignalTimeout))
 		}
 	case a.peerAt.IsZero():
 		return a.started.Add(cfg.SignalTimeout), func(now time.Time) {
@@ -383,6 +424,10 @@ func (a *attempt) finish() {
 		a.v.stats.Quality = a.receiver.Quality()
 	}
 	a.v.stats.Path, a.v.stats.Confirmed = a.path, a.twoWay
+	if a.agent != nil {
+		a.agent.Stop(punch.Path{})
+		a.tend(a.started)
+	}
 	a.v.watch = nil
 }
 

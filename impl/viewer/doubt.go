@@ -134,7 +134,7 @@ func (a *attempt) restart(now time.Time, class wire.Class, candidates []wire.End
 		a.agent.Restart(now, cfg)
 	}
 	a.addCandidates(now, candidates)
-	a.agent.Due(now, a.punchAt)
+	a.agent.Due(now, a.probe)
 }
 
 // reachable is called when the rendezvous asks whether this viewer receives where it appears from now: it has moved. What was sent

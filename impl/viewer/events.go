@@ -16,6 +16,12 @@ type LoggedIn struct {
 	RTT       time.Duration
 }
 
+// Classified says what has been found out about the NATs before the viewer. A zero class says that nothing was.
+type Classified struct {
+	At    time.Time
+	Class wire.Class
+}
+
 // Ready says that the viewer is logged in and, with Config.Classify, classified.
 type Ready struct{ At time.Time }
 

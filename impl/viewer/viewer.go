@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/device"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/media"
 	"github.com/punchlab/punchlab/impl/punch"
@@ -83,6 +84,8 @@ type Viewer struct {
 	cfg    Config
 	box    core.Outbox
 	link   *uplink.Link
+	dev    *device.Device
+	probes device.Probes
 	stamp  session.Stamp
 	watch  *attempt // nil: idle
 	stats  Stats
@@ -96,6 +99,7 @@ type Stats struct {
 	ProbesBy    map[string]core.Count // of them, by the strategy that sent them
 	Before      core.Count            // of Probes, sent before the direct path stood; all of them where there is none
 	Opened      int                   // sockets opened beside the first
+	Class       wire.Class            // of the NATs before the viewer, as far as known
 	Dropped     core.Drops            // packets, by reason
 	Media       core.Count            // SRTP received, duplicates too
 	MediaDirect core.Count            // of them, by the direct path
@@ -132,11 +136,16 @@ func New(cfg Config) (*Viewer, error) {
 	v.link, err = uplink.New(uplink.Config{
 		Session: session.Config{Static: cfg.Static, Rand: cfg.Rand, Taken: v.taken}, Rendezvous: cfg.RendezvousKey,
 		Addrs: cfg.Rendezvous, Keepalive: cfg.Keepalive, Hello: &wire.Login{Version: wire.ProtocolVersion},
-		Up: v.loggedIn, Down: func(time.Time) {},
+		Up: v.loggedIn, Down: func(time.Time) {}, Moved: func(now time.Time, _, _ netip.AddrPort) { v.dev.Moved(now) },
 	}, &v.box)
 	if err != nil {
 		return nil, fmt.Errorf("configure viewer: %w", err)
 	}
+	v.dev = device.New(device.Config{
+		Servers: cfg.Rendezvous, Host: cfg.Host, Relayed: cfg.Relayed, Classify: cfg.Classify, Rand: cfg.Rand,
+		Classified: func(now time.Time, class wire.Class) { v.box.Emit(Classified{At: now, Class: class}) },
+		Ready:      func(now time.Time) { v.box.Emit(Ready{At: now}) },
+	}, v.link, &v.box)
 	return v, nil
 }
 
@@ -152,6 +161,7 @@ func (v *Viewer) Start(now time.Time) error {
 
 func (v *Viewer) loggedIn(now time.Time, _ wire.Message) {
 	v.box.Emit(LoggedIn{At: now, Reflexive: v.link.Reflexive(), RTT: v.link.RTT()})
+	v.dev.Up(now)
 	if v.watch != nil {
 		v.watch.sendConnect(now)
 	}
@@ -186,7 +196,28 @@ func (v *Viewer) Connect(now time.Time, label identity.Label, strategy string) e
 // camera must listen (camera.Config.Listen). The viewer need not be started.
 func (v *Viewer) ConnectDirect(now time.Time, label identity.Label, addr netip.AddrPort, strategy string) error {
 	v.box.Begin()
-	return errors.New("connect directly: not possible yet")
+	policy, err := punch.Lookup(strategy)
+	switch {
+	case err != nil:
+		return fmt.Errorf("connect directly: %w", err)
+	case !policy.Direct:
+		return fmt.Errorf("connect directly: strategy %q uses no direct path", strategy)
+	case !punch.Plausible(addr):
+		return fmt.Errorf("connect directly: %v is no camera's address; give that of its router, and the port forwarded", addr)
+	case v.closed:
+		return errors.New("connect directly: the viewer is closed")
+	case v.watch != nil:
+		return errors.New("connect directly: already watching a camera; call Disconnect before")
+	}
+	policy.Relay = false
+	a, err := newAttempt(now, v, label, policy)
+	if err != nil {
+		return fmt.Errorf("connect directly: %w", err)
+	}
+	v.watch = a
+	v.resetStats(now)
+	a.knock(now, addr)
+	return nil
 }
 
 func (v *Viewer) resetStats(now time.Time) {
@@ -208,6 +239,7 @@ func (v *Viewer) Disconnect(now time.Time) {
 // Close ends everything and says goodbye. The viewer does nothing more.
 func (v *Viewer) Close(now time.Time) {
 	v.Disconnect(now)
+	v.dev.Shut(now)
 	v.link.Close(wire.CodeShuttingDown)
 	v.closed = true
 }
@@ -222,17 +254,29 @@ var (
 )
 
 // HandlePacket takes a datagram.
-func (v *Viewer) HandlePacket(now time.Time, from, _ netip.AddrPort, b []byte) {
+func (v *Viewer) HandlePacket(now time.Time, from, to netip.AddrPort, b []byte) {
 	v.awake(now)
 	if v.closed {
 		return
 	}
-	if err := v.handle(now, from, b); err != nil {
+	if v.dev.Handle(now, from, to, b) {
+		return
+	}
+	if err := v.handle(now, punch.Between(v.dev.Local(to), from), b); err != nil {
 		v.stats.Dropped.Count(err)
+	}
+	v.tend(now)
+}
+
+// tend opens and closes the sockets that the agent wants.
+func (v *Viewer) tend(now time.Time) {
+	if v.watch != nil {
+		v.watch.tend(now)
 	}
 }
 
-func (v *Viewer) handle(now time.Time, from netip.AddrPort, b []byte) error {
+func (v *Viewer) handle(now time.Time, path punch.Path, b []byte) error {
+	from := path.Addr
 	if wire.Classify(b) == wire.ChannelData {
 		channel, data, err := wire.ParseChannelData(b)
 		if err != nil {
@@ -254,7 +298,7 @@ func (v *Viewer) handle(now time.Time, from netip.AddrPort, b []byte) error {
 	if v.watch == nil {
 		return errStray
 	}
-	return v.watch.handle(now, punch.To(from), b)
+	return v.watch.handle(now, path, b)
 }
 
 func (v *Viewer) fromRendezvous(now time.Time, m wire.Message) error {
@@ -272,6 +316,12 @@ func (v *Viewer) fromRendezvous(now time.Time, m wire.Message) error {
 		if v.watch.sess == nil {
 			v.watch.fail(now, m.Code, m.Code.Sentence())
 		}
+		return nil
+	case *wire.Sampled:
+		if v.watch == nil || v.watch.id != m.ID || v.watch.agent == nil {
+			return errStray
+		}
+		v.watch.agent.Sampled(now, m.Endpoint.AddrPort)
 		return nil
 	case *wire.Located:
 		if v.watch == nil || v.watch.id != m.ID {
@@ -292,10 +342,23 @@ func (v *Viewer) fromRendezvous(now time.Time, m wire.Message) error {
 }
 
 // HandleOpened hands over the sockets that Output.Open asked for (see core.Opener).
-func (v *Viewer) HandleOpened(now time.Time, socks []netip.AddrPort, err error) { v.box.Begin() }
+func (v *Viewer) HandleOpened(now time.Time, socks []netip.AddrPort, err error) {
+	v.box.Begin()
+	if v.closed {
+		v.box.Close(socks...)
+		return
+	}
+	v.dev.HandleOpened(now, socks, err)
+	v.tend(now)
+}
 
 // HandleMapped says that a router forwards external to the main socket (PCP, NAT-PMP, UPnP); zero: no longer.
-func (v *Viewer) HandleMapped(now time.Time, external netip.AddrPort) { v.box.Begin() }
+func (v *Viewer) HandleMapped(now time.Time, external netip.AddrPort) {
+	v.box.Begin()
+	if !v.closed {
+		v.dev.Mapped(now, external)
+	}
+}
 
 // HandleMoved says that the host has another network or address now, as far as the driver knows: the rendezvous is
 // asked at once, and paths are looked for anew. Without this hint it takes longer to notice.
@@ -336,9 +399,11 @@ func (v *Viewer) HandleTimeout(now time.Time) {
 		return
 	}
 	v.link.HandleTimeout(now)
+	v.dev.HandleTimeout(now)
 	if v.watch != nil {
 		v.watch.timeout(now)
 	}
+	v.tend(now)
 }
 
 // Deadline is when HandleTimeout is wanted.
@@ -346,7 +411,7 @@ func (v *Viewer) Deadline() time.Time {
 	if v.closed {
 		return time.Time{}
 	}
-	d := v.link.Deadline()
+	d := core.Earliest(v.link.Deadline(), v.dev.Deadline())
 	if v.watch != nil {
 		d = core.Earliest(d, v.watch.deadline())
 	}
@@ -360,7 +425,10 @@ func (v *Viewer) Ready() core.Output { return v.box.Ready() }
 func (v *Viewer) Stats() Stats {
 	s := v.stats
 	s.Traffic = v.box.Traffic()
-	s.Probes = s.Traffic.Of(core.Punch)
+	s.Probes, s.ProbesBy, s.Opened, s.Class = v.probes.Total, v.probes.By(), v.dev.Opened(), v.dev.Class()
+	if s.DirectAt.IsZero() {
+		s.Before = s.Probes
+	}
 	s.Dropped = core.Drops{}
 	for k, n := range v.stats.Dropped {
 		s.Dropped[k] = n

@@ -14,6 +14,8 @@ import (
 
 const (
 	minRTO = 50 * time.Millisecond
+	// answerGap is how often a punch by a new path is answered while the camera's handshake has not come.
+	answerGap = 100 * time.Millisecond
 	// useWait is how long after Noise-2 the first media packet is waited for before Use says that nothing came: they
 	// leave together, so that all but the slowest links deliver them together.
 	useWait = 30 * time.Millisecond
@@ -101,8 +103,15 @@ func (a *attempt) punched(now time.Time, path punch.Path, b []byte) error {
 		return errRepeat
 	}
 	a.seen = p.Counter
-	if a.sess != nil {
+	if p.LowTTL || a.agent == nil { // the way back is not proved by what was meant to die
+		return nil
+	}
+	cand := a.agent.Heard(now, path)
+	switch {
+	case a.sess != nil:
 		a.directHeard(now, path)
+	case cand != nil && cand.Answer(now, answerGap): // the camera's answer comes by this path
+		a.probe(punch.Probe{From: path.Local, To: path.Addr, Size: wire.DefaultPunch, Candidate: cand})
 	}
 	return nil
 }
@@ -210,7 +219,7 @@ func (a *attempt) confirm(now time.Time) {
 	a.twoWay = true
 	if a.path.Route == punch.Direct {
 		if a.v.stats.DirectAt.IsZero() {
-			a.v.stats.DirectAt = now
+			a.v.stats.DirectAt, a.v.stats.Before = now, a.v.probes.Total
 		}
 		a.v.stats.NotDirect, a.retryAt, a.retryGap = "", time.Time{}, 0
 	}
@@ -347,7 +356,7 @@ func (a *attempt) send(path punch.Path, p core.Purpose, b []byte) {
 		return
 	}
 	if path.Route == punch.Direct {
-		a.v.box.Send(netip.AddrPort{}, path.Addr, p, b)
+		a.v.box.Send(path.Local, path.Addr, p, b)
 		return
 	}
 	framed, err := wire.AppendChannelData(make([]byte, 0, wire.ChannelOverhead+len(b)), a.channel, b)
