@@ -179,6 +179,11 @@ def frames():
     expect("relay frame", struct.pack(">HH", c["channel"], len(datagram)) + datagram, x(c["frame"]))
 
 
+def endpoint(text):
+    address, port = text.rsplit(":", 1)
+    return ipaddress.ip_address(address.strip("[]")), int(port)
+
+
 def fields():
     v = load("fields")
     for c in v["classes"]:
@@ -186,9 +191,45 @@ def fields():
         rest = struct.pack(">hHHH", c["step"], c["block_start"], c["block_size"], c["timeout"])
         expect("class", bytes([c["mapping"] << 4 | c["filtering"], second]) + rest, x(c["bytes"]))
     for e in v["endpoints"]:
-        address, port = e["address"].rsplit(":", 1)
-        bare = ipaddress.ip_address(address.strip("[]")).packed + struct.pack(">H", int(port))
+        address, port = endpoint(e["address"])
+        bare = address.packed + struct.pack(">H", port)
         expect("endpoint", {"udp": b"", "tcp": b"\x06", "tls": b"\xfd"}[e["protocol"]] + bare, x(e["bytes"]))
+
+
+def stun():
+    v = load("stun")
+    ports = [3478, 3479]
+
+    def attribute(kind, value):
+        return struct.pack(">HH", kind, len(value)) + value + bytes(-len(value) % 4)
+
+    def address(kind, ip, port, mask=bytes(16)):
+        body = struct.pack(">H", port ^ int.from_bytes(mask[:2], "big")) + bytes(a ^ b for a, b in zip(ip.packed, mask))
+        return attribute(kind, bytes([0, 1 if ip.version == 4 else 2]) + body)
+
+    for c in v["cases"]:
+        request = x(c["request"])
+        attributes, at = {}, 20
+        while at < len(request):
+            kind, size = struct.unpack(">HH", request[at : at + 4])
+            attributes[kind] = request[at + 4 : at + 4 + size]
+            at += 4 + (size + 3) // 4 * 4
+        here, port = endpoint(c["to"])
+        other = next(a for a in map(ipaddress.ip_address, v["addresses"]) if a.version == here.version and a != here)
+        flags = attributes.get(3, bytes(4))[3]
+        origin = (other if flags & 4 else here, ports[1 - ports.index(port)] if flags & 2 else port)
+        unknown = [k for k in attributes if k < 0x8000 and k != 3]
+        if unknown:
+            kind, origin = 0x0111, (here, port)
+            body = attribute(9, bytes([0, 0, 4, 20]) + b"Unknown Attribute") + attribute(10, struct.pack(">H", *unknown))
+        else:
+            kind = 0x0101
+            body = address(0x20, *endpoint(c["from"]), mask=request[4:20])
+            for more in (address(0x802C, other, ports[1 - ports.index(port)]), address(0x802B, *origin)):
+                if 20 + len(body + more) <= len(request):
+                    body += more
+        expect("STUN " + c["case"], struct.pack(">HH", kind, len(body)) + request[4:20] + body, x(c["answer"]))
+        expect("STUN " + c["case"] + ": socket", origin, endpoint(c["answered_by"]))
 
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -268,6 +309,7 @@ if __name__ == "__main__":
     cookie(handshake_vector)
     frames()
     fields()
+    stun()
     identity()
     messages()
     print(f"{checks} values are as PROTOCOL.md says")
