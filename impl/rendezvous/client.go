@@ -61,7 +61,7 @@ type link struct {
 	probing       netip.AddrPort // where the last probe of a new address went
 	probe         uint64         // its number
 	credit        int            // bytes that may go there
-	asked         *wire.Again    // from there
+	asked         *wire.Again    // from a new address
 	reported      uint32         // sequence of the last Report
 }
 
@@ -195,7 +195,7 @@ func (s *Server) away(now time.Time, c *client, cause string) {
 // number is random: a device that forges its source address cannot answer for whom it names.
 func (s *Server) probe(l *link, from, to netip.AddrPort, size int) {
 	if l.probing != from {
-		l.probing, l.credit, l.asked = from, 0, nil
+		l.probing, l.credit = from, 0
 		l.probe = s.random()
 	}
 	l.credit += size

@@ -216,6 +216,17 @@ func TestNoBindingRequest(t *testing.T) {
 	}
 }
 
+// A CHANGE-REQUEST that cannot be read changes nothing.
+func TestOddChangeRequest(t *testing.T) {
+	r := newRig(t, withGrids)
+	for _, v := range [][]byte{nil, {6}, {0, 0, 0, 6, 0, 0, 0, 6}} {
+		m, p := r.bind("192.0.2.1:5000", "203.0.113.1:3478", ask(t, 120, stun.RawAttribute{Type: stun.AttrChangeRequest, Value: v}))
+		if m == nil || p.From != netip.MustParseAddrPort("203.0.113.1:3478") {
+			t.Errorf("CHANGE-REQUEST %x: %v by %+v", v, m, p)
+		}
+	}
+}
+
 // RESPONSE-PORT and PADDING (RFC 5780 §7.5, §7.6) would aim and enlarge answers.
 func TestUnknownAttributes(t *testing.T) {
 	r := newRig(t, withGrids)

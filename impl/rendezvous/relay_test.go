@@ -76,6 +76,25 @@ func TestRelayQuotas(t *testing.T) {
 	}
 }
 
+// The quota of a device counts what it receives as well as what it sends.
+func TestReceivingDeviceHasAQuota(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.RelayRate, c.RelayBurst, c.DeviceRate = 5000, 20_000, 30_000 })
+	v := r.viewer()
+	a, b := r.relayed(v, r.camera(), 1), r.relayed(v, r.camera(), 2)
+	if first, second := a.pass(50, 1000), b.pass(50, 1000); first != 20_000 || second != 10_000 {
+		t.Errorf("%d and %d bytes to one viewer", first, second)
+	}
+}
+
+// A clock that steps back neither fills a bucket nor empties it.
+func TestBucketInTime(t *testing.T) {
+	var b bucket
+	take := func(at time.Duration, n float64) bool { return b.take(epoch.Add(at), 1, 10, n) }
+	if !take(time.Hour, 8) || take(0, 3) || !take(0, 1) || take(time.Hour+time.Second, 3) || !take(time.Hour+time.Second, 2) {
+		t.Errorf("left %v", b.tokens)
+	}
+}
+
 // A frame that one quota refuses costs the others nothing: a relay beyond its own does not eat up its device's.
 // And small ones cost more than their bytes.
 func TestFrameCosts(t *testing.T) {

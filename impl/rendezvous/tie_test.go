@@ -142,9 +142,11 @@ func TestSamples(t *testing.T) {
 	if len(r.out) != 0 || len(all[Moved](r.said)) != 0 || r.s.Stats().Samples != 3 {
 		t.Errorf("beside the samples: %v, %+v, %+v", r.out, r.said, r.s.Stats())
 	}
-	r.advance(time.Minute)
-	if p.c.take(); p.c.take() == nil { // the device is asked at home, as if no sample had come
-		t.Error("a sample counts as a sign of life of the endpoint")
+	r.advance(r.s.patience() - time.Second)
+	p.c.sample(port(p.c.addr, 7002), p.cid)
+	r.advance(time.Second)
+	if m, ok := p.c.read().(*wire.Ping); !ok { // the device is asked at home, as if no sample had come
+		t.Errorf("a sample counts as a sign of life of the endpoint: %+v", m)
 	}
 }
 
@@ -231,12 +233,20 @@ func TestLocatedIsRepeated(t *testing.T) {
 	if len(seen) < 8 || len(seen) > 12 || slices.Max(seen) != 1 {
 		t.Errorf("located %v", seen)
 	}
+	r.out = nil
 	p.v.send(&wire.Again{ID: p.vid})
 	first := p.v.read().(*wire.Located)
+	p.c.located()
 	p.v.send(&wire.LocatedAck{ID: p.vid, Sequence: first.Sequence - 1}) // of an older one
 	r.advance(100 * time.Millisecond)
 	if again, _ := p.v.read().(*wire.Located); again == nil || again.Sequence != first.Sequence {
 		t.Errorf("after the acknowledgement of an older one: %+v", again)
+	}
+	r.advance(10 * time.Second)
+	r.out = nil
+	p.c.join(&wire.Register{Version: wire.ProtocolVersion}, 2) // where it was; but the viewer may not know
+	if m := p.v.located(); m == nil || m.Sequence <= first.Sequence {
+		t.Errorf("what was never acknowledged is not told at the next occasion: %+v", m)
 	}
 }
 
@@ -244,24 +254,28 @@ func TestLocatedIsRepeated(t *testing.T) {
 func TestAgainRenewsTheRelay(t *testing.T) {
 	r := newRig(t, nil)
 	p := r.pair(true)
-	for range 20 {
-		r.advance(10 * time.Second)
-		p.v.send(&wire.Ping{Sequence: 1})
-		p.c.send(&wire.Ping{Sequence: 1})
+	idle := func(d time.Duration) (relays int) {
+		for range d / (10 * time.Second) {
+			r.advance(10 * time.Second)
+			p.v.send(&wire.Ping{Sequence: 1})
+			p.c.send(&wire.Ping{Sequence: 1})
+		}
+		r.out = nil
+		return r.s.Stats().Relays
 	}
-	r.out = nil
-	if n := r.s.Stats().Relays; n != 0 {
-		t.Fatalf("%d relays after 200 s", n)
+	idle(time.Minute + 50*time.Second)
+	r.give(p.v.addr, frame(t, wire.MinChannel, 100))
+	if n := idle(time.Minute + 50*time.Second); n != 1 {
+		t.Fatalf("%d relays, though a frame came by", n)
+	}
+	if n := idle(20 * time.Second); n != 0 {
+		t.Fatalf("%d relays after 2 min without a frame", n)
 	}
 	p.v.send(&wire.Again{ID: p.vid, Relay: true})
 	v, c := p.v.located(), p.c.located()
-	frame, err := wire.AppendChannelData(nil, c.Channel, []byte("x"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.give(p.c.addr, frame)
-	if channel, data, err := wire.ParseChannelData(p.v.take()); err != nil || channel != v.Channel || string(data) != "x" {
-		t.Errorf("the new relay brought channel %#x, %q, %v", channel, data, err)
+	r.give(p.c.addr, frame(t, c.Channel, 99))
+	if channel, data, err := wire.ParseChannelData(p.v.take()); err != nil || channel != v.Channel || len(data) != 95 {
+		t.Errorf("the new relay brought channel %#x, %d bytes, %v", channel, len(data), err)
 	}
 }
 
@@ -421,6 +435,33 @@ func TestEndedTie(t *testing.T) {
 	if p.c.take() != nil || r.s.Stats().Ties != 0 {
 		t.Errorf("told of an ended connection; %+v", r.s.Stats())
 	}
+	p = r.introduce(p.v, p.c, 99, false)
+	p.v.send(&wire.Again{ID: p.vid})
+	m = p.c.read().(*wire.Located)
+	p.c.send(&wire.LocatedAck{ID: p.cid, Sequence: m.Sequence, Code: wire.CodeEnded})
+	p.v.read() // it has not acknowledged
+	r.advance(6 * time.Second)
+	if p.v.take() != nil {
+		t.Error("the other party is told on and on")
+	}
+}
+
+// The peers of a device that moves hear of it in the order in which they last had to do with it, the last one first.
+func TestOrderOfLocated(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.camera()
+	first, second, third := r.introduce(r.viewer(), c, 1, false), r.introduce(r.viewer(), c, 2, false), r.introduce(r.viewer(), c, 3, false)
+	second.v.send(&wire.Again{ID: second.vid})
+	second.v.located()
+	c.located()
+	c.move(netip.MustParseAddrPort("198.51.100.1:1"))
+	var order []netip.AddrPort
+	for _, p := range r.out {
+		order = append(order, p.To)
+	}
+	if !slices.Equal(order, []netip.AddrPort{second.v.addr, third.v.addr, first.v.addr}) {
+		t.Errorf("told %v", order)
+	}
 }
 
 // A tie ends with a failed introduction, with a newer connection of the same two, after a day without use, and with its
@@ -437,8 +478,15 @@ func TestTiesEnd(t *testing.T) {
 	}
 	r.introduce(v, c, 1, true)
 	ties("introduced", 1)
+	v.send(connect(5, c)) // its introduction is lost, or late
+	r.introduce(v, r.camera(), 6, true)
+	r.out = nil
+	ties("introduced elsewhere, too", 3)
 	r.introduce(v, c, 2, true)
-	ties("introduced again", 1)
+	ties("introduced again", 3)
+	r.advance(introGiveUp + time.Second)
+	ties("the late one given up", 2)
+	r.s.untie(r.s.clients[clientKey{v.key.Public(), viewer}].ties[0].tie)
 	v.send(connect(3, silent))
 	ties("before the acknowledgement", 2)
 	r.advance(introGiveUp + time.Second)
@@ -449,6 +497,10 @@ func TestTiesEnd(t *testing.T) {
 	ties("refused", 1)
 	r.advance(tieLife - time.Minute)
 	ties("before its end", 1)
+	v.join(&wire.Login{Version: wire.ProtocolVersion}, 2)
+	v.send(&wire.Again{ID: 2}) // in vain, but it is used
+	r.advance(tieLife - time.Minute)
+	ties("before its end, again", 1)
 	r.advance(time.Minute)
 	ties("after its end", 0)
 	if len(r.s.timers) != 0 {
@@ -474,7 +526,7 @@ func TestTiesAreBounded(t *testing.T) {
 	if len(v.ties) != tiesOfViewer || v.ties[tiesOfViewer-1].id != first.vid || r.s.Stats().Ties != tiesOfViewer {
 		t.Errorf("%d ties of one viewer, %d in all", len(v.ties), r.s.Stats().Ties)
 	}
-	popular := cameras[0]
+	popular := r.camera()
 	for range 100 {
 		d := r.viewer()
 		for id := range uint64(3) { // not acknowledged: they do not supersede each other
@@ -486,8 +538,11 @@ func TestTiesAreBounded(t *testing.T) {
 	if len(c.ties) != tiesOfCamera || r.s.Stats().Ties != r.s.cfg.MaxTies {
 		t.Errorf("%d ties of one camera, %d in all", len(c.ties), r.s.Stats().Ties)
 	}
+	if len(v.ties) != 10 || !slices.ContainsFunc(v.ties, func(d *side) bool { return d.id == first.vid }) {
+		t.Errorf("of the first viewer %d are left, and not the one in use", len(v.ties))
+	}
 	r.advance(introGiveUp + 5*time.Second)
-	if n := r.s.Stats().Ties; n != len(v.ties) || len(c.ties) > 1 {
+	if n := r.s.Stats().Ties; n != len(v.ties) || len(c.ties) != 0 {
 		t.Errorf("%d ties in all, %d of the viewer, %d of the camera", n, len(v.ties), len(c.ties))
 	}
 }
