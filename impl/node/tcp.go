@@ -13,6 +13,7 @@ import (
 // ListenTCP listens on a port that DialTCP can leave from too.
 func ListenTCP(at netip.AddrPort) (net.Listener, error) {
 	lc := net.ListenConfig{Control: share}
+	lc.SetMultipathTCP(false) // such a listener's port is not shared with TCP
 	l, err := lc.Listen(context.Background(), "tcp", at.String())
 	if err != nil {
 		return nil, fmt.Errorf("listen for streams on %v: %w", at, err)
@@ -23,6 +24,7 @@ func ListenTCP(at netip.AddrPort) (net.Listener, error) {
 // DialTCP is an Options.Dial for a host's own network.
 func DialTCP(ctx context.Context, local, remote netip.AddrPort) (net.Conn, error) {
 	d := net.Dialer{Control: share}
+	d.SetMultipathTCP(false)
 	if local.IsValid() {
 		d.LocalAddr = net.TCPAddrFromAddrPort(local)
 	}

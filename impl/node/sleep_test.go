@@ -1,0 +1,77 @@
+package node
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/core"
+)
+
+func TestSleep(t *testing.T) {
+	leaves(t)
+	l, at := acceptor(t, core.TCP)
+	server, sc := start(t, Options{Accept: []Listener{l}})
+	n, c := start(t, Options{Dial: DialTCP, Listen: loopback})
+	udp, tcp := server.LocalAddrs()[0], core.Over(core.TCP, at)
+	c.say(n, netip.AddrPort{}, tcp, "?before")
+	c.hears(t, "!before")
+	self := sc.hears(t, "?before").from
+
+	n.Suspend()
+	n.Suspend()
+	for range 5 {
+		sc.say(server, netip.AddrPort{}, n.LocalAddrs()[0], "lost")
+		sc.say(server, netip.AddrPort{}, self, "kept") // a stream's other end sends again until it is acknowledged
+	}
+	eventually(t, "asleep", func() bool { return n.Stats().Asleep == 5 })
+	c.say(n, netip.AddrPort{}, udp, "?udp")
+	c.say(n, netip.AddrPort{}, tcp, "?tcp")
+	c.open(n, 1)
+	if s := n.Stats(); s.Sent.Packets != 1 || s.Received.Packets != 1 {
+		t.Errorf("asleep: %+v", s)
+	}
+	n.Resume()
+	for _, text := range []string{"!udp", "!tcp", "kept"} {
+		c.hears(t, text)
+	}
+	c.await(t, "a socket", func() bool { return len(c.opened) == 1 })
+	for _, h := range c.heard {
+		if h.text == "lost" {
+			t.Error("heard while asleep")
+		}
+	}
+	n.Suspend()
+	if err := n.Close(); err != nil {
+		t.Error(err)
+	}
+	n.Resume()
+}
+
+// What became due while the node slept is done when it wakes, and not before.
+func TestTimerSleeps(t *testing.T) {
+	e, ev := &echo{}, make(events, 10)
+	n, err := New(e, []*net.UDPConn{listen(t, "udp4", "127.0.0.1:0")}, Options{Observe: ev.observe})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	due := time.Now().Add(20 * time.Millisecond)
+	n.Do(func(time.Time) { e.deadline = due })
+	n.Suspend()
+	before := n.Stats()
+	time.Sleep(time.Until(due.Add(20 * time.Millisecond)))
+	select {
+	case x := <-ev:
+		t.Errorf("asleep: %s", x)
+	default:
+	}
+	if s := n.Stats(); s != before {
+		t.Errorf("asleep: %+v", s)
+	}
+	n.Resume()
+	ev.want(t, "timeout")
+	n.Do(func(now time.Time) { e.deadline = now.Add(time.Millisecond) })
+	ev.want(t, "timeout")
+}
