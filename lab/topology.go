@@ -145,7 +145,7 @@ func (t *Topology) Clone() *Topology {
 		s := &c.Sites[i]
 		s.WAN, s.WAN6, s.Hosts = slices.Clone(s.WAN), slices.Clone(s.WAN6), slices.Clone(s.Hosts)
 		s.Override = maps.Clone(s.Override)
-		s.Behavior.TCPPorts = slices.Clone(s.Behavior.TCPPorts)
+		s.Behavior.TCPPorts, s.Behavior.LenientPorts = slices.Clone(s.Behavior.TCPPorts), slices.Clone(s.Behavior.LenientPorts)
 		s.Profile = cloneProfile(s.Profile)
 	}
 	c.Public = slices.Clone(t.Public)

@@ -153,9 +153,13 @@ type Behavior struct {
 	Unsolicited       Reaction
 	Fragments         FragmentPolicy
 	ICMPErrors        ICMPErrorPolicy
-	ReplyByNewMapping bool // UDP: a reply to an inbound packet takes a mapping of its own instead of the one that let it in
-	InboundFirstRemap bool // quirk: an early inbound packet moves the host's own mapping to another port
-	ALG               bool // quirk: rewrites the inner host's address wherever a UDP payload shows it (against RFC 4787 REQ-10)
+	ReplyByNewMapping bool          // UDP: a reply to an inbound packet takes a mapping of its own instead of the one that let it in
+	InboundFirstRemap bool          // quirk: an early inbound packet moves the host's own mapping to another port
+	InboundFirstBlock time.Duration // quirk: who sends to an external endpoint before he may is kept out of it for so long; zero: not at all
+	LenientPorts      []uint16      // quirk: towards these ports of remotes it maps and filters endpoint-independently, so that servers think well of it
+	FlowLimit         int           // quirk: at more flows (mappings, and remotes in their filters) the router crashes and forgets all; zero: no limit
+	CrashTime         time.Duration // how long nothing passes then; zero: 5 s
+	ALG               bool          // quirk: rewrites the inner host's address wherever a UDP payload shows it (against RFC 4787 REQ-10)
 
 	IPv6       IPv6Mode
 	Filtering6 Dependency // of IPv6Firewall and NPTv6; zero: address-and-port-dependent

@@ -25,7 +25,8 @@ func TestPresets(t *testing.T) {
 	}
 	for _, name := range strings.Fields(`open firewall full-cone restricted-cone port-restricted-cone symmetric symmetric-sequential
 		cgn-port-block linux linux-no-firewall udp-blocked tcp443-only
-		no-hairpin short-timeout mobile-cgn alg inbound-first-remap adm-eif adm-adf adm-apdf apdm-eif apdm-adf`) {
+		no-hairpin short-timeout mobile-cgn alg inbound-first-remap symmetric-port-block
+		icmp-unreachable inbound-first-block misclassified flow-limit adm-eif adm-adf adm-apdf apdm-eif apdm-adf`) {
 		if !seen[name] {
 			t.Errorf("no preset %q", name)
 		}
@@ -84,6 +85,7 @@ func TestValidate(t *testing.T) {
 		}},
 		{"overloading needs preservation", cone, func(b *nat.Behavior) { b.PortAssignment, b.PortOverloading = nat.PortRandom, true }},
 		{"quota is -1", cone, func(b *nat.Behavior) { b.Quota = -1 }},
+		{"lenient ports contain 0", cone, func(b *nat.Behavior) { b.LenientPorts = []uint16{0} }},
 		{"contain 0", cone, func(b *nat.Behavior) { b.TCPPorts = []uint16{0} }},
 		{"UDP timeout is -1s", cone, func(b *nat.Behavior) { b.UDPTimeout = -time.Second }},
 		{"needs IPv6 mode firewall", cone, func(b *nat.Behavior) { b.Filtering6 = nat.AddressDependent }},
@@ -92,6 +94,14 @@ func TestValidate(t *testing.T) {
 		{"fragments is 3", cone, func(b *nat.Behavior) { b.Fragments = 3 }},
 		{"exhausted is 2", cone, func(b *nat.Behavior) { b.Exhausted = nat.RST }},
 		{"one parity only", cone, func(b *nat.Behavior) { b.PortAssignment, b.PortStep, b.PortParity = nat.PortSequential, 2, true }},
+		{"need kind translate", masq, func(b *nat.Behavior) { b.LenientPorts = []uint16{3478} }},
+		{"need kind translate", nat.Behavior{Kind: nat.NoNAT}, func(b *nat.Behavior) { b.FlowLimit = 9 }},
+		{"need kind translate", masq, func(b *nat.Behavior) { b.InboundFirstBlock = time.Second }},
+		{"flow limit is -1", cone, func(b *nat.Behavior) { b.FlowLimit = -1 }},
+		{"needs a flow limit", cone, func(b *nat.Behavior) { b.CrashTime = time.Second }},
+		{"crash timeout is", cone, func(b *nat.Behavior) { b.FlowLimit, b.CrashTime = 1, -1 }},
+		{"inbound-first block timeout is", cone, func(b *nat.Behavior) { b.InboundFirstBlock = -1 }},
+		{"does not count the flows of NAT64", cone, func(b *nat.Behavior) { b.FlowLimit, b.IPv6 = 9, nat.NAT64 }},
 		{"neither ALG", nat.Behavior{Kind: nat.NoNAT}, func(b *nat.Behavior) { b.ALG = true }},
 		{"ICMP timeout is", cone, func(b *nat.Behavior) { b.ICMPTimeout = -1 }},
 		{"port hold-down timeout is", cone, func(b *nat.Behavior) { b.PortHoldDown = -1 }},

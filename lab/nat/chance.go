@@ -143,12 +143,13 @@ type side struct {
 	mapping, filtering Dependency
 	ports              int  // among which a new mapping's external endpoint is drawn; 0: it can be told beforehand
 	most               int  // mappings that the host may have besides the one that the server sees
+	flows              int  // mappings and remotes that the host may have besides
 	newReply           bool // Behavior.ReplyByNewMapping
 }
 
 func sideOf(path []Behavior) side {
 	c := classify(path, peerPort)
-	s := side{mapping: c.Mapping, filtering: c.Filtering, most: math.MaxInt}
+	s := side{mapping: c.Mapping, filtering: c.Filtering, most: math.MaxInt, flows: math.MaxInt}
 	drawing := false // from the first router on that maps each remote anew, the others see new internal endpoints
 	for _, b := range path {
 		if b.Kind == NoNAT {
@@ -157,6 +158,9 @@ func sideOf(path []Behavior) side {
 		b = b.WithDefaults()
 		if b.Quota > 0 {
 			s.most = min(s.most, b.Quota-1)
+		}
+		if b.FlowLimit > 0 {
+			s.most, s.flows = min(s.most, b.FlowLimit-1), min(s.flows, b.FlowLimit-2)
 		}
 		if drawing = drawing || b.redraws(); !drawing {
 			continue
@@ -214,13 +218,13 @@ func (x side) guessedBy(y side, bound bool) Chance {
 	if bound && y.mapping == AddressAndPortDependent {
 		// Each probe leaves by an endpoint of its own, which can be told, and only those of x's mappings count that were
 		// made for it: every socket sends to each. That uses up the budget, and the ports.
-		m := max(min(Budget, x.most)/n, 1)
+		m := max(min(min(Budget, x.most)/n, y.flows), 1)
 		return luck(n, m, x.ports, Collision(n, m, x.ports), n*probesFor(Confidence, n, float64(x.ports)))
 	}
 	need := probesFor(Confidence, n, float64(x.ports))
-	m := min(need, Budget)
+	m := max(min(need, Budget, y.flows), 1)
 	if y.mapping == AddressAndPortDependent {
-		m = min(m, y.most)
+		m = max(min(m, y.most), 1)
 	}
 	return luck(n, m, x.ports, Collision(n, m, x.ports), need)
 }
@@ -229,7 +233,7 @@ func (x side) guessedBy(y side, bound bool) Chance {
 // hit upon the other's source.
 func bothGuess(x, y side) Chance {
 	pairs := float64(x.ports) * float64(y.ports)
-	tx, ty := min(Budget, x.most), min(Budget, y.most)
+	tx, ty := min(Budget, x.most, x.flows), min(Budget, y.most, y.flows)
 	p := -math.Expm1(float64(tx) * float64(ty) * math.Log1p(-1/pairs))
 	need := int(math.Ceil(math.Sqrt(math.Log1p(-Confidence) / math.Log1p(-1/pairs))))
 	t := min(tx, ty)

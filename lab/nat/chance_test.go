@@ -69,6 +69,10 @@ func TestEstimate(t *testing.T) {
 			nat.Chance{Prospect: nat.Birthday, Sockets: 256, Probes: 17, Ports: 1024, P: nat.Collision(256, 17, 1024), Via: nat.ViaUDP}},
 		{"a quota", few, path("linux"), 0, // ten sockets and the budget's probes: even so more likely than not
 			nat.Chance{Prospect: nat.Birthday, Sockets: 10, Probes: 4096, Ports: 40001, P: nat.Collision(10, 4096, 40001), Via: nat.ViaUDP}},
+		{"few flows on the side that guesses", path("flow-limit"), path("symmetric"), 0,
+			nat.Chance{Prospect: nat.Birthday, Sockets: 256, Probes: 510, Ports: 40001, P: nat.Collision(256, 510, 40001), Via: nat.ViaUDP}},
+		{"a peer meets what servers don't", path("misclassified"), path("port-restricted-cone"), 0,
+			nat.Chance{Prospect: nat.Birthday, Sockets: 256, Probes: 718, Ports: 40001, P: nat.Collision(256, 718, 40001), Via: nat.ViaUDP}},
 		{"both at random", path("mobile-cgn"), path("mobile-cgn"), 0, // 140,600 for 65,535 ports
 			nat.Chance{Prospect: nat.RelayOnly, Probes: 138441, Ports: 64512, P: 1 - math.Exp(-math.Pow(4096.0/64512, 2))}},
 		{"both in a block", block, block, 0,

@@ -116,6 +116,9 @@ var features = []row{
 		differs("as on Linux, what conntrack can't place leaves with its internal source")},
 	{"inbound-first-remap", "quirk: an early inbound packet moves the mapping", "", agreed("TestMore/first-remap"), agreed("TestMore/first-remap").
 		differs("only of masquerade without an input drop")},
+	{"inbound-first-block", "quirk: who sends before it may is kept out for a while", "", tested("lab/nat TestTable/quirks"), lacks("it would take a set of its own: only the table has it")},
+	{"lenient-ports", "quirk: other behavior towards servers' ports", "", tested("lab/nat TestTable/quirks"), lacks("the sets have keys of one width, whatever the remote port")},
+	{"flow-limit", "quirk: too many flows crash the router", "", tested("lab/nat TestTable/quirks"), lacks("nftables cannot count the elements of a set")},
 	{"alg", "quirk: payloads are rewritten", "4787 REQ-10", agreed("TestRFC4787/req10-alg"), lacks("nftables cannot search a payload")},
 	{"port-map", "port mappings that are asked for", "6887 §11", agreed("TestMore/port-mapping"), agreed("TestMore/port-mapping")},
 	{"bounded", "state is bounded, whatever comes", "", tested("lab/nat FuzzTable"), lacks("sets grow with the flows; the kernel's memory is the bound")},

@@ -43,12 +43,17 @@ func (t *Table) outbound(f flow) (ext endpoint, created bool, r Reason) {
 	if m.is(disowned) {
 		t.takeBack(i)
 	}
-	return m.external(), created, Passed
+	ext = m.external()
+	if t.b.FlowLimit > 0 && t.flows() > t.b.FlowLimit {
+		t.crash()
+		return endpoint{}, false, Crashed
+	}
+	return ext, created, Passed
 }
 
 // lookOut finds the mapping of an outbound packet, or says what a new one's key depends on.
 func (t *Table) lookOut(f flow) (i uint32, width Dependency) {
-	width = t.b.Mapping
+	width = t.mappingFor(f.remote)
 	if t.connectionKeyed(f.proto) {
 		width = AddressAndPortDependent
 	}
@@ -213,10 +218,11 @@ func (t *Table) owner(m *mapping) endpoint {
 
 // open enters a remote endpoint into a mapping's filter; refresh lets an entry that is there live on.
 func (t *Table) open(m *mapping, remote endpoint, until int64, refresh bool) {
-	if m.is(perConnection) || t.b.Filtering == EndpointIndependent {
+	filtering := t.filteringFor(remote)
+	if m.is(perConnection) || filtering == EndpointIndependent {
 		return
 	}
-	far := remote.narrowed(t.b.Filtering)
+	far := remote.narrowed(filtering)
 	if t.ownFilter && !m.is(alias) {
 		same := m.filter == far.addr && m.filterPort == far.port
 		if m.filterUntil <= t.now || same {
@@ -238,10 +244,11 @@ func (t *Table) roomToOpen(m *mapping, remote endpoint) bool {
 
 // passes tells whether a mapping's filter is open for a remote endpoint.
 func (t *Table) passes(m *mapping, remote endpoint) bool {
-	if m.is(perConnection) || t.b.Filtering == EndpointIndependent {
+	filtering := t.filteringFor(remote)
+	if m.is(perConnection) || filtering == EndpointIndependent {
 		return true
 	}
-	far := remote.narrowed(t.b.Filtering)
+	far := remote.narrowed(filtering)
 	if t.ownFilter && m.filter == far.addr && m.filterPort == far.port && m.filterUntil > t.now {
 		return true
 	}
@@ -252,7 +259,7 @@ func (t *Table) passes(m *mapping, remote endpoint) bool {
 // port mapping lets the remote endpoint in. Unless it returns Passed nothing has changed.
 func (t *Table) inbound(f flow) (in endpoint, created bool, r Reason) {
 	i, r := t.lookIn(f)
-	if r == Passed && (t.claimed(f.proto, f.local, f.remote) || t.b.Filtering == EndpointIndependent && t.reserved(f)) {
+	if r == Passed && (t.claimed(f.proto, f.local, f.remote) || t.keptOut(f) || t.filteringFor(f.remote) == EndpointIndependent && t.reserved(f)) {
 		r = Filtered
 	}
 	if r != Passed {
@@ -302,12 +309,13 @@ func (t *Table) claim(f flow) {
 	if t.b.InboundFirstRemap && f.proto == protoUDP {
 		t.pin(claimPin, f.proto, f.local, f.remote, t.after(t.times.unreplied))
 	}
+	t.keepOutEarly(f)
 }
 
 // leadBack sees to it that the reply to an inbound packet finds back through the external endpoint that let it in: by
 // the mapping itself, or by one that leads there (see Behavior.ReplyByNewMapping). It returns the mapping, or none.
 func (t *Table) leadBack(i uint32, in endpoint, f flow) (uint32, bool) {
-	wide := t.b.Mapping
+	wide := t.mappingFor(f.remote)
 	if t.connectionKeyed(f.proto) {
 		wide = AddressAndPortDependent
 	}
@@ -368,7 +376,7 @@ func (t *Table) keepIn(i uint32, f flow) {
 			t.open(m, f.remote, until, true)
 		}
 		t.prolong(i, until)
-		if far := f.remote.narrowed(t.b.Mapping); m.remote() != far {
+		if far := f.remote.narrowed(t.mappingFor(f.remote)); m.remote() != far {
 			if j := t.findFwd(f.proto, m.internal(), far); j != none && t.maps.at(j).is(alias) {
 				t.maps.at(j).expires = max(t.maps.at(j).expires, until)
 			}

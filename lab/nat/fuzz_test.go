@@ -49,6 +49,10 @@ func fuzzBehaviors() (all []nat.Behavior) {
 	vary("adm-eif", func(b *nat.Behavior) {
 		b.ReplyByNewMapping, b.InboundRefresh, b.InboundFirstRemap, b.Unsolicited = true, true, true, nat.RST
 	})
+	vary("port-restricted-cone", func(b *nat.Behavior) {
+		b.FlowLimit, b.InboundFirstBlock, b.CrashTime = 5, time.Second, time.Millisecond
+	})
+	vary("adm-apdf", func(b *nat.Behavior) { b.LenientPorts, b.FilterPerMapping = []uint16{5000, 5003, 30002}, false })
 	vary("symmetric-sequential", func(b *nat.Behavior) {
 		b.Pooling, b.Fragments, b.NoOutboundRefresh = nat.Arbitrary, nat.FragmentsInOrder, true
 	})

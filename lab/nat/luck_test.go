@@ -35,7 +35,7 @@ func newGamble(t *testing.T, a, b nat.Behavior, seed uint64) *gamble {
 // socket is a fresh one of host i.
 func (g *gamble) socket(i int) netip.AddrPort {
 	g.ports++
-	return netip.AddrPortFrom(g.host[i], uint16(5000+g.ports))
+	return netip.AddrPortFrom(g.host[i], uint16(45000+g.ports))
 }
 
 // seen is what the server sees of a socket.

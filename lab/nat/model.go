@@ -188,15 +188,32 @@ func (x *box) out(src, dst point) (point, bool) {
 		x.opened[pair{src, x.b.Filtering.narrow(dst)}] = true
 		return src, true
 	}
-	key := pair{src, x.b.Mapping.narrow(dst)}
+	key := pair{src, x.b.mappingFor(dst).narrow(dst)}
 	ext, ok := x.fwd[key]
 	if !ok {
 		ext = x.draw(src)
 		x.fwd[key] = ext
 	}
 	x.rev[ext] = src // with overloading, the last sender owns the port
-	x.opened[pair{x.owner(src, ext), x.b.Filtering.narrow(dst)}] = true
+	x.opened[pair{x.owner(src, ext), x.b.filteringFor(dst).narrow(dst)}] = true
 	return ext, true
+}
+
+// lenient tells whether a remote endpoint is one of those that the router is lenient towards: a server's.
+func (b Behavior) lenient(p point) bool { return len(b.LenientPorts) > 0 && p.port < peerPort }
+
+func (b Behavior) mappingFor(p point) Dependency {
+	if b.lenient(p) {
+		return EndpointIndependent
+	}
+	return b.Mapping
+}
+
+func (b Behavior) filteringFor(p point) Dependency {
+	if b.lenient(p) {
+		return EndpointIndependent
+	}
+	return b.Filtering
 }
 
 // owner is what a filter entry belongs to.
@@ -216,10 +233,11 @@ func (x *box) in(src, dst point) (point, bool) {
 		return dst, x.b.Filtering == 0 || x.opened[pair{dst, x.b.Filtering.narrow(src)}]
 	}
 	internal, ok := x.rev[dst]
-	if !ok || !x.opened[pair{x.owner(internal, dst), x.b.Filtering.narrow(src)}] && x.b.Filtering != EndpointIndependent {
+	filtering := x.b.filteringFor(src)
+	if !ok || !x.opened[pair{x.owner(internal, dst), filtering.narrow(src)}] && filtering != EndpointIndependent {
 		return point{}, false
 	}
-	key := pair{internal, x.b.Mapping.narrow(src)}
+	key := pair{internal, x.b.mappingFor(src).narrow(src)}
 	if _, has := x.fwd[key]; !has && !x.b.ReplyByNewMapping {
 		x.fwd[key] = dst // the reply leaves by the mapping that let this in
 	}

@@ -26,7 +26,8 @@ func (p Prospect) String() string {
 // and answer to whatever endpoint a packet came from. It means that some order works: both at once, or one of them
 // silent until it hears the other. For all cells but those of an endpoint-independent filter behind a dependent
 // mapping, both at once does; there an early punch makes a second mapping, and the answer leaves by that one instead
-// of the one that let the packet in. Quirks that punish who is late (Behavior.InboundFirstRemap) do not count.
+// of the one that let the packet in. Quirks that punish who is late do not count
+// (Behavior.InboundFirstRemap, InboundFirstBlock).
 func Oracle(a, b []Behavior) Prospect { return OracleShared(a, b, 0) }
 
 // OracleShared is Oracle for paths whose last (outermost) shared routers are the same ones: two homes behind one

@@ -172,7 +172,7 @@ func (t *Table) besides(f flow) (endpoint, bool) {
 	} else {
 		sibling.port--
 	}
-	i := t.findFwd(f.proto, sibling, f.remote.narrowed(t.b.Mapping))
+	i := t.findFwd(f.proto, sibling, f.remote.narrowed(t.mappingFor(f.remote)))
 	if i == none {
 		return endpoint{}, false
 	}

@@ -60,7 +60,7 @@ func (t *Table) hashAhead(from Side, b []byte) uint32 {
 	case from == Inside && keyed:
 		return t.flowHash(proto, src, dst)
 	case from == Inside:
-		return t.flowHash(proto, src, dst.narrowed(t.b.Mapping))
+		return t.flowHash(proto, src, dst.narrowed(t.mappingFor(dst)))
 	case keyed:
 		return t.flowHash(proto, dst, src)
 	default:

@@ -20,7 +20,7 @@ type Preset struct {
 func Presets() []Preset {
 	all := slices.Clone(presets)
 	for i := range all {
-		all[i].Behavior.TCPPorts = slices.Clone(all[i].Behavior.TCPPorts)
+		all[i].Behavior = all[i].Behavior.clone()
 	}
 	return all
 }
@@ -35,9 +35,13 @@ func Lookup(name string) (Behavior, bool) {
 	if i < 0 {
 		return Behavior{}, false
 	}
-	b := presets[i].Behavior
-	b.TCPPorts = slices.Clone(b.TCPPorts)
-	return b, true
+	return presets[i].Behavior.clone(), true
+}
+
+// clone shares no slice.
+func (b Behavior) clone() Behavior {
+	b.TCPPorts, b.LenientPorts = slices.Clone(b.TCPPorts), slices.Clone(b.LenientPorts)
+	return b
 }
 
 var aliases = map[string]string{
@@ -81,6 +85,21 @@ var presets = []Preset{
 	})},
 	{"mobile-cgn", "a mobile carrier's NAT: symmetric, any port, UDP for 65 s (as Richter et al. 2016 saw in many)", with(perRemote(AddressAndPortDependent, AddressAndPortDependent), func(b *Behavior) {
 		b.PortMin, b.PortMax, b.UDPTimeout = 1024, 65535, 65*time.Second
+	})},
+	{"symmetric-port-block", "a carrier's symmetric NAT: random ports within a block per subscriber", with(perRemote(AddressAndPortDependent, AddressAndPortDependent), func(b *Behavior) {
+		b.PortAssignment, b.PortMin, b.PortMax, b.PortBlockSize = PortBlock, 1024, 65535, 1024
+	})},
+	{"icmp-unreachable", "port-restricted-cone that answers what it does not let in with ICMP port unreachable", with(cone(AddressAndPortDependent), func(b *Behavior) {
+		b.Unsolicited = ICMP
+	})},
+	{"inbound-first-block", "port-restricted-cone that keeps out for 10 s who sends before it may", with(cone(AddressAndPortDependent), func(b *Behavior) {
+		b.InboundFirstBlock = 10 * time.Second
+	})},
+	{"misclassified", "symmetric, but a full cone towards the ports of the lab's servers, which take it for one", with(perRemote(AddressAndPortDependent, AddressAndPortDependent), func(b *Behavior) {
+		b.LenientPorts = []uint16{3478, 3479, 4479, 4480} // STUN's, and the bundled rendezvous'
+	})},
+	{"flow-limit", "port-restricted-cone that crashes at more than 512 flows, for 5 s", with(cone(AddressAndPortDependent), func(b *Behavior) {
+		b.FlowLimit = 512
 	})},
 	{"alg", "port-restricted-cone that rewrites the host's address in UDP payloads", with(cone(AddressAndPortDependent), func(b *Behavior) {
 		b.ALG = true

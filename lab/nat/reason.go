@@ -37,13 +37,14 @@ const (
 	Spoofed            // its source address is not one of that side
 	NoRoute            // its destination is not on the other side
 	ErrorQuote         // an ICMP error whose quote fits no mapping, or that does not pass at all
+	Crashed            // the router had more flows than it can bear (Behavior.FlowLimit)
 	Unsupported        // a protocol or message that the router does not know
 	Reasons            // their number
 )
 
 var reasons = [Reasons]string{
 	"passed", "held", "no mapping", "filtered", "expired", "quota", "no port", "table full", "blocked", "hairpin off", "malformed",
-	"bad checksum", "overlapping fragment", "fragment", "spoofed", "no route", "icmp error", "unsupported",
+	"bad checksum", "overlapping fragment", "fragment", "spoofed", "no route", "icmp error", "router crashed", "unsupported",
 }
 
 // String returns the words that captures use: "no mapping", "filtered", "expired", "quota" and so on.

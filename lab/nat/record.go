@@ -63,6 +63,7 @@ const (
 	ghostPin         // there was a mapping of this external endpoint
 	holdPin          // the same, and its port is not free yet
 	usedPin          // Masquerade: some connection has this external endpoint
+	blockPin         // inbound-first block: the remote has sent here before it might
 )
 
 func (p *pin) owner() endpoint { return endpoint{p.addr, p.port} }

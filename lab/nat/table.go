@@ -56,6 +56,7 @@ type Table struct {
 	six      six
 	out      outbox
 	silent   []silence // SYNs that wait for their RST
+	down     int64     // until when a crash lasts
 	ahead    uint64    // what Prefetch has read, or else it need not read it
 }
 
@@ -73,7 +74,7 @@ func NewTable(c Config) (*Table, error) {
 }
 
 func (t *Table) configure(c Config) {
-	c.External, c.LAN, c.TCPPorts = slices.Clone(c.External), slices.Clone(c.LAN), slices.Clone(c.TCPPorts)
+	c.External, c.LAN, c.Behavior = slices.Clone(c.External), slices.Clone(c.LAN), c.Behavior.clone()
 	t.cfg, t.b, t.times = c, c.Behavior.WithDefaults(), timesOf(c.Behavior)
 	t.maxMappings = c.MaxMappings
 	set(&t.maxMappings, DefaultMaxMappings)
@@ -93,7 +94,7 @@ func (t *Table) configure(c Config) {
 
 // forget empties the table. Its clock may begin again.
 func (t *Table) forget(seed uint64) {
-	t.now = 0
+	t.now, t.down = 0, 0
 	t.cfg.Seed = seed
 	t.salt = scramble(seed) | 1
 	t.counts, t.timers = Counts{}, nil
@@ -145,7 +146,9 @@ func (t *Table) SetExternal(addrs []netip.Addr) error {
 func (t *Table) Translate(now time.Duration, from Side, b []byte) Verdict {
 	t.pass(now)
 	var v Verdict
-	if packet.Version(b) == 6 {
+	if t.down > t.now {
+		v = drop(Crashed)
+	} else if packet.Version(b) == 6 {
 		v = t.translate6(t.time(), from, b)
 	} else {
 		v = t.translate4(from, b)

@@ -128,6 +128,10 @@ func change(t *testing.T, c *nat.Config, key string, vals []string) {
 		c.InboundRefresh = true
 	case "udp":
 		c.UDPTimeout = duration()
+	case "flows":
+		c.FlowLimit = number()
+	case "early-block":
+		c.InboundFirstBlock = duration()
 	default:
 		t.Fatalf("unknown key %q", key)
 	}

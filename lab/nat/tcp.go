@@ -84,7 +84,7 @@ func (t *Table) connectionLife(state uint8) int64 {
 // other connection shares the entry.
 func (t *Table) shut(i uint32, remote endpoint, until int64) {
 	m := t.maps.at(i)
-	if m.is(perConnection) || t.b.Filtering != AddressAndPortDependent {
+	if m.is(perConnection) || t.filteringFor(remote) != AddressAndPortDependent {
 		return
 	}
 	if t.ownFilter && m.filter == remote.addr && m.filterPort == remote.port {

@@ -17,7 +17,8 @@ const (
 	DefaultTCPEstablished = 2*time.Hour + 4*time.Minute // RFC 5382 REQ-5
 	DefaultTCPTransitory  = 4 * time.Minute             // RFC 5382 REQ-5
 	DefaultICMPTimeout    = 60 * time.Second            // RFC 5508 REQ-2
-	maxTimeout            = 40 * 24 * time.Hour         // in milliseconds it fits 32 bits
+	DefaultCrashTime      = 5 * time.Second
+	maxTimeout            = 40 * 24 * time.Hour // in milliseconds it fits 32 bits
 )
 
 // WithDefaults returns a copy in which no zero stands for something else.
@@ -29,6 +30,9 @@ func (b Behavior) WithDefaults() Behavior {
 	set(&b.TCPTransitory, DefaultTCPTransitory)
 	set(&b.TCPSynTimeout, b.TCPTransitory)
 	set(&b.ICMPTimeout, DefaultICMPTimeout)
+	if b.FlowLimit > 0 {
+		set(&b.CrashTime, DefaultCrashTime)
+	}
 	if b.IPv6 == IPv6Firewall || b.IPv6 == NPTv6 {
 		set(&b.Filtering6, AddressAndPortDependent)
 	}
@@ -100,6 +104,14 @@ func (b Behavior) validateAxes() error {
 		return errors.New("input drop belongs to masquerade: other kinds leave a trace of unsolicited traffic only with inbound-first remap")
 	case b.Kind == NoNAT && (b.ALG || b.InboundFirstRemap || b.PortHoldDown != 0):
 		return errors.New("a router that does not translate has neither ALG, inbound-first remap nor port hold-down: leave them out")
+	case b.Kind != Translate && (b.InboundFirstBlock != 0 || len(b.LenientPorts) > 0 || b.FlowLimit != 0):
+		return errors.New("inbound-first block, leniency towards ports and a flow limit need kind translate: leave them out")
+	case b.FlowLimit < 0:
+		return fmt.Errorf("flow limit is %d: want 0 (none) or more", b.FlowLimit)
+	case b.FlowLimit == 0 && b.CrashTime != 0:
+		return errors.New("a crash time needs a flow limit, beyond which the router crashes: set it")
+	case b.FlowLimit > 0 && b.IPv6 == NAT64:
+		return errors.New("a flow limit does not count the flows of NAT64: choose one of the two")
 	case b.Filtering6 != 0 && b.IPv6 != IPv6Firewall && b.IPv6 != NPTv6:
 		return fmt.Errorf("IPv6 filtering %v needs IPv6 mode firewall or nptv6, not %v", b.Filtering6, b.IPv6)
 	case b.IPv6 == NAT64 && b.Kind != Translate:
@@ -130,6 +142,8 @@ func (b Behavior) validatePorts() error {
 		return fmt.Errorf("quota is %d: want 0 (no limit) or more", b.Quota)
 	case slices.Contains(b.TCPPorts, 0):
 		return errors.New("TCP ports contain 0, which is no port")
+	case slices.Contains(b.LenientPorts, 0):
+		return errors.New("lenient ports contain 0, which is no port")
 	}
 	return nil
 }
@@ -139,7 +153,8 @@ func (b Behavior) validateTimes() error {
 		name string
 		d    time.Duration
 	}{{"UDP", b.UDPTimeout}, {"TCP established", b.TCPEstablished}, {"TCP transitory", b.TCPTransitory},
-		{"TCP SYN", b.TCPSynTimeout}, {"ICMP", b.ICMPTimeout}, {"port hold-down", b.PortHoldDown}} {
+		{"TCP SYN", b.TCPSynTimeout}, {"ICMP", b.ICMPTimeout}, {"port hold-down", b.PortHoldDown},
+		{"inbound-first block", b.InboundFirstBlock}, {"crash", b.CrashTime}} {
 		if t.d < 0 || t.d > maxTimeout {
 			return fmt.Errorf("%s timeout is %v: want 0 (the default) to %v", t.name, t.d, maxTimeout)
 		}

@@ -176,7 +176,7 @@ func classify(t failer, path []nat.Behavior) nat.Class {
 	host := l.host(w)
 	srv := [2]netip.Addr{w.internet.host(w), w.internet.host(w)}
 	server := func(addr, port int) netip.AddrPort { return netip.AddrPortFrom(srv[addr], uint16(3478+port)) }
-	port := uint16(5000)
+	port := uint16(50000)
 	socket := func() netip.AddrPort { port++; return netip.AddrPortFrom(host, port) }
 	ask := func(from, to netip.AddrPort) (netip.AddrPort, bool) {
 		w.send(l, from, to)
@@ -284,7 +284,7 @@ func meets(t failer, a, b []nat.Behavior, shared int, begins [2]bool) bool {
 	var known [2][]netip.AddrPort
 	var heard [2]bool
 	for i := range at {
-		local[i] = netip.AddrPortFrom(at[i].host(w), uint16(5101+i))
+		local[i] = netip.AddrPortFrom(at[i].host(w), uint16(50101+i))
 		w.send(at[i], local[i], server)
 		got := w.internet.takes(server)
 		if len(got) == 0 {

@@ -325,7 +325,7 @@ func TestSupportsNamesWhatIsMissing(t *testing.T) {
 			refused = append(refused, p.Name)
 		}
 	}
-	if d := cmp.Diff([]string{"alg", "inbound-first-remap"}, refused); d != "" {
+	if d := cmp.Diff([]string{"inbound-first-block", "misclassified", "flow-limit", "alg", "inbound-first-remap"}, refused); d != "" {
 		t.Errorf("presets refused (-want +got):\n%s", d)
 	}
 	base := preset(t, "full-cone")
@@ -334,6 +334,9 @@ func TestSupportsNamesWhatIsMissing(t *testing.T) {
 		"port contiguity": func(b *nat.Behavior) { b.PortContiguity = true },
 		"quota":           func(b *nat.Behavior) { b.Quota = 10 },
 		"inbound-first":   func(b *nat.Behavior) { b.InboundFirstRemap = true },
+		"sends before":    func(b *nat.Behavior) { b.InboundFirstBlock = time.Second },
+		"leniency":        func(b *nat.Behavior) { b.LenientPorts = []uint16{3478} },
+		"flow limit":      func(b *nat.Behavior) { b.FlowLimit = 10 },
 		"UDP timeout":     func(b *nat.Behavior) { b.UDPTimeout = time.Millisecond },
 		"ICMP timeout":    func(b *nat.Behavior) { b.ICMPTimeout = time.Millisecond },
 		"SYN timeout":     func(b *nat.Behavior) { b.TCPSynTimeout = 1500 * time.Millisecond },
