@@ -82,7 +82,7 @@ func (m *meeting) next(i int) []point {
 	if _, ok := m.login(); !ok {
 		return nil
 	}
-	elsewhere := point{m.world.host(m.world.internet), 1}
+	elsewhere := point{m.world.host(m.world.internet), peerPort}
 	p, ok := rise(m.lan[i], m.local[i], elsewhere)
 	if !ok {
 		return nil
