@@ -13,8 +13,6 @@ import (
 	"github.com/punchlab/punchlab/impl/wire"
 )
 
-var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-
 // TestAgent plays testdata/agent.txt:
 //
 //	agent STRATEGY

@@ -21,7 +21,7 @@ var pace = struct {
 	late:  700 * time.Millisecond, // after the last guess, for what a hit is followed by
 	rest:  750 * time.Millisecond, // guesses rest once the peer was heard: if the path is good, the owner stops the agent meanwhile
 
-	sample: 120 * time.Millisecond, // between the samples of one socket, for the sake of loss: all show the same mapping
+	sample: 80 * time.Millisecond,  // between the samples of one socket, for the sake of loss: all show the same mapping
 	show:   100 * time.Millisecond, // between the punches by the mapping that follows
 	// A round's guesses leave again: by the same mappings, now into a filter that the peer's own have opened.
 	repeat: []time.Duration{0, 80 * time.Millisecond, 250 * time.Millisecond},
@@ -33,14 +33,11 @@ var pace = struct {
 
 // How many of them leave.
 const (
-	samples      = 3  // a round
+	samples      = 4  // a round
 	shown        = 5  // a round
 	sampleSize   = 48 // bytes: about what a sealed sample takes
 	sparePunches = 8
 )
-
-// tick is how many probes of a paced volley leave together, so that a timer need not go off for each.
-const tick = 8
 
 // volley is a number of probes, paced.
 type volley struct {
@@ -77,11 +74,20 @@ func (a *Agent) fire(now time.Time, send func(Probe)) {
 			}
 			send(p)
 		}
-		if next := v.start.Add(time.Duration(min(v.sent+tick, v.n)-1) * v.gap); next.After(v.at) {
-			v.at = next
-		}
+		v.schedule(now)
 	}
 	a.volleys = slices.DeleteFunc(a.volleys, func(v *volley) bool { return v.sent >= v.n })
+}
+
+// schedule says when the next of a volley leave: those of ten milliseconds together, so that a timer need not go off for each.
+func (v *volley) schedule(now time.Time) {
+	next := v.start.Add(time.Duration(v.sent) * v.gap)
+	if together := now.Add(10 * time.Millisecond); v.sent > 0 && next.Before(together) && v.gap < 10*time.Millisecond {
+		next = together
+	}
+	if next.After(v.at) {
+		v.at = next
+	}
 }
 
 // guess is a probe that is one of many.
