@@ -239,11 +239,28 @@ func TestConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	grid := func(change func(*Grid)) Config {
+		g := grid4
+		change(&g)
+		return Config{Static: key, Rand: rand.NewChaCha8([32]byte{}), Grids: []Grid{grid4, g}}
+	}
+	if _, err := New(grid(func(*Grid) {})); err != nil {
+		t.Error(err)
+	}
 	for name, c := range map[string]Config{
 		"no key":             {Rand: rand.NewChaCha8([32]byte{})},
 		"no randomness":      {Static: key},
 		"fractional seconds": {Static: key, Rand: rand.NewChaCha8([32]byte{}), Keepalive: 1500 * time.Millisecond},
 		"early expiry":       {Static: key, Rand: rand.NewChaCha8([32]byte{}), Keepalive: 15 * time.Second, Expiry: 10 * time.Second},
+		"one address":        grid(func(g *Grid) { g.Addrs[1] = g.Addrs[0] }),
+		"no address":         grid(func(g *Grid) { g.Addrs = [2]netip.Addr{} }),
+		"second is none":     grid(func(g *Grid) { g.Addrs[1] = netip.Addr{} }),
+		"two families":       grid(func(g *Grid) { g.Addrs[1] = netip.MustParseAddr("2001:db8::1") }),
+		"any address":        grid(func(g *Grid) { g.Addrs[0] = netip.IPv4Unspecified() }),
+		"one port":           grid(func(g *Grid) { g.Ports[1] = g.Ports[0] }),
+		"no port":            grid(func(g *Grid) { g.Ports[1] = 0 }),
+		"one public address": grid(func(g *Grid) { g.Public[0] = g.Addrs[0] }),
+		"public family":      grid(func(g *Grid) { g.Public = grid6.Addrs }),
 		"below 0":            {Static: key, Rand: rand.NewChaCha8([32]byte{}), RelayRate: -1},
 	} {
 		if _, err := New(c); err == nil {

@@ -189,7 +189,7 @@ func (d *discovery) begin(class stun.MessageClass) *stun.Message {
 // add adds an attribute where the request's length allows it.
 func (d *discovery) add(a stun.Setter) error {
 	m := &d.answer
-	n, attributes, length := len(m.Raw), len(m.Attributes), m.Length
+	n, length := len(m.Raw), m.Length
 	if err := a.AddTo(m); err != nil {
 		return err
 	}
@@ -200,7 +200,7 @@ func (d *discovery) add(a stun.Setter) error {
 	if len(m.Raw) <= room {
 		return nil
 	}
-	m.Raw, m.Attributes, m.Length = m.Raw[:n], m.Attributes[:attributes], length
+	m.Raw, m.Length = m.Raw[:n], length
 	m.WriteLength()
 	return errShort
 }

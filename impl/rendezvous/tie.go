@@ -158,8 +158,7 @@ func (s *Server) sample(now time.Time, l *link, from netip.AddrPort, m *wire.Sam
 	if d == nil {
 		return errTie
 	}
-	_, home := core.ProtoOf(l.remote)
-	if over, _ := core.ProtoOf(from); over != core.UDP || from.Addr() != home.Addr() {
+	if _, home := core.ProtoOf(l.remote); from.Addr() != home.Addr() { // a stream's address is none of these
 		return errSample
 	}
 	if !d.tie.samples.take(now, samplePerSecond, sampleBurst, 1) {

@@ -245,6 +245,23 @@ func TestImpossibleClasses(t *testing.T) {
 	}
 }
 
+// The fields' own decoders refuse by themselves what is no field.
+func TestOddFields(t *testing.T) {
+	for _, s := range []string{"", "4a", "4a11100000000000000000", "4a11200000000000000000", "49111000000000000000", "4b1100000000000000000000", "6a11000000000000000000"} {
+		b, _ := hex.DecodeString(s)
+		if c := new(wire.Class); c.UnmarshalCBOR(b) == nil {
+			t.Errorf("%s is read as %v", s, c)
+		}
+	}
+	for _, s := range []string{"", "46", "40", "66c00002010001", "45c000020101", "48c000020100010000", "4711c00002010001", "4706c000020100010000",
+		"5200000000000000000000ffffc00002010001", "530600000000000000000000ffffc00002010001"} {
+		b, _ := hex.DecodeString(s)
+		if e := new(wire.Endpoint); e.UnmarshalCBOR(b) == nil {
+			t.Errorf("%s is read as %v", s, e)
+		}
+	}
+}
+
 // A stream's endpoint is another than the datagrams' of the same address, and survives the wire.
 func TestStreamEndpoints(t *testing.T) {
 	seen := map[string]bool{}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"golang.org/x/crypto/blake2s"
+
 	"github.com/punchlab/punchlab/impl/session"
 	"github.com/punchlab/punchlab/impl/wire"
 )
@@ -103,6 +105,24 @@ func TestPunch(t *testing.T) {
 	}
 	if wire.PunchVersion != session.Version {
 		t.Error("a punch has another version than the session's datagrams")
+	}
+}
+
+// Flags of later versions are refused, also where the key is right.
+func TestPunchFlags(t *testing.T) {
+	k := wire.PunchKey{1, 2, 3}
+	for flags := range 256 {
+		b := wire.AppendPunch(nil, k, wire.Punch{ID: 1, Counter: 2}, wire.MinPunch)
+		b[3] = byte(flags)
+		mac, err := blake2s.New128(k[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		mac.Write(b[:16])
+		p, err := wire.OpenPunch(k, mac.Sum(b[:16]))
+		if (err == nil) != (flags < 2) || p.LowTTL != (flags == 1) {
+			t.Errorf("flags %d: %+v, %v", flags, p, err)
+		}
 	}
 }
 
