@@ -38,10 +38,8 @@ func (c *Camera) knocked(now time.Time, path punch.Path, b []byte) error {
 		return nil
 	}
 	for _, v := range c.viewers {
-		if v.initiation == req.ID() { // a repetition: the answer was lost
-			if v.knocked && !v.confirmed && v.path == path {
-				v.sendNoise2(path)
-			}
+		if v.initiation == req.ID() {
+			v.knockedAgain(now, path)
 			return nil
 		}
 	}
@@ -59,4 +57,16 @@ func (c *Camera) knocked(now time.Time, path punch.Path, b []byte) error {
 	v.path = path
 	v.sendNoise2(path)
 	return nil
+}
+
+// knockedAgain answers a repetition: the answer was lost. From elsewhere it may be a copy that somebody made, who was faster than the viewer:
+// none of these addresses is trusted then without a challenge.
+func (v *viewer) knockedAgain(now time.Time, path punch.Path) {
+	if v.intro != 0 || v.confirmed || v.agent.Heard(now, path) == nil {
+		return
+	}
+	if path.Addr != v.reflexive {
+		v.knocked = false
+	}
+	v.sendNoise2(path)
 }

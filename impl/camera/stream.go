@@ -164,7 +164,7 @@ func (v *viewer) moveTo(now time.Time, path punch.Path, next uint64) {
 	v.changed(now, from)
 	s := &v.stream
 	if !s.begun {
-		if v.knocked && s.wanted {
+		if v.intro == 0 && s.wanted {
 			v.begin(now, false)
 		}
 		return

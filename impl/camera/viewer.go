@@ -41,7 +41,7 @@ type viewer struct {
 	candidates []wire.Endpoint // the viewer's other addresses
 	locatedSeq uint32
 	channel    uint16
-	knocked    bool // came without a rendezvous, from reflexive
+	knocked    bool // came without a rendezvous, from reflexive and nowhere else
 	gone       bool
 	path       punch.Path // of the media
 	nominated  bool       // by Use

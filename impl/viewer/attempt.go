@@ -25,6 +25,7 @@ type attempt struct {
 	id      uint64
 	policy  punch.Policy
 	agent   *punch.Agent
+	theirs  wire.Class // of the camera's NAT
 	hs      *session.Initiator
 	connect *wire.Connect
 	started time.Time
@@ -168,6 +169,7 @@ func (a *attempt) peerKnown(now time.Time, m *wire.Peer) {
 
 // agentConfig is what is known of both sides now.
 func (a *attempt) agentConfig(theirs wire.Class) punch.Config {
+	a.theirs = theirs
 	return punch.Config{
 		Policy: a.policy, Role: punch.Viewer, Mine: a.v.dev.Class(), Theirs: theirs, Own: a.v.link.Reflexive(), Peer: a.endpoint,
 		Turn: a.v.cfg.Relayed, Rand: a.v.cfg.Rand,
@@ -281,7 +283,7 @@ func (a *attempt) response(now time.Time, path punch.Path, b []byte) error {
 	a.v.stats.Connected = now
 	a.v.box.Emit(Connected{At: now, Path: path})
 	if path.Route == punch.Direct {
-		a.stopPunching()
+		a.settle()
 	}
 	early := a.early
 	a.early = nil
@@ -289,6 +291,19 @@ func (a *attempt) response(now time.Time, path punch.Path, b []byte) error {
 		_ = a.media(now, e.path, e.b) // a bad one is counted by the receiver
 	}
 	return nil
+}
+
+// tricky says whether a side's mappings depend on the destination: the camera may be heard then by a path by which it does not hear, and
+// the search that lets it goes on until it does.
+func (a *attempt) tricky() bool {
+	return a.agent != nil && (a.theirs.Mapping > wire.EndpointIndependent || a.v.dev.Class().Mapping > wire.EndpointIndependent)
+}
+
+// settle ends the search for a path where the one found is as good as confirmed.
+func (a *attempt) settle() {
+	if !a.tricky() {
+		a.stopPunching()
+	}
 }
 
 func (a *attempt) stopPunching() {

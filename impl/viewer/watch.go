@@ -84,7 +84,7 @@ func (a *attempt) challenged(now time.Time, path punch.Path, token wire.Token) {
 		a.assured(now)
 	}
 	a.name(now, path, token)
-	a.stopPunching()
+	a.settle()
 	a.sendUse(now)
 }
 
@@ -108,6 +108,9 @@ func (a *attempt) punched(now time.Time, path punch.Path, b []byte) error {
 	}
 	cand := a.agent.Heard(now, path)
 	switch {
+	case a.sess != nil && path == a.path && !a.twoWay: // the camera's filter may be open now
+		a.useGap = a.rto()
+		a.sendUse(now)
 	case a.sess != nil:
 		a.directHeard(now, path)
 	case cand != nil && cand.Answer(now, answerGap): // the camera's answer comes by this path
@@ -129,7 +132,7 @@ func (a *attempt) directHeard(now time.Time, path punch.Path) {
 		return
 	}
 	a.name(now, path, wire.Token{})
-	a.stopPunching()
+	a.settle()
 	a.sendUse(now)
 }
 
@@ -218,6 +221,7 @@ func (a *attempt) confirm(now time.Time) {
 	}
 	a.twoWay = true
 	if a.path.Route == punch.Direct {
+		a.stopPunching()
 		if a.v.stats.DirectAt.IsZero() {
 			a.v.stats.DirectAt, a.v.stats.Before = now, a.v.probes.Total
 		}
@@ -322,7 +326,11 @@ func (a *attempt) deadAt() time.Time {
 	case a.twoWay:
 		return a.verdictAt()
 	}
-	return core.Earliest(a.alive, a.named).Add(max(oneWayLife, time.Second+a.rto()))
+	dead := core.Earliest(a.alive, a.named).Add(max(oneWayLife, time.Second+a.rto()))
+	if a.tricky() && dead.Before(a.agent.GiveUp()) {
+		return a.agent.GiveUp()
+	}
+	return dead
 }
 
 func (a *attempt) sendConsent(path punch.Path) {

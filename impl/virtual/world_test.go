@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ type worldConfig struct {
 	cameraUp             int64 // bits a second; 0: no limit
 	sameLAN              bool  // the viewer is behind the camera's NAT
 	clip                 bool  // the real video, 2 Mbit/s; else a synthetic one that costs less
+	classify             bool  // both find out their NATs' class before; the rendezvous has a grid of four sockets for that
 	rendezvous           func(*rendezvous.Config)
 	camera               func(*camera.Config)
 	viewer               func(*viewer.Config)
@@ -93,6 +95,12 @@ func newWorld(t testing.TB, cfg worldConfig) *world {
 	w.cameraHost.Do(func(now time.Time) { w.check(w.camera.Start(now)) })
 	w.viewerHost.Do(func(now time.Time) { w.check(w.viewer.Start(now)) })
 	if !w.net.Run(20*time.Second, func() bool {
+		if cfg.classify {
+			_, c := first[camera.Ready](w.cameraHost)
+			if _, v := first[viewer.Ready](w.viewerHost); !c || !v {
+				return false
+			}
+		}
 		return w.server.Stats().Online == 1 && w.viewer.Stats().LoggedIn && w.camera.Stats().RTT > 0
 	}) {
 		t.Fatalf("not registered: %+v", w.server.Stats())
@@ -116,28 +124,15 @@ func (w *world) build() {
 	addrs := []netip.AddrPort{serverAddr, serverAlt}
 
 	rc := rendezvous.Config{Static: rkey, Rand: rnd(4)}
+	if cfg.classify {
+		rc.Grids = []rendezvous.Grid{{Addrs: [2]netip.Addr{serverAddr.Addr(), serverAlt.Addr()}, Ports: [2]uint16{serverAddr.Port(), serverAddr.Port() + 1}}}
+	}
 	if cfg.rendezvous != nil {
 		cfg.rendezvous(&rc)
 	}
 	var err error
 	w.server, err = rendezvous.New(rc)
 	w.check(err)
-	cc := camera.Config{
-		Static: ckey, Rendezvous: addrs, RendezvousKey: rkey.Public(), Secret: secret, Rand: rnd(5),
-		Source: func() media.Source {
-			if cfg.clip {
-				return &recorder{w, media.EmbeddedClip().Loop()}
-			}
-			return &recorder{w, &synthetic{}}
-		},
-	}
-	if cfg.camera != nil {
-		cfg.camera(&cc)
-	}
-	w.camera, err = camera.New(cc)
-	w.check(err)
-	w.label = w.camera.Label(serverAddr.String())
-
 	cameraHost, viewerHost := netip.MustParseAddrPort("10.0.0.2:5000"), netip.MustParseAddrPort("10.1.0.2:6000")
 	if cfg.cameraNAT == nil {
 		cameraHost = netip.AddrPortFrom(cameraWAN, 5000)
@@ -148,7 +143,27 @@ func (w *world) build() {
 	case cfg.viewerNAT == nil:
 		viewerHost = netip.AddrPortFrom(viewerWAN, 6000)
 	}
-	vc := viewer.Config{Static: vkey, Rendezvous: addrs, RendezvousKey: rkey.Public(), Rand: rnd(6), Host: []netip.AddrPort{viewerHost}}
+	cc := camera.Config{
+		Static: ckey, Rendezvous: addrs, RendezvousKey: rkey.Public(), Secret: secret, Rand: rnd(5),
+		Source: func() media.Source {
+			if cfg.clip {
+				return &recorder{w, media.EmbeddedClip().Loop()}
+			}
+			return &recorder{w, &synthetic{}}
+		},
+	}
+	cc.Classify = cfg.classify
+	if cfg.classify {
+		cc.Host = []netip.AddrPort{cameraHost}
+	}
+	if cfg.camera != nil {
+		cfg.camera(&cc)
+	}
+	w.camera, err = camera.New(cc)
+	w.check(err)
+	w.label = w.camera.Label(serverAddr.String())
+
+	vc := viewer.Config{Static: vkey, Rendezvous: addrs, RendezvousKey: rkey.Public(), Rand: rnd(6), Host: []netip.AddrPort{viewerHost}, Classify: cfg.classify}
 	if cfg.viewer != nil {
 		cfg.viewer(&vc)
 	}
@@ -156,7 +171,13 @@ func (w *world) build() {
 	w.check(err)
 
 	site := w.net.Site(virtual.SiteConfig{Addr: serverAddr.Addr(), Delay: cfg.rendezvousDelay, Loss: cfg.loss})
-	w.serverHost = site.Host("rendezvous", w.server, addrs...)
+	sockets := slices.Clone(addrs)
+	if cfg.classify {
+		for _, a := range addrs {
+			sockets = append(sockets, netip.AddrPortFrom(a.Addr(), a.Port()+1))
+		}
+	}
+	w.serverHost = site.Host("rendezvous", w.server, sockets...)
 	w.cameraSite = w.net.Site(virtual.SiteConfig{Addr: cameraWAN, NAT: cfg.cameraNAT, Delay: cfg.cameraDelay, Loss: cfg.loss, LAN: time.Millisecond, Up: cfg.cameraUp})
 	w.viewerSite = w.cameraSite
 	if !cfg.sameLAN {

@@ -1,0 +1,124 @@
+package virtual_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/camera"
+	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/viewer"
+	"github.com/punchlab/punchlab/impl/virtual"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+// classOf is what a NAT of the virtual world should be found to be.
+func classOf(n *virtual.NATConfig) (m, f wire.Dependency, open bool) {
+	if n == nil {
+		return wire.EndpointIndependent, wire.EndpointIndependent, true
+	}
+	return wire.Dependency(n.Mapping), wire.Dependency(n.Filtering), false
+}
+
+// Both sides find out what NATs they are behind before they say that they are ready, and each other's when they are introduced.
+func TestNATsAreClassified(t *testing.T) {
+	for _, n := range nats() {
+		w := newWorld(t, worldConfig{seed: 50, cameraNAT: n, viewerNAT: n, classify: true})
+		m, f, open := classOf(n)
+		c, okC := first[camera.Classified](w.cameraHost)
+		v, okV := first[viewer.Classified](w.viewerHost)
+		for _, class := range []wire.Class{c.Class, v.Class} {
+			if !okC || !okV || class.Mapping != m || class.Filtering != f || class.NoNAT != open {
+				t.Errorf("%s: found %v", natName(n), class)
+			}
+		}
+	}
+}
+
+// With the classes known, adaptive finds a direct path wherever there is one at all: at once, by one side's silence, or by prediction.
+func TestAdaptiveGoesDirect(t *testing.T) {
+	for _, c := range nats() {
+		for _, v := range nats() {
+			w := newWorld(t, worldConfig{seed: 51, cameraNAT: tracking(c), viewerNAT: tracking(v), classify: true})
+			w.connect("adaptive")
+			w.net.Run(3500*time.Millisecond, nil)
+			s := w.viewer.Stats()
+			if unlucky(c, v) {
+				continue
+			}
+			if s.Path.Route != punch.Direct || !s.Confirmed {
+				t.Errorf("camera %s, viewer %s: media by %v because %s; events%s", natName(c), natName(v), s.Path, s.NotDirect, events(w))
+			}
+			w.checkFrames(60)
+		}
+	}
+}
+
+// unlucky are two pairs that are left to the relay: the camera's filter, which belongs to the internal endpoint, lets the viewer's first
+// punch in, and the answer makes the mapping before its place could be shown.
+func unlucky(c, v *virtual.NATConfig) bool {
+	return c != nil && v != nil && c.PerEndpoint && c.Mapping == virtual.AddressDependent && c.Filtering == virtual.AddressDependent &&
+		v.Mapping == virtual.AddressDependent && v.Filtering == virtual.AddressAndPortDependent
+}
+
+// tracking is a NAT whose answers leave by the mapping that was addressed.
+func tracking(n *virtual.NATConfig) *virtual.NATConfig {
+	if n == nil {
+		return nil
+	}
+	t := *n
+	t.Reverse = true
+	return &t
+}
+
+// A carrier's NAT takes its ports at random from a block: many sockets on its side and many probes on the other find one, and the media
+// leaves by the socket that was hit. The others are given back.
+func TestBirthday(t *testing.T) {
+	cgn := &virtual.NATConfig{Mapping: virtual.AddressAndPortDependent, Filtering: virtual.AddressAndPortDependent, Block: 512, Reverse: true}
+	for _, who := range []string{"viewer", "camera"} {
+		cfg := worldConfig{seed: 52, cameraNAT: restricted, viewerNAT: cgn, classify: true}
+		if who == "camera" {
+			cfg.cameraNAT, cfg.viewerNAT = cgn, restricted
+		}
+		w := newWorld(t, cfg)
+		w.connect("adaptive")
+		w.net.Run(8*time.Second, nil)
+		s, c := w.viewer.Stats(), w.camera.Stats()
+		if s.Path.Route != punch.Direct || !s.Confirmed {
+			t.Errorf("%s: media by %v because %s; %v, %v", who, s.Path, s.NotDirect, s.Class, c.Class)
+		}
+		opened, local := s.Opened, s.Path.Local
+		if who == "camera" {
+			opened = c.Opened
+		}
+		if opened < 16 {
+			t.Errorf("%s: %d sockets opened", who, opened)
+		}
+		if who == "viewer" && !local.IsValid() {
+			t.Errorf("the path %v is the main socket's", s.Path)
+		}
+		if probes := s.Probes.Packets + c.Probes.Packets; probes == 0 || probes > 4096 || s.ProbesBy["adaptive"] != s.Probes || s.Before.Packets == 0 {
+			t.Errorf("%s: %d probes; viewer %v of them %v before", who, probes, s.ProbesBy, s.Before)
+		}
+		host := map[string]*virtual.Host{"viewer": w.viewerHost, "camera": w.cameraHost}[who]
+		if n := len(host.Addrs); n > 2 {
+			t.Errorf("%s: %d sockets left", who, n)
+		}
+		w.checkFrames(150)
+	}
+}
+
+// A port that the camera's router maps on its request is told to viewers, and makes direct what was not.
+func TestMappedPort(t *testing.T) {
+	for _, strategy := range []string{"portmap", "adaptive"} {
+		w := newWorld(t, worldConfig{seed: 53, cameraNAT: symmetric, viewerNAT: symmetric})
+		mapped := w.cameraSite.Forward(40000, w.cameraHost.Addrs[0])
+		w.cameraHost.Do(func(now time.Time) { w.camera.HandleMapped(now, mapped) })
+		w.net.Run(time.Second, nil)
+		w.connect(strategy)
+		w.net.Run(3*time.Second, nil)
+		if s := w.viewer.Stats(); s.Path != punch.To(mapped) || !s.Confirmed {
+			t.Errorf("%s: media by %v because %s; events%s", strategy, s.Path, s.NotDirect, events(w))
+		}
+		w.checkFrames(50)
+	}
+}
