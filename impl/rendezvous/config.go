@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/identity"
@@ -27,7 +28,7 @@ type Config struct {
 	NoRelay    bool          // refuse to relay
 	RelayRate  int           // bytes a second of one relay, both ways together; 0: 1,250,000 (10 Mbit/s)
 	RelayBurst int           // bytes of one relay at once; 0: 1 MiB, a key frame or two
-	DeviceRate int           // bytes a second of all relays of one device, with bursts of a second's or RelayBurst; 0: 8 × RelayRate
+	DeviceRate int           // bytes a second of one device's relays, with bursts of a second's or RelayBurst; 0: 8 × RelayRate
 	TotalRate  int           // bytes a second of all relays, with such bursts; 0: 125,000,000 (1 Gbit/s)
 	RelayIdle  time.Duration // silence after which a relay is closed; 0: 2 min
 
@@ -47,16 +48,21 @@ type Grid struct {
 // validate checks that four sockets of one family are named.
 func (g Grid) validate() error {
 	a, b := g.Addrs[0], g.Addrs[1]
+	p, q := g.Public[0], g.Public[1]
 	switch {
-	case !a.IsValid() || !b.IsValid() || a == b || a.Is4() != b.Is4() || a.Is4In6() || b.Is4In6() || a.IsUnspecified() || b.IsUnspecified():
+	case !named(a) || !named(b) || a == b || a.Is4() != b.Is4():
 		return fmt.Errorf("configure rendezvous: grid of the addresses %v and %v: name two addresses of one family", a, b)
 	case g.Ports[0] == 0 || g.Ports[1] == 0 || g.Ports[0] == g.Ports[1]:
 		return fmt.Errorf("configure rendezvous: grid of the ports %d and %d: name two ports", g.Ports[0], g.Ports[1])
-	case g.Public[0].IsValid() != g.Public[1].IsValid() || g.Public[0].IsValid() && g.Public[0].Is4() != a.Is4() || g.Public[1].IsValid() && g.Public[1].Is4() != a.Is4():
-		return fmt.Errorf("configure rendezvous: grid of the public addresses %v and %v: name none, or both of the local ones' family", g.Public[0], g.Public[1])
+	case p == netip.Addr{} && q == netip.Addr{}:
+	case !named(p) || !named(q) || p == q || p.Is4() != a.Is4() || q.Is4() != a.Is4():
+		return fmt.Errorf("configure rendezvous: grid of the public addresses %v and %v: name none, or two of the local ones' family", p, q)
 	}
 	return nil
 }
+
+// named says whether an address names a host.
+func named(a netip.Addr) bool { return a.IsValid() && !a.Is4In6() && !a.IsUnspecified() }
 
 func (c Config) withDefaults() (Config, error) {
 	def := func(v *int, d int) {
@@ -97,8 +103,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("configure rendezvous: keepalive %v: use whole seconds, at least one", c.Keepalive)
 	case c.Expiry <= c.Keepalive || c.Expiry%time.Second != 0 || c.Expiry > 65535*time.Second:
 		return c, fmt.Errorf("configure rendezvous: expiry %v: use whole seconds, more than the keepalive of %v", c.Expiry, c.Keepalive)
-	case c.MaxRegistrations < 0 || c.MaxIntroductions < 0 || c.RelayRate < 0 || c.RelayBurst < 0 || c.RelayIdle < 0 || c.ConnectsPerSecond < 0 ||
-		c.DeviceRate < 0 || c.TotalRate < 0 || c.STUNPerSecond < 0 || c.MaxTies < 0:
+	case slices.Min([]int{c.MaxRegistrations, c.MaxIntroductions, c.RelayRate, c.RelayBurst, c.DeviceRate, c.TotalRate, c.STUNPerSecond,
+		c.MaxTies}) < 0 || c.RelayIdle < 0 || c.ConnectsPerSecond < 0:
 		return c, errors.New("configure rendezvous: a limit is below 0")
 	}
 	for _, g := range c.Grids {

@@ -46,13 +46,13 @@ func change(flags byte) stun.RawAttribute {
 // bind hands a request to a socket and returns the answer and the packet it came in, nil where there is none.
 func (r *rig) bind(from, to string, b []byte) (*stun.Message, *core.Packet) {
 	r.t.Helper()
-	r.s.HandlePacket(r.now, netip.MustParseAddrPort(from), netip.MustParseAddrPort(to), bytes.Clone(b))
+	r.s.HandlePacket(r.now, addr(from), addr(to), bytes.Clone(b))
 	r.drain()
 	if len(r.out) == 0 {
 		return nil, nil
 	}
 	p := r.out[0]
-	if r.out = r.out[1:]; len(r.out) > 0 || p.To != netip.MustParseAddrPort(from) {
+	if r.out = r.out[1:]; len(r.out) > 0 || p.To != addr(from) {
 		r.t.Fatalf("answers %v and %v", p, r.out)
 	}
 	if len(p.B) > len(b) {
@@ -104,13 +104,14 @@ func TestBehaviourDiscovery(t *testing.T) {
 			t.Fatalf("%s, flags %d: %v", c.to, c.flags, m)
 		}
 		mapped, origin, other := told(t, m)
-		if mapped != "192.0.2.1:5000" || origin != c.origin || other != c.other || p.From != netip.MustParseAddrPort(c.origin) {
-			t.Errorf("%s, flags %d: mapped %s, origin %s from %v, other %s; want %s and %s", c.to, c.flags, mapped, origin, p.From, other, c.origin, c.other)
+		if mapped != "192.0.2.1:5000" || origin != c.origin || other != c.other || p.From != addr(c.origin) {
+			t.Errorf("%s, flags %d: mapped %s, origin %s from %v, other %s; want %s and %s",
+				c.to, c.flags, mapped, origin, p.From, other, c.origin, c.other)
 		}
 	}
 	m, p := r.bind("[2001:db8:7::1]:5000", "[fd00::1]:3478", ask(t, 120, change(changeIP)))
 	if mapped, origin, other := told(t, m); mapped != "[2001:db8:7::1]:5000" || origin != "[2001:db8::2]:3478" || other != "[2001:db8::2]:3479" ||
-		p.From != netip.MustParseAddrPort("[fd00::2]:3478") {
+		p.From != addr("[fd00::2]:3478") {
 		t.Errorf("IPv6: mapped %s, origin %s from %v, other %s", mapped, origin, p.From, other)
 	}
 	if n := r.s.Stats().Bindings; n != 7 {
@@ -130,12 +131,12 @@ func TestBindingWithoutGrid(t *testing.T) {
 	} {
 		r := newRig(t, c.change)
 		m, p := r.bind(c.from, c.to, ask(t, 120))
-		if mapped, origin, other := told(t, m); mapped != "192.0.2.1:5000" || origin != "" || other != "" || p.From != netip.MustParseAddrPort(c.to) {
+		if mapped, origin, other := told(t, m); mapped != "192.0.2.1:5000" || origin != "" || other != "" || p.From != addr(c.to) {
 			t.Errorf("%s: mapped %s, origin %q, other %q, from %v", name, mapped, origin, other, p.From)
 		}
 		var unknown stun.UnknownAttributes
 		if m, p := r.bind(c.from, c.to, ask(t, 120, change(changeIP))); m == nil || m.Type != stun.BindingError || unknown.GetFrom(m) != nil ||
-			len(unknown) != 1 || unknown[0] != stun.AttrChangeRequest || p.From != netip.MustParseAddrPort(c.to) {
+			len(unknown) != 1 || unknown[0] != stun.AttrChangeRequest || p.From != addr(c.to) {
 			t.Errorf("%s: CHANGE-REQUEST answered by %v", name, m)
 		}
 	}
@@ -221,7 +222,7 @@ func TestOddChangeRequest(t *testing.T) {
 	r := newRig(t, withGrids)
 	for _, v := range [][]byte{nil, {6}, {0, 0, 0, 6, 0, 0, 0, 6}} {
 		m, p := r.bind("192.0.2.1:5000", "203.0.113.1:3478", ask(t, 120, stun.RawAttribute{Type: stun.AttrChangeRequest, Value: v}))
-		if m == nil || p.From != netip.MustParseAddrPort("203.0.113.1:3478") {
+		if m == nil || p.From != addr("203.0.113.1:3478") {
 			t.Errorf("CHANGE-REQUEST %x: %v by %+v", v, m, p)
 		}
 	}
@@ -236,7 +237,7 @@ func TestUnknownAttributes(t *testing.T) {
 	var code stun.ErrorCodeAttribute
 	var unknown stun.UnknownAttributes
 	if m == nil || m.Type != stun.BindingError || code.GetFrom(m) != nil || code.Code != stun.CodeUnknownAttribute || unknown.GetFrom(m) != nil ||
-		len(unknown) != 2 || unknown[0] != stun.AttrResponsePort || unknown[1] != stun.AttrPadding || p.From != netip.MustParseAddrPort("203.0.113.1:3478") {
+		len(unknown) != 2 || unknown[0] != stun.AttrResponsePort || unknown[1] != stun.AttrPadding || p.From != addr("203.0.113.1:3478") {
 		t.Errorf("answer %v, unknown %v", m, unknown)
 	}
 }
@@ -259,7 +260,7 @@ func FuzzSTUN(f *testing.F) {
 	f.Add([]byte{0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 12: 1, 19: 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := newRig(t, withGrids)
-		r.s.HandlePacket(r.now, netip.MustParseAddrPort("192.0.2.1:5000"), netip.MustParseAddrPort("203.0.113.1:3478"), bytes.Clone(b))
+		r.s.HandlePacket(r.now, addr("192.0.2.1:5000"), addr("203.0.113.1:3478"), bytes.Clone(b))
 		r.drain()
 		for _, p := range r.out {
 			if len(p.B) > len(b) {

@@ -1,7 +1,6 @@
 package rendezvous
 
 import (
-	"net/netip"
 	"testing"
 	"time"
 
@@ -27,8 +26,11 @@ func FuzzHandlePacket(f *testing.F) {
 }
 
 func FuzzMessage(f *testing.F) {
-	for _, m := range []wire.Message{&wire.Ping{Sequence: 1}, &wire.Pong{Sequence: 1}, &wire.Goodbye{}, &wire.IntroduceAck{ID: 1}, &wire.Refused{ID: 1, Code: 1},
-		&wire.Report{Sequence: 1, Class: sequential}, &wire.Sample{ID: 7}, &wire.Again{ID: 7, Relay: true}, &wire.LocatedAck{ID: 7, Sequence: 1, Code: 1}} {
+	for _, m := range []wire.Message{
+		&wire.Ping{Sequence: 1}, &wire.Pong{Sequence: 1}, &wire.Goodbye{}, &wire.IntroduceAck{ID: 1}, &wire.Refused{ID: 1, Code: 1},
+		&wire.Report{Sequence: 1, Class: sequential}, &wire.Sample{ID: 7}, &wire.Again{ID: 7, Relay: true},
+		&wire.LocatedAck{ID: 7, Sequence: 1, Code: 1},
+	} {
 		b, err := wire.Marshal(m)
 		if err != nil {
 			f.Fatal(err)
@@ -48,7 +50,7 @@ func FuzzMessage(f *testing.F) {
 			return
 		}
 		r.give(d.addr, d.sess.Seal(nil, plain))
-		r.give(netip.MustParseAddrPort("198.51.100.1:1"), d.sess.Seal(nil, plain))
+		r.give(addr("198.51.100.1:1"), d.sess.Seal(nil, plain))
 		r.advance(time.Minute)
 	})
 }

@@ -13,17 +13,19 @@ import (
 
 // everything is each message that travels, plausible for the pair.
 func (p pair) everything(id uint64) []wire.Message {
-	e := wire.At(netip.MustParseAddrPort("198.51.100.9:9"))
+	e := wire.At(addr("198.51.100.9:9"))
 	long := make([]wire.Endpoint, wire.MaxCandidates)
 	for i := range long {
 		long[i] = e
 	}
 	return []wire.Message{
-		&wire.Register{Version: 1}, &wire.Registered{Endpoint: e, Keepalive: 15, Expiry: 60}, &wire.Login{Version: 1}, &wire.LoggedIn{Endpoint: e, Expiry: 60},
+		&wire.Register{Version: 1}, &wire.Registered{Endpoint: e, Keepalive: 15, Expiry: 60},
+		&wire.Login{Version: 1}, &wire.LoggedIn{Endpoint: e, Expiry: 60},
 		&wire.Ping{Sequence: 1}, &wire.Pong{Sequence: 1}, &wire.Pong{Sequence: 1 << 60}, connect(id+1, p.c), &wire.Peer{ID: id, Endpoint: e},
 		&wire.Introduce{ID: id, Endpoint: e, Noise1: make([]byte, 256)}, &wire.IntroduceAck{ID: id}, &wire.Refused{ID: id, Code: wire.CodeEnded},
 		&wire.Hello{Version: 1, ID: id, PunchKey: wire.PunchKey{1}}, &wire.Welcome{PayloadType: 96, ClockRate: 90000},
-		&wire.PathChallenge{Token: wire.Token{1}}, &wire.PathResponse{Token: wire.Token{1}}, &wire.Use{Sequence: 1}, &wire.Consent{}, &wire.ConsentAck{}, &wire.Bye{},
+		&wire.PathChallenge{Token: wire.Token{1}}, &wire.PathResponse{Token: wire.Token{1}}, &wire.Use{Sequence: 1},
+		&wire.Consent{}, &wire.ConsentAck{}, &wire.Bye{},
 		&wire.Report{Sequence: 9, Candidates: long}, &wire.Reported{Sequence: 1}, &wire.Sample{ID: id}, &wire.Sampled{ID: id, Endpoint: e, Count: 1},
 		&wire.Again{ID: id, Relay: true}, &wire.Located{ID: id, Sequence: 1, Endpoint: e}, &wire.LocatedAck{ID: id, Sequence: 1}, &wire.Goodbye{},
 	}
@@ -120,7 +122,8 @@ func TestFloodOfGarbage(t *testing.T) {
 		r.give(p.v.addr, b)
 	}
 	if len(r.out) != 0 || len(r.s.Stats().Dropped) > 40 || len(r.s.clients) != 2 || len(r.s.byIndex) != 2 || len(r.s.relays) != 2 {
-		t.Errorf("%d answers, %d reasons, %d devices, %d sessions, %d ends of relays", len(r.out), len(r.s.Stats().Dropped), len(r.s.clients), len(r.s.byIndex), len(r.s.relays))
+		t.Errorf("%d answers, %d reasons, %d devices, %d sessions, %d ends of relays", len(r.out), len(r.s.Stats().Dropped),
+			len(r.s.clients), len(r.s.byIndex), len(r.s.relays))
 	}
 }
 

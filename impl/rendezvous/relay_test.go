@@ -67,7 +67,8 @@ func TestRelayQuotas(t *testing.T) {
 			r.advance(time.Second)
 			refilled := a.pass(50, size)
 			if first != c.first || second != c.second || stranger != c.stranger || refilled != c.refilled {
-				t.Errorf("%d, %d, %d and %d bytes; want %d, %d, %d and %d", first, second, stranger, refilled, c.first, c.second, c.stranger, c.refilled)
+				t.Errorf("%d, %d, %d and %d bytes; want %d, %d, %d and %d",
+					first, second, stranger, refilled, c.first, c.second, c.stranger, c.refilled)
 			}
 			if n := r.s.Stats().OverQuota; n != 200-int64(first+second+stranger+refilled)/size {
 				t.Errorf("%d frames over quota", n)
@@ -149,7 +150,7 @@ func TestForgedFrames(t *testing.T) {
 	} {
 		r.give(from, frame(t, channel, 100))
 	}
-	away := netip.MustParseAddrPort("198.51.100.77:7")
+	away := addr("198.51.100.77:7")
 	r.give(away, p.v.sealed(&wire.Ping{Sequence: 1 << 40})) // is probed, not believed
 	r.out = nil
 	r.give(away, frame(t, p.channels[0], 100))

@@ -15,8 +15,10 @@ import (
 
 var (
 	epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	local = netip.MustParseAddrPort("203.0.113.1:3478")
+	local = addr("203.0.113.1:3478")
 )
+
+func addr(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
 // rig is a server with devices that speak to it message by message.
 type rig struct {

@@ -209,7 +209,8 @@ func (s *Server) accept(now time.Time, c *client, req *session.Request, from, to
 	}
 	var answer wire.Message = &wire.LoggedIn{Endpoint: wire.At(from), Expiry: expiry, Alternate: alternate}
 	if c.key.role == camera {
-		answer = &wire.Registered{Endpoint: wire.At(from), Keepalive: uint16(s.cfg.Keepalive / time.Second), Expiry: expiry, Alternate: alternate}
+		answer = &wire.Registered{Endpoint: wire.At(from), Keepalive: uint16(s.cfg.Keepalive / time.Second), Expiry: expiry,
+			Alternate: alternate}
 	}
 	payload, err := wire.Marshal(answer)
 	if err != nil {

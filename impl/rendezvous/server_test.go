@@ -137,7 +137,7 @@ func TestNewSessionReplacesTheOldOnlyWhenConfirmed(t *testing.T) {
 	r := newRig(t, nil)
 	c := r.camera()
 	old, oldAddr := c.sess, c.addr
-	c.addr = netip.MustParseAddrPort("192.0.2.200:1")
+	c.addr = addr("192.0.2.200:1")
 	first := bytes.Clone(c.initiation(&wire.Register{Version: wire.ProtocolVersion}, 2))
 	r.give(c.addr, first)
 	r.give(c.addr, first) // a retransmission gets the same response
@@ -181,7 +181,7 @@ func all[E any](events []any) (es []E) {
 func TestNewAddressMustAnswer(t *testing.T) {
 	r := newRig(t, nil)
 	c, v := r.camera(), r.viewer()
-	home, away := v.addr, netip.MustParseAddrPort("198.51.100.77:7")
+	home, away := v.addr, addr("198.51.100.77:7")
 	b := v.sealed(connect(7, c))
 	r.give(away, b)
 	if c.take() != nil || len(r.out) != 1 || r.out[0].To != away || len(r.out[0].B) > len(b) {
@@ -221,7 +221,7 @@ func TestRelay(t *testing.T) {
 		t.Errorf("camera got %x, want %x", got, want)
 	}
 	r.give(v.addr, frame(peer.Channel+1, "x")) // not bound
-	r.s.HandlePacket(r.now, v.addr, netip.MustParseAddrPort("203.0.113.2:3478"), frame(peer.Channel, "x"))
+	r.s.HandlePacket(r.now, v.addr, addr("203.0.113.2:3478"), frame(peer.Channel, "x"))
 	short := frame(peer.Channel, "x")
 	binary.BigEndian.PutUint16(short[2:], 9)
 	r.give(v.addr, short)
@@ -282,7 +282,7 @@ func TestConfirmationComesFromTheSameAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.sess = sess
-	r.give(netip.MustParseAddrPort("198.51.100.77:7"), d.sealed(&wire.Ping{Sequence: 1}))
+	r.give(addr("198.51.100.77:7"), d.sealed(&wire.Ping{Sequence: 1}))
 	if r.s.Stats().Online != 0 || len(r.out) != 0 {
 		t.Errorf("confirmed from elsewhere: sent %v", r.out)
 	}
@@ -296,7 +296,7 @@ func TestConfirmationComesFromTheSameAddress(t *testing.T) {
 func TestProbeIsNoAmplifier(t *testing.T) {
 	r := newRig(t, nil)
 	c := r.camera()
-	away := netip.MustParseAddrPort("198.51.100.77:7")
+	away := addr("198.51.100.77:7")
 	came, went := 0, 0
 	for i := range uint64(6) {
 		b := c.sealed(&wire.Ping{Sequence: i})
@@ -320,7 +320,7 @@ func TestProbeIsNoAmplifier(t *testing.T) {
 func TestProbeCannotBeGuessed(t *testing.T) {
 	r := newRig(t, nil)
 	v := r.viewer()
-	victim := netip.MustParseAddrPort("198.51.100.77:7")
+	victim := addr("198.51.100.77:7")
 	for guess := range uint64(1000) {
 		r.give(victim, v.sealed(&wire.Ping{Sequence: 1 << 40}))
 		r.give(victim, v.sealed(&wire.Pong{Sequence: guess}))
@@ -345,7 +345,7 @@ func TestPingIsAnsweredByOneDatagram(t *testing.T) {
 	if p, ok := c.read().(*wire.Pong); !ok || p.Sequence != 2 || len(r.out) != 0 {
 		t.Errorf("at home: pong %+v and %d more", p, len(r.out))
 	}
-	c.addr = netip.MustParseAddrPort("198.51.100.77:7")
+	c.addr = addr("198.51.100.77:7")
 	r.give(c.addr, ping)
 	if len(r.out) != 1 || len(r.out[0].B) > len(ping) {
 		t.Fatalf("%d answers to a new address", len(r.out))

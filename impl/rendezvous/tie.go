@@ -231,8 +231,8 @@ func (s *Server) relocate(now time.Time, d *side) {
 		return
 	}
 	d.told = other.current.remote
-	s.send(to, to.local, to.remote, core.Signal, &wire.Located{ID: d.id, Sequence: d.sequence, Endpoint: wire.At(d.told), Channel: d.channel(),
-		Class: other.class, Candidates: other.candidates})
+	s.send(to, to.local, to.remote, core.Signal, &wire.Located{ID: d.id, Sequence: d.sequence, Endpoint: wire.At(d.told),
+		Channel: d.channel(), Class: other.class, Candidates: other.candidates})
 	s.timers.set(&d.timer, now.Add(d.gap))
 	d.gap = min(2*d.gap, lastGap)
 }

@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	alternate  = netip.MustParseAddrPort("203.0.113.2:3479")
+	alternate  = addr("203.0.113.2:3479")
 	sequential = wire.Class{Mapping: wire.AddressAndPortDependent, Ports: wire.PortsSequential, Step: 2}
 	random     = wire.Class{Mapping: wire.AddressAndPortDependent, Ports: wire.PortsRandom}
 )
@@ -89,9 +89,9 @@ func same(t *testing.T, what string, got, want wire.Message) {
 func TestReports(t *testing.T) {
 	r := newRig(t, withGrids)
 	c, v := r.camera(), r.viewer()
-	host := wire.Ats([]netip.AddrPort{netip.MustParseAddrPort("10.0.0.2:5000"), core.Over(core.TCP, netip.MustParseAddrPort("192.0.2.9:5000"))})
+	host := wire.Ats([]netip.AddrPort{addr("10.0.0.2:5000"), core.Over(core.TCP, addr("192.0.2.9:5000"))})
 	newer := c.sealed(&wire.Report{Sequence: 2, Class: sequential,
-		Candidates: append(wire.Ats([]netip.AddrPort{netip.MustParseAddrPort("203.0.113.2:7"), core.Over(core.TLS, netip.MustParseAddrPort("[2001:db8::1]:443"))}), host...)})
+		Candidates: append(wire.Ats([]netip.AddrPort{addr("203.0.113.2:7"), core.Over(core.TLS, addr("[2001:db8::1]:443"))}), host...)})
 	older := c.sealed(&wire.Report{Sequence: 1, Class: random})
 	for i, b := range [][]byte{newer, older} {
 		r.give(c.addr, b)
@@ -122,7 +122,7 @@ func TestReports(t *testing.T) {
 func TestReportFromElsewhere(t *testing.T) {
 	r := newRig(t, nil)
 	c := r.camera()
-	c.addr = netip.MustParseAddrPort("198.51.100.77:7")
+	c.addr = addr("198.51.100.77:7")
 	c.send(&wire.Report{Sequence: 1, Class: random})
 	if m, ok := c.read().(*wire.Ping); !ok || len(r.out) != 0 || !r.s.cameras[c.key.Public().UID()].class.IsZero() {
 		t.Errorf("answered by %+v and %d more", m, len(r.out))
@@ -155,10 +155,10 @@ func TestForgedSamples(t *testing.T) {
 	r := newRig(t, withGrids)
 	p := r.pair(false)
 	stranger := r.viewer()
-	victim := netip.MustParseAddrPort("198.51.100.77:7")
+	victim := addr("198.51.100.77:7")
 	p.v.sample(victim, p.vid)
 	p.v.sample(core.Over(core.TCP, port(p.v.addr, 9)), p.vid)
-	p.v.sample(netip.MustParseAddrPort("[2001:db8:9::1]:7"), p.vid)
+	p.v.sample(addr("[2001:db8:9::1]:7"), p.vid)
 	stranger.sample(port(stranger.addr, 9), p.vid)
 	stranger.sample(port(stranger.addr, 9), p.cid)
 	p.v.sample(port(p.v.addr, 9), p.cid) // the camera's name for it
@@ -190,13 +190,13 @@ func TestAgain(t *testing.T) {
 	r := newRig(t, nil)
 	p := r.pair(false)
 	p.c.send(&wire.Report{Sequence: 1, Class: sequential})
-	p.v.send(&wire.Report{Sequence: 1, Class: random, Candidates: []wire.Endpoint{wire.At(netip.MustParseAddrPort("10.0.0.2:5000"))}})
+	p.v.send(&wire.Report{Sequence: 1, Class: random, Candidates: []wire.Endpoint{wire.At(addr("10.0.0.2:5000"))}})
 	p.c.read()
 	p.v.read()
 	p.v.send(&wire.Again{ID: p.vid})
 	same(t, "viewer's", p.v.located(), &wire.Located{ID: p.vid, Sequence: 1, Endpoint: wire.At(p.c.addr), Class: sequential})
 	same(t, "camera's", p.c.located(), &wire.Located{ID: p.cid, Sequence: 1, Endpoint: wire.At(p.v.addr), Class: random,
-		Candidates: []wire.Endpoint{wire.At(netip.MustParseAddrPort("10.0.0.2:5000"))}})
+		Candidates: []wire.Endpoint{wire.At(addr("10.0.0.2:5000"))}})
 	p.c.send(&wire.Again{ID: p.cid, Relay: true})
 	v, c := p.v.located(), p.c.located()
 	if v == nil || c == nil || v.Sequence != 2 || c.Sequence != 2 || v.Channel == 0 || c.Channel == 0 || r.s.Stats().Relays != 1 {
@@ -283,15 +283,15 @@ func TestAgainRenewsTheRelay(t *testing.T) {
 func TestMovedPartyIsLocated(t *testing.T) {
 	r := newRig(t, nil)
 	p := r.pair(false)
-	p.v.move(netip.MustParseAddrPort("198.51.100.1:1"))
+	p.v.move(addr("198.51.100.1:1"))
 	same(t, "camera's", p.c.located(), &wire.Located{ID: p.cid, Sequence: 1, Endpoint: wire.At(p.v.addr)})
-	p.c.move(netip.MustParseAddrPort("198.51.100.2:2"))
+	p.c.move(addr("198.51.100.2:2"))
 	same(t, "viewer's", p.v.located(), &wire.Located{ID: p.vid, Sequence: 1, Endpoint: wire.At(p.c.addr)})
-	p.c.addr = netip.MustParseAddrPort("198.51.100.3:3") // by a new handshake
+	p.c.addr = addr("198.51.100.3:3") // by a new handshake
 	p.c.join(&wire.Register{Version: wire.ProtocolVersion}, 2)
 	same(t, "viewer's second", p.v.located(), &wire.Located{ID: p.vid, Sequence: 2, Endpoint: wire.At(p.c.addr)})
 	p.c.join(&wire.Register{Version: wire.ProtocolVersion}, 3) // nowhere else
-	stream := core.Over(core.TLS, netip.MustParseAddrPort("198.51.100.3:4"))
+	stream := core.Over(core.TLS, addr("198.51.100.3:4"))
 	p.c.move(stream)
 	same(t, "viewer's third", p.v.located(), &wire.Located{ID: p.vid, Sequence: 3, Endpoint: wire.At(stream)})
 	if len(r.out) != 0 {
@@ -306,8 +306,8 @@ func TestReturnedPartyIsLocated(t *testing.T) {
 	p.c.send(&wire.Goodbye{})
 	p.v.send(&wire.Again{ID: p.vid})
 	same(t, "the camera is away", p.v.read(), &wire.Refused{ID: p.vid, Code: wire.CodeUnavailable})
-	p.v.move(netip.MustParseAddrPort("198.51.100.1:1"))
-	p.c.addr = netip.MustParseAddrPort("198.51.100.2:2")
+	p.v.move(addr("198.51.100.1:1"))
+	p.c.addr = addr("198.51.100.2:2")
 	p.c.hs = nil
 	r.give(p.c.addr, p.c.initiation(&wire.Register{Version: wire.ProtocolVersion}, 2))
 	sess, _, err := p.c.hs.Finish(p.c.take())
@@ -324,7 +324,7 @@ func TestReturnedPartyIsLocated(t *testing.T) {
 func TestAgainFromElsewhere(t *testing.T) {
 	r := newRig(t, nil)
 	p := r.pair(false)
-	p.v.addr = netip.MustParseAddrPort("198.51.100.1:1")
+	p.v.addr = addr("198.51.100.1:1")
 	b := p.v.sealed(&wire.Again{ID: p.vid, Relay: true})
 	r.give(p.v.addr, b)
 	if len(r.out) != 1 || r.out[0].To != p.v.addr || len(r.out[0].B) > len(b) {
@@ -359,7 +359,7 @@ func TestNothingIsLocatedBeforeTheIntroduction(t *testing.T) {
 	if m := v.located(); m == nil || c.take() != nil {
 		t.Fatalf("the viewer was told %+v; the camera is told, too", m)
 	}
-	v.move(netip.MustParseAddrPort("198.51.100.1:1"))
+	v.move(addr("198.51.100.1:1"))
 	if c.take() != nil {
 		t.Error("the camera is told of a connection that it does not know")
 	}
@@ -427,10 +427,10 @@ func TestAgainOfOthers(t *testing.T) {
 func TestEndedTie(t *testing.T) {
 	r := newRig(t, nil)
 	p := r.pair(false)
-	p.v.move(netip.MustParseAddrPort("198.51.100.1:1"))
+	p.v.move(addr("198.51.100.1:1"))
 	m := p.c.read().(*wire.Located)
 	p.c.send(&wire.LocatedAck{ID: p.cid, Sequence: m.Sequence, Code: wire.CodeEnded})
-	p.v.move(netip.MustParseAddrPort("198.51.100.1:2"))
+	p.v.move(addr("198.51.100.1:2"))
 	r.advance(6 * time.Second)
 	if p.c.take() != nil || r.s.Stats().Ties != 0 {
 		t.Errorf("told of an ended connection; %+v", r.s.Stats())
@@ -454,7 +454,7 @@ func TestOrderOfLocated(t *testing.T) {
 	second.v.send(&wire.Again{ID: second.vid})
 	second.v.located()
 	c.located()
-	c.move(netip.MustParseAddrPort("198.51.100.1:1"))
+	c.move(addr("198.51.100.1:1"))
 	var order []netip.AddrPort
 	for _, p := range r.out {
 		order = append(order, p.To)
@@ -566,7 +566,7 @@ func TestAlternateIsNamed(t *testing.T) {
 	r := newRig(t, withGrids)
 	for to, want := range map[string]string{"203.0.113.1:3478": "203.0.113.2:3479", "[fd00::2]:3479": "[2001:db8::1]:3478", "203.0.113.1:9": ""} {
 		d := r.device()
-		r.s.HandlePacket(r.now, d.addr, netip.MustParseAddrPort(to), d.initiation(&wire.Login{Version: wire.ProtocolVersion}, 1))
+		r.s.HandlePacket(r.now, d.addr, addr(to), d.initiation(&wire.Login{Version: wire.ProtocolVersion}, 1))
 		r.drain()
 		_, payload, err := d.hs.Finish(d.take())
 		if err != nil {

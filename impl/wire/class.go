@@ -51,7 +51,8 @@ func (p PortModel) String() string {
 //
 // On the wire it is a byte string of ClassSize bytes, numbers big-endian:
 //
-//	0 mapping(4 bits) filtering(4) │ 1 no-nat(1) hairpin(1) zero(2) ports(4) │ 2 step(2) │ 4 block start(2) │ 6 block size(2) │ 8 timeout(2)
+//	0 mapping(4 bits) filtering(4) │ 1 no-nat(1) hairpin(1) zero(2) ports(4)
+//	2 step(2) │ 4 block start(2) │ 6 block size(2) │ 8 timeout(2)
 type Class struct {
 	Mapping, Filtering Dependency
 	Ports              PortModel

@@ -236,8 +236,10 @@ func TestImpossibleClasses(t *testing.T) {
 	}
 	for s, want := range map[string]wire.Class{
 		"unknown": {},
-		"mapping endpoint-independent, filtering unknown, ports sequential by -3, no NAT, timeout 30 s":         {Mapping: 1, Ports: wire.PortsSequential, Step: -3, NoNAT: true, Timeout: 30},
-		"mapping address-dependent, filtering address-and-port-dependent, ports block of 64 from 1024, hairpin": {Mapping: 2, Filtering: 3, Ports: wire.PortsBlock, BlockStart: 1024, BlockSize: 64, Hairpin: true},
+		"mapping endpoint-independent, filtering unknown, ports sequential by -3, no NAT, timeout 30 s": {
+			Mapping: 1, Ports: wire.PortsSequential, Step: -3, NoNAT: true, Timeout: 30},
+		"mapping address-dependent, filtering address-and-port-dependent, ports block of 64 from 1024, hairpin": {
+			Mapping: 2, Filtering: 3, Ports: wire.PortsBlock, BlockStart: 1024, BlockSize: 64, Hairpin: true},
 	} {
 		if want.String() != s {
 			t.Errorf("%q, want %q", want, s)
@@ -247,7 +249,8 @@ func TestImpossibleClasses(t *testing.T) {
 
 // The fields' own decoders refuse by themselves what is no field.
 func TestOddFields(t *testing.T) {
-	for _, s := range []string{"", "4a", "4a11100000000000000000", "4a11200000000000000000", "49111000000000000000", "4b1100000000000000000000", "6a11000000000000000000"} {
+	for _, s := range []string{"", "4a", "4a11100000000000000000", "4a11200000000000000000", "49111000000000000000",
+		"4b1100000000000000000000", "6a11000000000000000000"} {
 		b, _ := hex.DecodeString(s)
 		if c := new(wire.Class); c.UnmarshalCBOR(b) == nil {
 			t.Errorf("%s is read as %v", s, c)

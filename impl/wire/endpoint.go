@@ -46,7 +46,7 @@ func (e Endpoint) valid() error {
 	over, bare := core.ProtoOf(e.AddrPort)
 	a := bare.Addr()
 	if !a.IsValid() || bare.Port() == 0 || a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) ||
-		core.Over(over, bare) != e.AddrPort { // a zone of a host's, an IPv4-mapped address
+		core.Over(over, bare) != e.AddrPort { // a zone of a host's, or an IPv4-mapped address
 		return fmt.Errorf("%w: %v", ErrEndpoint, e.AddrPort)
 	}
 	return nil

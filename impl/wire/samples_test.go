@@ -38,8 +38,10 @@ func samples(t testing.TB) []sample {
 	proof := identity.PairingProof(identity.Secret{1}, key(t, 2).Public(), key(t, 1).Public())
 	v4, v6 := at("192.0.2.1:40000"), at("[2001:db8::1]:443")
 	tcp, tls := at("[::ffff:192.0.2.1%tcp]:40000"), at("[2001:db8::1%tls]:443")
-	sequential := wire.Class{Mapping: wire.AddressAndPortDependent, Filtering: wire.AddressDependent, Ports: wire.PortsSequential, Step: -2, Timeout: 30}
-	block := wire.Class{Mapping: wire.AddressAndPortDependent, Filtering: wire.AddressAndPortDependent, Ports: wire.PortsBlock, BlockStart: 40960, BlockSize: 512, Hairpin: true}
+	sequential := wire.Class{Mapping: wire.AddressAndPortDependent, Filtering: wire.AddressDependent, Ports: wire.PortsSequential,
+		Step: -2, Timeout: 30}
+	block := wire.Class{Mapping: wire.AddressAndPortDependent, Filtering: wire.AddressAndPortDependent, Ports: wire.PortsBlock,
+		BlockStart: 40960, BlockSize: 512, Hairpin: true}
 	open := wire.Class{Mapping: wire.EndpointIndependent, Filtering: wire.EndpointIndependent, Ports: wire.PortsPreserved, NoNAT: true}
 	return []sample{
 		{"register", &wire.Register{Version: wire.ProtocolVersion, Keepalive: 15, Boot: 7}},

@@ -84,8 +84,8 @@ func code(c Code, optional bool) error {
 func (m *Register) validate() error { return version(m.Version) }
 
 func (m *Registered) validate() error {
-	return first(endpoint(m.Endpoint, false), check(m.Keepalive != 0, "keepalive 0"), check(m.Expiry > m.Keepalive, "expiry within keepalive"),
-		endpoint(m.Alternate, true))
+	return first(endpoint(m.Endpoint, false), endpoint(m.Alternate, true), check(m.Keepalive != 0, "keepalive 0"),
+		check(m.Expiry > m.Keepalive, "expiry within keepalive"))
 }
 
 func (m *Login) validate() error { return version(m.Version) }
@@ -117,7 +117,8 @@ func (m *IntroduceAck) validate() error { return first(id(m.ID), code(m.Code, tr
 func (m *Refused) validate() error { return first(id(m.ID), code(m.Code, false)) }
 
 func (m *Hello) validate() error {
-	return first(version(m.Version), id(m.ID), check(m.PunchKey != PunchKey{}, "punch key 0"), check(m.Flags&^knownFlags == 0, "unknown flags"),
+	return first(version(m.Version), id(m.ID), check(m.PunchKey != PunchKey{}, "punch key 0"),
+		check(m.Flags&^knownFlags == 0, "unknown flags"),
 		m.Class.valid(), candidates(m.Candidates), check(isStrategy(m.Strategy), "strategy"))
 }
 
@@ -162,7 +163,8 @@ func (m *Sampled) validate() error {
 func (m *Again) validate() error { return id(m.ID) }
 
 func (m *Located) validate() error {
-	return first(id(m.ID), sequence(m.Sequence), endpoint(m.Endpoint, false), channel(m.Channel), m.Class.valid(), candidates(m.Candidates))
+	return first(id(m.ID), sequence(m.Sequence), endpoint(m.Endpoint, false), channel(m.Channel), m.Class.valid(),
+		candidates(m.Candidates))
 }
 
 func (m *LocatedAck) validate() error {
