@@ -67,7 +67,7 @@ func (c *talker) await(t testing.TB, what string, ok func() bool) {
 	defer c.mu.Unlock()
 	for !ok() {
 		if time.Now().After(end) {
-			t.Fatalf("no %s; heard %d, last %+v, opened %v, errors %v", what, len(c.heard), c.heard[max(0, len(c.heard)-3):], c.opened, c.errs)
+			t.Fatalf("no %.40q; heard %d packets, opened %v, errors %v", what, len(c.heard), c.opened, c.errs)
 		}
 		c.change.Wait()
 	}

@@ -213,7 +213,8 @@ func (s *socket) again(m int, w *written) bool {
 }
 
 // singly sends the packets of a message that could not be sent as one. The kernel or the device may be unable to segment
-// (EIO: no checksum offload; EINVAL: larger than the MTU, or no such option): then it is not asked again.
+// (EIO: no checksum offload; EINVAL: no such option, or in older kernels larger than the MTU): then it is not asked again.
+// Where these packets alone are larger than the MTU (EMSGSIZE), it is.
 func (s *socket) singly(ps []core.Packet, m int, p plan, err error, w *written) {
 	if err == unix.EIO || err == unix.EINVAL {
 		s.gso = false
