@@ -1,12 +1,16 @@
 // Package portmap has the router map a port to one of this host's sockets, by whichever of three protocols it speaks, and
 // keeps the mapping for as long as it is wanted.
 //
-//	            ┌─ PCP      RFC 6887   gateway:5351, MAP with a nonce ─────────────┐
-//	Map(ctx) ───┼─ NAT-PMP  RFC 6886   gateway:5351 ───────────────────────────────┼──► the first that is granted;
-//	            └─ UPnP IGD            SSDP, description, AddPortMapping by SOAP ──┘    what the others got is taken back
+//	            ┌─ PCP      RFC 6887   gateway:5351, MAP with a nonce              at once
+//	Map(ctx) ───┼─ NAT-PMP  RFC 6886   gateway:5351                                when PCP is refused, or silent for 0.3 s
+//	            └─ UPnP IGD            SSDP and description at once; AddPortMapping  when both are, or silent for 0.6 s
 //
-//	Mapping:  renewed at 1/2, 5/8 … of its life ── external endpoint changed, lost, found again ──► Changed
-//	          made anew at once when the gateway's epoch says that it has forgotten everything (RFC 6887 §8.5)
+// The first that is granted counts. All three name the same internal endpoint, so that a second grant is mostly the same
+// mapping; one by another external port is taken back.
+//
+//	Mapping:  asked for again after half its life, at least every 5 min, and at once when Check or Seen is called or the
+//	          gateway announces an epoch that tells of a reboot (RFC 6886 §3.6, RFC 6887 §8.5)
+//	          external endpoint changed, lost, found again ──► Changed
 //	          deleted by Close
 //
 // What a gateway says is checked before it is believed: an external address that is private, or that is not the one by
@@ -21,7 +25,9 @@
 package portmap
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -35,8 +41,7 @@ var (
 	ErrNoService = errors.New("no answer")                   // nothing there speaks the protocol
 	ErrRefused   = errors.New("refused by the gateway")      // it speaks it, and does not map
 	ErrSecondNAT = errors.New("behind a second NAT")         // its external address is not what the internet sees
-	ErrClosed    = errors.New("port mapping is closed")      // Close was called
-	errMalformed = errors.New("malformed answer of gateway") // dropped; another may come
+	ErrConfig    = errors.New("configuration is incomplete") // says which field
 )
 
 // Method is a protocol.
@@ -97,28 +102,39 @@ type Config struct {
 	Rand        io.Reader // of PCP's nonce; zero: crypto/rand
 }
 
-// Mapping is a port mapping that is kept alive until Close. It is safe for concurrent use.
-type Mapping struct {
-	cfg     Config
-	method  Method
-	changed chan struct{}
+const (
+	usualLifetime = time.Hour
+	usualTimeout  = 3 * time.Second
+	usualName     = "punchlab"
+)
+
+func (c Config) withDefaults() (Config, error) {
+	switch {
+	case !c.Gateway.Is4():
+		return c, fmt.Errorf("%w: gateway %v, want an IPv4 address", ErrConfig, c.Gateway)
+	case !c.Internal.Addr().Is4() || c.Internal.Addr().IsUnspecified() || c.Internal.Port() == 0:
+		return c, fmt.Errorf("%w: internal endpoint %v, want the IPv4 address and port of a socket", ErrConfig, c.Internal)
+	case c.Transport != 0 && c.Transport != TCP && c.Transport != UDP:
+		return c, fmt.Errorf("%w: %v, want TCP or UDP", ErrConfig, c.Transport)
+	case c.Lifetime < 0 || c.Timeout < 0:
+		return c, fmt.Errorf("%w: a time is negative", ErrConfig)
+	}
+	c.Transport = cmp.Or(c.Transport, UDP)
+	c.External = cmp.Or(c.External, c.Internal.Port())
+	c.Lifetime = max(cmp.Or(c.Lifetime, usualLifetime), time.Second)
+	c.Timeout = cmp.Or(c.Timeout, usualTimeout)
+	c.Name = cmp.Or(c.Name, usualName)
+	if len(c.Methods) == 0 {
+		c.Methods = Methods
+	}
+	if c.ListenPacket == nil {
+		c.ListenPacket = net.ListenPacket
+	}
+	if c.DialContext == nil {
+		c.DialContext = new(net.Dialer).DialContext
+	}
+	if c.Rand == nil {
+		c.Rand = rand.Reader
+	}
+	return c, nil
 }
-
-// Map finds out what the gateway speaks, and has it map the port. It fails if no mapping was granted within Config.Timeout
-// or before ctx ends; later ctx has no meaning.
-func Map(ctx context.Context, cfg Config) (*Mapping, error) {
-	return nil, fmt.Errorf("map port of %v: %w", cfg.Internal, ErrNoService)
-}
-
-// Method says by which protocol the port is mapped.
-func (m *Mapping) Method() Method { return m.method }
-
-// External is the endpoint by which the internet reaches Config.Internal; zero while the mapping is lost.
-func (m *Mapping) External() netip.AddrPort { return netip.AddrPort{} }
-
-// Changed receives a value (one for several changes) after External has changed: the gateway has rebooted, got another
-// address, granted another port, or maps no more. It is closed by Close.
-func (m *Mapping) Changed() <-chan struct{} { return m.changed }
-
-// Close has the gateway forget the mapping, and ends its goroutine.
-func (m *Mapping) Close() error { return nil }
