@@ -128,22 +128,36 @@ func TestAnswersAndChallengesKeepTheirGaps(t *testing.T) {
 // What a camera makes of a viewer's flags is the policy that the viewer follows.
 func TestFlagsNameThePolicy(t *testing.T) {
 	for _, p := range Policies() {
-		if got := ForFlags(p.Flags() | wire.FlagStart); got.Name != p.Name {
+		if got := ForHello(p.Flags()|wire.FlagStart, p.Name); got.Name != p.Name {
 			t.Errorf("%s becomes %s", p.Name, got.Name)
 		}
-		if p.Summary == "" || p.Blind <= 0 || p.Direct != (len(p.Fast) > 0) || p.Direct != (p.GiveUp > 0) {
+		if p.Summary == "" || p.Blind <= 0 || p.Direct != (len(p.Fast)+len(p.Stream) > 0) || p.Direct != (p.GiveUp > 0) || len(p.Name) > wire.MaxStrategy {
 			t.Errorf("policy %+v", p)
 		}
-		if len(p.Fast) > MaxUnconfirmedPackets {
-			t.Errorf("%s: %d fast punches do not fit the budget", p.Name, len(p.Fast))
+		if p.Direct && (p.Methods == 0 || p.Budget.Packets == 0 || p.Budget.Bytes == 0 || p.Budget.Rate == 0) {
+			t.Errorf("%s has no method, or no budget: %+v", p.Name, p)
 		}
-		for i := 1; i < len(p.Fast); i++ {
-			if p.Fast[i] <= p.Fast[i-1] {
-				t.Errorf("%s: punch %d is not later than the one before", p.Name, i)
+		if p.Has(MethodBirthday) && p.Birthday.Rate == 0 || p.Has(MethodPrediction) && (p.Predict.Window > maxWindow || p.Predict.Every == 0) {
+			t.Errorf("%s: %+v", p.Name, p)
+		}
+		for _, times := range [][]time.Duration{p.Fast, p.Stream} {
+			if len(times) > MaxUnconfirmedPackets+len(p.TTL)+1 {
+				t.Errorf("%s: %d punches do not fit the budget", p.Name, len(times))
+			}
+			for i := 1; i < len(times); i++ {
+				if times[i] <= times[i-1] {
+					t.Errorf("%s: punch %d is not later than the one before", p.Name, i)
+				}
 			}
 		}
 	}
-	if _, err := Lookup("teleport"); err == nil || !strings.Contains(err.Error(), "adaptive, direct, relay") {
+	if got := ForHello(wire.FlagDirect|wire.FlagRelay, "birthday"); got.Name != "adaptive" {
+		t.Errorf("flags that birthday does not have: %s", got.Name)
+	}
+	if got := ForHello(wire.FlagDirect, "teleport"); got.Name != "direct" {
+		t.Errorf("an unknown name: %s", got.Name)
+	}
+	if _, err := Lookup("teleport"); err == nil || !strings.Contains(err.Error(), "adaptive, birthday, direct") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -153,6 +167,21 @@ func TestNoFlags(t *testing.T) {
 	for _, f := range []wire.Flags{0, wire.FlagStart} {
 		if p := ForFlags(f); p.Direct || p.Relay {
 			t.Errorf("flags %v: %+v", f, p)
+		}
+	}
+}
+
+func TestParameters(t *testing.T) {
+	for name, want := range map[string]string{
+		"birthday:256x1024": "", "birthday:64x69": "", "birthday:512x4096": "", "prediction:16": "", "prediction:64": "",
+		"birthday:": "not a number", "birthday:0x5": "not a number", "birthday:256": "not a number", "birthday:256x4097": "not a number",
+		"birthday:513x1": "not a number", "birthday:+5x7": "not a number", "birthday:1x2x3": "not a number", "prediction:65": "not a number",
+		"direct:5": "takes none", "teleport:5": "choose one of",
+	} {
+		p, err := Lookup(name)
+		if want == "" && (err != nil || p.Name != name || p.Budget.Packets < max(p.Birthday.Probes, 3*p.Birthday.Sockets)) ||
+			want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, %+v", name, err, p)
 		}
 	}
 }

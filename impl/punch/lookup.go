@@ -9,10 +9,7 @@ import (
 )
 
 // policies holds a strategy a file.
-var policies = []Policy{adaptive, direct, relay}
-
-// more are those that camera and viewer do not follow yet in all tests.
-var more = []Policy{birthday, ipv6, lowTTL, portForward, portmap, prediction, tcp, tls443, turn}
+var policies = []Policy{adaptive, birthday, direct, ipv6, lowTTL, portForward, portmap, prediction, relay, tcp, tls443, turn}
 
 // Bounds of a strategy's parameters, which a stranger may choose.
 const (
@@ -25,7 +22,7 @@ const (
 // a known block of ports at most that, in proportion) and "prediction:16" (ports guessed in a round, at most 64).
 func Lookup(name string) (Policy, error) {
 	base, parameters, parametric := strings.Cut(name, ":")
-	for _, p := range append(policies[:len(policies):len(policies)], more...) {
+	for _, p := range policies {
 		if p.Name != base {
 			continue
 		}

@@ -71,7 +71,7 @@ func TestFirstFlightOnASlowAccess(t *testing.T) {
 
 // Every pair of RFC 4787 behaviors, each strategy: direct exactly where it is possible, relayed elsewhere; every frame once.
 func TestEveryPairOfNATs(t *testing.T) {
-	for _, strategy := range punch.Names() {
+	for _, strategy := range []string{"adaptive", "direct", "relay"} {
 		for _, c := range nats() {
 			for _, v := range nats() {
 				w := newWorld(t, worldConfig{seed: 1, cameraNAT: c, viewerNAT: v})
