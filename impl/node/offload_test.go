@@ -117,11 +117,8 @@ func numbered(many int, size func(i int) int) (ps [][]byte) {
 	return ps
 }
 
-// collector keeps what it hears.
-type collector struct {
-	*talker
-	bad int
-}
+// collector keeps what it hears, and overwrites it.
+type collector struct{ *talker }
 
 func (c *collector) HandlePacket(now time.Time, from, to netip.AddrPort, b []byte) {
 	c.talker.HandlePacket(now, from, to, b)
@@ -142,6 +139,8 @@ func sendAll(n *Node, c *talker, to netip.AddrPort, ps [][]byte) {
 func (c *talker) hearsAll(t *testing.T, ps [][]byte) {
 	t.Helper()
 	c.await(t, "all packets", func() bool { return len(c.heard) >= len(ps) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for i, b := range ps {
 		if c.heard[i].text != string(b) {
 			t.Fatalf("packet %d: %d bytes, beginning %.4x; want %d", i, len(c.heard[i].text), c.heard[i].text, len(b))
@@ -154,7 +153,7 @@ func TestOffload(t *testing.T) {
 	ps := numbered(300, func(i int) int { return []int{1200, 1200, 1200, 700, 1200, 100}[i%6] })
 	for _, plain := range []bool{false, true} {
 		conn, _ := loopback()
-		c := &collector{talker: newTalker()}
+		c := &collector{newTalker()}
 		m, err := New(c, []*net.UDPConn{conn}, Options{NoOffload: plain, ReadBuffer: 4 << 20})
 		if err != nil {
 			t.Fatal(err)
