@@ -120,15 +120,17 @@ func (c *constants) timers() (out []string) {
 	return out
 }
 
-// notLimits are constants with tables of their own.
-var notLimits = regexp.MustCompile(`\.(Type|Code|Flag|FirstLocalCode|Profile|EndpointIndependent$|Address(AndPort)?Dependent$|Ports[A-Z])`)
+// notLimits are constants with tables of their own, and numbers of STUN's formats.
+var notLimits = regexp.MustCompile(`\.(Type|Code|Flag|FirstLocalCode|Profile|EndpointIndependent$|Address(AndPort)?Dependent$|Ports[A-Z]|` +
+	`stun[A-Z]|change[A-Z])`)
 
-// limits lists the exported numbers.
+// limits lists the exported numbers, and all of a rendezvous'.
 func (c *constants) limits(packages ...string) (out []string) {
 	for _, n := range c.names {
 		pkg, name, _ := strings.Cut(n, ".")
 		v, timed := c.value(pkg, c.exprs[n])
-		if timed || v.Kind() != constant.Int || !ast.IsExported(name) || notLimits.MatchString(n) || !slices.Contains(packages, pkg) {
+		if timed || v.Kind() != constant.Int || !ast.IsExported(name) && pkg != "rendezvous" ||
+			notLimits.MatchString(n) || !slices.Contains(packages, pkg) {
 			continue
 		}
 		u, _ := constant.Uint64Val(v)

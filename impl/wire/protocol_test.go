@@ -228,5 +228,5 @@ func TestProtocolTimersAndLimits(t *testing.T) {
 		return out
 	}
 	same(t, "timer", table("## 14 Timers"), c.timers())
-	same(t, "limit", table("## 15 Limits"), c.limits("session", "wire", "identity", "punch"))
+	same(t, "limit", table("## 15 Limits"), c.limits("session", "wire", "identity", "punch", "rendezvous"))
 }
