@@ -35,23 +35,26 @@ func (c config) load(small0 bool) (clip, error) {
 	return clip{pictures}, nil
 }
 
-var startCode = []byte{0, 0, 0, 1}
+var startCode = []byte{0, 0, 1} // and often one more 0 before it
 
-// split cuts a stream with 4-byte start codes after each picture. A picture is one slice (NAL unit types 1 and 5), with the
-// parameter sets before it.
+// split cuts a stream after each picture. A picture is one slice (NAL unit types 1 and 5), with the parameter sets before it.
 func split(stream []byte) (pictures [][]byte) {
-	begin := 0
-	for at := 0; at >= 0 && at+len(startCode) < len(stream); {
+	begin, at := 0, bytes.Index(stream, startCode)
+	for at >= 0 && at+len(startCode) < len(stream) {
 		kind := stream[at+len(startCode)] & 0x1f
 		end := len(stream)
-		if next := bytes.Index(stream[at+len(startCode):], startCode); next >= 0 {
-			end = at + len(startCode) + next
+		next := bytes.Index(stream[at+len(startCode):], startCode)
+		if next >= 0 {
+			next += at + len(startCode)
+			if end = next; stream[next-1] == 0 {
+				end--
+			}
 		}
 		if kind == 1 || kind == 5 {
 			pictures = append(pictures, stream[begin:end])
 			begin = end
 		}
-		at = end
+		at = next
 	}
 	return pictures
 }
