@@ -18,14 +18,20 @@ import (
 
 // leftover finds what programs leave on hosts: processes that went into groups of their own, and devices.
 type leftover struct {
-	hosts []*lab.Machine
-	links map[*lab.Machine][]string // devices that were there before
+	hosts  []*lab.Machine
+	spaces map[string]bool           // the hosts' network namespaces
+	links  map[*lab.Machine][]string // devices that were there before
 }
 
 func newLeftover(hosts []*lab.Machine) (*leftover, error) {
-	l := &leftover{hosts: hosts, links: map[*lab.Machine][]string{}}
+	l := &leftover{hosts: hosts, spaces: map[string]bool{}, links: map[*lab.Machine][]string{}}
 	for _, m := range hosts {
 		err := m.Do(func() error {
+			space, err := os.Readlink("/proc/thread-self/ns/net")
+			if err != nil {
+				return err
+			}
+			l.spaces[space] = true
 			list, err := net.Interfaces()
 			for _, i := range list {
 				l.links[m] = append(l.links[m], i.Name)
@@ -33,7 +39,7 @@ func newLeftover(hosts []*lab.Machine) (*leftover, error) {
 			return err
 		})
 		if err != nil {
-			return nil, fmt.Errorf("list devices of host %s: %w", m.Name, err)
+			return nil, fmt.Errorf("list what is on host %s: %w", m.Name, err)
 		}
 	}
 	return l, nil
@@ -42,43 +48,33 @@ func newLeftover(hosts []*lab.Machine) (*leftover, error) {
 // sweepPatience is how long a killed process may take to be gone.
 const sweepPatience = 2 * time.Second
 
-// sweep ends every process on the hosts, and reaps those of the groups that have become this process's children, as they do
-// in a PID namespace of its own. Processes that are waited for elsewhere must have been.
-func (l *leftover) sweep(groups []int) error {
-	spaces := map[string]bool{} // network namespaces
-	for _, m := range l.hosts {
-		err := m.Do(func() error {
-			space, err := os.Readlink("/proc/thread-self/ns/net")
-			spaces[space] = true
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("name the namespace of host %s: %w", m.Name, err)
-		}
-	}
+// sweep ends every process on the hosts, and reaps those that have become this process's children, as orphans do in a PID
+// namespace of its own: of the groups, and of those that were seen before. The groups' leaders, which are waited for elsewhere,
+// must have been.
+func (l *leftover) sweep(groups, seen []int) error {
 	gone := map[int]bool{} // false: was seen, and may still be there
+	for _, pid := range seen {
+		gone[pid] = slices.Contains(groups, pid)
+	}
 	for deadline := time.Now().Add(sweepPatience); ; time.Sleep(time.Millisecond) {
-		alive, zombies := survey(spaces, groups)
+		alive, orphans := survey(l.spaces, groups)
 		for _, pid := range alive {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
-		for _, pid := range slices.Concat(alive, zombies) {
+		for _, pid := range slices.Concat(alive, orphans) {
 			gone[pid] = false
 		}
-		left := 0
+		var left []int
 		for pid := range gone {
-			if !gone[pid] {
-				gone[pid] = reap(pid)
-			}
-			if !gone[pid] {
-				left++
+			if gone[pid] = gone[pid] || reap(pid); !gone[pid] {
+				left = append(left, pid)
 			}
 		}
-		if left == 0 {
+		if len(left) == 0 {
 			return l.sweepLinks()
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("end the programs on the hosts: processes %v are still there %v after SIGKILL", alive, sweepPatience)
+			return fmt.Errorf("end the programs on the hosts: processes %v are still there %v after SIGKILL", left, sweepPatience)
 		}
 	}
 }
@@ -93,8 +89,9 @@ func reap(pid int) bool {
 	return err != nil
 }
 
-// survey lists the processes in the namespaces, but for this one, and this one's dead children in the groups.
-func survey(spaces map[string]bool, groups []int) (alive, zombies []int) {
+// survey lists the processes in the namespaces, but for this one, and this one's other children in the groups: what is about
+// to end has left its namespace already.
+func survey(spaces map[string]bool, groups []int) (alive, orphans []int) {
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
@@ -104,11 +101,11 @@ func survey(spaces map[string]bool, groups []int) (alive, zombies []int) {
 		space, err := os.Readlink(filepath.Join("/proc", e.Name(), "ns/net"))
 		if err == nil && spaces[space] {
 			alive = append(alive, pid)
-		} else if parent, group, state := status(pid); state == "Z" && parent == os.Getpid() && slices.Contains(groups, group) {
-			zombies = append(zombies, pid)
+		} else if parent, group, _ := status(pid); parent == os.Getpid() && slices.Contains(groups, group) && pid != group {
+			orphans = append(orphans, pid)
 		}
 	}
-	return alive, zombies
+	return alive, orphans
 }
 
 // status reads /proc/PID/stat: the parent, the process group and the state, proc(5)'s letter; empty: there is no such process.

@@ -127,7 +127,6 @@ func (x *externalTrial) packet(host string, out bool, at time.Time, b []byte) {
 				news = append(news, m)
 			}
 		}
-		x.wake()
 	}
 	if _, ok := x.spec.Marks[FirstPacket]; !ok && !x.flows.came[roleViewer].IsZero() && x.mark(FirstPacket, x.flows.came[roleViewer]) {
 		news = append(news, FirstPacket)

@@ -242,15 +242,15 @@ func TestNothingIsLeft(t *testing.T) {
 	l := newLab(t, "two-homes", "link", "lan")
 	e := shell(t, 5*time.Second, `echo $HOME > /proc/self/fd/2; trap "" TERM; setsid sleep 7001 & (setsid sleep 7002 &) & (sleep 7003 &); sleep 7004 & echo ready; wait`, "echo reached; sleep 7005")
 	tryExternal(t, e, l, Trial{Timeout: 300 * time.Millisecond})
-	spaces := map[string]bool{}
+	var hosts []*lab.Machine
 	for _, h := range externalHosts {
-		_ = l.Host(h).Do(func() error {
-			s, err := os.Readlink("/proc/thread-self/ns/net")
-			spaces[s] = true
-			return err
-		})
+		hosts = append(hosts, l.Host(h))
 	}
-	alive, _ := survey(spaces, nil)
+	now, err := newLeftover(hosts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alive, _ := survey(now.spaces, nil)
 	for _, pid := range alive {
 		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		t.Errorf("process %d is left: %q", pid, b)

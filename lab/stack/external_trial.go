@@ -129,6 +129,10 @@ func newExternalTrial(e *External, l *lab.Lab, t Trial) (x *externalTrial, err e
 // close ends everything that the trial has started, and removes its files.
 func (x *externalTrial) close() error {
 	x.probes.Wait()
+	var seen []int
+	if x.leftover != nil {
+		seen, _ = survey(x.leftover.spaces, nil)
+	}
 	var wg sync.WaitGroup
 	for _, p := range x.started {
 		wg.Go(p.end)
@@ -140,7 +144,7 @@ func (x *externalTrial) close() error {
 		for _, p := range x.started {
 			groups = append(groups, p.groups...)
 		}
-		errs = append(errs, x.leftover.sweep(groups))
+		errs = append(errs, x.leftover.sweep(groups, seen))
 	}
 	if x.taps != nil {
 		errs = append(errs, x.taps.close())
@@ -272,8 +276,6 @@ func (x *externalTrial) awaitReady(ctx context.Context, c *externalCommand) erro
 		case ready.Exit != "":
 			done, ok := x.exits[ready.Exit]
 			return ok && done == 0, nil
-		case ready.Packets > 0:
-			return x.flows.both() >= ready.Packets, nil
 		case ended:
 			return false, faultf("%s", x.howEnded(c.Name, code))
 		}

@@ -82,7 +82,9 @@ func templateError(err error) error {
 	if errors.Is(err, errNoAddress) {
 		return err
 	}
-	return fmt.Errorf("not a template: %s", strings.TrimPrefix(err.Error(), "template: :"))
+	said := strings.TrimPrefix(err.Error(), "template: :")
+	said = strings.TrimSuffix(strings.Replace(said, `executing "" at `, "", 1), " in type stack.externalValues")
+	return fmt.Errorf("not a template: %s", said)
 }
 
 func rendezvousFrom(t *lab.Topology, host string) []netip.Addr {
