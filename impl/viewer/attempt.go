@@ -23,6 +23,7 @@ const maxEarly = 128
 type attempt struct {
 	v       *Viewer
 	id      uint64
+	label   identity.Label
 	policy  punch.Policy
 	agent   *punch.Agent
 	theirs  wire.Class // of the camera's NAT
@@ -85,7 +86,7 @@ type earlyPacket struct {
 }
 
 func newAttempt(now time.Time, v *Viewer, label identity.Label, policy punch.Policy) (*attempt, error) {
-	a := &attempt{v: v, policy: policy, started: now}
+	a := &attempt{v: v, label: label, policy: policy, started: now}
 	var idBytes [8]byte
 	for a.id == 0 {
 		if _, err := io.ReadFull(v.cfg.Rand, idBytes[:]); err != nil {
@@ -136,10 +137,8 @@ func (a *attempt) sendConnect(now time.Time) {
 	}
 	if a.v.stats.ConnectSent.IsZero() {
 		a.v.stats.ConnectSent = now
-		a.gap = link.RTO()
-	} else {
-		a.gap *= 2
 	}
+	a.gap = max(2*a.gap, link.RTO())
 	link.Send(core.Signal, a.connect)
 	a.again = now.Add(a.gap)
 }

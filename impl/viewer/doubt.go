@@ -26,6 +26,8 @@ const (
 	againTries = 5
 	// asleep is how much later than it wanted a viewer has to be called to take it that its host has slept.
 	asleep = 2 * time.Second
+	// consentLife is how long a camera serves a viewer that is silent (RFC 7675 §5.1).
+	consentLife = 30 * time.Second
 )
 
 // doubting says whether the path in use is doubted.
@@ -147,12 +149,32 @@ func (a *attempt) reachable(now time.Time) {
 	a.sendUse(now)
 }
 
-// wake begins anew after the host's sleep.
-func (a *attempt) wake(now time.Time) {
-	if a.sess == nil {
+// wake goes on after the host's sleep, or in another network. Who has slept for longer than the camera keeps a silent viewer connects anew.
+func (a *attempt) wake(now time.Time, slept time.Duration) {
+	switch {
+	case slept >= consentLife:
+		a.anew(now)
+	case a.sess != nil:
+		a.heard, a.consent = now, now
+		a.doubted = time.Time{}
+		a.doubt(now)
+	}
+}
+
+// anew begins the connection again, as if it had just been asked for: the camera has forgotten it.
+func (a *attempt) anew(now time.Time) {
+	next, err := newAttempt(now, a.v, a.label, a.policy)
+	if err != nil {
+		a.fail(now, wire.CodeInternal, fmt.Sprintf("connect again after the host's sleep: %v", err))
 		return
 	}
-	a.heard, a.consent = now, now
-	a.doubted = time.Time{}
-	a.doubt(now)
+	at := a.endpoint
+	a.finish()
+	a.v.watch = next
+	a.v.box.Emit(Reconnecting{At: now})
+	if a.knocking {
+		next.knock(now, at)
+	} else {
+		next.sendConnect(now)
+	}
 }

@@ -369,7 +369,7 @@ func (v *Viewer) HandleMoved(now time.Time) {
 	}
 	v.link.Moved(now)
 	if v.watch != nil {
-		v.watch.wake(now)
+		v.watch.wake(now, 0)
 	}
 }
 
@@ -388,7 +388,7 @@ func (v *Viewer) awake(now time.Time) {
 		v.link.Moved(now)
 	}
 	if v.watch != nil {
-		v.watch.wake(now)
+		v.watch.wake(now, now.Sub(wanted))
 	}
 }
 

@@ -122,3 +122,44 @@ func TestMappedPort(t *testing.T) {
 		w.checkFrames(50)
 	}
 }
+
+// What is known of the NATs costs the first flight nothing: it is the triangle on every pair of endpoint-independent mappings.
+func TestFirstFlightWithClasses(t *testing.T) {
+	for _, c := range nats() {
+		for _, v := range nats() {
+			if c != nil && c.Mapping != virtual.EndpointIndependent || v != nil && v.Mapping != virtual.EndpointIndependent {
+				continue
+			}
+			w := newWorld(t, worldConfig{seed: 54, cameraNAT: c, viewerNAT: v, classify: true})
+			start := w.net.Now
+			w.connect("adaptive")
+			w.net.Run(500*time.Millisecond, nil)
+			d := w.cfg
+			triangle := 2 * (d.viewerDelay + d.rendezvousDelay + d.cameraDelay)
+			p, ok := first[viewer.FirstPacket](w.viewerHost)
+			if got := p.At.Sub(start); !ok || got != triangle || p.Path.Route != punch.Direct {
+				t.Errorf("camera %s, viewer %s: first packet after %v by %v, want %v directly", natName(c), natName(v), got, p.Path, triangle)
+			}
+		}
+	}
+}
+
+// Behind one NAT without hairpinning the first packet takes a round trip in the LAN more than Noise-1 does to the camera and back.
+func TestFirstFlightInOneNetwork(t *testing.T) {
+	for _, classify := range []bool{false, true} {
+		for _, strategy := range []string{"direct", "adaptive"} {
+			w := newWorld(t, worldConfig{seed: 55, cameraNAT: restricted, viewerNAT: restricted, sameLAN: true, classify: classify})
+			start := w.net.Now
+			w.connect(strategy)
+			w.net.Run(time.Second, nil)
+			d := w.cfg
+			const lan = time.Millisecond
+			want := 2*(d.cameraDelay+d.rendezvousDelay) + 3*lan
+			p, ok := first[viewer.FirstPacket](w.viewerHost)
+			if got := p.At.Sub(start); !ok || got > want {
+				t.Errorf("%s, classify %v: first packet after %v by %v, want %v; events%s", strategy, classify, got, p.Path, want, events(w))
+			}
+			w.checkFrames(20)
+		}
+	}
+}

@@ -140,3 +140,77 @@ func TestFlappingPath(t *testing.T) {
 	}
 	w.checkFrames(700)
 }
+
+// A viewer that sleeps for longer than the camera serves a silent one connects anew when it wakes, even though the rendezvous has
+// forgotten it too.
+func TestLongSleep(t *testing.T) {
+	for _, sleep := range []time.Duration{20 * time.Second, 31 * time.Second, 3 * time.Minute} {
+		w := newWorld(t, worldConfig{seed: 44, cameraNAT: restricted, viewerNAT: restricted})
+		w.connect("adaptive")
+		w.net.Run(2*time.Second, nil)
+		w.viewerHost.Down(true)
+		w.net.Run(sleep, nil)
+		w.viewerHost.Down(false)
+		woke := w.net.Now
+		w.net.Run(3*time.Second, nil)
+		longest, atEnd := w.standstill(woke)
+		_, again := first[viewer.Reconnecting](w.viewerHost)
+		if s := w.viewer.Stats(); longest > 700*time.Millisecond || atEnd > 100*time.Millisecond || s.Path.Route != punch.Direct || again != (sleep > 30*time.Second) {
+			t.Errorf("%v: stood still for %v, and %v at the end; reconnected %v; path %v; events%s", sleep, longest, atEnd, again, s.Path, events(w))
+		}
+		if n := w.camera.Stats().Viewers; n != 1 {
+			t.Errorf("%v: the camera serves %d viewers", sleep, n)
+		}
+	}
+}
+
+// A host that is told of its new network asks at once: without the hint, silence has to be noticed first.
+func TestMovedHint(t *testing.T) {
+	for _, who := range []string{"camera", "viewer"} {
+		w := newWorld(t, worldConfig{seed: 45, cameraNAT: restricted, viewerNAT: restricted})
+		w.connect("adaptive")
+		w.net.Run(3*time.Second, nil)
+		if who == "camera" {
+			roam(w.cameraSite, "198.51.100.77")
+			w.cameraHost.Do(w.camera.HandleMoved)
+		} else {
+			roam(w.viewerSite, "192.0.2.77")
+			w.viewerHost.Do(w.viewer.HandleMoved)
+		}
+		at := w.net.Now
+		w.net.Run(3*time.Second, nil)
+		longest, atEnd := w.standstill(at)
+		if s := w.viewer.Stats(); longest > 130*time.Millisecond || atEnd > 100*time.Millisecond || s.Path.Route != punch.Direct {
+			t.Errorf("%s: stood still for %v, and %v at the end; path %v; events%s", who, longest, atEnd, s.Path, events(w))
+		}
+		w.checkFrames(140)
+	}
+}
+
+// With loss on top, video flows again after a reboot or a move just so, if a little later, and ends up direct.
+func TestRebindUnderLoss(t *testing.T) {
+	for _, loss := range []float64{0.01, 0.0513} {
+		for _, who := range []string{"camera", "viewer"} {
+			worst := time.Duration(0)
+			for seed := range uint64(20) {
+				w := newWorld(t, worldConfig{seed: 100 + seed, cameraNAT: restricted, viewerNAT: restricted, loss: loss})
+				w.connect("adaptive")
+				w.net.Run(4*time.Second, nil)
+				if who == "camera" {
+					w.cameraSite.Rebind()
+				} else {
+					w.viewerSite.Rebind()
+				}
+				at := w.net.Now
+				w.net.Run(6*time.Second, nil)
+				longest, atEnd := w.standstill(at)
+				worst = max(worst, longest)
+				if s := w.viewer.Stats(); longest > 2500*time.Millisecond || atEnd > time.Second || s.Path.Route != punch.Direct {
+					t.Errorf("%s, loss %v, seed %d: stood still for %v, and %v at the end; path %v; events%s", who, loss, seed, longest, atEnd, s.Path, events(w))
+				}
+				w.checkIntact()
+			}
+			t.Logf("%s, loss %v: stood still for %v at most", who, loss, worst)
+		}
+	}
+}
