@@ -142,14 +142,14 @@ func newBundle(ctx context.Context, l *lab.Lab, t Trial, policy punch.Policy) (*
 		seed[i] = byte(t.Seed >> (8 * i))
 	}
 	random := rand.NewChaCha8(seed)
-	b := &bundle{trial: t, policy: policy, watch: newWatch(t)}
-	b.source = b.clip
-	b.watch.direct = func() {
+	b := &bundle{trial: t, policy: policy}
+	b.watch = newWatch(t, policy, func() {
 		b.settled = time.AfterFunc(settle, func() {
 			n := b.server.relayedBytes()
 			b.relayAtDirect.Store(&n)
 		})
-	}
+	})
+	b.source = b.clip
 	if err := b.start(ctx, l, random); err != nil {
 		return nil, errors.Join(err, b.close())
 	}

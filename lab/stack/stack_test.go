@@ -59,7 +59,9 @@ func TestTryMeasuresWhatHappened(t *testing.T) {
 	}{
 		{"two-homes", "full-cone", "symmetric", "direct", 400 * time.Millisecond, record.Direct},
 		{"two-homes", "port-restricted-cone", "restricted-cone", "adaptive", 400 * time.Millisecond, record.Direct},
-		{"two-homes", "port-restricted-cone", "symmetric", "adaptive", 400 * time.Millisecond, record.Relayed},
+		{"two-homes", "port-restricted-cone", "symmetric", "adaptive", 400 * time.Millisecond, record.Direct},
+		{"two-homes", "symmetric-sequential", "port-restricted-cone", "adaptive", 400 * time.Millisecond, record.Direct},
+		{"two-homes", "symmetric", "symmetric", "adaptive", 400 * time.Millisecond, record.Relayed},
 		{"two-homes", "port-restricted-cone", "symmetric", "direct", 400 * time.Millisecond, record.Failed},
 		{"two-homes", "open", "open", "relay", 400 * time.Millisecond, record.Relayed},
 		{"two-homes", "port-restricted-cone", "port-restricted-cone", "direct", 0, record.Direct},

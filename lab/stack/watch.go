@@ -33,14 +33,16 @@ type watch struct {
 	failed    *viewer.Failed
 	closed    *viewer.Closed
 	confirmed bool // the path in use works both ways, or there is no direct one
+	search    bool // a direct path is looked for still: how the trial ends is open
 	moments   map[Moment]bool
 }
 
 // connectFrames is what a connect-only trial streams.
 const connectFrames = 1
 
-func newWatch(t Trial) *watch {
+func newWatch(t Trial, p punch.Policy, direct func()) *watch {
 	w := &watch{
+		search: p.Direct, direct: direct,
 		registered: make(chan struct{}), loggedIn: make(chan struct{}), over: make(chan struct{}),
 		cameraReady: make(chan struct{}), viewerReady: make(chan struct{}),
 		frames: int(t.Media * time.Duration(media.EmbeddedClip().FPS) / time.Second), connectOnly: t.Media == 0,
@@ -106,9 +108,12 @@ func (w *watch) viewerEvent(e any) {
 		w.tell(FirstPacket)
 	case viewer.PathConfirmed:
 		w.confirmed = true
-		if e.Path.Route == punch.Direct && w.direct != nil {
+		if e.Path.Route == punch.Direct {
+			w.search = false
 			w.once[5].Do(w.direct)
 		}
+	case viewer.DirectFailed:
+		w.search = false
 	case viewer.FrameReceived:
 		w.got = append(w.got, e.Frame)
 		w.tell(FirstFrame)
@@ -131,10 +136,10 @@ func (w *watch) tell(m Moment) {
 }
 
 // ended reports whether nothing more is to be learnt: the last frame is here, and those before it that are not lost, by a
-// path that works both ways, or there is no connection. A first flight may arrive where the viewer's own packets never
-// reach the camera: that is no direct path.
+// path that works both ways, and no better path is looked for any more; or there is no connection. A first flight may arrive
+// where the viewer's own packets never reach the camera: that is no direct path.
 func (w *watch) ended() bool {
-	return w.failed != nil || w.closed != nil || w.lastCame() && w.confirmed
+	return w.failed != nil || w.closed != nil || w.lastCame() && w.confirmed && !w.search
 }
 
 // lastCame reports whether the video has been played to its end. Frames come in their order; what is skipped is lost.

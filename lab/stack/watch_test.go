@@ -3,11 +3,13 @@ package stack
 import (
 	"bytes"
 	"math"
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/punchlab/punchlab/impl/media"
+	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/impl/viewer"
 	"github.com/punchlab/punchlab/lab/record"
 )
@@ -24,7 +26,7 @@ func TestMediaIsComparedByteForByte(t *testing.T) {
 	damaged.Data[len(damaged.Data)/2] ^= 1
 	short := frame(3)
 	short.Data = short.Data[:len(short.Data)-1]
-	w := newWatch(Trial{Media: time.Second})
+	w := watchOf(Trial{Media: time.Second})
 	w.got = []media.Frame{frame(0), frame(1), damaged, short, frame(1), frame(4)}
 
 	last := w.got[len(w.got)-1].Complete
@@ -44,9 +46,45 @@ func TestMediaIsComparedByteForByte(t *testing.T) {
 	}
 }
 
+// watchOf follows a trial whose strategy may end direct.
+func watchOf(t Trial) *watch { return newWatch(t, punch.Policy{Direct: true, Relay: true}, func() {}) }
+
+// A trial whose video came by the relay is not over before the search for a direct path is.
+func TestTrialWaitsForTheSearch(t *testing.T) {
+	last := viewer.FrameReceived{Frame: media.Frame{Index: connectFrames - 1}}
+	over := func(w *watch) bool {
+		select {
+		case <-w.over:
+			return true
+		default:
+			return false
+		}
+	}
+	w := watchOf(Trial{})
+	for _, e := range []any{viewer.PathConfirmed{Path: punch.ViaRelay}, last} {
+		w.viewerEvent(e)
+	}
+	if over(w) {
+		t.Error("it is over while a direct path is looked for")
+	}
+	if w.viewerEvent(viewer.DirectFailed{}); !over(w) {
+		t.Error("it is not over although the search is")
+	}
+	w = watchOf(Trial{})
+	w.viewerEvent(last)
+	if w.viewerEvent(viewer.PathConfirmed{Path: punch.To(netip.MustParseAddrPort("192.0.2.1:1"))}); !over(w) {
+		t.Error("it is not over although the direct path is there")
+	}
+	w = newWatch(Trial{}, punch.Policy{Relay: true}, func() {})
+	w.viewerEvent(viewer.PathConfirmed{Path: punch.ViaRelay})
+	if w.viewerEvent(last); !over(w) {
+		t.Error("it waits for a search that nobody makes")
+	}
+}
+
 func TestEachMomentIsToldOnce(t *testing.T) {
 	var told []Moment
-	w := newWatch(Trial{Reached: func(m Moment) { told = append(told, m) }})
+	w := watchOf(Trial{Reached: func(m Moment) { told = append(told, m) }})
 	w.tell(Requested)
 	for _, e := range []any{
 		viewer.Connected{}, viewer.FirstPacket{}, viewer.Connected{}, viewer.FrameReceived{}, viewer.FrameReceived{},
@@ -60,7 +98,7 @@ func TestEachMomentIsToldOnce(t *testing.T) {
 
 func TestMediaOfNothingIsAbsent(t *testing.T) {
 	want := &record.Media{FramesSent: 3}
-	if d := cmp.Diff(want, newWatch(Trial{Media: time.Second}).media(time.Unix(9, 0), media.Quality{}, 3)); d != "" {
+	if d := cmp.Diff(want, watchOf(Trial{Media: time.Second}).media(time.Unix(9, 0), media.Quality{}, 3)); d != "" {
 		t.Errorf("media without a frame (-want +got):\n%s", d)
 	}
 }
@@ -84,7 +122,7 @@ func TestStandstillAtTheEndCounts(t *testing.T) {
 		{[]media.Frame{frame(0), frame(1), frame(3), frame(49)}, 9 * time.Second, 1.84},
 		{[]media.Frame{frame(48), frame(49)}, 9 * time.Second, 0.04},
 	} {
-		w := newWatch(Trial{Media: 2 * time.Second})
+		w := watchOf(Trial{Media: 2 * time.Second})
 		w.got = tt.got
 		if got := w.media(start.Add(tt.end), media.Quality{}, 50).GapS; math.Abs(*got-tt.want) > 1e-9 {
 			t.Errorf("%d frames, ended after %v: gap %v, want %v s", len(tt.got), tt.end, *got, tt.want)
@@ -94,13 +132,15 @@ func TestStandstillAtTheEndCounts(t *testing.T) {
 
 // A trial whose last frame is here does not wait for those that are lost.
 func TestLastFrameEndsTheTrial(t *testing.T) {
-	w := newWatch(Trial{Media: 80 * time.Millisecond})
+	w := watchOf(Trial{Media: 80 * time.Millisecond})
+	w.search = false
 	w.viewerEvent(viewer.PathConfirmed{})
 	w.viewerEvent(viewer.FrameReceived{Frame: media.Frame{Index: 0}})
 	if w.ended() {
 		t.Error("ended with the first of two frames")
 	}
-	w = newWatch(Trial{Media: 80 * time.Millisecond})
+	w = watchOf(Trial{Media: 80 * time.Millisecond})
+	w.search = false
 	w.viewerEvent(viewer.FrameReceived{Frame: media.Frame{Index: 1}})
 	if w.ended() {
 		t.Error("ended before the path was confirmed")
