@@ -25,7 +25,8 @@ type iceWatch struct {
 	reached     func(Moment)
 
 	mu      sync.Mutex
-	got     []media.Frame
+	first   *media.Frame  // whichever it is
+	got     []media.Frame // of those that the trial asks for
 	moments map[Moment]bool
 }
 
@@ -75,10 +76,14 @@ func (w *iceWatch) event(e any) {
 	}
 }
 
-// frame keeps a frame, if the trial asks for it. The last one ends the trial, or one that comes after it.
+// frame keeps a frame, if the trial asks for it. The last one ends the trial, or one that comes after it: then all that was
+// asked for may be lost.
 func (w *iceWatch) frame(f media.Frame) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.first == nil {
+		w.first = &f
+	}
 	if f.Index < w.frames {
 		w.got = append(w.got, f)
 	}
@@ -125,8 +130,8 @@ func (x *iceTrial) observe() Observation {
 		o.Connect = min(o.Connect, o.FirstPacket)
 	}
 	x.judge(&o, v)
-	if len(w.got) > 0 {
-		o.FirstFrameWire = w.got[0].Bytes + headersOf(v.Pair)*w.got[0].Packets
+	if w.first != nil {
+		o.FirstFrameWire = w.first.Bytes + headersOf(v.Pair)*w.first.Packets
 	}
 	if !w.connectOnly && !v.Connected.IsZero() {
 		compared := watch{frames: w.frames, got: w.got}
@@ -137,7 +142,7 @@ func (x *iceTrial) observe() Observation {
 
 // judge says by which path the media came: what the selected pair says, unless the packets came from elsewhere.
 func (x *iceTrial) judge(o *Observation, v ice.Stats) {
-	if len(x.watch.got) == 0 {
+	if x.watch.first == nil {
 		o.Outcome, o.Cause = record.Failed, iceFailure(v)
 		if v.Err != nil {
 			o.Error = v.Err.Error()
