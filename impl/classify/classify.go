@@ -242,10 +242,12 @@ func (c *Classifier) explore(now time.Time) {
 	}
 	if d := c.mapping(); d == wire.AddressDependent || d == wire.AddressAndPortDependent {
 		c.further = true
-		for i := range c.local {
-			if i != mapSocket {
-				c.ask(now, i, netip.AddrPortFrom(c.other.Addr(), c.cfg.Server.Port()))
-				c.ask(now, i, c.other)
+		for _, x := range c.exchanges {
+			if x.socket != mapSocket || x.to.Addr() != c.other.Addr() || !x.mapped.IsValid() { // it has answered the map socket
+				continue
+			}
+			for i := mapSocket + 1; i < Sockets; i++ {
+				c.ask(now, i, x.to)
 			}
 		}
 	}

@@ -40,7 +40,6 @@ type serverConfig struct {
 	alone    bool // one address: tells no other, ignores CHANGE-REQUEST
 	obstinat bool // tells another address, and ignores CHANGE-REQUEST
 	other    netip.AddrPort
-	strict   bool // as ours: never more bytes than the request has, CHANGE-REQUEST only if the answer fits
 }
 
 type world struct {
@@ -65,6 +64,8 @@ type world struct {
 	closed  []netip.AddrPort
 	sent    map[netip.AddrPort]int // packets by destination
 	opens   int
+	refuse  error // to open sockets
+	wild    bool  // sockets are bound to 0.0.0.0
 }
 
 type flight struct {
@@ -154,10 +155,18 @@ func (w *world) drain() {
 	}
 	if opens > 0 {
 		w.opens += opens
+		if w.refuse != nil {
+			w.c.Opened(w.now, nil, w.refuse)
+			w.drain()
+			return
+		}
 		var socks []netip.AddrPort
 		for i := range opens {
 			addr := host
-			if w.nat.mapping == 0 {
+			switch {
+			case w.wild:
+				addr = netip.IPv4Unspecified()
+			case w.nat.mapping == 0:
 				addr = external
 			}
 			socks = append(socks, netip.AddrPortFrom(addr, uint16(40000+w.rng.IntN(1000)*20+i)))
@@ -192,6 +201,9 @@ func narrow(d wire.Dependency, a netip.AddrPort) netip.AddrPort {
 
 // leave translates what the host sends.
 func (w *world) leave(from, to netip.AddrPort, b []byte) {
+	if w.nat.mapping == 0 {
+		from = netip.AddrPortFrom(external, from.Port())
+	}
 	w.allowed[[2]netip.AddrPort{from, narrow(w.nat.filtering, to)}] = true
 	if w.nat.mapping != 0 {
 		k := [2]netip.AddrPort{from, narrow(w.nat.mapping, to)}
@@ -260,6 +272,9 @@ func (w *world) arrive(f flight) {
 	}
 	if w.rng.Float64() < w.lan {
 		return
+	}
+	if w.wild {
+		to = netip.AddrPortFrom(netip.IPv4Unspecified(), to.Port())
 	}
 	if !w.c.Handle(w.now, f.from, to, f.b) {
 		w.t.Errorf("a packet to %v was not taken", to)
