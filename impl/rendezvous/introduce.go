@@ -134,7 +134,6 @@ func (s *Server) reintroduce(now time.Time, in *intro) {
 		if r := in.tie.relay; r != nil && r.last.Equal(in.started) { // not in use
 			s.closeRelay(r)
 		}
-		s.untie(in.tie)
 		s.refuse(in.viewer, in.viewerID, wire.CodeUnavailable)
 		s.end(in)
 	default:
@@ -157,7 +156,6 @@ func (s *Server) acknowledged(now time.Time, c *client, m *wire.IntroduceAck) er
 		if in.tie.relay != nil {
 			s.closeRelay(in.tie.relay)
 		}
-		s.untie(in.tie)
 		s.refuse(in.viewer, in.viewerID, m.Code)
 		s.end(in)
 		return nil
@@ -171,8 +169,11 @@ func (s *Server) acknowledged(now time.Time, c *client, m *wire.IntroduceAck) er
 	return nil
 }
 
-// end forgets an introduction. Its relay lives on, until it is idle.
+// end forgets an introduction. Its relay lives on, until it is idle; its tie does where the camera took the introduction.
 func (s *Server) end(in *intro) {
+	if !in.tie.acked {
+		s.untie(in.tie)
+	}
 	s.timers.set(&in.timer, time.Time{})
 	delete(s.intros, in.id)
 	delete(in.viewer.intros, in.viewerID)
