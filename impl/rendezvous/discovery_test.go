@@ -26,7 +26,7 @@ var grid6 = Grid{
 func withGrids(c *Config) { c.Grids = []Grid{grid4, grid6} }
 
 // ask builds a binding request, filled up to size.
-func ask(t *testing.T, size int, attributes ...stun.RawAttribute) []byte {
+func ask(t testing.TB, size int, attributes ...stun.RawAttribute) []byte {
 	t.Helper()
 	m := &stun.Message{Type: stun.BindingRequest, TransactionID: [12]byte{1, 2, 3}}
 	m.WriteHeader()
@@ -257,7 +257,9 @@ func TestBindingsAreLimited(t *testing.T) {
 }
 
 func FuzzSTUN(f *testing.F) {
-	f.Add([]byte{0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 12: 1, 19: 0})
+	f.Add(ask(f, 20))
+	f.Add(ask(f, 120, change(changeIP|changePort)))
+	f.Add(ask(f, 120, stun.RawAttribute{Type: stun.AttrResponsePort, Value: []byte{0, 7, 0, 0}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := newRig(t, withGrids)
 		r.s.HandlePacket(r.now, addr("192.0.2.1:5000"), addr("203.0.113.1:3478"), bytes.Clone(b))
