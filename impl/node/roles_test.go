@@ -44,7 +44,7 @@ func run(t *testing.T, c core.Core, conns ...*net.UDPConn) (*node.Node, chan any
 }
 
 // await waits for an event of a type for which ok says yes.
-func await[E any](t *testing.T, events chan any, ok func(E) bool) E {
+func await[E any](t testing.TB, events chan any, ok func(E) bool) E {
 	t.Helper()
 	for timeout := time.After(20 * time.Second); ; {
 		select {
