@@ -163,7 +163,10 @@ func (s *Server) acknowledged(now time.Time, c *client, m *wire.IntroduceAck) er
 	s.box.Emit(Introduced{Camera: c.uid, Viewer: in.viewer.uid, Relay: in.tie.relay != nil, At: now})
 	s.supersede(in.tie)
 	in.tie.acked = true
-	if d := &in.tie.sides[1]; in.viewer.current != nil && d.told != in.viewer.current.remote && in.tie.place != nil {
+	if in.tie.place == nil && s.clients[in.viewer.key] == in.viewer { // others' requests have pushed it out
+		s.keep(now, in.tie)
+	}
+	if d := &in.tie.sides[1]; in.viewer.current != nil && d.told != in.viewer.current.remote {
 		s.locate(now, d) // it has moved since the last Introduce
 	}
 	return nil

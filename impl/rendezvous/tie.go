@@ -77,26 +77,45 @@ func (d *side) channel() uint16 {
 
 // newTie ties a viewer to a camera by the ids that they know their connection by.
 func (s *Server) newTie(now time.Time, v, c *client, viewerID, cameraID uint64) *tie {
-	for len(v.ties) >= tiesOfViewer {
-		s.untie(v.ties[0].tie)
+	t := &tie{}
+	t.sides = [2]side{{tie: t, client: v, id: viewerID}, {tie: t, client: c, id: cameraID}}
+	for i := range t.sides {
+		d := &t.sides[i]
+		d.timer.due = func(now time.Time) { s.relocate(now, d) }
 	}
-	for len(c.ties) >= tiesOfCamera {
-		s.untie(c.ties[0].tie)
+	t.timer.due = func(now time.Time) { s.expire(now, t) }
+	s.keep(now, t)
+	return t
+}
+
+// keep remembers a tie and makes room for it.
+func (s *Server) keep(now time.Time, t *tie) {
+	for i, most := range []int{tiesOfViewer, tiesOfCamera} {
+		for c := t.sides[i].client; len(c.ties) >= most; {
+			s.untie(c.leastTie())
+		}
 	}
 	for s.ties.Len() >= s.cfg.MaxTies && s.ties.Len() > 0 {
 		s.untie(s.ties.Front().Value.(*tie))
 	}
-	t := &tie{used: now}
-	t.sides = [2]side{{tie: t, client: v, id: viewerID}, {tie: t, client: c, id: cameraID}}
 	for i := range t.sides {
 		d := &t.sides[i]
 		d.client.ties = append(d.client.ties, d)
-		d.timer.due = func(now time.Time) { s.relocate(now, d) }
 	}
-	t.timer.due = func(now time.Time) { s.expire(now, t) }
+	t.used = now
 	s.timers.set(&t.timer, now.Add(tieLife))
 	t.place = s.ties.PushBack(t)
-	return t
+}
+
+// leastTie is the one that makes room: the longest unused one whose introduction the camera has not taken, so that requests
+// alone push nobody's connection out; else the longest unused one.
+func (c *client) leastTie() *tie {
+	for _, d := range c.ties {
+		if !d.tie.acked {
+			return d.tie
+		}
+	}
+	return c.ties[0].tie
 }
 
 // find is the side of a tie that a party knows by an id, which counts as used.

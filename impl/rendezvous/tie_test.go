@@ -552,6 +552,36 @@ func TestTiesAreBounded(t *testing.T) {
 	}
 }
 
+// Requests that the camera does not take push no connection out: neither one that stands nor one that is being made.
+func TestRequestsPushNoTieOut(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.ConnectsPerSecond = 1e6 })
+	c := r.camera()
+	var standing []pair
+	for i := range 3 {
+		standing = append(standing, r.introduce(r.viewer(), c, uint64(i+1), false))
+	}
+	honest := r.viewer()
+	honest.send(connect(1<<63, c))
+	in := c.read().(*wire.Introduce)
+	for range 10 {
+		d := r.viewer()
+		for id := range uint64(tiesOfViewer) {
+			d.send(connect(id+1, c))
+		}
+		r.out = nil
+	}
+	c.send(&wire.IntroduceAck{ID: in.ID})
+	for _, p := range append(standing, pair{r, honest, c, 1 << 63, in.ID}) {
+		p.v.send(&wire.Again{ID: p.vid})
+		if m := p.v.located(); m == nil || m.Endpoint != wire.At(c.addr) {
+			t.Errorf("connection %#x: %+v", p.vid, m)
+		}
+	}
+	if n := len(r.s.clients[clientKey{c.key.Public(), camera}].ties); n != tiesOfCamera {
+		t.Errorf("%d ties of the camera", n)
+	}
+}
+
 // A device that makes room for others takes its ties along.
 func TestForgottenPartyHasNoTies(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.MaxRegistrations = 3 })
