@@ -149,6 +149,12 @@ func (c *Camera) session(id uint64) (*session, error) {
 			s.start.Do(s.connected)
 		}
 	})
+	pc.OnICEConnectionStateChange(func(state webrtc.ICEConnectionState) {
+		if state == webrtc.ICEConnectionStateDisconnected {
+			// The address may be another now: then this finds the connection to the server broken, and it is made anew.
+			c.sig.send(message{Kind: kindPing})
+		}
+	})
 	s.sender.Transport().ICETransport().OnSelectedCandidatePairChange(func(*webrtc.ICECandidatePair) {
 		c.cfg.Net.Meter.settle()
 	})

@@ -23,17 +23,16 @@ const (
 //
 // The camera's stream starts at sequence number 0 and timestamp 0, so that a frame's timestamp tells its index.
 type assembler struct {
-	fps      int
-	held     map[int64]packet
-	started  bool
-	first    int64 // extended sequence number of the first packet that came
-	highest  int64
-	next     int64 // where the frame that is waited for begins
-	waitKey  bool
-	unsure   bool      // next may lie within a frame
-	blocked  time.Time // since when a packet is missing before others
-	quality  media.Quality
-	missings map[int64]bool // seen missing when a later one came
+	fps     int
+	held    map[int64]packet
+	missing map[int64]time.Time // since when: packets that have not come before a later one
+	started bool
+	first   int64 // extended sequence number of the first packet that came
+	highest int64
+	next    int64 // where the frame that is waited for begins
+	unsure  bool  // next may lie within a frame
+	waitKey bool
+	quality media.Quality
 }
 
 type packet struct {
@@ -44,7 +43,7 @@ type packet struct {
 }
 
 func newAssembler(fps int) *assembler {
-	return &assembler{fps: fps, held: map[int64]packet{}, missings: map[int64]bool{}}
+	return &assembler{fps: fps, held: map[int64]packet{}, missing: map[int64]time.Time{}}
 }
 
 // push takes a packet and returns the frames that it makes whole.
@@ -54,7 +53,7 @@ func (a *assembler) push(p packet) (frames []media.Frame) {
 		a.quality.Duplicate++
 		return nil
 	}
-	a.note(seq)
+	a.note(seq, p.at)
 	a.held[seq] = p
 	for {
 		f, ok := a.take()
@@ -76,21 +75,20 @@ func (a *assembler) extend(seq uint16) int64 {
 }
 
 // note counts a packet that came, and those before it that did not.
-func (a *assembler) note(seq int64) {
+func (a *assembler) note(seq int64, now time.Time) {
 	if !a.started {
 		a.started, a.first, a.highest = true, seq, -1
 	}
 	a.quality.Received++
-	if a.missings[seq] {
-		delete(a.missings, seq)
+	if _, late := a.missing[seq]; late {
+		delete(a.missing, seq)
 		a.quality.Repaired++
 	}
-	for ; a.highest < seq; a.highest++ {
-		if at := a.highest + 1; at < seq {
-			a.missings[at] = true
-			a.quality.Lost++
-		}
+	for at := a.highest + 1; at < seq; at++ {
+		a.missing[at] = now
+		a.quality.Lost++
 	}
+	a.highest = max(a.highest, seq)
 	a.quality.Expected = uint64(a.highest + 1)
 }
 
@@ -108,12 +106,7 @@ func (a *assembler) take() (f *media.Frame, ok bool) {
 		}
 	}
 	from := a.next
-	a.next, a.blocked = end, time.Time{}
-	defer func() {
-		for seq := from; seq < end; seq++ {
-			delete(a.held, seq)
-		}
-	}()
+	defer a.skip(end)
 	whole := !a.unsure
 	a.unsure = false
 	frame, err := a.frame(from, end)
@@ -131,38 +124,66 @@ func (a *assembler) take() (f *media.Frame, ok bool) {
 	return &frame, true
 }
 
-// giveUp goes on behind the packets that are missing, where they have been waited for long enough.
+// giveUp goes on behind the packets that are missing, where they have been waited for long enough, or at the next key frame
+// that is whole, where nothing can be shown before it.
 func (a *assembler) giveUp(now time.Time) bool {
 	gap := a.next
-	for ; gap <= a.highest; gap++ {
-		if _, here := a.held[gap]; !here {
-			break
-		}
+	for a.holds(gap) {
+		gap++
 	}
-	if gap >= a.highest {
+	if gap > a.highest {
 		return false
+	}
+	if key, ok := a.wholeKey(gap); a.waitKey && ok {
+		a.skip(key)
+		a.unsure = false
+		return true
 	}
 	wait := repairWait
 	if gap < a.first {
 		wait = reorderWait
 	}
-	if a.blocked.IsZero() {
-		a.blocked = now
-	}
-	if now.Sub(a.blocked) < wait {
+	if now.Sub(a.missing[gap]) < wait {
 		return false
 	}
-	for seq := a.next; seq < gap; seq++ {
-		delete(a.held, seq)
+	for !a.holds(gap) {
+		gap++
 	}
-	for ; ; gap++ {
-		if _, here := a.held[gap]; here {
-			break
-		}
-		delete(a.missings, gap)
-	}
-	a.next, a.unsure, a.blocked = gap, true, time.Time{}
+	a.skip(gap)
+	a.unsure = true
 	return true
+}
+
+func (a *assembler) holds(seq int64) bool {
+	_, here := a.held[seq]
+	return here
+}
+
+// skip goes on at a packet and forgets those before it.
+func (a *assembler) skip(to int64) {
+	for ; a.next < to; a.next++ {
+		delete(a.held, a.next)
+		delete(a.missing, a.next)
+	}
+}
+
+// wholeKey finds a key frame, from a packet on, that is all there: it begins with parameter sets.
+func (a *assembler) wholeKey(from int64) (begin int64, ok bool) {
+	const stapA, sps, typeMask = 24, 7, 0x1F
+	begin = -1
+	for seq := from; seq <= a.highest; seq++ {
+		p, here := a.held[seq]
+		switch {
+		case !here:
+			begin = -1
+		case len(p.Payload) > 3 && p.Payload[0]&typeMask == stapA && p.Payload[3]&typeMask == sps:
+			begin = seq
+		}
+		if here && p.Marker && begin >= 0 {
+			return begin, true
+		}
+	}
+	return 0, false
 }
 
 // frame puts the packets [from, to) together.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
+	"github.com/pion/interceptor/pkg/nack"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -28,6 +29,8 @@ type Settings struct {
 	// PlainSTUN asks the server by a stun: URL as well, as lists of servers commonly do; the turn: URL brings a reflexive
 	// candidate all the same.
 	PlainSTUN bool
+	// MaxNACKs is how often a packet is asked for; 0: as long as the library remembers it.
+	MaxNACKs uint16
 }
 
 func always(apply func(*webrtc.SettingEngine)) func(*webrtc.SettingEngine) error {
@@ -113,7 +116,11 @@ func newParty(n *Net, s Settings, servers []netip.Addr) (*party, error) {
 		return nil, fmt.Errorf("register header extension: %w", err)
 	}
 	r := &interceptor.Registry{}
-	if err := webrtc.RegisterDefaultInterceptorsWithOptions(m, r, webrtc.WithInterceptorLoggerFactory(silence{})); err != nil {
+	options := []webrtc.InterceptorOption{webrtc.WithInterceptorLoggerFactory(silence{})}
+	if s.MaxNACKs > 0 {
+		options = append(options, webrtc.WithNackGeneratorOptions(nack.GeneratorMaxNacksPerPacket(s.MaxNACKs)))
+	}
+	if err := webrtc.RegisterDefaultInterceptorsWithOptions(m, r, options...); err != nil {
 		return nil, fmt.Errorf("register interceptors: %w", err)
 	}
 	e := webrtc.SettingEngine{LoggerFactory: silence{}}

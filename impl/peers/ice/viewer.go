@@ -132,7 +132,22 @@ func (v *Viewer) offer(restart bool) error {
 		return fmt.Errorf("make offer: %w", err)
 	}
 	v.say(message{Kind: kindOffer, Session: v.cfg.Session, SDP: offer.SDP})
+	v.later(repeatAfter, v.repeat)
 	return nil
+}
+
+// repeatAfter is how long an answer is waited for: whom the server passed the offer to may be gone.
+const repeatAfter = 3 * time.Second
+
+// repeat says an offer again until there is an answer.
+func (v *Viewer) repeat() {
+	v.mu.Lock()
+	waiting := v.said != nil
+	v.mu.Unlock()
+	if waiting {
+		v.again(true)
+		v.later(repeatAfter, v.repeat)
+	}
 }
 
 // say sends what belongs to an offer and keeps it until there is an answer.
