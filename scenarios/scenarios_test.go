@@ -128,8 +128,11 @@ func checkCell(t *testing.T, topo *lab.Topology, cell map[string]string) {
 		if field != "nat" {
 			continue
 		}
+		// What a topology says of a router beside its preset (a timeout, a quota, IPv6) stays.
 		want, _ := nat.Lookup(value)
-		if diff := cmp.Diff(want, topo.Site(name).Behavior); diff != "" {
+		got := topo.Site(name).Behavior
+		got.UDPTimeout, got.Quota, got.IPv6, got.Filtering6 = want.UDPTimeout, want.Quota, want.IPv6, want.Filtering6
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s=%s has another behavior:\n%s", key, value, diff)
 		}
 	}

@@ -12,10 +12,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/punchlab/punchlab/lab"
 	"github.com/punchlab/punchlab/lab/record"
+	"github.com/punchlab/punchlab/topologies/document"
 )
 
 // Trial is what a System is asked to do.
@@ -83,7 +85,9 @@ type Preparer interface {
 }
 
 // Systems lists what can be put under test. No two have a strategy of the same name.
-func Systems() []System { return []System{Bundled{}, ICE{}} }
+func Systems() []System { return slices.Clone(systems()) }
+
+var systems = sync.OnceValue(func() []System { return append([]System{Bundled{}, ICE{}}, Externals()...) })
 
 // Strategies lists the strategies of all systems, without parameters.
 func Strategies() (names []string) {
@@ -93,9 +97,16 @@ func Strategies() (names []string) {
 	return names
 }
 
-// ForStrategy returns the system that has a strategy; the name may have parameters behind a colon. Where none has it the
-// error is a *lab.Problem.
+// ForStrategy returns the system that has a strategy; the name may have parameters behind a colon. The name of a file is an
+// External of the user's own. Where none has it the error is a *lab.Problem.
 func ForStrategy(name string) (System, error) {
+	if document.IsFile(name) {
+		x, err := LoadExternal(name)
+		if err != nil {
+			return nil, &lab.Problem{Msg: err.Error()}
+		}
+		return x, nil
+	}
 	base, parameters, given := strings.Cut(name, ":")
 	for _, s := range Systems() {
 		if !slices.Contains(s.Strategies(), base) {
