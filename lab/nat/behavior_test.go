@@ -26,7 +26,7 @@ func TestPresets(t *testing.T) {
 	for _, name := range strings.Fields(`open firewall full-cone restricted-cone port-restricted-cone symmetric symmetric-sequential
 		cgn-port-block linux linux-no-firewall udp-blocked tcp443-only
 		no-hairpin short-timeout mobile-cgn alg inbound-first-remap symmetric-port-block
-		icmp-unreachable inbound-first-block misclassified flow-limit adm-eif adm-adf adm-apdf apdm-eif apdm-adf`) {
+		icmp-unreachable shortest-timeout inbound-first-block misclassified flow-limit adm-eif adm-adf adm-apdf apdm-eif apdm-adf`) {
 		if !seen[name] {
 			t.Errorf("no preset %q", name)
 		}

@@ -83,6 +83,9 @@ var presets = []Preset{
 	{"short-timeout", "port-restricted-cone that forgets UDP after 30 s (against RFC 4787 REQ-5)", with(cone(AddressAndPortDependent), func(b *Behavior) {
 		b.UDPTimeout = 30 * time.Second
 	})},
+	{"shortest-timeout", "port-restricted-cone that forgets UDP after 15 s, as soon as any in the field", with(cone(AddressAndPortDependent), func(b *Behavior) {
+		b.UDPTimeout = 15 * time.Second
+	})},
 	{"mobile-cgn", "a mobile carrier's NAT: symmetric, any port, UDP for 65 s (as Richter et al. 2016 saw in many)", with(perRemote(AddressAndPortDependent, AddressAndPortDependent), func(b *Behavior) {
 		b.PortMin, b.PortMax, b.UDPTimeout = 1024, 65535, 65*time.Second
 	})},
