@@ -153,6 +153,8 @@ func TestOffload(t *testing.T) {
 	ps := numbered(300, func(i int) int { return []int{1200, 1200, 1200, 700, 1200, 100}[i%6] })
 	for _, plain := range []bool{false, true} {
 		conn, _ := loopback()
+		raw, _ := conn.SyscallConn()
+		raw.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 1) }) // by somebody before
 		c := &collector{newTalker()}
 		m, err := New(c, []*net.UDPConn{conn}, Options{NoOffload: plain, ReadBuffer: 4 << 20})
 		if err != nil {

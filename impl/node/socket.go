@@ -49,12 +49,14 @@ func newSocket(conn *net.UDPConn, opt Options, much bool) (*socket, error) {
 			only, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
 			s.dual = err == nil && only == 0
 		}
-		if !opt.NoOffload {
-			// Linux 5.0 receives so and 4.18 sends so: asking for the option's value tells.
-			s.gro = much && unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 1) == nil
-			_, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT)
-			s.gso = err == nil
+		// Linux 5.0 receives so and 4.18 sends so: asking for the option's value tells.
+		gro := 0 // set in any case: what another owner of the socket had on would cut packets off
+		if much && !opt.NoOffload {
+			gro = 1
 		}
+		s.gro = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, gro) == nil && gro == 1
+		_, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT)
+		s.gso = err == nil && !opt.NoOffload
 	})
 	if err != nil {
 		return nil, fmt.Errorf("socket %v: %w", s.local, err)

@@ -196,20 +196,23 @@ func (s *socket) flush(ps []core.Packet, w *written) {
 		}
 		if p := s.out.plans[m]; p.count > 1 {
 			s.singly(ps, m, p, err, w)
-		} else if !s.again(m, w) {
-			w.refused++
 		} else {
-			w.Add(p.bytes)
+			s.retry(m, 1, p.bytes, w)
 		}
 		m++
 	}
 }
 
-// again tries one message once more: what it failed with may have been left behind by an ICMP error, which the kernel
-// reports at the next call, whatever that is for.
-func (s *socket) again(m int, w *written) bool {
-	done, err := s.sendmmsg(m, m+1, w)
-	return err == nil && done == 1
+// retry tries one message of one packet, more than once in all: what it fails with may have been left behind by an ICMP
+// error, which the kernel reports at the next call, whatever that is for.
+func (s *socket) retry(m, tries, size int, w *written) {
+	for range tries {
+		if done, err := s.sendmmsg(m, m+1, w); err == nil && done == 1 {
+			w.Add(size)
+			return
+		}
+	}
+	w.refused++
 }
 
 // singly sends the packets of a message that could not be sent as one. The kernel or the device may be unable to segment
@@ -222,12 +225,7 @@ func (s *socket) singly(ps []core.Packet, m int, p plan, err error, w *written) 
 	to, ttl := ps[p.first].To, ps[p.first].TTL
 	for k := range p.count {
 		s.out.header(m, to, ttl, 0, p.start+k, 1, s.six)
-		size := int(s.out.iovs[p.start+k].Len)
-		if s.again(m, w) || s.again(m, w) {
-			w.Add(size)
-		} else {
-			w.refused++
-		}
+		s.retry(m, 2, int(s.out.iovs[p.start+k].Len), w)
 	}
 }
 
