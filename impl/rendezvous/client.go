@@ -221,8 +221,6 @@ func (s *Server) pong(now time.Time, l *link, from, to netip.AddrPort, m *wire.P
 	s.moved(now, l.client)
 	if m := l.asked; m != nil {
 		l.asked = nil
-		if err := s.again(now, l, m); err != nil {
-			s.stats.Dropped.Count(err)
-		}
+		s.again(now, l, m)
 	}
 }

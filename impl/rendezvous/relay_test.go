@@ -112,6 +112,20 @@ func TestFrameCosts(t *testing.T) {
 	}
 }
 
+// Relays outlive their introductions, and are bounded like them.
+func TestRelaysInAllAreBounded(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxIntroductions = 2; c.RelayIdle = time.Hour; c.Expiry = time.Hour })
+	var last pair
+	for i := range 3 {
+		last = r.introduce(r.viewer(), r.camera(), uint64(i+1), true)
+		r.advance(introMemory)
+	}
+	last.v.send(&wire.Again{ID: last.vid, Relay: true})
+	if m := last.v.located(); m == nil || m.Channel != 0 || r.s.Stats().Relays != 2 || len(r.s.intros) != 0 {
+		t.Errorf("%d relays, %d introductions; told %+v", r.s.Stats().Relays, len(r.s.intros), m)
+	}
+}
+
 // Between a datagram's endpoint and a stream's, both ways.
 func TestRelayOverStreams(t *testing.T) {
 	r := newRig(t, nil)

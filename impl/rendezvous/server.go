@@ -137,7 +137,7 @@ var (
 	errNotReady = errors.New("the other party of the relay is away")
 	errTie      = errors.New("unknown connection")
 	errSample   = errors.New("sample from another address than the device's")
-	errRate     = errors.New("too many requests for one connection")
+	errRate     = errors.New("too many samples for one connection")
 )
 
 // underLoad counts a handshake and says whether cookies are due.
@@ -298,7 +298,7 @@ func (s *Server) message(now time.Time, l *link, from, to netip.AddrPort, m wire
 	case *wire.Report:
 		s.report(l, m)
 	case *wire.Again:
-		return s.again(now, l, m)
+		s.again(now, l, m)
 	case *wire.LocatedAck:
 		return s.located(l.client, m)
 	default:

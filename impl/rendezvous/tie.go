@@ -195,21 +195,17 @@ func (s *Server) sample(now time.Time, l *link, from netip.AddrPort, m *wire.Sam
 }
 
 // again tells both parties where the other is.
-func (s *Server) again(now time.Time, l *link, m *wire.Again) error {
+func (s *Server) again(now time.Time, l *link, m *wire.Again) {
 	d := s.find(now, l.client, m.ID)
 	if d == nil || d.other().client.current == nil {
 		s.refuse(l.client, m.ID, wire.CodeUnavailable)
-		return nil
-	}
-	if !d.budget.fill(now, tellPerSecond, tellBurst, 1) {
-		return errRate
+		return
 	}
 	if m.Relay {
 		s.openRelay(now, d.tie)
 	}
 	s.locate(now, d.other())
 	s.locate(now, d)
-	return nil
 }
 
 // moved tells the other parties of a device's ties where it is now, the latest used first, and the device what it has

@@ -150,6 +150,18 @@ func TestSamples(t *testing.T) {
 	}
 }
 
+// A device that reaches the server by a stream alone may have its UDP mappings sampled all the same.
+func TestSampleBesideAStream(t *testing.T) {
+	r := newRig(t, withGrids)
+	c, v := r.camera(), r.device()
+	bare := v.addr
+	v.addr = core.Over(core.TLS, bare)
+	v.join(&wire.Login{Version: wire.ProtocolVersion}, 1)
+	p := r.introduce(v, c, 7, false)
+	v.sample(port(bare, 6001), p.vid)
+	same(t, "camera's", c.read(), &wire.Sampled{ID: p.cid, Endpoint: wire.At(port(bare, 6001)), Count: 1})
+}
+
 // Samples that would aim the other party at somebody else, that concern somebody else's connection, or that are too many.
 func TestForgedSamples(t *testing.T) {
 	r := newRig(t, withGrids)
@@ -247,6 +259,23 @@ func TestLocatedIsRepeated(t *testing.T) {
 	p.c.join(&wire.Register{Version: wire.ProtocolVersion}, 2) // where it was; but the viewer may not know
 	if m := p.v.located(); m == nil || m.Sequence <= first.Sequence {
 		t.Errorf("what was never acknowledged is not told at the next occasion: %+v", m)
+	}
+}
+
+// The first repetition leaves the party twice the round trip that its handshake took.
+func TestLocatedWaitsForSlowParties(t *testing.T) {
+	r := newRig(t, nil)
+	p := r.pair(false)
+	r.s.clients[clientKey{p.v.key.Public(), viewer}].current.rtt = 400 * time.Millisecond
+	p.v.send(&wire.Again{ID: p.vid})
+	p.v.read()
+	r.advance(799 * time.Millisecond)
+	if p.v.take() != nil {
+		t.Error("repeated within twice the round trip")
+	}
+	r.advance(time.Millisecond)
+	if p.v.take() == nil {
+		t.Error("not repeated after twice the round trip")
 	}
 }
 
