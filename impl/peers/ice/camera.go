@@ -151,8 +151,7 @@ func (c *Camera) session(id uint64) (*session, error) {
 	})
 	pc.OnICEConnectionStateChange(func(state webrtc.ICEConnectionState) {
 		if state == webrtc.ICEConnectionStateDisconnected {
-			// The address may be another now: then this finds the connection to the server broken, and it is made anew.
-			c.sig.send(message{Kind: kindPing})
+			c.sig.renew()
 		}
 	})
 	s.sender.Transport().ICETransport().OnSelectedCandidatePairChange(func(*webrtc.ICECandidatePair) {

@@ -84,22 +84,24 @@ type signalling struct {
 	take func(message)
 
 	mu   sync.Mutex
-	conn net.Conn // nil: there is none now
-	nth  int      // of the connections so far
+	conn net.Conn      // nil: there is none now
+	nth  int           // of the connections so far
+	anew chan struct{} // renew was called
 	end  chan struct{}
 	done chan struct{}
 }
 
 func newSignalling(n *Net, at netip.AddrPort, role string, take func(message)) *signalling {
-	return &signalling{net: n, at: at, role: role, take: take, end: make(chan struct{}), done: make(chan struct{})}
+	return &signalling{net: n, at: at, role: role, take: take, anew: make(chan struct{}, 1), end: make(chan struct{}), done: make(chan struct{})}
 }
 
 // run keeps a connection until close.
 func (s *signalling) run() {
 	defer close(s.done)
 	for {
-		if conn, err := s.net.dialSignalling(s.at); err == nil {
-			s.use(conn)
+		conn, err := s.net.dialSignalling(s.at)
+		if err == nil && s.use(conn) {
+			continue
 		}
 		select {
 		case <-s.end:
@@ -109,8 +111,8 @@ func (s *signalling) run() {
 	}
 }
 
-// use serves a connection until it ends.
-func (s *signalling) use(conn net.Conn) {
+// use serves a connection until it ends, and says whether another is wanted at once.
+func (s *signalling) use(conn net.Conn) (anew bool) {
 	defer conn.Close()
 	s.mu.Lock()
 	s.conn = conn
@@ -122,7 +124,7 @@ func (s *signalling) use(conn net.Conn) {
 		s.conn = nil
 	}()
 	if s.send(message{Kind: kindHello, Role: s.role}) == 0 {
-		return
+		return false
 	}
 	read := make(chan struct{})
 	go func() {
@@ -134,14 +136,26 @@ func (s *signalling) use(conn net.Conn) {
 	for {
 		select {
 		case <-read:
-			return
+			return false
 		case <-s.end:
 			conn.Close()
 			<-read
-			return
+			return false
+		case <-s.anew:
+			conn.Close()
+			<-read
+			return true
 		case <-ping.C:
 			s.send(message{Kind: kindPing})
 		}
+	}
+}
+
+// renew has the connection made anew: the network changed, and on the old one nothing may ever come again.
+func (s *signalling) renew() {
+	select {
+	case s.anew <- struct{}{}:
+	default:
 	}
 }
 

@@ -262,6 +262,7 @@ func (v *Viewer) state(s webrtc.ICEConnectionState) {
 	}
 	v.mu.Unlock()
 	if restart {
+		v.sig.renew()
 		v.later(0, func() { v.note(v.offer(true)) })
 	}
 	v.cfg.Observe(StateChanged{s})
