@@ -180,7 +180,8 @@ func (a *Agent) admit(now time.Time, p Path, kind Kind) *Candidate {
 		return nil
 	}
 	c := &Candidate{Addr: p.Addr, Local: p.Local, Kind: kind, Trusted: kind == Reflexive || a.trusted(p.Addr)}
-	if times := a.times(c); len(times) > 0 && kind != PeerReflexive && !a.stopped {
+	spare := kind == Mapped && a.spared() && a.atPeer(p.Addr) // it is for the spare socket alone
+	if times := a.times(c); len(times) > 0 && kind != PeerReflexive && !spare && !a.stopped {
 		c.next = now.Add(times[0])
 		if a.atPeer(c.Addr) && a.hush.After(c.next) {
 			c.next = a.hush

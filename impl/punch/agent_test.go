@@ -1,6 +1,7 @@
 package punch
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -10,83 +11,245 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"github.com/punchlab/punchlab/impl/core"
 	"github.com/punchlab/punchlab/impl/wire"
 )
 
-// TestAgent plays testdata/agent.txt:
+// TestAgent plays testdata/*.txt:
 //
-//	agent STRATEGY
-//	add ADDR reflexive|host|peer-reflexive
-//	run DURATION size=BYTES       → when which candidate is punched; what the budget refuses is marked
-//	spend ADDR BYTES              → allowed or refused
-//	trust ADDR                    by a challenge and its echo
+//	agent STRATEGY [role=camera] [mine=CLASS] [theirs=CLASS] [own=ADDR] [peer=ADDR] [turn=ADDR] [spare=ADDR]
+//	                               CLASS: mapping and filtering, I A P each, then random, block or a step: PP:random, PP:+1
+//	add ADDR reflexive|host|peer-reflexive|mapped|relayed
+//	heard ADDR [by=ADDR]           an authentic packet from there, by a socket
+//	sampled ADDR
+//	run DURATION [size=BYTES]      → when which candidate is punched, what is guessed; what the budget refuses is marked. Sockets are opened
+//	                                 at once: 10.0.0.2:10001, …
+//	spend ADDR BYTES               → allowed or refused
+//	trust ADDR                     by a challenge and its echo
+//	plan                           → what the agent has chosen
 //	stop
 func TestAgent(t *testing.T) {
-	var a *Agent
-	now := epoch
-	datadriven.RunTest(t, "testdata/agent.txt", func(t *testing.T, d *datadriven.TestData) string {
-		switch d.Cmd {
-		case "agent":
-			p, err := Lookup(d.CmdArgs[0].Key)
-			if err != nil {
-				return err.Error() + "\n"
-			}
-			now = epoch
-			a = NewAgent(Config{Policy: p}, now)
-		case "add":
-			kind := map[string]Kind{"reflexive": Reflexive, "host": Host, "peer-reflexive": PeerReflexive}[d.CmdArgs[1].Key]
-			if c := a.Add(now, To(netip.MustParseAddrPort(d.CmdArgs[0].Key)), kind); c == nil {
-				return "refused\n"
-			} else if c.Kind != kind {
-				return "known as " + c.Kind.String() + "\n"
-			}
-		case "run":
-			return run(t, a, &now, d)
-		case "spend":
-			n, err := strconv.Atoi(d.CmdArgs[1].Key)
-			if err != nil {
-				d.Fatalf(t, "%v", err)
-			}
-			return map[bool]string{true: "allowed\n", false: "refused\n"}[a.Spend(To(netip.MustParseAddrPort(d.CmdArgs[0].Key)), n)]
-		case "trust":
-			a.Find(To(netip.MustParseAddrPort(d.CmdArgs[0].Key))).Challenge = Nonce{1}
-			if a.Echoed(Nonce{}) != nil || a.Echoed(Nonce{2}) != nil || a.Echoed(Nonce{1}) == nil {
-				return "wrong\n"
-			}
-		case "stop":
-			a.Stop(Path{})
-		default:
-			d.Fatalf(t, "unknown command %q", d.Cmd)
-		}
-		return ""
-	})
+	for _, file := range []string{"agent", "strategies"} {
+		t.Run(file, func(t *testing.T) {
+			s := &script{now: epoch}
+			datadriven.RunTest(t, "testdata/"+file+".txt", func(t *testing.T, d *datadriven.TestData) string { return s.play(t, d) })
+		})
+	}
 }
 
-func run(t *testing.T, a *Agent, now *time.Time, d *datadriven.TestData) string {
+type script struct {
+	a       *Agent
+	now     time.Time
+	sockets int
+}
+
+func (s *script) play(t *testing.T, d *datadriven.TestData) string {
+	arg := func(i int) netip.AddrPort { return address(d.CmdArgs[i].Key) }
+	switch d.Cmd {
+	case "agent":
+		p, err := Lookup(strings.ReplaceAll(d.CmdArgs[0].String(), "=", ":"))
+		if err != nil {
+			return err.Error() + "\n"
+		}
+		*s = script{now: epoch}
+		s.a = NewAgent(config(t, d, p), s.now)
+		return s.sock()
+	case "add":
+		kinds := map[string]Kind{
+			"reflexive": Reflexive, "host": Host, "peer-reflexive": PeerReflexive, "mapped": Mapped, "relayed": Relayed,
+		}
+		kind := kinds[d.CmdArgs[1].Key]
+		if c := s.a.Add(s.now, To(arg(0)), kind); c == nil {
+			return "refused\n"
+		} else if c.Kind != kind {
+			return "known as " + c.Kind.String() + "\n"
+		}
+	case "heard":
+		p := To(arg(0))
+		if d.HasArg("by") {
+			p.Local = address(option(t, d, "by"))
+		}
+		c := s.a.Heard(s.now, p)
+		if c == nil {
+			return "refused\n"
+		}
+		return c.Kind.String() + "\n" + s.sock()
+	case "sampled":
+		s.a.Sampled(s.now, arg(0))
+	case "run":
+		return s.run(t, d)
+	case "spend":
+		n, err := strconv.Atoi(d.CmdArgs[1].Key)
+		if err != nil {
+			d.Fatalf(t, "%v", err)
+		}
+		return map[bool]string{true: "allowed\n", false: "refused\n"}[s.a.Spend(To(arg(0)), n)]
+	case "trust":
+		s.a.Find(To(arg(0))).Challenge = Nonce{1}
+		if s.a.Echoed(Nonce{}) != nil || s.a.Echoed(Nonce{2}) != nil || s.a.Echoed(Nonce{1}) == nil {
+			return "wrong\n"
+		}
+	case "plan":
+		return s.a.Plan() + "\n"
+	case "stop":
+		s.a.Stop(Path{})
+		return s.sock()
+	default:
+		d.Fatalf(t, "unknown command %q", d.Cmd)
+	}
+	return ""
+}
+
+// address reads ADDR, or tcp/ADDR.
+func address(s string) netip.AddrPort {
+	if bare, ok := strings.CutPrefix(s, "tcp/"); ok {
+		return core.Over(core.TCP, netip.MustParseAddrPort(bare))
+	}
+	return netip.MustParseAddrPort(s)
+}
+
+func option(t *testing.T, d *datadriven.TestData, name string) (s string) {
+	d.ScanArgs(t, name, &s)
+	return s
+}
+
+func config(t *testing.T, d *datadriven.TestData, p Policy) Config {
+	c := Config{Policy: p, Role: Viewer}
+	for _, a := range d.CmdArgs[1:] {
+		switch v := strings.Join(a.Vals, ","); a.Key {
+		case "role":
+			c.Role = Camera
+		case "mine":
+			c.Mine = class(v)
+		case "theirs":
+			c.Theirs = class(v)
+		case "own":
+			c.Own = address(v)
+		case "peer":
+			c.Peer = address(v)
+		case "turn":
+			c.Turn = []netip.AddrPort{address(v)}
+		case "spare":
+			c.Spare = address(v)
+		default:
+			d.Fatalf(t, "unknown argument %q", a.Key)
+		}
+	}
+	return c
+}
+
+func class(s string) wire.Class {
+	pair, ports, _ := strings.Cut(s, ":")
+	of := func(b byte) wire.Dependency { return wire.Dependency(strings.IndexByte("IAP", b) + 1) }
+	c := wire.Class{Mapping: of(pair[0]), Filtering: of(pair[1])}
+	switch ports {
+	case "":
+	case "random":
+		c.Ports = wire.PortsRandom
+	case "preserved":
+		c.Ports = wire.PortsPreserved
+	case "block":
+		c.Ports, c.BlockStart, c.BlockSize = wire.PortsBlock, 8192, 1024
+	default:
+		step, err := strconv.Atoi(ports)
+		if err != nil {
+			panic(err)
+		}
+		c.Ports, c.Step = wire.PortsSequential, int16(step)
+	}
+	return c
+}
+
+// sock does with sockets what the agent wants, and says so.
+func (s *script) sock() (out string) {
+	for {
+		n, closed := s.a.Wants()
+		if len(closed) > 0 {
+			out += fmt.Sprintf("%6v closes %d sockets\n", s.now.Sub(epoch), len(closed))
+		}
+		if n == 0 {
+			return out
+		}
+		out += fmt.Sprintf("%6v opens %d sockets\n", s.now.Sub(epoch), n)
+		var socks []netip.AddrPort
+		for range n {
+			s.sockets++
+			socks = append(socks, netip.AddrPortFrom(internalNet, uint16(10000+s.sockets)))
+		}
+		s.a.Opened(s.now, socks, nil)
+	}
+}
+
+// run says what leaves; of guesses that leave within 100 ms the first and the last, and how many they are.
+func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	by, err := time.ParseDuration(d.CmdArgs[0].Key)
 	if err != nil {
 		d.Fatalf(t, "%v", err)
 	}
-	size := 192
+	size := 0
 	d.MaybeScanArgs(t, "size", &size)
-	var out strings.Builder
-	end := now.Add(by)
+	var out, line strings.Builder
+	var since time.Time
+	var first, last Probe
+	many := 0
+	flush := func() {
+		if many > 0 {
+			fmt.Fprintf(&line, "%6v guess %s", since.Sub(epoch), where(first))
+			if many > 1 {
+				fmt.Fprintf(&line, " … %s: %d", where(last), many)
+			}
+			line.WriteString("\n")
+		}
+		out.WriteString(line.String())
+		line.Reset()
+		many = 0
+	}
+	end := s.now.Add(by)
 	for {
-		at := a.Deadline()
+		at := s.a.Deadline()
 		if at.IsZero() || at.After(end) {
 			break
 		}
-		*now = at
-		a.Due(*now, func(c Probe) {
+		s.now = at
+		s.a.Due(s.now, func(p Probe) {
+			if many > 0 && (p.Candidate != nil || p.Sample || s.now.Sub(since) >= 100*time.Millisecond) {
+				flush()
+			}
 			refused := ""
-			if !a.Spend(c.Path(), size) {
+			if n := cmp.Or(size, p.Size); !p.Sample && !s.a.Spend(p.Path(), n) {
 				refused = " refused"
 			}
-			fmt.Fprintf(&out, "%6v %v %v%s\n", now.Sub(epoch), c.Kind, c.Addr, refused)
+			switch {
+			case p.Sample:
+				fmt.Fprintf(&out, "%6v sample by %v%s\n", s.now.Sub(epoch), p.From, refused)
+			case p.Candidate == nil:
+				if last = p; many == 0 {
+					first, since = p, s.now
+				}
+				many++
+			default:
+				fmt.Fprintf(&out, "%6v %v %s%s\n", s.now.Sub(epoch), p.Candidate.Kind, where(p), refused)
+			}
 		})
+		if socks := s.sock(); socks != "" {
+			flush()
+			out.WriteString(socks)
+		}
 	}
-	*now = end
+	flush()
+	s.now = end
 	return out.String()
+}
+
+func where(p Probe) string {
+	s := p.To.String()
+	if p.From.IsValid() {
+		s = p.From.String() + "→" + s
+	}
+	if p.TTL != 0 {
+		s += fmt.Sprintf(" TTL %d", p.TTL)
+	}
+	return s
 }
 
 func TestPlausible(t *testing.T) {

@@ -11,10 +11,10 @@ import (
 
 // pace is when guesses leave, besides what a policy says.
 var pace = struct {
-	probe, open, late, rest time.Duration
-	sample, show            time.Duration
-	repeat                  []time.Duration
-	spare, spareGap         time.Duration
+	probe, open, late, rest    time.Duration
+	sample, show               time.Duration
+	repeat                     []time.Duration
+	spare, spareGap, spareLead time.Duration
 }{
 	probe: 20 * time.Millisecond,  // a birthday's first probe: the peer's sockets open meanwhile
 	open:  time.Millisecond,       // between the packets of a birthday's sockets
@@ -27,8 +27,9 @@ var pace = struct {
 	repeat: []time.Duration{0, 80 * time.Millisecond, 250 * time.Millisecond},
 
 	// What a spare socket sends first goes to where the peer wants it; candidates that say so come with the peer's endpoint.
-	spare:    20 * time.Millisecond,
-	spareGap: 120 * time.Millisecond,
+	spare:     20 * time.Millisecond,
+	spareGap:  120 * time.Millisecond,
+	spareLead: 400 * time.Millisecond, // before a birthday begins, where it may make it needless
 }
 
 // How many of them leave.
@@ -36,7 +37,7 @@ const (
 	samples      = 4  // a round
 	shown        = 5  // a round
 	sampleSize   = 48 // bytes: about what a sealed sample takes
-	sparePunches = 8
+	sparePunches = 5
 )
 
 // volley is a number of probes, paced.
@@ -98,7 +99,11 @@ func guess(from, to netip.AddrPort) Probe {
 // plan sets up what the own part takes beside the candidates' punches.
 func (a *Agent) plan(now time.Time) {
 	p := &a.cfg.Policy
-	if a.cfg.Spare.IsValid() && dependent(a.cfg.Mine) && p.Direct {
+	begin := now
+	if ordered(a.cfg.Mine) || ordered(a.cfg.Theirs) {
+		begin = now.Add(pace.spareLead)
+	}
+	if a.spared() {
 		a.volley(now.Add(pace.spare), pace.spareGap, sparePunches, func(int) Probe {
 			return Probe{From: a.cfg.Spare, To: a.spareTarget(), Size: wire.DefaultPunch}
 		})
@@ -111,16 +116,16 @@ func (a *Agent) plan(now time.Time) {
 		a.extend(now.Add(time.Duration(p.Predict.Rounds)*p.Predict.Every + pace.late))
 	case opens:
 		n, m := p.Birthday.size(a.cfg.Mine)
-		a.open(n, m)
-		a.extend(now.Add(p.Birthday.length(m) + pace.late))
+		a.open(begin, n, m)
+		a.extend(begin.Add(p.Birthday.length(m) + pace.late))
 	case probes:
 		_, m := p.Birthday.size(a.cfg.Theirs)
 		first, last := ports(a.cfg.Theirs)
 		order := newShuffle(int(last)-int(first)+1, a.seed)
-		a.volley(now.Add(pace.probe), time.Second/time.Duration(p.Birthday.Rate), m, func(i int) Probe {
+		a.volley(begin.Add(pace.probe), time.Second/time.Duration(p.Birthday.Rate), m, func(i int) Probe {
 			return guess(netip.AddrPort{}, netip.AddrPortFrom(a.peer.Addr(), first+uint16(order.at(i))))
 		})
-		a.extend(now.Add(p.Birthday.length(m) + pace.late))
+		a.extend(begin.Add(p.Birthday.length(m) + pace.late))
 	}
 }
 
@@ -140,17 +145,24 @@ func (a *Agent) spareTarget() netip.AddrPort {
 	return a.peer
 }
 
+// ordered says whether a fresh socket's first mapping has the socket's own port, so that a spare one may make guesses needless.
+func ordered(c wire.Class) bool { return dependent(c) && c.Ports == wire.PortsPreserved }
+
+// spared says whether this side has a spare socket and a use for it.
+func (a *Agent) spared() bool {
+	return a.cfg.Policy.Direct && a.cfg.Spare.IsValid() && dependent(a.cfg.Mine)
+}
+
 // open asks for n sockets, and has each send to the peer's endpoint: at once, when half of the peer's m probes are out, and when
 // all are. Where a probe was lost on its way in, the socket's own packet finds the peer's filter opened by it.
-func (a *Agent) open(n, m int) {
+func (a *Agent) open(begin time.Time, n, m int) {
 	length := a.cfg.Policy.Birthday.length(m)
-	start := a.start
 	a.sockets.want(n, func(now time.Time, socks []netip.AddrPort) {
-		for i, at := range []time.Time{now, start.Add(length/2 + pace.probe), start.Add(length + pace.probe)} {
-			if i > 0 && !at.After(now) {
-				continue
-			}
-			a.volley(at, pace.open, len(socks), func(i int) Probe { return guess(socks[i], a.peer) })
+		if now.After(begin) {
+			begin = now
+		}
+		for _, after := range []time.Duration{0, length/2 + pace.probe, length + pace.probe} {
+			a.volley(begin.Add(after), pace.open, len(socks), func(i int) Probe { return guess(socks[i], a.peer) })
 		}
 	})
 }

@@ -168,6 +168,8 @@ func TestSpareSocket(t *testing.T) {
 		}
 		w.spare = true
 		atLeast(t, name, 1, 20, w, time.Second)
+		w.loss = 0.1
+		atLeast(t, name+", loss 0.1", 0.99, 100, w, 3*time.Second)
 	}
 }
 
