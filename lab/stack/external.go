@@ -14,6 +14,7 @@ import (
 //
 //	name: overlay                       # and its only strategy
 //	summary: what it is
+//	setup: [run a server with a public address] # what an owner has to do once, a step each
 //	programs:                           # what has to be there, and where it comes from
 //	  - {name: overlayd, package: overlay}          # a Debian package
 //	  - {name: mine, make: peers}                   # or a target of this project's Makefile
@@ -69,6 +70,7 @@ var externalMarks = []Moment{Requested, Connected, FirstPacket, FirstFrame, mark
 // externalSpec is a document, decoded.
 type externalSpec struct {
 	Name, Summary string
+	Setup         []string
 	Programs      []externalProgram
 	Devices       []string
 	Files         []externalFile
@@ -151,7 +153,10 @@ func LoadExternal(nameOrFile string) (*External, error) {
 func (e *External) Name() string { return e.spec.Name }
 
 // Summary is the document's line about it.
-func (e *External) Summary() string { return e.spec.Summary }
+func (e *External) Summary(string) string { return e.spec.Summary }
+
+// Setup is what the document says that an owner has to do.
+func (e *External) Setup(string) []string { return slices.Clone(e.spec.Setup) }
 
 // Strategies has one, called as the system is.
 func (e *External) Strategies() []string { return []string{e.spec.Name} }

@@ -59,7 +59,7 @@ func (r externalReader) fault(path, format string, args ...any) {
 
 func (r externalReader) spec(n document.Node) externalSpec {
 	s := externalSpec{
-		Name: n.Get("name").String(), Summary: n.Get("summary").String(),
+		Name: n.Get("name").String(), Summary: n.Get("summary").String(), Setup: texts(n.Get("setup")),
 		Files: variables(n.Get("files")), Marks: map[Moment]externalMark{},
 		Request: externalRequest{Command: n.Get("request").Get("command").String(), Line: n.Get("request").Get("line").String()},
 		Start:   r.time(n.Get("start"), externalStart), Hold: r.time(n.Get("hold"), externalHold),

@@ -17,8 +17,8 @@ func TestShippedExternals(t *testing.T) {
 	}
 	for _, s := range Externals() {
 		e := s.(*External)
-		if d := cmp.Diff([]string{e.Name()}, e.Strategies()); d != "" || e.Summary() == "" {
-			t.Errorf("%s: strategies (-want +got):\n%s\nsummary %q", e.Name(), d, e.Summary())
+		if d := cmp.Diff([]string{e.Name()}, e.Strategies()); d != "" || e.Summary("") == "" || len(e.Setup("")) == 0 {
+			t.Errorf("%s: strategies (-want +got):\n%s\nsummary %q, set-up %q", e.Name(), d, e.Summary(""), e.Setup(""))
 		}
 		if d := cmp.Diff([]string{"rendezvous", "camera", "viewer"}, e.Programs()); d != "" {
 			t.Errorf("%s runs on (-want +got):\n%s", e.Name(), d)

@@ -18,7 +18,7 @@ import (
 //
 // A direct path works when packets that were sent so have come to both hosts: what one of them sends in vain, or what comes
 // one way only, is none. What a rendezvous says itself can't be told from what it relays; so the verdict looks at which path
-// carried more bytes to the two hosts towards the end (judge).
+// carried more bytes to each of the two towards the end (judge).
 type externalFlows struct {
 	owners [externalRoles]addresses // of whom
 	begun  time.Time                // the request; before it packets count as idle only
@@ -174,19 +174,25 @@ const (
 	pathRelayed
 )
 
-// judge says by which path the two exchanged what they did in the second half of the time between their success (or, where it
-// came later, the first packet by a direct path that works both ways) and the end; where nothing came in it, in all that time,
-// and then in the whole trial.
+// judge says by which path the two talked at the end: in the last fifth of the time since their success (or, where it came
+// later, since a direct path worked both ways), but no less than closing; where nothing came in it, in all that time, and then
+// in the whole trial. To talk directly is that each of the two got no less from the other than from the rendezvous. A system
+// must go on talking until the end: what is sent when the conversation is over, a last attempt to punch, would pass for it.
 func (f *externalFlows) judge(success, end time.Time) path {
 	from := success
 	if f.works.After(from) {
 		from = f.works
 	}
-	for _, since := range []time.Time{from.Add(end.Sub(from) / 2), from, f.begun} {
-		direct, relayed := f.between(since, end)
+	last := end.Add(-max(end.Sub(from)/5, closing))
+	if last.Before(from) {
+		last = from
+	}
+	for _, since := range []time.Time{last, from, f.begun} {
+		came := f.between(since, end)
+		direct, relayed := came.direct[roleCamera]+came.direct[roleViewer], came.relayed[roleCamera]+came.relayed[roleViewer]
 		switch {
 		case direct == 0 && relayed == 0:
-		case !f.works.IsZero() && direct >= relayed:
+		case !f.works.IsZero() && came.mostly(roleCamera) && came.mostly(roleViewer):
 			return pathDirect
 		case relayed > 0:
 			return pathRelayed
@@ -195,16 +201,21 @@ func (f *externalFlows) judge(success, end time.Time) path {
 	return pathNone
 }
 
+// closing is the least time that says which path is used: a conversation with several packets a second has some in it.
+const closing = 300 * time.Millisecond
+
+// mostly reports whether no less came to a host directly.
+func (b externalBin) mostly(r externalRole) bool { return b.direct[r] >= b.relayed[r] }
+
 // between sums up what came to the two hosts.
-func (f *externalFlows) between(from, to time.Time) (direct, relayed int64) {
-	first, last := f.index(from), f.index(to)
-	for i := first; i <= last && i < len(f.bins); i++ {
+func (f *externalFlows) between(from, to time.Time) (sum externalBin) {
+	for i := f.index(from); i <= f.index(to) && i < len(f.bins); i++ {
 		for _, r := range []externalRole{roleCamera, roleViewer} {
-			direct += f.bins[i].direct[r]
-			relayed += f.bins[i].relayed[r]
+			sum.direct[r] += f.bins[i].direct[r]
+			sum.relayed[r] += f.bins[i].relayed[r]
 		}
 	}
-	return direct, relayed
+	return sum
 }
 
 func (f *externalFlows) index(at time.Time) int {

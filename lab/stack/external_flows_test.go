@@ -93,6 +93,15 @@ func TestJudge(t *testing.T) {
 				s.send(ms, "viewer", "camera", 20, true)
 			})
 		}, 50, 1000, pathDirect},
+		{"relayed for long, then direct at low rate", func(s *scene) {
+			s.send(100, "camera", "viewer", 10, true)
+			s.send(100, "viewer", "camera", 10, true)
+			every(0, 660, func(ms int) { s.relay(ms, "camera", "viewer", 9000) })
+			every(720, 1000, func(ms int) {
+				s.send(ms, "camera", "viewer", 20, true)
+				s.send(ms, "viewer", "camera", 20, true)
+			})
+		}, 50, 1000, pathDirect},
 		{"direct at first, then relayed", func(s *scene) {
 			every(0, 400, func(ms int) {
 				s.send(ms, "camera", "viewer", 900, true)
@@ -104,6 +113,14 @@ func TestJudge(t *testing.T) {
 			every(0, 1000, func(ms int) {
 				s.relay(ms, "camera", "viewer", 900)
 				s.send(ms, "camera", "viewer", 10, true)
+				s.send(ms, "viewer", "camera", 10, true)
+			})
+		}, 100, 1000, pathRelayed},
+		{"relayed, while the camera alone sends much directly", func(s *scene) {
+			every(0, 1000, func(ms int) {
+				s.relay(ms, "camera", "viewer", 100)
+				s.relay(ms, "viewer", "camera", 100)
+				s.send(ms, "camera", "viewer", 900, true)
 				s.send(ms, "viewer", "camera", 10, true)
 			})
 		}, 100, 1000, pathRelayed},

@@ -82,7 +82,7 @@ func (x *externalTrial) attempts() string {
 	cameras, viewers := f.count[roleViewer], f.count[roleCamera]
 	switch {
 	case !f.works.IsZero():
-		return "a direct path worked, but most went through the rendezvous in the end"
+		return "packets passed directly both ways, but the two talked through the rendezvous in the end"
 	case f.probes.packets == 0:
 		return "neither of the two sent the other anything directly"
 	case cameras > 0:
