@@ -148,8 +148,27 @@ func (cam *camera) serve(s network.Stream) {
 		_ = s.Reset()
 		return
 	}
-	<-ctx.Done()
+	live(ctx, s, write)
 	_ = s.Close()
+}
+
+// live keeps a stream talking when its video is over, until ctx ends or it breaks.
+func live(ctx context.Context, s network.Stream, write *sync.Mutex) {
+	t := time.NewTicker(lifeEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		write.Lock()
+		err := frame{index: signOfLife, captured: time.Unix(0, 0), data: make([]byte, lifeSize)}.write(s)
+		write.Unlock()
+		if err != nil {
+			return
+		}
+	}
 }
 
 // send sends the frames that were asked for, each at its time.

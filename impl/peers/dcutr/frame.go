@@ -14,12 +14,18 @@ import (
 //	viewer ─► camera   from (32 bits), count (32)               one request; a new stream's replaces that of the one before
 //	camera ─► viewer   index (32), captured (64), size (32), bytes     a frame; captured is Unix time in ns
 //	                   2³²-1 (32), 0 (64), 0 (32)                      hole punching has failed for good
+//	                   2³²-2 (32), 0 (64), 200 (32), bytes             the video is over: a sign of life now and then
+//	viewer ─► camera   200 bytes                                       the answer to each
 const videoProtocol protocol.ID = "/punchlab/video/1"
 
 const (
-	punchFailed = 1<<32 - 1 // index of a frame that is none
-	maxFrame    = 4 << 20   // bytes
-	maxFrames   = 1 << 20
+	punchFailed = 1<<32 - 1 // indexes of frames that are none
+	signOfLife  = 1<<32 - 2
+
+	lifeSize  = 200                    // bytes
+	lifeEvery = 100 * time.Millisecond // about as much as a keepalive of RFC 7675, sooner
+	maxFrame  = 4 << 20                // bytes
+	maxFrames = 1 << 20
 )
 
 type request struct{ from, count uint32 }
@@ -70,7 +76,7 @@ func readFrame(r io.Reader, begun func()) (f frame, err error) {
 	if size > maxFrame {
 		return f, fmt.Errorf("frame %d has %d bytes: at most %d", f.index, size, maxFrame)
 	}
-	if f.index != punchFailed {
+	if f.index < signOfLife {
 		begun()
 	}
 	f.data = make([]byte, size)
