@@ -149,7 +149,7 @@ func (c *Camera) newViewer(now time.Time, m *wire.Introduce, hello *wire.Hello, 
 		return nil, err
 	}
 	keys := media.NewKeys(v.sess.Export)
-	sender, err := media.NewSender(media.SenderConfig{Keys: keys, MTU: c.cfg.MTU})
+	sender, err := media.NewSender(media.SenderConfig{Keys: keys, MTU: c.cfg.MTU, HistoryPackets: history})
 	if err != nil {
 		return nil, err
 	}

@@ -90,6 +90,7 @@ func (c Config) withDefaults() (Config, error) {
 const (
 	consentLimit = 30 * time.Second
 	unheardLife  = 10 * time.Second // of a viewer that was answered and never heard
+	history      = 1024             // packets kept for a viewer that is cut off: more than 4 s of 2 Mbit/s
 	maxStamps    = 1024             // viewers whose last timestamp is remembered; the oldest makes room
 )
 
@@ -148,6 +149,7 @@ func New(cfg Config) (*Camera, error) {
 		Up: func(now time.Time, m wire.Message) {
 			c.box.Emit(Registered{At: now, Reflexive: c.link.Reflexive()})
 			c.dev.Up(now)
+			c.reachable(now)
 		},
 		Down:  func(now time.Time) { c.box.Emit(Unregistered{At: now}) },
 		Moved: func(now time.Time, _, _ netip.AddrPort) { c.dev.Moved(now) },

@@ -20,8 +20,9 @@ import (
 // its move (located) and the camera's own lead to.
 const (
 	// viewerSilence is how long a viewer to whom media flows, and who reports every 200 ms then, may be silent before the
-	// camera asks the rendezvous whether it is heard itself; each time without a sign it waits twice as long.
+	// camera asks the rendezvous whether it is heard itself, and asks again; after patient it waits twice as long each time.
 	viewerSilence = 700 * time.Millisecond
+	patient       = 10 * time.Second
 	// bothLife is how long media goes by two paths until the viewer has named one.
 	bothLife = time.Second
 	// asleep is how much later than it wanted a camera has to be called to take it that its host has slept.
@@ -54,8 +55,13 @@ func (v *viewer) doubt() time.Time {
 // doubtful asks the rendezvous whether this camera is heard.
 func (v *viewer) doubtful(now time.Time) {
 	v.cam.link.Probe(now)
-	v.suspicious = true
-	v.sign, v.patience = now, 2*v.patience
+	if !v.cam.link.Up() {
+		_ = v.cam.link.Start(now) // without waiting longer each time; an error comes from the source of randomness
+	}
+	v.suspicious, v.sign = true, now
+	if now.Sub(v.heard) > patient {
+		v.patience *= 2
+	}
 }
 
 // reachable is called when the rendezvous asks whether this camera receives where it appears from now: it has moved. What it sends to
@@ -77,7 +83,7 @@ func (v *viewer) moved(now time.Time) {
 	v.askAgain()
 	if v.policy.Relay {
 		v.both(now, punch.ViaRelay)
-		v.resendTo(punch.ViaRelay, v.stream.sender.Since(now, nil, v.newest))
+		v.again(now, punch.ViaRelay, v.newest)
 	}
 	v.restart(now)
 }
@@ -144,7 +150,7 @@ func (v *viewer) shift(now time.Time, path punch.Path) {
 	from := v.path
 	v.path = path
 	v.changed(now, from)
-	v.resendTo(path, v.stream.sender.Since(now, nil, v.newest))
+	v.again(now, path, v.newest)
 }
 
 // restart looks for direct paths anew. The one in use stays known, and trusted.

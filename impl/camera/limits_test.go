@@ -57,11 +57,13 @@ func TestPausedStreamGoesOn(t *testing.T) {
 	if c.viewers[0].stream.paused.IsZero() {
 		t.Fatalf("not paused after %d frames", sent)
 	}
-	k := kinds(g.send(now, seen, &wire.Use{Sequence: 1}))
-	if k[seen][wire.RTP] < int(2*sent) {
+	ps = g.send(now, seen, &wire.Use{Sequence: 1})
+	if n := kinds(ps)[seen][wire.RTP]; n < replayBurst || n > replayBurst+4 {
+		t.Errorf("%d packets at once", n)
+	}
+	if k := kinds(append(ps, advance(c, &now, time.Second)...)); k[seen][wire.RTP] < int(2*sent) {
 		t.Errorf("%d frames, sent again as %v", sent, k)
 	}
-	advance(c, &now, time.Second)
 	if n := c.Stats().FramesSent - sent; n < 25 || n > 27 {
 		t.Errorf("%d frames in the second after", n)
 	}

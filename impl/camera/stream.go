@@ -26,6 +26,36 @@ type stream struct {
 	blind  int       // bytes of media sent before the viewer was heard
 	frames int64
 	packet [][]byte
+	replay replay
+	marks  [marks]mark // of the last access units
+	marked int
+}
+
+// A viewer that was cut off gets what it missed, not all at once: that would fill queues on the way.
+const (
+	replayBurst = 32                    // packets at once
+	replayEvery = 10 * time.Millisecond // then, in steps of
+	replayStep  = 8
+	// replayGap is how often the same is sent again at most, and how old a packet is that the viewer still waits for although its
+	// path has not changed.
+	replayGap = 400 * time.Millisecond
+	marks     = 64 // a power of two; more than replayGap has frames
+)
+
+// replay is what is being sent again.
+type replay struct {
+	path     punch.Path
+	at, last uint64 // extended sequence numbers: sent up to, wanted up to
+	due      time.Time
+	from     uint64 // where the last one began, and when
+	began    time.Time
+	packets  [][]byte
+}
+
+// mark is the newest packet at a time.
+type mark struct {
+	at  time.Time
+	seq uint64
 }
 
 // startStream sends the first access unit by the media's path, and to the viewer's endpoint too where that is another:
@@ -76,6 +106,10 @@ func (v *viewer) packetize(now time.Time) [][]byte {
 	}
 	s.frames++
 	v.cam.stats.FramesSent++
+	if seq, ok := s.sender.LastSeq(); ok {
+		s.marks[s.marked%marks] = mark{now, seq}
+		s.marked++
+	}
 	return s.packet
 }
 
@@ -100,6 +134,9 @@ func (s *stream) flowing() bool { return s.begun && !s.ended && s.paused.IsZero(
 
 func (v *viewer) streamTimeout(now time.Time) {
 	s := &v.stream
+	if core.Due(now, s.replay.due) {
+		v.replayStep(now, replayStep)
+	}
 	for s.flowing() && !now.Before(s.origin.Add(s.next.PTS)) {
 		if !v.confirmed && s.blind+len(s.next.Data) > v.policy.Blind {
 			s.paused = now
@@ -119,9 +156,9 @@ func (v *viewer) streamTimeout(now time.Time) {
 
 func (v *viewer) streamDeadline() time.Time {
 	if !v.stream.flowing() {
-		return time.Time{}
+		return v.stream.replay.due
 	}
-	return v.stream.origin.Add(v.stream.next.PTS)
+	return core.Earliest(v.stream.replay.due, v.stream.origin.Add(v.stream.next.PTS))
 }
 
 // rtcp takes the viewer's feedback.
@@ -137,8 +174,40 @@ func (v *viewer) rtcp(now time.Time, b []byte) error {
 	if f.Report {
 		v.newest = max(v.newest, f.Highest)
 	}
-	v.resendTo(v.path, f.Resend)
+	if v.stream.replay.due.IsZero() { // else it comes anyway
+		v.resendTo(v.path, f.Resend)
+	}
 	return nil
+}
+
+// again sends everything after extended sequence number seq once more by a path.
+func (v *viewer) again(now time.Time, path punch.Path, seq uint64) {
+	r := &v.stream.replay
+	last, ok := v.stream.sender.LastSeq()
+	if !ok || seq >= last || path == r.path && seq == r.from && now.Sub(r.began) < replayGap {
+		return
+	}
+	*r = replay{path: path, at: seq, last: last, from: seq, began: now, packets: r.packets}
+	v.replayStep(now, replayBurst)
+}
+
+func (v *viewer) replayStep(now time.Time, n int) {
+	r := &v.stream.replay
+	r.packets, r.at = v.stream.sender.Some(now, r.packets[:0], r.at, r.last, n)
+	v.resendTo(r.path, r.packets)
+	if r.due = now.Add(replayEvery); r.at >= r.last {
+		r.due = time.Time{}
+	}
+}
+
+// sentBy is the newest packet at a time, as far as is known; 0: older than is known.
+func (s *stream) sentBy(at time.Time) uint64 {
+	for i := s.marked - 1; i >= max(0, s.marked-marks); i-- {
+		if m := s.marks[i%marks]; !m.at.After(at) {
+			return m.seq
+		}
+	}
+	return 0
 }
 
 func (v *viewer) resendTo(path punch.Path, packets [][]byte) {
@@ -170,8 +239,8 @@ func (v *viewer) moveTo(now time.Time, path punch.Path, next uint64) {
 		return
 	}
 	lost := from != path && from.Route == punch.Direct || next == 0 && !again
-	if lost {
-		v.resendTo(path, s.sender.Since(now, nil, max(next, 1)-1))
+	if next = max(next, 1) - 1; lost || from == path && next < s.sentBy(now.Add(-replayGap)) {
+		v.again(now, path, next)
 	}
 	if !s.paused.IsZero() {
 		s.origin = s.origin.Add(now.Sub(s.paused))

@@ -27,6 +27,24 @@ func (s *Sender) replay(now time.Time, dst [][]byte, seq uint64) [][]byte {
 	return dst
 }
 
+func (s *Sender) some(now time.Time, dst [][]byte, seq, last uint64, n int) ([][]byte, uint64) {
+	if !s.started {
+		return dst, last
+	}
+	oldest := s.next - min(s.next, uint64(len(s.history.slots)))
+	seq = max(seq+1, oldest, uint64(s.cfg.Keys.firstSeq))
+	for ; n > 0 && seq <= last && seq < s.next; seq++ {
+		if b, _ := s.history.resend(now, seq, 0); b != nil {
+			dst = append(dst, b)
+			n--
+		}
+	}
+	if seq > last || seq >= s.next {
+		return dst, last
+	}
+	return dst, seq - 1
+}
+
 func (s *Sender) handleRTCP(now time.Time, b []byte) (Feedback, error) {
 	packets, err := openRTCP(s.in, b, &s.rejected)
 	if err != nil {

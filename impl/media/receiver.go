@@ -229,6 +229,21 @@ func (r *Receiver) Ready() Output {
 // HighestSeq returns the greatest extended sequence number (SRTP index) received.
 func (r *Receiver) HighestSeq() (seq uint64, ok bool) { return r.buffer.highest, r.buffer.started }
 
+// Wanted returns the extended sequence number of the first packet that is still missing, or else of the one after the newest; ok is false
+// before the first packet.
+func (r *Receiver) Wanted() (seq uint64, ok bool) {
+	b := &r.buffer
+	if !b.started {
+		return 0, false
+	}
+	for seq := b.next; b.missing > 0 && seq <= b.highest; seq++ {
+		if b.at(seq).state == missing {
+			return seq, true
+		}
+	}
+	return b.highest + 1, true
+}
+
 // Quality returns the counts so far.
 func (r *Receiver) Quality() Quality {
 	q := r.q

@@ -127,6 +127,12 @@ func (s *Sender) Since(now time.Time, dst [][]byte, seq uint64) [][]byte {
 	return s.replay(now, dst, seq+1)
 }
 
+// Some appends to dst the packets after extended sequence number seq up to last, oldest first, at most n of them, as far as the history
+// reaches back, and returns the number up to which it got. Use it to pace what Since would give at once.
+func (s *Sender) Some(now time.Time, dst [][]byte, seq, last uint64, n int) ([][]byte, uint64) {
+	return s.some(now, dst, seq, last, n)
+}
+
 // LastGOP appends to dst everything from the last key frame on, oldest first. It appends nothing when
 // there was none or when the history no longer holds the key frame's first packet.
 func (s *Sender) LastGOP(now time.Time, dst [][]byte) [][]byte {

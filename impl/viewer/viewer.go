@@ -164,6 +164,7 @@ func (v *Viewer) loggedIn(now time.Time, _ wire.Message) {
 	v.dev.Up(now)
 	if v.watch != nil {
 		v.watch.sendConnect(now)
+		v.watch.reachable(now)
 	}
 }
 

@@ -257,9 +257,7 @@ func (a *attempt) sendUse(now time.Time) {
 		}
 	}
 	m := &wire.Use{Sequence: a.use, Token: token}
-	if highest, ok := a.receiver.HighestSeq(); ok {
-		m.Next = highest + 1
-	}
+	m.Next, _ = a.receiver.Wanted()
 	a.send(by, core.Control, a.seal(m))
 	if !a.twoWay { // the camera may not hear this path, though the viewer does
 		a.sendConsent(a.path)
@@ -274,6 +272,9 @@ func (a *attempt) sendUse(now time.Time) {
 		a.useDue = core.Earliest(a.useDue, dead)
 	}
 	a.useGap = min(2*a.useGap, maxUse)
+	if a.doubting() {
+		a.useGap = min(a.useGap, doubtGap)
+	}
 }
 
 // watchTimeout repeats Use while it has no effect, falls back to the relay, keeps the consent fresh, and lets the
@@ -306,6 +307,7 @@ func (a *attempt) checkPath(now time.Time) {
 	case core.Due(now, a.deadAt()):
 		a.toRelay(now)
 	case a.doubting(): // still
+		a.callHome(now)
 	case a.twoWay && !now.Before(due):
 		a.doubt(now)
 		return

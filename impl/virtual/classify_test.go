@@ -40,7 +40,7 @@ func TestAdaptiveGoesDirect(t *testing.T) {
 		for _, v := range nats() {
 			w := newWorld(t, worldConfig{seed: 51, cameraNAT: tracking(c), viewerNAT: tracking(v), classify: true})
 			w.connect("adaptive")
-			w.net.Run(3500*time.Millisecond, nil)
+			w.net.Run(3*time.Second, nil)
 			s := w.viewer.Stats()
 			if unlucky(c, v) {
 				continue
@@ -48,7 +48,7 @@ func TestAdaptiveGoesDirect(t *testing.T) {
 			if s.Path.Route != punch.Direct || !s.Confirmed {
 				t.Errorf("camera %s, viewer %s: media by %v because %s; events%s", natName(c), natName(v), s.Path, s.NotDirect, events(w))
 			}
-			w.checkFrames(60)
+			w.checkFrames(50)
 		}
 	}
 }

@@ -192,7 +192,7 @@ func TestRebindUnderLoss(t *testing.T) {
 	for _, loss := range []float64{0.01, 0.0513} {
 		for _, who := range []string{"camera", "viewer"} {
 			worst := time.Duration(0)
-			for seed := range uint64(20) {
+			for seed := range uint64(8) {
 				w := newWorld(t, worldConfig{seed: 100 + seed, cameraNAT: restricted, viewerNAT: restricted, loss: loss})
 				w.connect("adaptive")
 				w.net.Run(4*time.Second, nil)
@@ -211,6 +211,51 @@ func TestRebindUnderLoss(t *testing.T) {
 				w.checkIntact()
 			}
 			t.Logf("%s, loss %v: stood still for %v at most", who, loss, worst)
+		}
+	}
+}
+
+// A router that reboots is away for a while. Once it is back, video flows again within a second and a round trip, and
+// what the camera remembers comes after all.
+func TestRouterReboots(t *testing.T) {
+	for _, tt := range []struct {
+		name           string
+		camera, viewer *virtual.NATConfig
+		strategy       string
+		away           []time.Duration
+	}{
+		{"port-restricted", restricted, restricted, "adaptive", []time.Duration{300 * time.Millisecond, 2 * time.Second}},
+		{"full cone", fullCone, restricted, "adaptive", []time.Duration{time.Second}},
+		{"port-restricted, relay", restricted, restricted, "relay", []time.Duration{time.Second, 2 * time.Second}},
+		{"port-restricted, direct alone", restricted, restricted, "direct", []time.Duration{time.Second}},
+	} {
+		for _, who := range []string{"camera", "viewer"} {
+			for _, away := range tt.away {
+				for _, forgets := range []bool{true, false} {
+					w := newWorld(t, worldConfig{seed: 46, cameraNAT: tt.camera, viewerNAT: tt.viewer, clip: true})
+					w.connect(tt.strategy)
+					w.net.Run(1500*time.Millisecond, nil)
+					site, back := w.cameraSite, w.net.Now.Add(away)
+					if who == "viewer" {
+						site = w.viewerSite
+					}
+					w.net.Filter = func(from *virtual.Host, p core.Packet) bool {
+						return w.net.Now.After(back) || from.Name != who && p.To.Addr() != site.Addr
+					}
+					w.net.Run(away, nil)
+					if forgets {
+						site.Rebind()
+					}
+					w.net.Run(3*time.Second, nil)
+					longest, atEnd := w.standstill(back)
+					if longest > time.Second+60*time.Millisecond || atEnd > 100*time.Millisecond {
+						t.Errorf("%s: %s away for %v, forgets %v: stood still for %v, and %v at the end; events%s", tt.name, who, away, forgets, longest, atEnd, events(w))
+					}
+					if w.checkIntact(); len(all[viewer.FrameReceived](w.viewerHost)) < len(w.sent)-10 {
+						t.Errorf("%s: %s away for %v, forgets %v: %d of %d frames", tt.name, who, away, forgets, len(all[viewer.FrameReceived](w.viewerHost)), len(w.sent))
+					}
+				}
+			}
 		}
 	}
 }
