@@ -117,12 +117,11 @@ func (a *Agent) choose() part {
 	}
 	chosen := plain
 	if a.cfg.Role == Camera {
-		_, chosen = decide(theirs, mine)
+		_, chosen = decide(theirs, mine, p.Has(MethodSilence))
 	} else {
-		chosen, _ = decide(mine, theirs)
+		chosen, _ = decide(mine, theirs, p.Has(MethodSilence))
 	}
-	switch {
-	case chosen == silent && !p.Has(MethodSilence), (chosen == opens || chosen == probes) && !p.Has(MethodBirthday):
+	if (chosen == opens || chosen == probes) && !p.Has(MethodBirthday) {
 		return plain
 	}
 	return chosen

@@ -45,11 +45,30 @@ func told(c wire.Class) bool { return dependent(c) && c.Ports == wire.PortsSeque
 // endpoint y sends, or does not care for its port.
 func findable(x, y wire.Class) bool { return dependent(x) && (!dependent(y) || !byPort(x)) }
 
+// meet says whether both punch at once and meet, by the endpoints that the rendezvous sees.
+func meet(x, y wire.Class) bool {
+	switch dx, dy := dependent(x), dependent(y); {
+	case dx && dy:
+		return answers(x, y) || answers(y, x)
+	case dx:
+		return !byPort(y)
+	case dy:
+		return !byPort(x)
+	}
+	return true
+}
+
+// answers says whether x, both mapping by destination, hears y where the rendezvous saw x, and y hears the answer: it leaves by the mapping
+// that y knows, if what x has sent before to another port of y's has made no other for it, or y's filter does not mind.
+func answers(x, y wire.Class) bool {
+	return open(x) && (x.Mapping == wire.AddressAndPortDependent || !byPort(y))
+}
+
 // decide says what the viewer's and the camera's parts are, from both classes; both sides come to the same conclusion.
 //
 //	x maps by destination, y's filter looks at ports       │ what helps
 //	───────────────────────────────────────────────────────┼──────────────────────────────────────────────────────────────
-//	x's filter is open                                     │ x is silent: y reaches x where the rendezvous saw x, and x's
+//	x's filter is open, and silence is allowed             │ x is silent: y reaches x where the rendezvous saw x, and x's
 //	                                                       │ answer leaves by that mapping, if it has made none towards y
 //	y's mapping is known, or x's filter ignores ports      │ y guesses x's next mapping: predicted where x's allocator is
 //	                                                       │ sequential, else by many tries (birthday)
@@ -57,14 +76,13 @@ func findable(x, y wire.Class) bool { return dependent(x) && (!dependent(y) || !
 //	neither, else                                          │ nothing: the relay
 //
 // All other pairs meet by the endpoints that the rendezvous sees, both at once.
-func decide(viewer, camera wire.Class) (v, c part) {
-	dv, dc := dependent(viewer), dependent(camera)
+func decide(viewer, camera wire.Class, silence bool) (v, c part) {
 	switch {
-	case dv && open(viewer) && byPort(camera):
+	case silence && dependent(viewer) && open(viewer) && byPort(camera):
 		return silent, plain
-	case dc && open(camera) && byPort(viewer):
+	case silence && dependent(camera) && open(camera) && byPort(viewer):
 		return plain, silent
-	case !dv && !dc, dv != dc && !byPort(map[bool]wire.Class{true: camera, false: viewer}[dv]), dv && dc && (open(viewer) || open(camera)):
+	case meet(viewer, camera):
 		return plain, plain
 	}
 	findV, findC := findable(viewer, camera), findable(camera, viewer)

@@ -54,6 +54,7 @@
 //	A or P, I      any filter but P    both at once
 //	A or P, I      filter P            the first one is silent until it hears the other, for 1 s at most: a punch of its own would make a
 //	                                   second mapping, by which its answer would leave; the other one expects the first mapping
+//	                                   (adaptive alone; prediction and birthday guess here)
 //	A or P, A or P I, filter I or A    both at once
 //	A or P, A or P I, filter P         the other one guesses the first one's new port: by prediction, or by birthday
 //	A or P, A      A or P, A or P      the same: the first one's filter does not mind what port the guess comes from

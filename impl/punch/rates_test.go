@@ -142,7 +142,7 @@ func TestSilence(t *testing.T) {
 		}
 	}
 	policy := adaptive
-	policy.Methods &^= MethodSilence
+	policy.Methods &^= MethodSilence | MethodBirthday
 	if met := successes(20, world{policy: policy, viewer: open, camera: cone}, 3*time.Second); met > 0 {
 		t.Errorf("without silence %d meet", met)
 	}
