@@ -11,8 +11,8 @@ import (
 
 // When the later methods begin to ask for a mapping, where the earlier ones stay silent.
 const (
-	pmpAfter  = 300 * time.Millisecond
-	upnpAfter = 600 * time.Millisecond
+	pmpAfter  = 150 * time.Millisecond
+	upnpAfter = 300 * time.Millisecond
 )
 
 // service is what the gateway speaks.

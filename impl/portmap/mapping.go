@@ -31,6 +31,7 @@ type Mapping struct {
 	grant   grant
 	ends    time.Time // of the grant; zero: never
 	lost    bool
+	closed  bool
 	seen    netip.Addr
 	told    netip.AddrPort // External, when Changed was last signalled
 }
@@ -72,7 +73,7 @@ func (m *Mapping) external() netip.AddrPort {
 }
 
 // Changed receives a value (one for several changes) after External has changed: the gateway has rebooted, got another
-// address, granted another port, or maps no more.
+// address, granted another port, or maps no more. Close closes it.
 func (m *Mapping) Changed() <-chan struct{} { return m.changed }
 
 // Seen says by which address the rendezvous sees this host now, where that has changed: an external address that differs is
@@ -99,6 +100,11 @@ func (m *Mapping) Close() error {
 	m.running.Wait()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.closed {
+		return nil
+	}
+	m.closed = true
+	close(m.changed)
 	if m.lost {
 		return nil
 	}
@@ -121,13 +127,12 @@ func (m *Mapping) take(g grant) {
 // tell signals a change of External, if there is one.
 func (m *Mapping) tell() {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	now := m.external()
-	same := now == m.told
-	m.told = now
-	m.mu.Unlock()
-	if same {
+	if now == m.told || m.closed {
 		return
 	}
+	m.told = now
 	select {
 	case m.changed <- struct{}{}:
 	default:

@@ -2,8 +2,8 @@
 // keeps the mapping for as long as it is wanted.
 //
 //	            ┌─ PCP      RFC 6887   gateway:5351, MAP with a nonce              at once
-//	Map(ctx) ───┼─ NAT-PMP  RFC 6886   gateway:5351                                when PCP is refused, or silent for 0.3 s
-//	            └─ UPnP IGD            SSDP and description at once; AddPortMapping  when both are, or silent for 0.6 s
+//	Map(ctx) ───┼─ NAT-PMP  RFC 6886   gateway:5351                                when PCP is refused, or silent for 0.15 s
+//	            └─ UPnP IGD            SSDP and description at once; AddPortMapping  when both are, or silent for 0.3 s
 //
 // The first that is granted counts. All three name the same internal endpoint, so that a second grant is mostly the same
 // mapping; one by another external port is taken back.
