@@ -26,8 +26,8 @@
 //
 // Hops on a LAN take no time and are not impaired. A packet for another station goes straight there, as through a
 // switch; all else passes the table, which learns the due time and not the engine's. Each router counts the TTL down
-// once. A router's WAN hangs on the core by an uplink of the router's name, or on another router's LAN, or on a device
-// that lies in the LAN of a router of the kernel's.
+// once, the core by CoreHops. A router's WAN hangs on the core by an uplink of the router's name, or on another router's
+// LAN, or on a device that lies in the LAN of a router of the kernel's.
 //
 // # Who answers
 //

@@ -189,7 +189,7 @@ func (n *Net) handOne(due, late time.Duration, w Where, name string, out Output,
 // forward is the core: it counts the TTL down and finds the receiver's uplink.
 func (f *Fabric) forward(now, due time.Duration, from *Uplink, p *Packet) {
 	n, b := from.net, p.Bytes()
-	if !countDown(b) {
+	if !countDown(b, CoreHops) {
 		f.answer(now, due, from, InCore, link.Expired, packet.TimeExceeded, 0, p)
 		return
 	}
@@ -204,22 +204,33 @@ func (f *Fabric) forward(now, due time.Duration, from *Uplink, p *Packet) {
 	}
 }
 
-// countDown takes one hop off the packet's TTL or hop limit; false means that none was left.
-func countDown(b []byte) bool {
+// CoreHops is how many routers the core counts as: an access network's, the exchange's and another access network's. That is
+// few, and enough for a low TTL to end between two homes: behind one router of its own a packet with a TTL of 2 to 4 does,
+// behind two one of 3 to 5.
+const CoreHops = 3
+
+// countDown takes so many hops off the packet's TTL or hop limit; false means that not as many were left, and that the packet
+// ended with 1.
+func countDown(b []byte, hops uint8) (left bool) {
+	at := 7 // hop limit
 	if b[0]>>4 == 4 {
-		h := packet.IPv4(b)
-		if h.TTL() <= 1 {
-			return false
-		}
-		h.DecrementTTL()
-		return true
+		at = 8
 	}
-	h := packet.IPv6(b)
-	if h.HopLimit() <= 1 {
+	ttl := b[at]
+	to := uint8(1)
+	if ttl > hops {
+		to, left = ttl-hops, true
+	} else if ttl == 0 {
 		return false
 	}
-	h.DecrementHopLimit()
-	return true
+	if at == 8 {
+		old := binary.BigEndian.Uint16(b[8:])
+		b[8] = to
+		binary.BigEndian.PutUint16(b[10:], packet.Update16(packet.IPv4(b).Checksum(), old, binary.BigEndian.Uint16(b[8:])))
+		return left
+	}
+	b[7] = to
+	return left
 }
 
 // The core's own addresses, from which it sends errors: the dummy address of RFC 7600 §4.8, and one of RFC 6666's

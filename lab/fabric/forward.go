@@ -104,7 +104,7 @@ func (r *Router) outbound(now, due time.Duration, from *Station, p *Packet) {
 	}
 	b := p.Bytes()
 	switch {
-	case !from.self && !countDown(b):
+	case !from.self && !countDown(b, 1):
 		r.answer(now, due, nat.Inside, Outbound, link.Expired, packet.TimeExceeded, 0, p)
 	case p.wireSize() > r.wanMTU() && !mayFragment(b):
 		r.answer(now, due, nat.Inside, Outbound, link.TooBig, packet.FragmentationNeeded, r.wanMTU(), p)
@@ -131,7 +131,7 @@ func (r *Router) fromWAN(now, due time.Duration, p *Packet) {
 	switch {
 	case p.wireSize() > lanMTU && !mayFragment(p.Bytes()):
 		r.doom(now, due, link.TooBig, packet.FragmentationNeeded, lanMTU, p)
-	case !countDown(p.Bytes()):
+	case !countDown(p.Bytes(), 1):
 		r.doom(now, due, link.Expired, packet.TimeExceeded, 0, p)
 	default:
 		r.translate(now, due, nat.Outside, p)

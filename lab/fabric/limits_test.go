@@ -51,7 +51,7 @@ func TestNoErrorsAboutErrors(t *testing.T) {
 		t.Fatalf("a packet without a hop left was answered %d times", len(h.inside.packets))
 	}
 	about := packet.AppendError(nil, packet.TimeExceeded, inner4, 0, datagram("198.51.100.1:2", "192.168.1.2:1", 10))
-	for _, ttl := range []uint8{1, 2, 3} {
+	for _, ttl := range []uint8{1, 2, 4, 5} {
 		setTTL(about, ttl, false)
 		sendBytes(h.fab, h.station, time.Second, about)
 	}

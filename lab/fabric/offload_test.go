@@ -128,7 +128,7 @@ func TestGSOWholeOrSplit(t *testing.T) {
 		passesWhole := plain(profile.Up) && plain(profile.Down) && (profile.Up.MTU == 0 || headersOf(data)+int(g.Size) <= profile.Up.MTU || len(data) <= profile.Up.MTU)
 		if offload && passesWhole {
 			want := bytes.Clone(data)
-			countDown(want)
+			countDown(want, CoreHops)
 			if len(whole.packets) != 1 || !bytes.Equal(whole.packets[0], want) || whole.gso[0] != g {
 				t.Fatalf("%d packets arrived, of %v, want one with its TTL less by one, of %v", len(whole.packets), whole.gso, g)
 			}
