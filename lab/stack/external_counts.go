@@ -13,7 +13,8 @@ const groupAt = "at"
 
 // externalCounts are the groups that counts may have. Of latency_s every match counts, of the others the last.
 var externalCounts = []string{
-	"frames_sent", "frames_received", "frames_intact", "latency_s", "goodput_bps", "loss", "gap_s", "path_changes", "first_frame_bytes",
+	"frames_sent", "frames_received", "frames_intact", "latency_s", "goodput_bps", "loss", "gap_s", "path_changes",
+	"first_frame_bytes",
 }
 
 // tally is what lines have counted.
@@ -49,8 +50,8 @@ func (t *tally) media() *record.Media {
 		return nil
 	}
 	m := &record.Media{
-		FramesSent: int(t.last["frames_sent"]), FramesReceived: int(t.last["frames_received"]), FramesIntact: int(t.last["frames_intact"]),
-		LatencyS: t.latency,
+		FramesSent: int(t.last["frames_sent"]), FramesReceived: int(t.last["frames_received"]),
+		FramesIntact: int(t.last["frames_intact"]), LatencyS: t.latency,
 	}
 	for name, to := range map[string]**float64{"goodput_bps": &m.GoodputBps, "loss": &m.Loss, "gap_s": &m.GapS} {
 		if v, ok := t.last[name]; ok {

@@ -173,7 +173,8 @@ func (r externalReader) check(s *externalSpec) {
 	}
 	for i, c := range s.Commands {
 		if c.Ready.Packets > 0 {
-			r.fault(document.Member(document.Index("commands", i), "ready.packets"), "packets are counted from the request on: give log, probe or exit")
+			path := document.Member(document.Index("commands", i), "ready.packets")
+			r.fault(path, "packets are counted from the request on: give log, probe or exit")
 		}
 		if !c.Ready.empty() {
 			r.checkMark(document.Member(document.Index("commands", i), "ready"), c.Ready, names)

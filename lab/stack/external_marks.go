@@ -128,7 +128,8 @@ func (x *externalTrial) packet(host string, out bool, at time.Time, b []byte) {
 			}
 		}
 	}
-	if _, ok := x.spec.Marks[FirstPacket]; !ok && !x.flows.came[roleViewer].IsZero() && x.mark(FirstPacket, x.flows.came[roleViewer]) {
+	_, marked := x.spec.Marks[FirstPacket]
+	if first := x.flows.came[roleViewer]; !marked && !first.IsZero() && x.mark(FirstPacket, first) {
 		news = append(news, FirstPacket)
 	}
 	x.mu.Unlock()

@@ -21,7 +21,8 @@ func (x *externalTrial) observe() (o Observation, err error) {
 		FirstPacket: x.since(FirstPacket), FirstFrame: x.since(FirstFrame), Connect: x.since(Connected),
 		PathChanges: int(x.tally.last["path_changes"]), Media: x.tally.media(),
 		Bytes: map[string]int64{
-			"camera_up": f.sent[roleCamera], "viewer_up": f.sent[roleViewer], "rendezvous_up": f.sent[roleRendezvous], "relay": f.relayedBytes(),
+			"camera_up": f.sent[roleCamera], "viewer_up": f.sent[roleViewer], "rendezvous_up": f.sent[roleRendezvous],
+			"relay": f.relayedBytes(),
 		},
 		Probes: map[string]float64{"packets": float64(f.probes.packets), "bytes": float64(f.probes.bytes)},
 	}
@@ -73,7 +74,7 @@ func (x *externalTrial) outcome(end time.Time) (record.Outcome, string) {
 	case pathRelayed:
 		return record.Relayed, x.attempts()
 	}
-	return record.Failed, "it says that it succeeded, but its hosts exchanged no packets, neither directly nor through the rendezvous"
+	return record.Failed, "it says that it succeeded, but its hosts exchanged no packets, directly or through the rendezvous"
 }
 
 // attempts says what became of direct packets.

@@ -35,11 +35,17 @@ func TestEventsReachPrograms(t *testing.T) {
 	l := newLab(t, "two-homes", "link", "lan")
 	dir := t.TempDir()
 	starts, ticks := filepath.Join(dir, "starts"), filepath.Join(dir, "ticks")
-	e := shell(t, 5*time.Second,
-		fmt.Sprintf("echo >> %s; echo ready; while echo >> %s; do sleep 0.01; done", starts, ticks),
-		fmt.Sprintf("until [ -e %s/over ]; do sleep 0.01; done; echo reached", dir))
+	e := parseExternal(t, fmt.Sprintf(`
+name: stubborn
+commands:
+  - {name: camera, host: camera, ready: {log: ready},
+     run: [sh, -c, 'echo >> %[1]s; echo ready; wc -l < %[1]s; while echo >> %[2]s; do sleep 0.01; done']}
+  - {name: viewer, host: viewer, run: [sleep, "60"]}
+request: {command: viewer}
+marks: {success: {log: '^2$', from: camera}}  # of its second life: that it was killed was no exit of its own
+hold: 0s
+`, starts, ticks))
 	stage := func() {
-		defer os.WriteFile(filepath.Join(dir, "over"), nil, 0o600)
 		asleep, err := l.Do(lab.Event{Do: lab.DoSleep, Host: "camera"})
 		if err != nil {
 			t.Error(err)

@@ -80,7 +80,8 @@ func TestDCUtR(t *testing.T) {
 			l := newLab(t, "two-homes", "viewer.nat", viewer, "link", "lan")
 			const length = 400 * time.Millisecond
 			var moments []Moment
-			o := tryExternal(t, e, l, Trial{Media: length, Timeout: 2 * time.Second, Reached: func(m Moment) { moments = append(moments, m) }})
+			reached := func(m Moment) { moments = append(moments, m) }
+			o := tryExternal(t, e, l, Trial{Media: length, Timeout: 2 * time.Second, Reached: reached})
 			check(t, o, want, length)
 			if o.FirstFrameWire < len(media.EmbeddedClip().At(0).Data) {
 				t.Errorf("the first frame has %d bytes on the wire", o.FirstFrameWire)
@@ -224,10 +225,12 @@ func TestExternalFailures(t *testing.T) {
 }
 
 func TestMissingProgramIsUnsupported(t *testing.T) {
-	e := parseExternal(t, strings.Replace(pinger, "{name: ping,", "{name: no-such-program, package: nothing}, {name: not-built, make: peers}, {name: ping,", 1))
+	more := "programs: [{name: no-such-program, package: nothing}, {name: not-built, make: peers}, "
+	e := parseExternal(t, strings.Replace(pinger, "programs: [", more, 1))
 	l := newLab(t, "two-homes", "link", "lan")
 	o := tryExternal(t, e, l, Trial{Timeout: time.Second})
-	want := "no-such-program is not installed: apt-get install nothing; not-built is not built: make peers, or say where it is by PUNCHLAB_NOT_BUILT"
+	want := "no-such-program is not installed: apt-get install nothing; " +
+		"not-built is not built: make peers, or say where it is by PUNCHLAB_NOT_BUILT"
 	if o.Outcome != record.Unsupported || o.Cause != want {
 		t.Errorf("outcome %s: %s\nwant %s", o.Outcome, o.Cause, want)
 	}
@@ -240,7 +243,9 @@ func TestNothingIsLeft(t *testing.T) {
 		t.Skip(err)
 	}
 	l := newLab(t, "two-homes", "link", "lan")
-	e := shell(t, 5*time.Second, `echo $HOME > /proc/self/fd/2; trap "" TERM; setsid sleep 7001 & (setsid sleep 7002 &) & (sleep 7003 &); sleep 7004 & echo ready; wait`, "echo reached; sleep 7005")
+	scratch := filepath.Join(t.TempDir(), "scratch")
+	e := shell(t, 5*time.Second, "pwd > "+scratch+`; trap "" TERM; setsid sleep 7001 & (setsid sleep 7002 &) & (sleep 7003 &)
+		sleep 7004 & echo ready; wait`, "echo reached; sleep 7005")
 	tryExternal(t, e, l, Trial{Timeout: 300 * time.Millisecond})
 	var hosts []*lab.Machine
 	for _, h := range externalHosts {
@@ -255,8 +260,11 @@ func TestNothingIsLeft(t *testing.T) {
 		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		t.Errorf("process %d is left: %q", pid, b)
 	}
-	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "punchlab-*", "clip.h264")); len(left) > 0 {
-		t.Errorf("folders are left: %v", left)
+	b, _ := os.ReadFile(scratch)
+	if dir := strings.TrimSpace(string(b)); dir == "" {
+		t.Error("the command did not run")
+	} else if _, err := os.Stat(dir); err == nil {
+		t.Errorf("folder %s is left", dir)
 	}
 	entries, _ := os.ReadDir("/proc")
 	for _, entry := range entries {

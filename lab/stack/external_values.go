@@ -125,7 +125,8 @@ func (v externalValues) environment(m *lab.Machine, more []externalFile) ([]stri
 		fmt.Sprintf("PUNCHLAB_SEED=%d", v.Seed), fmt.Sprintf("PUNCHLAB_MEDIA=%g", v.Media.Seconds()),
 		fmt.Sprintf("PUNCHLAB_TIMEOUT=%g", v.Timeout.Seconds()))
 	if m != nil {
-		env = append(env, "PUNCHLAB_HOST="+m.Name, "PUNCHLAB_ADDR="+commas(m.Addrs), "PUNCHLAB_RENDEZVOUS="+commas(rendezvousFrom(v.topo, m.Name)))
+		env = append(env, "PUNCHLAB_HOST="+m.Name, "PUNCHLAB_ADDR="+commas(m.Addrs),
+			"PUNCHLAB_RENDEZVOUS="+commas(rendezvousFrom(v.topo, m.Name)))
 	}
 	for _, e := range more {
 		s, err := v.render(e.Text)
