@@ -39,7 +39,7 @@ func TestEventsReachPrograms(t *testing.T) {
 name: stubborn
 commands:
   - {name: camera, host: camera, ready: {log: ready},
-     run: [sh, -c, 'echo >> %[1]s; echo ready; wc -l < %[1]s; while echo >> %[2]s; do sleep 0.01; done']}
+     run: [sh, -c, 'echo >> %[1]s; echo ready; wc -l < %[1]s; (while echo >> %[2]s; do sleep 0.01; done) & wait']}
   - {name: viewer, host: viewer, run: [sleep, "60"]}
 request: {command: viewer}
 marks: {success: {log: '^2$', from: camera}}  # of its second life: that it was killed was no exit of its own
