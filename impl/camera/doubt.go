@@ -20,9 +20,11 @@ import (
 // its move (located) and the camera's own lead to.
 const (
 	// viewerSilence is how long a viewer to whom media flows, and who reports every 200 ms then, may be silent before the
-	// camera asks the rendezvous whether it is heard itself, and asks again; after patient it waits twice as long each time.
+	// camera asks the rendezvous whether it is heard itself. It asks again after homeGap, and after viewerSilence once the viewer has been
+	// silent for longer than patient.
 	viewerSilence = 700 * time.Millisecond
-	patient       = 10 * time.Second
+	homeGap       = 200 * time.Millisecond
+	patient       = 5 * time.Second
 	// bothLife is how long media goes by two paths until the viewer has named one.
 	bothLife = time.Second
 	// asleep is how much later than it wanted a camera has to be called to take it that its host has slept.
@@ -54,13 +56,10 @@ func (v *viewer) doubt() time.Time {
 
 // doubtful asks the rendezvous whether this camera is heard.
 func (v *viewer) doubtful(now time.Time) {
-	v.cam.link.Probe(now)
-	if !v.cam.link.Up() {
-		_ = v.cam.link.Start(now) // without waiting longer each time; an error comes from the source of randomness
-	}
+	v.cam.link.Insist(now)
 	v.suspicious, v.sign = true, now
-	if now.Sub(v.heard) > patient {
-		v.patience *= 2
+	if v.patience = homeGap; now.Sub(v.heard) > patient {
+		v.patience = viewerSilence
 	}
 }
 

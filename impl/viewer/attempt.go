@@ -69,7 +69,6 @@ type attempt struct {
 	// Doubt, see doubt.go.
 	rhythm     rhythm
 	doubted    time.Time // since then path is doubted; zero: it is not
-	calledHome time.Time // the rendezvous was last asked because of it
 	assuredAt  time.Time // the last doubt ended
 	relayed    bool      // new media has come through the relay since
 	asks       int       // how often again was sent for one reason

@@ -19,9 +19,8 @@ import (
 const (
 	// verdict is how long a doubted path has to show that it lives, once the relay delivers.
 	verdict = 400 * time.Millisecond
-	// doubtGap is the greatest gap between repetitions of Use while the path is doubted, homeGap that between calls at the rendezvous.
-	doubtGap = 500 * time.Millisecond
-	homeGap  = 700 * time.Millisecond
+	// doubtGap is the greatest gap between repetitions of Use, and of pings to the rendezvous, while the path is doubted.
+	doubtGap = 250 * time.Millisecond
 	// firstRetry is when a direct path that was lost is looked for again after a search that found none, doubling up to lastRetry.
 	firstRetry = 5 * time.Second
 	lastRetry  = time.Minute
@@ -51,22 +50,9 @@ func (a *attempt) doubt(now time.Time) {
 	}
 	a.doubted, a.relayed = now, false
 	a.useGap = a.rto()
-	a.calledHome = now
-	a.v.link.Probe(now) // the relay is to be there when it is wanted, and it may be this side that has moved
+	a.v.link.Insist(now) // the relay is to be there when it is wanted, and it may be this side that has moved
 	a.askAgain(now)
 	a.sendUse(now)
-}
-
-// callHome goes on asking the rendezvous without waiting longer each time: the router may be back any moment.
-func (a *attempt) callHome(now time.Time) {
-	if a.knocking || now.Sub(a.calledHome) < homeGap {
-		return
-	}
-	a.calledHome = now
-	a.v.link.Probe(now)
-	if !a.v.link.Up() {
-		_ = a.v.link.Start(now) // an error comes from the source of randomness and would repeat
-	}
 }
 
 // assured ends the doubt: the path in use lives.

@@ -307,7 +307,7 @@ func (a *attempt) checkPath(now time.Time) {
 	case core.Due(now, a.deadAt()):
 		a.toRelay(now)
 	case a.doubting(): // still
-		a.callHome(now)
+		a.v.link.Insist(now)
 	case a.twoWay && !now.Before(due):
 		a.doubt(now)
 		return
