@@ -20,6 +20,8 @@ const (
 	enoughSamples = 5
 	enoughFirst   = 3
 	maxGap        = 256  // between neighboring samples of a sequence, median
+	manySamples   = 8    // of fewer, five say, one random order in 60 rises or falls throughout
+	maxGapOfFew   = 32
 	minBlock      = 64   // ports
 	maxBlock      = 8192 // of a random 64,512 ports, 8 samples lie in one such block by chance once in 10^6
 	wrapFactor    = 8    // a gap so much greater than the median is where the sequence starts over
@@ -89,7 +91,7 @@ func sequence(samples []sample) int16 {
 	}
 	slices.Sort(gaps)
 	median := gaps[len(gaps)/2]
-	if median > maxGap {
+	if median > maxGap || n < manySamples && median > maxGapOfFew {
 		return 0
 	}
 	step := 0
