@@ -6,7 +6,7 @@ import "time"
 const (
 	frameGap   = 2 * time.Millisecond   // packets closer together belong to one frame
 	learnt     = 8                      // gaps after which the rhythm is known
-	minSilence = 120 * time.Millisecond // least silence that raises doubt
+	minSilence = 200 * time.Millisecond // least silence that raises doubt
 	maxSilence = time.Second            // greatest, and until the rhythm is known
 	maxWary    = 8                      // times the silence, after false alarms
 	calmAfter  = 10 * time.Second       // without doubt: a false alarm is forgiven

@@ -11,8 +11,11 @@
 //
 //	relay ── punch, Noise-2, challenge or media from the camera directly ──► Use by that path (again after an RTO,
 //	  ▲                                                                   with the camera's token once it asks)
-//	  └──────────── no media on the direct path for 1 s ──────────────────── direct
+//	  │  the relay delivers, the path does not                                        │ nothing new for a few frames
+//	  └─────────────────────────── doubted: media by both ◄───────────────────────── direct ◄─┐
+//	                                   └── the path, or another direct one, is heard ─────────┘
 //
+// Doubt (doubt.go) has the rendezvous say where the camera is now, for which the search for a direct path begins anew.
 // Use needs no acknowledgement: it is repeated for as long as newer media comes by another path than the one named.
 // The receiver knows the stream's first sequence number and drops duplicates, so that a move loses and repeats nothing.
 //

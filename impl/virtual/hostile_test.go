@@ -278,3 +278,35 @@ func FuzzRoles(f *testing.F) {
 		w.checkIntact()
 	})
 }
+
+// A host that either side names under many ports gets, all together, what one address may have; however many it names.
+func TestClaimedHostsAreSpared(t *testing.T) {
+	var claims []netip.AddrPort
+	for port := range uint16(8) {
+		claims = append(claims, netip.AddrPortFrom(bystanderAddr.Addr(), bystanderAddr.Port()+port))
+	}
+	for _, who := range []string{"camera", "viewer"} {
+		for _, strategy := range []string{"adaptive", "direct", "portmap"} {
+			w := newWorld(t, worldConfig{seed: 28, cameraNAT: symmetric, viewerNAT: symmetric,
+				camera: func(c *camera.Config) {
+					if who == "camera" {
+						c.Host = claims
+					}
+				},
+				viewer: func(c *viewer.Config) {
+					if who == "viewer" {
+						c.Host = claims
+					}
+				},
+			})
+			b := &bystander{}
+			w.net.Site(virtual.SiteConfig{Addr: bystanderAddr.Addr(), Delay: time.Millisecond}).Host("bystander", b, claims...)
+			w.net.Run(time.Second, nil)
+			w.connect(strategy)
+			w.net.Run(10*time.Second, nil)
+			if b.got.Packets > punch.MaxUnconfirmedPackets || b.got.Bytes > punch.MaxUnconfirmedBytes {
+				t.Errorf("%s claims it, %s: the bystander got %+v", who, strategy, b.got)
+			}
+		}
+	}
+}

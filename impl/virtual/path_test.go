@@ -305,15 +305,15 @@ func TestMediaSurvivesARebind(t *testing.T) {
 		route          punch.Route
 	}{
 		{"camera, direct", restricted, restricted, "adaptive", func(w *world) { w.cameraSite.Rebind() }, 800 * time.Millisecond, punch.Direct},
-		{"viewer, direct", restricted, restricted, "adaptive", func(w *world) { w.viewerSite.Rebind() }, 300 * time.Millisecond, punch.Direct},
+		{"viewer, direct", restricted, restricted, "adaptive", func(w *world) { w.viewerSite.Rebind() }, 400 * time.Millisecond, punch.Direct},
 		{"camera, moved to another address", restricted, restricted, "adaptive", func(w *world) { roam(w.cameraSite, "198.51.100.77") }, 800 * time.Millisecond, punch.Direct},
-		{"viewer, moved to another address", restricted, restricted, "adaptive", func(w *world) { roam(w.viewerSite, "192.0.2.77") }, 300 * time.Millisecond, punch.Direct},
+		{"viewer, moved to another address", restricted, restricted, "adaptive", func(w *world) { roam(w.viewerSite, "192.0.2.77") }, 400 * time.Millisecond, punch.Direct},
 		{"camera, direct alone", restricted, restricted, "direct", func(w *world) { w.cameraSite.Rebind() }, 900 * time.Millisecond, punch.Direct},
 		{"viewer, direct alone", restricted, restricted, "direct", func(w *world) { w.viewerSite.Rebind() }, 400 * time.Millisecond, punch.Direct},
-		{"camera, behind nothing", nil, restricted, "adaptive", func(w *world) { w.viewerSite.Rebind() }, 300 * time.Millisecond, punch.Direct},
-		{"viewer, of a camera that anybody reaches", fullCone, restricted, "adaptive", func(w *world) { w.viewerSite.Rebind() }, 300 * time.Millisecond, punch.Direct},
+		{"camera, behind nothing", nil, restricted, "adaptive", func(w *world) { w.viewerSite.Rebind() }, 400 * time.Millisecond, punch.Direct},
+		{"viewer, of a camera that anybody reaches", fullCone, restricted, "adaptive", func(w *world) { w.viewerSite.Rebind() }, 400 * time.Millisecond, punch.Direct},
 		{"camera, relay", symmetric, restricted, "relay", func(w *world) { w.cameraSite.Rebind() }, 800 * time.Millisecond, punch.Relay},
-		{"viewer, relay", symmetric, restricted, "relay", func(w *world) { w.viewerSite.Rebind() }, 300 * time.Millisecond, punch.Relay},
+		{"viewer, relay", symmetric, restricted, "relay", func(w *world) { w.viewerSite.Rebind() }, 400 * time.Millisecond, punch.Relay},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, worldConfig{seed: 13, cameraNAT: tt.camera, viewerNAT: tt.viewer})
