@@ -42,12 +42,12 @@ func (c *Classifier) mapping() wire.Dependency {
 	switch {
 	case known && !same:
 		return wire.AddressAndPortDependent
-	case !known || !both:
-		return 0
-	case !across:
+	case both && across:
+		return wire.EndpointIndependent
+	case known && both:
 		return wire.AddressDependent
 	}
-	return wire.EndpointIndependent
+	return 0
 }
 
 // mappingByOthers says what a second address of the rendezvous tells that is no RFC 5780 server: equal endpoints, or nothing.

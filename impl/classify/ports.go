@@ -19,8 +19,8 @@ import (
 const (
 	enoughSamples = 5
 	enoughFirst   = 3
-	maxGap        = 256  // between neighboring samples of a sequence, median
-	manySamples   = 8    // of fewer, five say, one random order in 60 rises or falls throughout
+	maxGap        = 256 // between neighboring samples of a sequence, median
+	manySamples   = 8   // of fewer, five say, one random order in 60 rises or falls throughout
 	maxGapOfFew   = 32
 	minBlock      = 64   // ports
 	maxBlock      = 8192 // of a random 64,512 ports, 8 samples lie in one such block by chance once in 10^6
