@@ -235,7 +235,7 @@ func (s *session) feedback() {
 func (s *session) stream() {
 	defer s.work.Done()
 	source, begin := s.camera.cfg.Source(), time.Now()
-	var seq uint16
+	extension, seq := s.extension(), uint16(0)
 	for {
 		au, err := source.Next()
 		if err != nil { // the end
@@ -247,24 +247,25 @@ func (s *session) stream() {
 			return
 		case <-time.After(time.Until(due)):
 		}
-		for _, p := range s.packets(au, &seq, time.Now()) {
+		for _, p := range packetize(au, &seq, time.Now(), extension) {
 			_ = s.track.WriteRTP(p)
 		}
 		s.camera.sent.Add(1)
 	}
 }
 
-// packets makes an access unit's packets as pion's own packetizer does, with a timestamp that tells the index.
-func (s *session) packets(au media.AccessUnit, seq *uint16, captured time.Time) (all []*rtp.Packet) {
+// packetize makes an access unit's packets as pion's own packetizer does, with a timestamp that tells the index, and dated if
+// the extension has a number.
+func packetize(au media.AccessUnit, seq *uint16, captured time.Time, extension uint8) (all []*rtp.Packet) {
 	payloads := (&codecs.H264Payloader{}).Payload(rtpSize-12, au.Data)
-	date, id := captureTime(captured), s.extension()
+	date := captureTime(captured)
 	for i, payload := range payloads {
 		p := &rtp.Packet{Header: rtp.Header{
 			Version: 2, Marker: i == len(payloads)-1, SequenceNumber: *seq,
 			Timestamp: uint32(au.PTS * clockRate / time.Second),
 		}, Payload: payload}
-		if id != 0 {
-			_ = p.SetExtension(id, date)
+		if extension != 0 {
+			_ = p.SetExtension(extension, date)
 		}
 		*seq++
 		all = append(all, p)
