@@ -30,10 +30,10 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
-	"github.com/punchlab/punchlab/impl/device"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/media"
 	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/self"
 	"github.com/punchlab/punchlab/impl/session"
 	"github.com/punchlab/punchlab/impl/uplink"
 	"github.com/punchlab/punchlab/impl/wire"
@@ -102,8 +102,8 @@ type Camera struct {
 	cfg       Config
 	box       core.Outbox
 	link      *uplink.Link
-	dev       *device.Device
-	probes    device.Probes
+	dev       *self.Device
+	probes    self.Probes
 	responder *session.Responder
 	knocks    knocks
 
@@ -160,7 +160,7 @@ func New(cfg Config) (*Camera, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure camera: %w", err)
 	}
-	c.dev = device.New(device.Config{
+	c.dev = self.New(self.Config{
 		Servers: cfg.Rendezvous, Host: cfg.Host, Relayed: cfg.Relayed, Classify: cfg.Classify, Rand: cfg.Rand,
 		Classified: func(now time.Time, class wire.Class) { c.box.Emit(Classified{At: now, Class: class}) },
 		Ready:      func(now time.Time) { c.box.Emit(Ready{At: now}) },

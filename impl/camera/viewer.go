@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
-	"github.com/punchlab/punchlab/impl/device"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/self"
 	"github.com/punchlab/punchlab/impl/session"
 	"github.com/punchlab/punchlab/impl/wire"
 )
@@ -317,7 +317,7 @@ func (v *viewer) tend(now time.Time) {
 // addClaimed makes the addresses that the viewer says of itself candidates.
 func (v *viewer) addClaimed(now time.Time) {
 	for _, e := range v.candidates {
-		v.agent.Add(now, punch.To(e.AddrPort), device.Claimed(v.policy, e.AddrPort, v.reflexive))
+		v.agent.Add(now, punch.To(e.AddrPort), self.Claimed(v.policy, e.AddrPort, v.reflexive))
 	}
 }
 

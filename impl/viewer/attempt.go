@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
-	"github.com/punchlab/punchlab/impl/device"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/media"
 	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/self"
 	"github.com/punchlab/punchlab/impl/session"
 	"github.com/punchlab/punchlab/impl/wire"
 )
@@ -179,7 +179,7 @@ func (a *attempt) agentConfig(theirs wire.Class) punch.Config {
 func (a *attempt) addCandidates(now time.Time, others []wire.Endpoint) {
 	a.agent.Add(now, punch.To(a.endpoint), punch.Reflexive)
 	for _, e := range others {
-		a.agent.Add(now, punch.To(e.AddrPort), device.Claimed(a.policy, e.AddrPort, a.endpoint))
+		a.agent.Add(now, punch.To(e.AddrPort), self.Claimed(a.policy, e.AddrPort, a.endpoint))
 	}
 }
 

@@ -30,10 +30,10 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
-	"github.com/punchlab/punchlab/impl/device"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/media"
 	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/self"
 	"github.com/punchlab/punchlab/impl/session"
 	"github.com/punchlab/punchlab/impl/uplink"
 	"github.com/punchlab/punchlab/impl/wire"
@@ -87,8 +87,8 @@ type Viewer struct {
 	cfg    Config
 	box    core.Outbox
 	link   *uplink.Link
-	dev    *device.Device
-	probes device.Probes
+	dev    *self.Device
+	probes self.Probes
 	stamp  session.Stamp
 	watch  *attempt // nil: idle
 	stats  Stats
@@ -144,7 +144,7 @@ func New(cfg Config) (*Viewer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure viewer: %w", err)
 	}
-	v.dev = device.New(device.Config{
+	v.dev = self.New(self.Config{
 		Servers: cfg.Rendezvous, Host: cfg.Host, Relayed: cfg.Relayed, Classify: cfg.Classify, Rand: cfg.Rand,
 		Classified: func(now time.Time, class wire.Class) { v.box.Emit(Classified{At: now, Class: class}) },
 		Ready:      func(now time.Time) { v.box.Emit(Ready{At: now}) },

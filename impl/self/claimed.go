@@ -1,4 +1,4 @@
-package device
+package self
 
 import (
 	"net/netip"

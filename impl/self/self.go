@@ -1,4 +1,4 @@
-// Package device is what a camera and a viewer have alike, beside their session with the rendezvous (impl/uplink): the sockets beside
+// Package self is what a camera and a viewer have alike, beside their session with the rendezvous (impl/uplink): the sockets beside
 // the main one, the class of the NATs before them, and the addresses by which they may be reached.
 //
 //	Up ──► classify on fresh sockets ──► Classified ──► report{class, candidates} to the rendezvous
@@ -6,7 +6,7 @@
 //	                                         └──► Ready     └── Mapped: a router forwards a port
 //
 // A Device is a part of a core: its owner hands it what HandleOpened, HandlePacket and HandleTimeout get, and its outbox.
-package device
+package self
 
 import (
 	"io"
