@@ -210,7 +210,6 @@ func (n *Node) Resume() {
 	for _, s := range n.streams {
 		s.pause(false)
 	}
-	n.advance(n.opt.Now())
 	n.settle()
 	n.wake.Broadcast()
 }

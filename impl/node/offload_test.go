@@ -105,6 +105,12 @@ func TestInterleavedStreamsShareMessages(t *testing.T) {
 	if k := o.group(ps, true); k != 80 || o.n != 8 {
 		t.Errorf("%d packets in %d messages", k, o.n)
 	}
+	for i := range ps {
+		ps[i] = core.Packet{To: ps[0].To, B: make([]byte, 10)}
+	}
+	if k := o.group(ps, true); k != 80 || o.n != 2 || o.plans[0].count != 64 {
+		t.Errorf("of one stream, %d packets in %d messages, the first of %d", k, o.n, o.plans[0].count)
+	}
 }
 
 // numbered packets, so that each can be told.
@@ -123,8 +129,9 @@ type collector struct{ *talker }
 func (c *collector) HandlePacket(now time.Time, from, to netip.AddrPort, b []byte) {
 	c.talker.HandlePacket(now, from, to, b)
 	for i := range b {
-		b[i] = 0xFF // the core's to overwrite: no other packet may lie there
+		b[i] = 0xFF // the core's to overwrite: no other packet may lie there,
 	}
+	_ = append(b, 0xFF) // nor behind it
 }
 
 func sendAll(n *Node, c *talker, to netip.AddrPort, ps [][]byte) {

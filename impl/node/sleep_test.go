@@ -3,6 +3,7 @@ package node
 import (
 	"net"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
@@ -45,10 +46,40 @@ func TestSleep(t *testing.T) {
 		}
 	})
 	n.Suspend()
-	if err := n.Close(); err != nil {
+	sc.say(server, netip.AddrPort{}, self, "never")
+	sc.say(server, netip.AddrPort{}, n.LocalAddrs()[0], "lost")
+	eventually(t, "asleep again", func() bool { return n.Stats().Asleep == 6 })
+	if err := n.Close(); err != nil { // nor does what waits to be heard keep it open
 		t.Error(err)
 	}
 	n.Resume()
+}
+
+// What waited to be written when the node fell asleep leaves when it wakes.
+func TestQueuesSleep(t *testing.T) {
+	key := core.Over(core.TCP, netip.MustParseAddrPort("192.0.2.1:1"))
+	s := newStream(key)
+	here, there := net.Pipe()
+	defer there.Close()
+	s.stand(here)
+	s.pause(true)
+	s.push([]byte("x"))
+	written := make(chan string, 1)
+	go func() {
+		b, _ := s.next(nil)
+		written <- string(b)
+	}()
+	runtime.Gosched()
+	s.mu.Lock()
+	waits := s.frames == 1
+	s.mu.Unlock()
+	if !waits {
+		t.Error("it is written while the node sleeps")
+	}
+	s.pause(false)
+	if got := <-written; got != "\x00\x01x" {
+		t.Errorf("written %q", got)
+	}
 }
 
 // What became due while the node slept is done when it wakes, and not before.

@@ -106,10 +106,12 @@ func TestSocketsRefused(t *testing.T) {
 func TestCloseWhileOpening(t *testing.T) {
 	leaves(t)
 	begun, goOn := make(chan struct{}), make(chan struct{})
-	n, c := start(t, Options{Listen: func() (*net.UDPConn, error) {
+	var late *net.UDPConn
+	n, c := start(t, Options{Listen: func() (conn *net.UDPConn, err error) {
 		close(begun)
 		<-goOn
-		return loopback()
+		late, err = loopback()
+		return late, err
 	}})
 	c.open(n, 1)
 	<-begun
@@ -131,6 +133,9 @@ func TestCloseWhileOpening(t *testing.T) {
 	}
 	if len(c.opened) != 0 {
 		t.Error("the core was told after the end")
+	}
+	if err := late.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Error("the socket was left open")
 	}
 }
 

@@ -105,6 +105,9 @@ func TestSocketsOpenedForACore(t *testing.T) {
 	if last := p.client.texts()[3:]; !slices.Equal(last, []string{"!main"}) {
 		t.Errorf("after closing one socket the client heard %q", last)
 	}
+	if main := p.client.heard[3]; main.to != insideAddr || slices.Contains(p.server.texts(), "?gone") {
+		t.Errorf("after closing one socket the client heard at %v, the server %q", main.to, p.server.texts())
+	}
 	p.clientHost.Refuse = errors.New("no sockets here")
 	p.say(p.clientHost, &p.client, func(o *core.Outbox) { o.Open(1) })
 	if p.client.err != p.clientHost.Refuse || len(p.client.opened) != 3 {

@@ -54,6 +54,7 @@ type Load struct {
 
 	mu      sync.Mutex
 	change  sync.Cond
+	timer   *time.Timer
 	arrived int64
 }
 
@@ -70,6 +71,7 @@ func New(cfg Config) (*Load, error) {
 	}
 	l := &Load{cfg: cfg}
 	l.change.L = &l.mu
+	l.timer = time.AfterFunc(0, l.wake)
 	opt := node.Options{NoOffload: cfg.NoOffload, ReadBuffer: 8 << 20}
 	cores := []core.Core{&l.sender}
 	for range cfg.To {
@@ -137,17 +139,12 @@ func (l *Load) send(at, n int64) {
 
 // wait waits until more packets have arrived than seen, or none for a while.
 func (l *Load) wait(ctx context.Context, seen int64) int64 {
-	late := false
-	t := time.AfterFunc(stalled, func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		late = true
-		l.change.Broadcast()
-	})
-	defer t.Stop()
+	end := time.Now().Add(stalled)
+	l.timer.Reset(stalled)
+	defer l.timer.Stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.arrived <= seen && !late && ctx.Err() == nil {
+	for l.arrived <= seen && time.Now().Before(end) && ctx.Err() == nil {
 		l.change.Wait()
 	}
 	return l.arrived
