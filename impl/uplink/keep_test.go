@@ -79,7 +79,8 @@ func (f *forgetful) rebind() {
 // live passes time.
 func (f *forgetful) live(d time.Duration) {
 	f.t.Helper()
-	for end := f.now.Add(d); !f.l.Deadline().After(end); {
+	end := f.now.Add(d)
+	for !f.l.Deadline().After(end) {
 		var greetings [][]byte // the rendezvous takes them after what goes by the session that they renew
 		for _, x := range f.step() {
 			if wire.Classify(x.B) == wire.Initiation {
@@ -93,6 +94,7 @@ func (f *forgetful) live(d time.Duration) {
 			f.take(b)
 		}
 	}
+	f.now = end
 }
 
 // The interval between pings falls below the NAT's timeout and stays there, and the rendezvous is told the timeout.
