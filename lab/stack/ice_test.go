@@ -2,12 +2,15 @@ package stack
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/punchlab/punchlab/lab"
 	"github.com/punchlab/punchlab/lab/record"
 )
 
@@ -59,6 +62,111 @@ func noPionLeft(t *testing.T) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	t.Errorf("goroutines are left:\n%s", left)
+}
+
+// TestICELeavesNothingBehind: many labs at once in this process, several trials each.
+func TestICELeavesNothingBehind(t *testing.T) {
+	var labs []*lab.Lab
+	for range 3 {
+		labs = append(labs, newLab(t, "two-homes", "camera.nat", "symmetric", "viewer.nat", "full-cone", "link", "lan"))
+	}
+	all := func() {
+		var work sync.WaitGroup
+		for i, l := range labs {
+			work.Go(func() {
+				if err := l.Reset(uint64(i)); err != nil {
+					t.Error(err)
+				}
+				o, err := ICE{}.Try(t.Context(), l, Trial{Seed: uint64(i), Strategy: "ice-tuned", Timeout: 8 * time.Second})
+				if err != nil || o.FirstFrame == 0 {
+					t.Errorf("%+v %v", o, err)
+				}
+			})
+		}
+		work.Wait()
+		noPionLeft(t)
+	}
+	all()
+	goroutines, descriptors := runtime.NumGoroutine(), openDescriptors(t)
+	all()
+	if n := runtime.NumGoroutine(); n > goroutines {
+		t.Errorf("%d goroutines before, %d after trials", goroutines, n)
+	}
+	if n := openDescriptors(t); n > descriptors {
+		t.Errorf("%d descriptors before, %d after trials", descriptors, n)
+	}
+}
+
+func openDescriptors(t *testing.T) int {
+	d, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(d)
+}
+
+// TestICEByTCP443: where nothing else is let out, the relay on port 443 is used.
+func TestICEByTCP443(t *testing.T) {
+	l := newLab(t, "corporate", "link", "lan")
+	o, err := ICE{}.Try(t.Context(), l, Trial{Seed: 7, Strategy: "ice-tuned", Media: 400 * time.Millisecond, Timeout: 8 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, o, record.Relayed, 400*time.Millisecond)
+}
+
+// TestICEKilledRendezvous: what flows directly lives on; what is relayed ends, and is said to have failed to come.
+func TestICEKilledRendezvous(t *testing.T) {
+	for _, tt := range []struct {
+		nat   string
+		whole bool
+	}{{"full-cone", true}, {"symmetric", false}} {
+		t.Run(tt.nat, func(t *testing.T) {
+			l := newLab(t, "two-homes", "camera.nat", tt.nat, "viewer.nat", tt.nat, "link", "lan")
+			killed := make(chan error, 1)
+			o, err := ICE{}.Try(t.Context(), l, Trial{
+				Seed: 7, Strategy: "ice-tuned", Media: 800 * time.Millisecond, Timeout: 3 * time.Second,
+				Reached: func(m Moment) {
+					if m == FirstFrame {
+						go func() {
+							_, err := l.Do(lab.Event{Do: lab.DoKill, Host: "rendezvous"})
+							killed <- err
+						}()
+					}
+				},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := <-killed; err != nil {
+				t.Fatal(err)
+			}
+			if whole := o.Media.FramesIntact == 20; whole != tt.whole {
+				t.Errorf("%d of 20 frames came although the rendezvous was killed at the first; all: want %v", o.Media.FramesIntact, tt.whole)
+			}
+			noPionLeft(t)
+		})
+	}
+}
+
+// TestICEWithoutRendezvous: nobody is there when the viewer asks, and the trial says so.
+func TestICEWithoutRendezvous(t *testing.T) {
+	l := newLab(t, "two-homes", "link", "lan")
+	o, err := ICE{}.Try(t.Context(), l, Trial{
+		Seed: 7, Strategy: "ice", Timeout: time.Second,
+		Reached: func(m Moment) {
+			if m == Requested {
+				if _, err := l.Do(lab.Event{Do: lab.DoKill, Host: "rendezvous"}); err != nil {
+					t.Error(err)
+				}
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, o, record.Failed, 0)
+	noPionLeft(t)
 }
 
 func TestICEWithCoturn(t *testing.T) {

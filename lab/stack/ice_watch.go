@@ -167,7 +167,8 @@ func iceFailure(v ice.Stats) string {
 	case !v.Answered:
 		return "the camera did not answer the offer within the trial's time"
 	case v.Pair == ice.Pair{}:
-		return fmt.Sprintf("ICE is %v: no pair passed its checks (camera's candidates: %s; viewer's: %s)", v.State, types(v.Peers), types(v.Mine))
+		return fmt.Sprintf("ICE is %v: no pair passed its checks (camera's candidates: %s; viewer's: %s)",
+			v.State, types(v.Peers), types(v.Mine))
 	case v.Connected.IsZero():
 		return fmt.Sprintf("ICE selected %v, but DTLS did not finish within the trial's time", v.Pair)
 	}

@@ -131,7 +131,8 @@ func TestFirstPacketsAreNotWaitedForLong(t *testing.T) {
 func TestSequenceNumbersWrap(t *testing.T) {
 	a := newAssembler(25)
 	for i := range 3 << 16 {
-		p := packet{at: epoch, Packet: rtp.Packet{Header: rtp.Header{Marker: true, SequenceNumber: uint16(i), Timestamp: uint32(i) * 3600}, Payload: []byte{0x65, 0x88, 1}}}
+		h := rtp.Header{Marker: true, SequenceNumber: uint16(i), Timestamp: uint32(i) * 3600}
+		p := packet{at: epoch, Packet: rtp.Packet{Header: h, Payload: []byte{0x65, 0x88, 1}}}
 		if f := a.push(p); len(f) != 1 {
 			t.Fatalf("packet %d made %d frames", i, len(f))
 		}

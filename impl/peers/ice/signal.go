@@ -12,8 +12,8 @@ import (
 	"github.com/pion/webrtc/v4"
 )
 
-// The signalling: a party keeps one TCP connection to the signalling server, as to any WebSocket service; TLS would add nothing to what is
-// measured here, for the connection stands before a viewer asks. Each message is a line of JSON:
+// The signalling: a party keeps one TCP connection to the signalling server, as to any WebSocket service; TLS would add
+// nothing to what is measured here, for the connection stands before a viewer asks. Each message is a line of JSON:
 //
 //	camera, viewer → server  hello{role}             answered by welcome
 //	viewer → camera          offer{sdp}, candidate   the server says from whom
@@ -92,7 +92,10 @@ type signalling struct {
 }
 
 func newSignalling(n *Net, at netip.AddrPort, role string, take func(message)) *signalling {
-	return &signalling{net: n, at: at, role: role, take: take, anew: make(chan struct{}, 1), end: make(chan struct{}), done: make(chan struct{})}
+	return &signalling{
+		net: n, at: at, role: role, take: take,
+		anew: make(chan struct{}, 1), end: make(chan struct{}), done: make(chan struct{}),
+	}
 }
 
 // run keeps a connection until close.
