@@ -8,8 +8,9 @@
 //	  └──────────────────── fabric ──── nat.Table ────────────────┘   a process of its own: routes, translates, delays, loses
 //
 // A site's router is of either engine, and may stand behind one of either. Up makes all of it, Configure gives a topology of
-// the same shape other NATs and links, Do has an event happen (a reboot, a move, a link that goes down), Reset forgets every
-// flow and every packet in flight and mends what events broke, and Close undoes everything. A Pool keeps labs wired between
-// trials. Prove has each NAT classified from outside, in each family, before anything is measured through it. Capture writes
-// what every tap sees; with tables alone, Topology.Replay is the same net in virtual time, in which a capture plays again.
+// the same shape other NATs and links, Do has an event happen (a reboot, a move, a host that sleeps), Forward opens a port as
+// its owner would, Reset forgets every flow and every packet in flight and mends what events broke, and Close undoes
+// everything. A Pool keeps labs wired between trials. Prove has each NAT classified from outside, in each family, before
+// anything is measured through it. Capture writes what every tap sees; with tables alone, Topology.Replay is the same net in
+// virtual time, in which a capture plays again. Topology.Chance says what was possible between two hosts.
 package lab
