@@ -10,8 +10,8 @@
 //	 Noise-2 + first key frame to the viewer's endpoint as the rendezvous saw it,
 //	 the same through the relay where there is one, Noise-2 to the viewer's host candidates
 //
-// A viewer that is not heard for a while is the camera's reason to ask the rendezvous whether it has moved itself (doubt.go). With
-// Config.Listen viewers may come without a rendezvous (knock.go).
+// A viewer that is not heard for a while is the camera's reason to ask the rendezvous whether it has moved itself
+// (doubt.go). With Config.Listen viewers may come without a rendezvous (knock.go).
 //
 // Without a viewer the camera sends keepalives and nothing else. It answers only viewers that know its pairing secret or
 // are paired already. Media goes to addresses that the rendezvous has validated or that echoed a challenge; any other

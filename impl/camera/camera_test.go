@@ -304,3 +304,20 @@ func admitted(c *Camera, m *wire.Introduce) wire.Code {
 	_, code, _ := c.admit(epoch, req)
 	return code
 }
+
+// A punch that was meant to die on its way says nothing of the way back: it is neither answered nor makes its source a candidate.
+func TestLowTTLPunchIsNoSign(t *testing.T) {
+	c := newCamera(t, nil)
+	g := newGuest(t, c, 10, wire.FlagDirect)
+	if _, err := g.introduce(epoch, g.introduction(1, 1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for i, low := range []bool{true, false} {
+		p := wire.Punch{ID: g.hello.ID, Counter: uint32(i + 1), LowTTL: low}
+		c.HandlePacket(epoch, elsewhere, local, wire.AppendPunch(nil, g.hello.PunchKey, p, wire.DefaultPunch))
+		known := c.viewers[0].agent.Find(punch.To(elsewhere)) != nil
+		if n := len(packets(c)); known == low || (n > 0) == low {
+			t.Errorf("low TTL %v: %d packets, a candidate: %v", low, n, known)
+		}
+	}
+}

@@ -16,12 +16,12 @@ import (
 //	   ▲               any sign of the viewer │                                                                    │
 //	   └──────────────────────────────────────┴────────────────── use, or bothLife ◄──────────────────────────────┘
 //
-// While a viewer's media is carried by both, it goes by the relay and by a direct path: what the viewer's doubt (use by the relay),
-// its move (located) and the camera's own lead to.
+// While a viewer's media is carried by both, it goes by the relay and by a direct path: what the viewer's doubt (use by
+// the relay), its move (located) and the camera's own lead to.
 const (
 	// viewerSilence is how long a viewer to whom media flows, and who reports every 200 ms then, may be silent before the
-	// camera asks the rendezvous whether it is heard itself. It asks again after homeGap, and after viewerSilence once the viewer has been
-	// silent for longer than patient.
+	// camera asks the rendezvous whether it is heard itself. It asks again after homeGap, and after viewerSilence once
+	// the viewer has been silent for longer than patient.
 	viewerSilence = 700 * time.Millisecond
 	homeGap       = 200 * time.Millisecond
 	patient       = 5 * time.Second
@@ -63,8 +63,8 @@ func (v *viewer) doubtful(now time.Time) {
 	}
 }
 
-// reachable is called when the rendezvous asks whether this camera receives where it appears from now: it has moved. What it sends to
-// the rendezvous from here on arrives again; the direct paths need new punches.
+// reachable is called when the rendezvous asks whether this camera receives where it appears from now: it has moved.
+// What it sends to the rendezvous from here on arrives again; the direct paths need new punches.
 func (c *Camera) reachable(now time.Time) {
 	for _, v := range c.viewers {
 		if v.suspicious {

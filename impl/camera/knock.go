@@ -26,8 +26,9 @@ func (k *knocks) crowded(now time.Time) bool {
 	return k.n > maxKnocks
 }
 
-// knocked takes an initiation that a viewer has sent to the camera itself, where a router forwards a port. Nobody vouches for its source: it
-// gets the handshake's answer, which is shorter, and media only once the session was heard from there. Who may not watch gets nothing.
+// knocked takes an initiation that a viewer has sent to the camera itself, where a router forwards a port. Nobody
+// vouches for its source: it gets the handshake's answer, which is shorter, and media only once the session was heard
+// from there. Who may not watch gets nothing.
 func (c *Camera) knocked(now time.Time, path punch.Path, b []byte) error {
 	req, cookie, err := c.responder.Open(now, path.Addr, c.knocks.crowded(now), b)
 	switch {
@@ -59,8 +60,8 @@ func (c *Camera) knocked(now time.Time, path punch.Path, b []byte) error {
 	return nil
 }
 
-// knockedAgain answers a repetition: the answer was lost. From elsewhere it may be a copy that somebody made, who was faster than the viewer:
-// none of these addresses is trusted then without a challenge.
+// knockedAgain answers a repetition: the answer was lost. From elsewhere it may be a copy that somebody made, who was
+// faster than the viewer: none of these addresses is trusted then without a challenge.
 func (v *viewer) knockedAgain(now time.Time, path punch.Path) {
 	if v.intro != 0 || v.confirmed || v.agent.Heard(now, path) == nil {
 		return

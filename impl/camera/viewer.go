@@ -277,8 +277,8 @@ func (v *viewer) timeout(now time.Time) {
 	v.streamTimeout(now)
 }
 
-// probe does what the agent wants: it repeats Noise-2 until the viewer is heard, and then punches until it has nominated a direct path.
-// Guesses, and what is not meant to arrive, are punches always.
+// probe does what the agent wants: it repeats Noise-2 until the viewer is heard, and then punches until it has nominated
+// a direct path. Guesses, and what is not meant to arrive, are punches always.
 func (v *viewer) probe(now time.Time, p punch.Probe) {
 	switch {
 	case p.Sample:
@@ -290,7 +290,8 @@ func (v *viewer) probe(now time.Time, p punch.Probe) {
 		}
 	default:
 		v.punched++
-		b := wire.AppendPunch(nil, v.punchKey, wire.Punch{ID: v.conn, Counter: v.punched, FromCamera: true, LowTTL: p.TTL != 0}, wire.MinPunch)
+		m := wire.Punch{ID: v.conn, Counter: v.punched, FromCamera: true, LowTTL: p.TTL != 0}
+		b := wire.AppendPunch(nil, v.punchKey, m, wire.MinPunch)
 		if v.agent.Spend(p.Path(), len(b)) {
 			v.cam.probes.Add(v.policy.Name, len(b))
 			v.cam.box.SendTTL(p.From, p.To, p.TTL, core.Punch, b)

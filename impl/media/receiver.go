@@ -46,7 +46,8 @@ func (c ReceiverConfig) withDefaults() (ReceiverConfig, error) {
 	case c.FPS < 0:
 		return c, fmt.Errorf("make media receiver: frame rate %d is below 0", c.FPS)
 	case c.ReorderWait < 0 || c.RTT < 0 || c.ReportEvery < 0:
-		return c, fmt.Errorf("make media receiver: reorder wait %v, RTT %v or time between reports %v is below 0", c.ReorderWait, c.RTT, c.ReportEvery)
+		return c, fmt.Errorf("make media receiver: reorder wait %v, RTT %v or time between reports %v is below 0",
+			c.ReorderWait, c.RTT, c.ReportEvery)
 	case c.MaxWait < c.ReorderWait:
 		return c, fmt.Errorf("make media receiver: max wait %v is below the reorder wait %v", c.MaxWait, c.ReorderWait)
 	}
@@ -229,8 +230,8 @@ func (r *Receiver) Ready() Output {
 // HighestSeq returns the greatest extended sequence number (SRTP index) received.
 func (r *Receiver) HighestSeq() (seq uint64, ok bool) { return r.buffer.highest, r.buffer.started }
 
-// Wanted returns the extended sequence number of the first packet that is still missing, or else of the one after the newest; ok is false
-// before the first packet.
+// Wanted returns the extended sequence number of the first packet that is still missing, or else of the one after the
+// newest; ok is false before the first packet.
 func (r *Receiver) Wanted() (seq uint64, ok bool) {
 	b := &r.buffer
 	if !b.started {

@@ -127,8 +127,8 @@ func (s *Sender) Since(now time.Time, dst [][]byte, seq uint64) [][]byte {
 	return s.replay(now, dst, seq+1)
 }
 
-// Some appends to dst the packets after extended sequence number seq up to last, oldest first, at most n of them, as far as the history
-// reaches back, and returns the number up to which it got. Use it to pace what Since would give at once.
+// Some appends to dst the packets after extended sequence number seq up to last, oldest first, at most n of them, as far
+// as the history reaches back, and returns the number up to which it got. Use it to pace what Since would give at once.
 func (s *Sender) Some(now time.Time, dst [][]byte, seq, last uint64, n int) ([][]byte, uint64) {
 	return s.some(now, dst, seq, last, n)
 }

@@ -1,5 +1,5 @@
-// Package self is what a camera and a viewer have alike, beside their session with the rendezvous (impl/uplink): the sockets beside
-// the main one, the class of the NATs before them, and the addresses by which they may be reached.
+// Package self is what a camera and a viewer have alike, beside their session with the rendezvous (impl/uplink): the
+// sockets beside the main one, the class of the NATs before them, and the addresses by which they may be reached.
 //
 //	Up ──► classify on fresh sockets ──► Classified ──► report{class, candidates} to the rendezvous
 //	                                         │              ▲

@@ -7,8 +7,9 @@ import (
 	"github.com/punchlab/punchlab/impl/wire"
 )
 
-// Insist asks as Probe does, though an answer is waited for, or has the initiation go again at once where there is no session: the
-// owner expects the way to the rendezvous to come back any moment, and waiting longer each time would miss it.
+// Insist asks as Probe does, though an answer is waited for, or has the initiation go again at once where there is no
+// session: the owner expects the way to the rendezvous to come back any moment, and waiting longer each time would miss
+// it.
 func (l *Link) Insist(now time.Time) {
 	w := &l.ways[datagrams]
 	switch {

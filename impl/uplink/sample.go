@@ -7,8 +7,8 @@ import (
 	"github.com/punchlab/punchlab/impl/wire"
 )
 
-// Sample shows the rendezvous the mapping of a local socket (zero: the main one) towards its alternate address, for the connection id.
-// It returns how many bytes went out: 0 without a session or an alternate.
+// Sample shows the rendezvous the mapping of a local socket (zero: the main one) towards its alternate address, for the
+// connection id. It returns how many bytes went out: 0 without a session or an alternate.
 func (l *Link) Sample(from netip.AddrPort, id uint64) int {
 	if l.sess == nil || !l.alternate.IsValid() {
 		return 0

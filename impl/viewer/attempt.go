@@ -292,8 +292,8 @@ func (a *attempt) response(now time.Time, path punch.Path, b []byte) error {
 	return nil
 }
 
-// tricky says whether a side's mappings depend on the destination: the camera may be heard then by a path by which it does not hear, and
-// the search that lets it goes on until it does.
+// tricky says whether a side's mappings depend on the destination: the camera may be heard then by a path by which it
+// does not hear, and the search that lets it goes on until it does.
 func (a *attempt) tricky() bool {
 	return a.agent != nil && (a.theirs.Mapping > wire.EndpointIndependent || a.v.dev.Class().Mapping > wire.EndpointIndependent)
 }

@@ -74,7 +74,8 @@ func (a *attempt) verdictAt() time.Time {
 func (a *attempt) toRelay(now time.Time) {
 	if a.twoWay {
 		a.lostDirect = true
-		a.v.stats.NotDirect = fmt.Sprintf("the direct path to %v went silent: nothing for %.1f s", a.path.Addr, now.Sub(a.alive).Seconds())
+		a.v.stats.NotDirect = fmt.Sprintf("the direct path to %v went silent: nothing for %.1f s",
+			a.path.Addr, now.Sub(a.alive).Seconds())
 	} else {
 		a.oneWay = append(a.oneWay, a.path)
 	}
@@ -141,8 +142,8 @@ func (a *attempt) restart(now time.Time, class wire.Class, candidates []wire.End
 	a.agent.Due(now, a.probe)
 }
 
-// reachable is called when the rendezvous asks whether this viewer receives where it appears from now: it has moved. What was sent
-// from there before was dropped.
+// reachable is called when the rendezvous asks whether this viewer receives where it appears from now: it has moved.
+// What was sent from there before was dropped.
 func (a *attempt) reachable(now time.Time) {
 	if a.sess == nil || !a.doubting() {
 		return
@@ -151,7 +152,8 @@ func (a *attempt) reachable(now time.Time) {
 	a.sendUse(now)
 }
 
-// wake goes on after the host's sleep, or in another network. Who has slept for longer than the camera keeps a silent viewer connects anew.
+// wake goes on after the host's sleep, or in another network. Who has slept for longer than the camera keeps a silent
+// viewer connects anew.
 func (a *attempt) wake(now time.Time, slept time.Duration) {
 	switch {
 	case slept >= consentLife:

@@ -69,8 +69,8 @@ type Failed struct {
 	Cause string // one sentence
 }
 
-// Reconnecting says that the host has slept for so long that the camera has forgotten the connection, and that the viewer asks for it again.
-// The video starts anew: what FrameReceived hands over from then on is another stream's.
+// Reconnecting says that the host has slept for so long that the camera has forgotten the connection, and that the
+// viewer asks for it again. The video starts anew: what FrameReceived hands over from then on is another stream's.
 type Reconnecting struct{ At time.Time }
 
 // Closed says that the connection has ended as one side wished.

@@ -38,7 +38,8 @@ func (r *rhythm) beat(now time.Time) {
 	r.gaps++
 }
 
-// silence is how long nothing new may come before the path is doubted: four frames and four deviations, longer after false alarms.
+// silence is how long nothing new may come before the path is doubted: four frames and four deviations, longer after
+// false alarms.
 func (r *rhythm) silence() time.Duration {
 	s := maxSilence
 	if r.gaps >= learnt {

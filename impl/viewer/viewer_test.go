@@ -313,3 +313,20 @@ func TestSessionEnds(t *testing.T) {
 		t.Errorf("opened late: %v", err)
 	}
 }
+
+// A camera's punch that was meant to die on its way does not make a path.
+func TestLowTTLPunchIsNoSign(t *testing.T) {
+	s := newScene(t)
+	s.ask("adaptive")
+	s.fromHome(&wire.Peer{ID: s.connect.ID, Endpoint: wire.At(cameraSeen), Channel: wire.MinChannel})
+	frame, err := wire.AppendChannelData(nil, wire.MinChannel, s.response)
+	s.must(err)
+	s.give(rendezvous, frame)
+	for i, low := range []bool{true, false} {
+		p := wire.Punch{ID: s.connect.ID, Counter: uint32(i + 1), FromCamera: true, LowTTL: low}
+		ps := s.give(cameraElse, wire.AppendPunch(nil, s.hello.PunchKey, p, wire.MinPunch))
+		if direct := s.v.watch.path == punch.To(cameraElse); direct == low || (to(ps, cameraElse, wire.Transport) > 0) == low {
+			t.Errorf("low TTL %v: path %v, sent %v", low, s.v.watch.path, ps)
+		}
+	}
+}

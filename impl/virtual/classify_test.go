@@ -34,7 +34,8 @@ func TestNATsAreClassified(t *testing.T) {
 	}
 }
 
-// With the classes known, adaptive finds a direct path wherever there is one at all: at once, by one side's silence, or by prediction.
+// With the classes known, adaptive finds a direct path wherever there is one at all: at once, by one side's silence, or
+// by prediction.
 func TestAdaptiveGoesDirect(t *testing.T) {
 	for _, c := range nats() {
 		for _, v := range nats() {
@@ -53,8 +54,8 @@ func TestAdaptiveGoesDirect(t *testing.T) {
 	}
 }
 
-// unlucky are two pairs that are left to the relay: the camera's filter, which belongs to the internal endpoint, lets the viewer's first
-// punch in, and the answer makes the mapping before its place could be shown.
+// unlucky are two pairs that are left to the relay: the camera's filter, which belongs to the internal endpoint, lets
+// the viewer's first punch in, and the answer makes the mapping before its place could be shown.
 func unlucky(c, v *virtual.NATConfig) bool {
 	return c != nil && v != nil && c.PerEndpoint && c.Mapping == virtual.AddressDependent && c.Filtering == virtual.AddressDependent &&
 		v.Mapping == virtual.AddressDependent && v.Filtering == virtual.AddressAndPortDependent
@@ -70,8 +71,8 @@ func tracking(n *virtual.NATConfig) *virtual.NATConfig {
 	return &t
 }
 
-// A carrier's NAT takes its ports at random from a block: many sockets on its side and many probes on the other find one, and the media
-// leaves by the socket that was hit. The others are given back.
+// A carrier's NAT takes its ports at random from a block: many sockets on its side and many probes on the other find
+// one, and the media leaves by the socket that was hit. The others are given back.
 func TestBirthday(t *testing.T) {
 	cgn := &virtual.NATConfig{Mapping: virtual.AddressAndPortDependent, Filtering: virtual.AddressAndPortDependent, Block: 512, Reverse: true}
 	for _, who := range []string{"viewer", "camera"} {
@@ -144,7 +145,8 @@ func TestFirstFlightWithClasses(t *testing.T) {
 	}
 }
 
-// Behind one NAT without hairpinning the first packet takes a round trip in the LAN more than Noise-1 does to the camera and back.
+// Behind one NAT without hairpinning the first packet takes a round trip in the LAN more than Noise-1 does to the camera
+// and back.
 func TestFirstFlightInOneNetwork(t *testing.T) {
 	for _, classify := range []bool{false, true} {
 		for _, strategy := range []string{"direct", "adaptive"} {

@@ -159,8 +159,8 @@ func (s *Site) Rebind() {
 	}
 }
 
-// Forward forwards a UDP port of the site's NAT to a host's address, as its owner would by hand, and returns the external endpoint. It
-// outlives Rebind.
+// Forward forwards a UDP port of the site's NAT to a host's address, as its owner would by hand, and returns the
+// external endpoint. It outlives Rebind.
 func (s *Site) Forward(port uint16, to netip.AddrPort) netip.AddrPort {
 	s.nat.static[port] = to
 	return netip.AddrPortFrom(s.Addr, port)

@@ -293,8 +293,8 @@ func roam(s *virtual.Site, addr string) {
 }
 
 // Where one side's NAT forgets everything, or gets another address, while media flows, the other cannot reach it; the
-// relay takes over within a second, since both ask the rendezvous to look where they are, and a direct path is found anew. Nothing
-// is lost.
+// relay takes over within a second, since both ask the rendezvous to look where they are, and a direct path is found
+// anew. Nothing is lost.
 func TestMediaSurvivesARebind(t *testing.T) {
 	for _, tt := range []struct {
 		name           string

@@ -27,8 +27,8 @@ func withStreams(addrs []netip.AddrPort) []netip.AddrPort {
 	return append(addrs[:len(addrs):len(addrs)], core.Over(core.TCP, serverAddr), serverTLS)
 }
 
-// Where a side's UDP is blocked, it reaches the rendezvous by a stream, and the other side's media comes through the relay; two that
-// have TCP meet by it. Every frame comes once.
+// Where a side's UDP is blocked, it reaches the rendezvous by a stream, and the other side's media comes through the
+// relay; two that have TCP meet by it. Every frame comes once.
 func TestBlockedUDP(t *testing.T) {
 	for _, who := range []string{"camera", "viewer", "both"} {
 		for _, proto := range []core.Proto{core.TCP, core.TLS} {
