@@ -71,6 +71,7 @@ type Agent struct {
 	peer    netip.AddrPort // Config.Peer
 
 	hush    time.Time // silent until then; zero: it speaks
+	doubt   time.Time // when a side that claims to be open and is not reached is doubted; zero: never
 	lull    bool      // only punches that are not meant to arrive go out
 	probing bool      // in Due's callback
 
@@ -98,20 +99,22 @@ func (a *Agent) begin(now time.Time, cfg Config) {
 		cfg: cfg, ledger: a.ledger, sockets: a.sockets, start: now, until: now.Add(cfg.Policy.GiveUp), peer: cfg.Peer,
 		seed: binary.LittleEndian.Uint64(seed[:]), lull: len(cfg.Policy.TTL) > 0 && cfg.Policy.Direct,
 	}
-	a.part = a.choose()
-	if a.part == silent {
+	a.part = a.choose(a.cfg.Mine, a.cfg.Theirs)
+	switch {
+	case a.part == silent:
 		a.hush = now.Add(cfg.Policy.Hush)
+	case a.part == plain && cfg.Policy.Doubt > 0:
+		a.doubt = now.Add(cfg.Policy.Doubt)
 	}
 	a.plan(now)
 }
 
 // choose is the own part in what both classes and the policy allow.
-func (a *Agent) choose() part {
+func (a *Agent) choose(mine, theirs wire.Class) part {
 	p := &a.cfg.Policy
-	if !p.Direct || a.cfg.Mine.IsZero() || a.cfg.Theirs.IsZero() {
+	if !p.Direct || mine.IsZero() || theirs.IsZero() {
 		return plain
 	}
-	mine, theirs := a.cfg.Mine, a.cfg.Theirs
 	if !p.Has(MethodPrediction) {
 		mine, theirs = disorder(mine), disorder(theirs)
 	}
@@ -133,6 +136,31 @@ func disorder(c wire.Class) wire.Class {
 		c.Ports, c.Step = wire.PortsRandom, 0
 	}
 	return c
+}
+
+// disbelieve takes a NAT that claims to let anybody in to be the opposite, where the peer was not heard in spite of it: there are NATs
+// that treat servers, whose ports are well known, otherwise than peers. Both sides come to it at the same time.
+func (a *Agent) disbelieve(now time.Time) {
+	if !core.Due(now, a.doubt) {
+		return
+	}
+	a.doubt = time.Time{}
+	if slices.ContainsFunc(a.cands, func(c *Candidate) bool { return c.Heard }) {
+		return
+	}
+	mine, theirs := opposite(a.cfg.Mine), opposite(a.cfg.Theirs)
+	if part := a.choose(mine, theirs); part == opens || part == probes {
+		a.part, a.cfg.Mine, a.cfg.Theirs = part, mine, theirs
+		a.plan(now)
+	}
+}
+
+// opposite is what a NAT that claims to let anybody in is if that is not so.
+func opposite(c wire.Class) wire.Class {
+	if c.NoNAT || dependent(c) || !open(c) {
+		return c
+	}
+	return wire.Class{Mapping: wire.AddressAndPortDependent, Filtering: wire.AddressAndPortDependent, Ports: wire.PortsRandom}
 }
 
 // Plausible says whether an address may be a peer's at all: unicast, with a port.
@@ -342,6 +370,7 @@ func (a *Agent) Due(now time.Time, send func(Probe)) {
 	if core.Due(now, a.hush) {
 		a.hush = time.Time{}
 	}
+	a.disbelieve(now)
 	a.foresee(now)
 	a.probing = true
 	for _, c := range slices.Clone(a.cands) {
@@ -409,6 +438,7 @@ func (a *Agent) Deadline() (d time.Time) {
 		}
 		d = core.Earliest(d, at)
 	}
+	d = core.Earliest(d, a.doubt)
 	if d = core.Earliest(core.Earliest(d, a.nextRound), a.hush); d.IsZero() && len(a.sockets.open) == 0 {
 		return d
 	}
@@ -420,7 +450,7 @@ func (a *Agent) rest() {
 	for _, c := range a.cands {
 		c.next = time.Time{}
 	}
-	a.stopped, a.volleys = true, nil
+	a.stopped, a.volleys, a.doubt = true, nil, time.Time{}
 	a.sockets.drop(func(s netip.AddrPort) bool {
 		return slices.ContainsFunc(a.cands, func(c *Candidate) bool { return c.Heard && c.Local == s })
 	})

@@ -69,6 +69,9 @@
 // 10^7. Loss on the way takes from M, but the sockets' second and third punches find the other side's filter opened by its lost probes.
 // Two random ports of the same pair are not tried: 99 % would take 140,000 probes a side.
 //
+// A side whose NAT claims to be I, I and that is not reached within 1 s is taken for P, P with random ports from then on: some NATs treat
+// servers otherwise than peers (adaptive alone).
+//
 // A NAT that preserves ports though its mappings depend on the destination (Config.Spare): a fresh socket that has sent nothing yet, whose
 // port the peer was told, gets that very port if the peer is the first that it sends to.
 //

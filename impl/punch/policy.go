@@ -47,6 +47,7 @@ type Policy struct {
 	Stream []time.Duration // when punches to a TCP candidate leave: each begins a connection where there is none
 	GiveUp time.Duration   // direct paths not found by then are not looked for any more
 	Hush   time.Duration   // how long a side that should keep silent keeps silent while it hears nothing
+	Doubt  time.Duration   // after which a side that claims to be open, and is not reached, is taken for the opposite; zero: never
 
 	Predict  Prediction
 	Birthday Birthday

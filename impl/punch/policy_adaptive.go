@@ -16,6 +16,7 @@ var adaptive = Policy{
 	Stream:  patient,
 	GiveUp:  3 * time.Second,
 	Hush:    time.Second,
+	Doubt:   time.Second,
 	Predict: Prediction{Window: 24, Rounds: 4, Every: 700 * time.Millisecond},
 	Birthday: Birthday{
 		Sockets: 256, Probes: 2048, BlockSockets: 64, BlockProbes: 256, Rate: 640,
