@@ -145,7 +145,10 @@ func (c *Classifier) Opened(now time.Time, socks []netip.AddrPort, err error) {
 			c.ask(now, i, c.cfg.Server)
 		}
 	}
-	c.filters = [2]filter{{socket: anySocket, change: changeIP | changePort, next: now}, {socket: portSocket, change: changePort, next: now}}
+	c.filters = [2]filter{
+		{socket: anySocket, change: changeIP | changePort, next: now},
+		{socket: portSocket, change: changePort, next: now},
+	}
 	c.HandleTimeout(now)
 }
 
@@ -255,11 +258,16 @@ func (c *Classifier) explore(now time.Time) {
 
 // ownTestsOver says whether every socket's own test is.
 func (c *Classifier) ownTestsOver() bool {
-	return c.filters[0].settled() && c.filters[1].settled() && c.pin.over && !slices.ContainsFunc(c.exchanges, func(x *exchange) bool { return !x.settled() })
+	return c.filters[0].settled() && c.filters[1].settled() && c.pin.over && c.answeredAll()
+}
+
+// answeredAll says whether no exchange is waited for.
+func (c *Classifier) answeredAll() bool {
+	return !slices.ContainsFunc(c.exchanges, func(x *exchange) bool { return !x.settled() })
 }
 
 func (c *Classifier) settled() bool {
-	if slices.ContainsFunc(c.exchanges, func(x *exchange) bool { return !x.settled() }) {
+	if !c.answeredAll() {
 		return false
 	}
 	switch {

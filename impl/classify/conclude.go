@@ -38,7 +38,8 @@ func (c *Classifier) mapping() wire.Dependency {
 	s10, s11 := seen(o.Addr(), s.Port()), seen(o.Addr(), o.Port())
 	// A pair of endpoints of one server address, and one of two.
 	same, known := pairs([2]netip.AddrPort{s00, s01}, [2]netip.AddrPort{s10, s11})
-	across, both := pairs([2]netip.AddrPort{s00, s10}, [2]netip.AddrPort{s00, s11}, [2]netip.AddrPort{s01, s10}, [2]netip.AddrPort{s01, s11})
+	across, both := pairs([2]netip.AddrPort{s00, s10}, [2]netip.AddrPort{s00, s11},
+		[2]netip.AddrPort{s01, s10}, [2]netip.AddrPort{s01, s11})
 	switch {
 	case known && !same:
 		return wire.AddressAndPortDependent

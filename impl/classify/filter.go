@@ -103,5 +103,6 @@ func (c *Classifier) filterAnswer(now time.Time, f *filter, from netip.AddrPort,
 // changed says whether an answer came from where the filter's test asked for.
 func (c *Classifier) changed(f *filter, from netip.AddrPort) bool {
 	s := c.cfg.Server
-	return from.Port() != s.Port() && (from.Addr() != s.Addr()) == (f.change&changeIP != 0) && (!c.other.IsValid() || from.Port() == c.other.Port())
+	return from.Port() != s.Port() && (from.Addr() != s.Addr()) == (f.change&changeIP != 0) &&
+		(!c.other.IsValid() || from.Port() == c.other.Port())
 }

@@ -27,8 +27,11 @@ func (c *Config) ask(ctx context.Context, to netip.AddrPort, request []byte, tak
 	})
 }
 
+// taker takes a datagram and says whether nothing more is waited for.
+type taker func(from netip.AddrPort, b []byte) (done bool, err error)
+
 // asking sends a request to several addresses until take accepts an answer, or ctx ends.
-func (c *Config) asking(ctx context.Context, to []netip.AddrPort, request []byte, take func(from netip.AddrPort, b []byte) (bool, error)) error {
+func (c *Config) asking(ctx context.Context, to []netip.AddrPort, request []byte, take taker) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -54,7 +57,7 @@ func (c *Config) asking(ctx context.Context, to []netip.AddrPort, request []byte
 }
 
 // receive hands datagrams to take until it is done, or until a time.
-func receive(ctx context.Context, conn net.PacketConn, until time.Time, b []byte, take func(from netip.AddrPort, b []byte) (bool, error)) error {
+func receive(ctx context.Context, conn net.PacketConn, until time.Time, b []byte, take taker) error {
 	if err := conn.SetReadDeadline(until); err != nil {
 		return err
 	}

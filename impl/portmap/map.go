@@ -153,7 +153,7 @@ func believe(external, seen netip.Addr) error {
 		return fmt.Errorf("%w: it has no external address", ErrRefused)
 	case seen.IsValid() && external == seen:
 		return nil
-	case external.IsPrivate() || shared.Contains(external) || external.IsLinkLocalUnicast() || external.IsLoopback() || external.IsMulticast():
+	case external.IsPrivate(), shared.Contains(external), external.IsLinkLocalUnicast(), external.IsLoopback(), external.IsMulticast():
 		return fmt.Errorf("%w: the gateway's external address %v is a private one; map the port at the next router too", ErrSecondNAT, external)
 	case seen.IsValid():
 		return fmt.Errorf("%w: the gateway says that its external address is %v, the rendezvous sees %v", ErrSecondNAT, external, seen)
