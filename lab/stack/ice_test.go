@@ -108,7 +108,8 @@ func openDescriptors(t *testing.T) int {
 // TestICEByTCP443: where nothing else is let out, the relay on port 443 is used.
 func TestICEByTCP443(t *testing.T) {
 	l := newLab(t, "corporate", "link", "lan")
-	o, err := ICE{}.Try(t.Context(), l, Trial{Seed: 7, Strategy: "ice-tuned", Media: 400 * time.Millisecond, Timeout: 8 * time.Second})
+	trial := Trial{Seed: 7, Strategy: "ice-tuned", Media: 400 * time.Millisecond, Timeout: 8 * time.Second}
+	o, err := ICE{}.Try(t.Context(), l, trial)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +143,7 @@ func TestICEKilledRendezvous(t *testing.T) {
 				t.Fatal(err)
 			}
 			if whole := o.Media.FramesIntact == 20; whole != tt.whole {
-				t.Errorf("%d of 20 frames came although the rendezvous was killed at the first; all: want %v", o.Media.FramesIntact, tt.whole)
+				t.Errorf("%d of 20 frames came though the rendezvous was killed at the first; all: want %v", o.Media.FramesIntact, tt.whole)
 			}
 			noPionLeft(t)
 		})
@@ -175,7 +176,8 @@ func TestICEWithCoturn(t *testing.T) {
 		t.Skip("coturn is not installed")
 	}
 	l := newLab(t, "two-homes", "camera.nat", "symmetric", "viewer.nat", "symmetric", "link", "lan")
-	o, err := ICE{Coturn: path}.Try(t.Context(), l, Trial{Seed: 7, Strategy: "ice-tuned", Media: 400 * time.Millisecond, Timeout: 8 * time.Second})
+	trial := Trial{Seed: 7, Strategy: "ice-tuned", Media: 400 * time.Millisecond, Timeout: 8 * time.Second}
+	o, err := ICE{Coturn: path}.Try(t.Context(), l, trial)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,10 +72,10 @@ func tuned() []Setting {
 			e.SetPrflxAcceptanceMinWait(0)
 		}),
 	}, {
-		Name:   "relay after 500 ms",
+		Name: "relay after 500 ms",
 		Reason: "the default is 2 s; with none at all a lost check leaves the media on the relay for good, for a pair is nominated " +
 			"once. The library's renomination brings few back and quadruples what the viewer sends: it checks all pairs at each tick",
-		apply:  always(func(e *webrtc.SettingEngine) { e.SetRelayAcceptanceMinWait(500 * time.Millisecond) }),
+		apply: always(func(e *webrtc.SettingEngine) { e.SetRelayAcceptanceMinWait(500 * time.Millisecond) }),
 	}, {
 		Name: "checks each 50 ms",
 		Reason: "RFC 8445 §14.2 has Ta = 50 ms, the library a tick of 200 ms that it does not let webrtc set: but its tick is never " +
