@@ -237,7 +237,8 @@ func (a *Agent) wants(p Path, kind Kind) bool {
 	if addr.Addr().Unmap().Is4() {
 		family = MethodIPv4
 	}
-	if !policy.Has(family) || policy.Has(MethodTURN) && !policy.Has(MethodReflexive) && len(a.cfg.Turn) > 0 && !slices.Contains(a.cfg.Turn, p.Local) {
+	allocated := len(a.cfg.Turn) == 0 || slices.Contains(a.cfg.Turn, p.Local)
+	if !policy.Has(family) || policy.Has(MethodTURN) && !policy.Has(MethodReflexive) && !allocated {
 		return false
 	}
 	if proto != core.UDP {

@@ -22,8 +22,8 @@ import (
 //	add ADDR reflexive|host|peer-reflexive|mapped|relayed
 //	heard ADDR [by=ADDR]           an authentic packet from there, by a socket
 //	sampled ADDR
-//	run DURATION [size=BYTES]      → when which candidate is punched, what is guessed; what the budget refuses is marked. Sockets are opened
-//	                                 at once: 10.0.0.2:10001, …
+//	run DURATION [size=BYTES]      → when which candidate is punched, what is guessed; what the budget refuses is marked.
+//	                                 Sockets are opened at once: 10.0.0.2:10001, …
 //	spend ADDR BYTES               → allowed or refused
 //	trust ADDR                     by a challenge and its echo
 //	plan                           → what the agent has chosen
@@ -294,13 +294,15 @@ func TestFlagsNameThePolicy(t *testing.T) {
 		if got := ForHello(p.Flags()|wire.FlagStart, p.Name); got.Name != p.Name {
 			t.Errorf("%s becomes %s", p.Name, got.Name)
 		}
-		if p.Summary == "" || p.Blind <= 0 || p.Direct != (len(p.Fast)+len(p.Stream) > 0) || p.Direct != (p.GiveUp > 0) || len(p.Name) > wire.MaxStrategy {
+		if p.Summary == "" || p.Blind <= 0 || len(p.Name) > wire.MaxStrategy ||
+			p.Direct != (len(p.Fast)+len(p.Stream) > 0) || p.Direct != (p.GiveUp > 0) {
 			t.Errorf("policy %+v", p)
 		}
 		if p.Direct && (p.Methods == 0 || p.Budget.Packets == 0 || p.Budget.Bytes == 0 || p.Budget.Rate == 0) {
 			t.Errorf("%s has no method, or no budget: %+v", p.Name, p)
 		}
-		if p.Has(MethodBirthday) && p.Birthday.Rate == 0 || p.Has(MethodPrediction) && (p.Predict.Window > maxWindow || p.Predict.Every == 0) {
+		if p.Has(MethodBirthday) && p.Birthday.Rate == 0 ||
+			p.Has(MethodPrediction) && (p.Predict.Window > maxWindow || p.Predict.Every == 0) {
 			t.Errorf("%s: %+v", p.Name, p)
 		}
 		for _, times := range [][]time.Duration{p.Fast, p.Stream} {

@@ -127,8 +127,9 @@ var peerAddr = netip.MustParseAddrPort("203.0.113.20:6000")
 
 func drawClass(t *rapid.T, name string) wire.Class {
 	c := wire.Class{
-		Mapping: wire.Dependency(rapid.IntRange(0, 3).Draw(t, name+" mapping")), Filtering: wire.Dependency(rapid.IntRange(0, 3).Draw(t, name+" filtering")),
-		Ports: wire.PortModel(rapid.IntRange(0, 4).Draw(t, name+" ports")), NoNAT: rapid.IntRange(0, 9).Draw(t, name+" no NAT") == 0,
+		Mapping:   wire.Dependency(rapid.IntRange(0, 3).Draw(t, name+" mapping")),
+		Filtering: wire.Dependency(rapid.IntRange(0, 3).Draw(t, name+" filtering")),
+		Ports:     wire.PortModel(rapid.IntRange(0, 4).Draw(t, name+" ports")), NoNAT: rapid.IntRange(0, 9).Draw(t, name+" no NAT") == 0,
 	}
 	switch c.Ports {
 	case wire.PortsSequential:
@@ -158,7 +159,8 @@ func TestBudgetsHold(t *testing.T) {
 		x.wants()
 		addr := rapid.Custom(func(t *rapid.T) netip.AddrPort {
 			ip := rapid.SampledFrom([]netip.Addr{
-				peerAddr.Addr(), peerAddr.Addr(), netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("10.0.0.9"), netip.MustParseAddr("2001:db8::7"),
+				peerAddr.Addr(), peerAddr.Addr(), netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("10.0.0.9"),
+				netip.MustParseAddr("2001:db8::7"),
 				netip.AddrFrom4([4]byte{198, 51, 100, byte(rapid.IntRange(0, 30).Draw(t, "host"))}),
 			}).Draw(t, "ip")
 			return netip.AddrPortFrom(ip, uint16(rapid.IntRange(5998, 6010).Draw(t, "port")))

@@ -58,8 +58,8 @@ func meet(x, y wire.Class) bool {
 	return true
 }
 
-// answers says whether x, both mapping by destination, hears y where the rendezvous saw x, and y hears the answer: it leaves by the mapping
-// that y knows, if what x has sent before to another port of y's has made no other for it, or y's filter does not mind.
+// answers says whether x, both mapping by destination, hears y where the rendezvous saw x, and y hears the answer: it leaves by the
+// mapping that y knows, if what x has sent before to another port of y's has made no other for it, or y's filter does not mind.
 func answers(x, y wire.Class) bool {
 	return open(x) && (x.Mapping == wire.AddressAndPortDependent || !byPort(y))
 }

@@ -67,7 +67,8 @@ func cells(table string, model wire.PortModel) (out []cell) {
 
 func TestDecisionsAreTheOraclesTable(t *testing.T) {
 	names := map[[2]part]string{
-		{plain, plain}: "=-", {silent, plain}: "v", {plain, silent}: "c", {shows, guesses}: "p", {guesses, shows}: "p", {mirrors, mirrors}: "p",
+		{plain, plain}: "=-", {silent, plain}: "v", {plain, silent}: "c",
+		{shows, guesses}: "p", {guesses, shows}: "p", {mirrors, mirrors}: "p",
 		{opens, probes}: "b", {probes, opens}: "b",
 	}
 	for _, c := range append(cells(bothRandom, wire.PortsRandom), cells(bothSequential, wire.PortsSequential)...) {
@@ -102,11 +103,13 @@ func TestEveryCellOfOtherStrategies(t *testing.T) {
 		inVain := strings.ContainsAny(c.possible, "vc") && !strings.Contains(c.possible, "=") &&
 			c.viewer.Mapping == wire.AddressDependent && c.camera.Mapping == wire.AddressDependent
 		for name, want := range map[string]bool{
-			"birthday:256x2048": c.possible != "-" && !inVain, "direct": strings.Contains(c.possible, "="), "prediction": strings.Contains(c.possible, "="),
+			"birthday:256x2048": c.possible != "-" && !inVain,
+			"direct":            strings.Contains(c.possible, "="), "prediction": strings.Contains(c.possible, "="),
 		} {
 			w := newSimulation(world{policy: mustLookup(name), viewer: c.viewer, camera: c.camera, seed: 5})
 			if direct := w.run(6 * time.Second); direct != want {
-				t.Errorf("%s: %v (%s): direct %v; viewer %s, camera %s", name, c, c.possible, direct, w.viewer.agent.Plan(), w.camera.agent.Plan())
+				t.Errorf("%s: %v (%s): direct %v; viewer %s, camera %s", name, c,
+					c.possible, direct, w.viewer.agent.Plan(), w.camera.agent.Plan())
 			}
 		}
 	}

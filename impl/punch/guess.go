@@ -253,7 +253,7 @@ func (a *Agent) mirror(now time.Time) {
 	}
 	a.mirrored = true
 	stride := 1
-	if a.cfg.Role != Camera && a.cfg.Mine.Mapping == wire.AddressAndPortDependent && a.cfg.Theirs.Mapping == wire.AddressAndPortDependent {
+	if a.cfg.Role != Camera && min(a.cfg.Mine.Mapping, a.cfg.Theirs.Mapping) == wire.AddressAndPortDependent {
 		stride = 2
 	}
 	a.aim(now, a.socket, stride)

@@ -2,7 +2,8 @@ package punch
 
 import "time"
 
-// prediction is hole punching that guesses the next port of a sequential allocator (Guha and Francis 2005 for TCP; Klinec and Matyáš 2014).
+// prediction is hole punching that guesses the next port of a sequential allocator (Guha and
+// Francis 2005 for TCP; Klinec and Matyáš 2014).
 var prediction = Policy{
 	Name:    "prediction",
 	Summary: "hole punching that guesses the next port of a sequential allocator; prediction:W guesses W ports a round",

@@ -12,9 +12,12 @@ import (
 var (
 	cone       = wire.Class{Mapping: wire.EndpointIndependent, Filtering: wire.AddressAndPortDependent, Ports: wire.PortsPreserved}
 	symmetric  = wire.Class{Mapping: wire.AddressAndPortDependent, Filtering: wire.AddressAndPortDependent, Ports: wire.PortsRandom}
-	sequential = wire.Class{Mapping: wire.AddressAndPortDependent, Filtering: wire.AddressAndPortDependent, Ports: wire.PortsSequential, Step: 1}
-	carrier    = wire.Class{
-		Mapping: wire.AddressAndPortDependent, Filtering: wire.AddressAndPortDependent, Ports: wire.PortsBlock, BlockStart: 8192, BlockSize: 1024,
+	sequential = wire.Class{
+		Mapping: wire.AddressAndPortDependent, Filtering: wire.AddressAndPortDependent, Ports: wire.PortsSequential, Step: 1,
+	}
+	carrier = wire.Class{
+		Mapping: wire.AddressAndPortDependent, Filtering: wire.AddressAndPortDependent,
+		Ports: wire.PortsBlock, BlockStart: 8192, BlockSize: 1024,
 	}
 )
 
@@ -158,7 +161,8 @@ func TestMisclassified(t *testing.T) {
 	fullCone := cone
 	fullCone.Filtering = wire.EndpointIndependent
 	for _, w := range []world{
-		{viewer: symmetric, camera: cone, believed: [2]wire.Class{fullCone}}, {viewer: cone, camera: symmetric, believed: [2]wire.Class{1: fullCone}},
+		{viewer: symmetric, camera: cone, believed: [2]wire.Class{fullCone}},
+		{viewer: cone, camera: symmetric, believed: [2]wire.Class{1: fullCone}},
 	} {
 		w.policy = adaptive
 		if met := successes(15, w, 900*time.Millisecond); met > 0 {
@@ -181,7 +185,8 @@ func TestSpareSocket(t *testing.T) {
 	policy := adaptive
 	policy.Methods &^= MethodBirthday
 	for name, w := range map[string]world{
-		"viewer": {viewer: preserved, camera: cone}, "camera": {viewer: cone, camera: preserved}, "both": {viewer: preserved, camera: preserved},
+		"viewer": {viewer: preserved, camera: cone}, "camera": {viewer: cone, camera: preserved},
+		"both": {viewer: preserved, camera: preserved},
 	} {
 		w.policy = policy
 		if met := successes(15, w, time.Second); met > 0 {

@@ -294,7 +294,8 @@ func (o *owner) lost() bool { return o.w.rng.Float64() < o.w.loss }
 func (o *owner) sample(from netip.AddrPort) {
 	o.sent++
 	seen := o.nat.rise(o.w.now, from, sampleAddr)
-	if o.lost() || o.lost() {
+	there, back := o.lost(), o.lost()
+	if there || back {
 		return
 	}
 	o.w.after(2*toServer, func() {
