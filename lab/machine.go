@@ -113,15 +113,19 @@ func (m *Machine) card(site string) card {
 	return m.cards[slices.IndexFunc(m.cards, func(c card) bool { return c.site == site })]
 }
 
-// ListenUDP opens a UDP socket on the host. An invalid address listens on every address of the family of the host's
-// first one, port 0 on any port.
+// ListenUDP opens a UDP socket on the host. An invalid address listens on every address of the families that the host has,
+// port 0 on any port.
 func (m *Machine) ListenUDP(at netip.AddrPort) (c *net.UDPConn, err error) {
 	network, addr := "udp4", net.UDPAddrFromAddrPort(at)
 	if !at.Addr().IsValid() {
 		addr = &net.UDPAddr{Port: int(at.Port())}
 	}
-	if at.Addr().Is6() || !at.Addr().IsValid() && m.Addr().Is6() {
+	last := m.Addrs[len(m.Addrs)-1] // IPv4 is first
+	switch {
+	case at.Addr().Is6(), !at.Addr().IsValid() && m.Addr().Is6():
 		network = "udp6"
+	case !at.Addr().IsValid() && last.Is6():
+		network = "udp"
 	}
 	err = m.ns.Do(func() (err error) {
 		c, err = net.ListenUDP(network, addr)

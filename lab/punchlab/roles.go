@@ -13,20 +13,26 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/camera"
 	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/device"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/media"
 	"github.com/punchlab/punchlab/impl/node"
+	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/impl/rendezvous"
 	"github.com/punchlab/punchlab/lab/probe"
 	"github.com/spf13/cobra"
 )
 
-// rendezvousPort is where our rendezvous listens unless told otherwise.
-const rendezvousPort = 4479
+// Where our rendezvous listens unless told otherwise: UDP and TCP, and TLS.
+const rendezvousPort, rendezvousTLS = 4479, 443
+
+// mapTimeout is how long a device waits for its router to map a port.
+const mapTimeout = 2 * time.Second
 
 // keyFile returns where a role keeps its key unless told otherwise.
 func keyFile(role string) string {
@@ -60,13 +66,17 @@ func logger(asJSON bool) *slog.Logger {
 func rendezvousCommand() *cobra.Command {
 	var key, listen string
 	var printKey, stun, asJSON bool
+	var tlsPort uint16
 	c := &cobra.Command{
 		Use:   "rendezvous",
 		Short: "Run the rendezvous server",
-		Long: `Introduce viewers to cameras, and relay where no direct path exists. With two addresses on this host it also answers
-RFC 5780 on ports 3478 and 3479, so that 'punchlab classify' and any STUN client can classify a NAT by it.`,
+		Long: `Introduce viewers to cameras, and relay where no direct path exists. It listens by UDP on its port and the next one, by TCP
+on its port, and by TLS on --tls, for networks that let nothing else out. With two addresses on this host devices learn how
+their NATs behave; it then also answers RFC 5780 on ports 3478 and 3479, so that 'punchlab classify' and any STUN client can
+classify a NAT by it.`,
 		Example: `  punchlab rendezvous --print-key
-  punchlab rendezvous --listen 192.0.2.1:4479 --key /etc/punchlab/rendezvous.key`,
+  punchlab rendezvous --listen 192.0.2.1:4479 --key /etc/punchlab/rendezvous.key
+  punchlab rendezvous --tls 0     # no TLS: port 443 is somebody else's`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			k, err := loadKey(key)
@@ -81,69 +91,92 @@ RFC 5780 on ports 3478 and 3479, so that 'punchlab classify' and any STUN client
 			if err != nil {
 				return usage(err)
 			}
-			return serveRendezvous(cmd.Context(), k, at, stun, logger(asJSON))
+			return serveRendezvous(cmd.Context(), k, at, tlsPort, stun, logger(asJSON))
 		},
 	}
 	c.Flags().StringVar(&key, "key", keyFile("rendezvous"), "`file` of the server's key; made if missing")
 	c.Flags().StringVar(&listen, "listen", fmt.Sprintf("0.0.0.0:%d", rendezvousPort), "address and port to listen on")
+	c.Flags().Uint16Var(&tlsPort, "tls", rendezvousTLS, "port to listen on by TLS; 0: none")
 	c.Flags().BoolVar(&printKey, "print-key", false, "print the public key, which cameras need, and exit")
 	c.Flags().BoolVar(&asJSON, "json", false, "log as lines of JSON")
 	c.Flags().BoolVar(&stun, "stun", true, "answer RFC 5780 too, where this host has two addresses")
 	return c
 }
 
-func serveRendezvous(ctx context.Context, k identity.Key, at netip.AddrPort, stun bool, log *slog.Logger) error {
-	srv, err := rendezvous.New(rendezvous.Config{Static: k, Rand: rand.Reader})
-	if err != nil {
-		return usage(err)
-	}
+func serveRendezvous(ctx context.Context, k identity.Key, at netip.AddrPort, tlsPort uint16, stun bool, log *slog.Logger) error {
 	addrs := []netip.Addr{at.Addr()}
 	if at.Addr().IsUnspecified() {
-		addrs = globalAddrs()
+		addrs = device.GlobalAddrs()
 	}
 	if len(addrs) == 0 {
 		addrs = []netip.Addr{at.Addr()}
 	}
+	cfg := rendezvous.Config{Static: k, Rand: rand.Reader}
+	ports := [2]uint16{at.Port(), at.Port() + 1}
+	v4 := slices.DeleteFunc(slices.Clone(addrs), netip.Addr.Is6)
+	if len(v4) >= 2 && ports[1] != 0 {
+		cfg.Grids = []rendezvous.Grid{{Addrs: [2]netip.Addr(v4[:2]), Ports: ports}}
+	} else {
+		log.Warn("this host has no two IPv4 addresses: devices cannot tell how their NATs behave")
+	}
+	srv, err := rendezvous.New(cfg)
+	if err != nil {
+		return usage(err)
+	}
 	// One socket for each address: an answer must leave from where the question came in.
 	var conns []*net.UDPConn
 	for _, a := range addrs {
-		c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, at.Port())))
-		if err != nil {
-			return labError(err)
+		for _, port := range ports[:min(2, 1+len(cfg.Grids))] {
+			c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, port)))
+			if err != nil {
+				return labError(errors.Join(err, closeAll(conns)))
+			}
+			conns = append(conns, c)
 		}
-		conns = append(conns, c)
 	}
-	n, err := node.New(srv, conns, node.Options{Observe: func(e any) { logEvent(log, e) }})
+	n, err := node.New(srv, conns, node.Options{Observe: func(e any) { logEvent(log, e) }, Accept: listenStreams(addrs, at.Port(), tlsPort, log)})
 	if err != nil {
 		return labError(err)
 	}
 	defer n.Close()
 	log.Info("listening", "addresses", n.LocalAddrs(), "key", k.Public().String())
-	if stun && len(addrs) >= 2 {
-		s, err := probe.NewServer(net.ListenPacket, [2]netip.Addr{addrs[0], addrs[1]}, [2]uint16{3478, 3479})
+	if stun && len(v4) >= 2 {
+		s, err := probe.NewServer(net.ListenPacket, [2]netip.Addr(v4[:2]), [2]uint16{3478, 3479})
 		if err != nil {
 			log.Warn("no RFC 5780 server", "error", err)
 		} else {
 			defer s.Close()
-			log.Info("answering RFC 5780", "addresses", addrs[:2])
+			log.Info("answering RFC 5780", "addresses", v4[:2])
 		}
 	}
 	<-ctx.Done()
 	return nil
 }
 
-// globalAddrs lists this host's IPv4 addresses but loopback.
-func globalAddrs() (addrs []netip.Addr) {
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil
+func closeAll(conns []*net.UDPConn) error {
+	var errs []error
+	for _, c := range conns {
+		errs = append(errs, c.Close())
 	}
-	for _, a := range all {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && !p.Addr().IsLoopback() {
-			addrs = append(addrs, p.Addr())
+	return errors.Join(errs...)
+}
+
+// listenStreams opens TCP and TLS. A port that cannot be had costs those who have no UDP, and nobody else.
+func listenStreams(addrs []netip.Addr, tcp, tls uint16, log *slog.Logger) (all []node.Listener) {
+	for _, a := range addrs {
+		for proto, port := range map[core.Proto]uint16{core.TCP: tcp, core.TLS: tls} {
+			if port == 0 {
+				continue
+			}
+			l, err := net.Listen("tcp", netip.AddrPortFrom(a, port).String())
+			if err != nil {
+				log.Warn("not listening on a port for networks without UDP", "error", err)
+				continue
+			}
+			all = append(all, node.Listener{Listener: l, Proto: proto})
 		}
 	}
-	return addrs
+	return all
 }
 
 // logEvent writes a core's event as one structured line.
@@ -202,14 +235,59 @@ func (f *cameraFlags) run(ctx context.Context) error {
 	if err != nil {
 		return usage(err)
 	}
+	policy, err := punch.Lookup("adaptive") // a viewer that wants another names it
+	if err != nil {
+		return labError(err)
+	}
+	d, err := device.Open(device.Host(), policy, 0)
+	if err != nil {
+		return labError(err)
+	}
+	defer d.Close()
 	cam, err := camera.New(camera.Config{
-		Static: k, Rendezvous: addrs, RendezvousKey: label.RendezvousKey, Secret: label.Secret, Rand: rand.Reader, Source: source,
+		Static: k, Rendezvous: device.Servers(addrs, rendezvousTLS, policy.Uplink), RendezvousKey: label.RendezvousKey, Secret: label.Secret,
+		Rand: rand.Reader, Source: source, Host: d.Host(), Classify: true,
 	})
 	if err != nil {
 		return usage(err)
 	}
-	log := logger(f.json)
-	return serve(ctx, cam, node.Options{Observe: func(e any) { logEvent(log, e) }}, cam.Start, cam.Close)
+	log, registered := logger(f.json), make(chan netip.Addr, 1)
+	err = d.Drive(cam, func(e any) {
+		logEvent(log, e)
+		if r, ok := e.(camera.Registered); ok {
+			offer(registered, r.Reflexive.Addr())
+		}
+	})
+	if err != nil {
+		return labError(err)
+	}
+	d.Node().Do(func(now time.Time) { err = cam.Start(now) })
+	if err != nil {
+		return labError(err)
+	}
+	mapWhenSeen(ctx, d, registered, cam.HandleMapped, func(err error) { log.Info("no port mapping", "reason", err) })
+	<-ctx.Done()
+	d.Node().Do(cam.Close)
+	return nil
+}
+
+// offer gives a value to who waits for the first one.
+func offer[T any](c chan T, v T) {
+	select {
+	case c <- v:
+	default:
+	}
+}
+
+// mapWhenSeen asks the router for a port mapping as soon as the rendezvous has said where it sees the device.
+func mapWhenSeen(ctx context.Context, d *device.Device, seen <-chan netip.Addr, mapped func(time.Time, netip.AddrPort), none func(error)) {
+	select {
+	case at := <-seen:
+		if err := d.MapPort(ctx, at, mapTimeout, mapped); err != nil {
+			none(err)
+		}
+	case <-ctx.Done():
+	}
 }
 
 // label is what the camera's QR code says. The pairing secret is derived from the key, so that it needs no file of its own.
@@ -265,26 +343,6 @@ func resolveAll(hosts []string) (addrs []netip.AddrPort, err error) {
 		addrs = append(addrs, a)
 	}
 	return addrs, nil
-}
-
-// serve drives a core on a socket of its own until ctx ends, and lets it say goodbye.
-func serve(ctx context.Context, c core.Core, o node.Options, start func(time.Time) error, end func(time.Time)) error {
-	conn, err := net.ListenUDP("udp4", nil)
-	if err != nil {
-		return labError(err)
-	}
-	n, err := node.New(c, []*net.UDPConn{conn}, o)
-	if err != nil {
-		return labError(err)
-	}
-	defer n.Close()
-	n.Do(func(now time.Time) { err = start(now) })
-	if err != nil {
-		return labError(err)
-	}
-	<-ctx.Done()
-	n.Do(end)
-	return nil
 }
 
 // writeJSON prints one value a line.

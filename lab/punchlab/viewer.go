@@ -5,15 +5,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/punchlab/punchlab/impl/device"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/media"
-	"github.com/punchlab/punchlab/impl/node"
 	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/impl/viewer"
 	"github.com/punchlab/punchlab/impl/wire"
@@ -22,6 +20,7 @@ import (
 
 type viewerFlags struct {
 	key, strategy, save string
+	at                  string
 	length, wait        time.Duration
 	fps                 int
 	json                bool
@@ -42,6 +41,7 @@ when it is connected, by which path, and how the video flows.`,
 	fl := c.Flags()
 	fl.StringVar(&f.key, "key", keyFile("viewer"), "`file` of the viewer's key; made if missing")
 	fl.StringVar(&f.strategy, "strategy", "adaptive", "how to reach the camera: "+strings.Join(punch.Names(), ", "))
+	fl.StringVar(&f.at, "at", "", "with --strategy port-forward: the `HOST:PORT` that the camera's owner has forwarded to it")
 	fl.StringVar(&f.save, "save", "", "write the video to `FILE.h264`")
 	fl.DurationVar(&f.length, "for", 0, "stop after so much video (default: until interrupted)")
 	fl.DurationVar(&f.wait, "wait", 0, "keep asking so long for a camera that is offline")
@@ -56,8 +56,14 @@ func (f *viewerFlags) run(ctx context.Context, text string) error {
 	if err != nil {
 		return usage(err)
 	}
-	if _, err := punch.Lookup(f.strategy); err != nil {
+	policy, err := punch.Lookup(f.strategy)
+	switch {
+	case err != nil:
 		return usage(err)
+	case policy.Methods&punch.MethodTURN != 0:
+		return usagef("--strategy turn: only the lab has a TURN server to lend; choose another")
+	case policy.Forward && f.at == "":
+		return usagef("--strategy %s: give --at HOST:PORT, the endpoint that the camera's owner has set up", f.strategy)
 	}
 	k, err := loadKey(f.key)
 	if err != nil {
@@ -67,30 +73,40 @@ func (f *viewerFlags) run(ctx context.Context, text string) error {
 	if err != nil {
 		return usage(err)
 	}
-	conn, err := net.ListenUDP("udp4", nil)
+	d, err := device.Open(device.Host(), policy, 0)
 	if err != nil {
 		return labError(err)
 	}
+	defer d.Close()
 	v, err := viewer.New(viewer.Config{
-		Static: k, Rendezvous: addrs, RendezvousKey: label.RendezvousKey, Rand: rand.Reader, FPS: f.fps, Host: hostEndpoints(conn),
+		Static: k, Rendezvous: device.Servers(addrs, rendezvousTLS, policy.Uplink), RendezvousKey: label.RendezvousKey, Rand: rand.Reader, FPS: f.fps,
+		Host: d.Host(), Classify: device.Classifies(policy),
 	})
 	if err != nil {
-		return errors.Join(usage(err), conn.Close())
+		return usage(err)
 	}
 	s, err := newScreen(f)
 	if err != nil {
-		return errors.Join(usage(err), conn.Close())
+		return usage(err)
 	}
 	ctx, s.stop = context.WithCancel(ctx)
 	defer s.stop()
-	n, err := node.New(v, []*net.UDPConn{conn}, node.Options{Observe: s.event})
-	if err != nil {
-		return labError(errors.Join(err, conn.Close()))
+	if err := d.Drive(v, s.event); err != nil {
+		return labError(err)
 	}
-	defer n.Close()
-	n.Do(func(now time.Time) {
-		if err = v.Start(now); err == nil {
-			err = v.Connect(now, label, f.strategy)
+	ask := func(now time.Time) { err = v.Connect(now, label, f.strategy) }
+	if policy.Forward {
+		at, e := resolve(f.at, rendezvousPort)
+		if e != nil {
+			return usage(e)
+		}
+		ask = func(now time.Time) { err = v.ConnectDirect(now, label, at, f.strategy) }
+	}
+	d.Node().Do(func(now time.Time) {
+		if policy.Forward {
+			ask(now)
+		} else {
+			err = v.Start(now) // Ready asks
 		}
 	})
 	if err != nil {
@@ -101,22 +117,11 @@ func (f *viewerFlags) run(ctx context.Context, text string) error {
 		case <-ctx.Done():
 			asking = false
 		case <-s.again:
-			n.Do(func(now time.Time) { err = v.Connect(now, label, f.strategy) })
+			d.Node().Do(ask)
 		}
 	}
-	n.Do(func(now time.Time) { v.Close(now) })
-	return errors.Join(n.Close(), s.end())
-}
-
-// hostEndpoints lists where hosts on our own network reach the socket.
-func hostEndpoints(conn *net.UDPConn) (eps []netip.AddrPort) {
-	port := conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
-	for _, a := range globalAddrs() {
-		if ep := netip.AddrPortFrom(a, port); punch.Plausible(ep) && len(eps) < 8 {
-			eps = append(eps, ep)
-		}
-	}
-	return eps
+	d.Node().Do(func(now time.Time) { v.Close(now) })
+	return errors.Join(d.Close(), s.end())
 }
 
 // screen shows a viewer's events and keeps its video. Its event method runs on the node's goroutine; the rest follows the
@@ -154,6 +159,8 @@ func (s *screen) event(e any) {
 	switch e := e.(type) {
 	case viewer.LoggedIn:
 		s.say("logged in", "reflexive", e.Reflexive.String(), "rtt_s", e.RTT.Seconds())
+	case viewer.Ready:
+		offer(s.again, struct{}{})
 	case viewer.Connected:
 		s.say("connected", "path", e.Path.Route.String())
 	case viewer.FirstPacket:
@@ -166,7 +173,7 @@ func (s *screen) event(e any) {
 		s.frame(e)
 	case viewer.Failed:
 		if e.Code == wire.CodeUnavailable && time.Since(s.start) < s.flags.wait {
-			time.AfterFunc(askEvery, func() { s.again <- struct{}{} })
+			time.AfterFunc(askEvery, func() { offer(s.again, struct{}{}) })
 			return
 		}
 		s.failed = &e

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/camera"
+	"github.com/punchlab/punchlab/impl/device"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/media"
 	"github.com/punchlab/punchlab/impl/punch"
@@ -125,7 +125,7 @@ type bundle struct {
 	server                     *server // the rendezvous, which events may kill
 	coturn                     *coturn // where the policy wants one
 	names                      *names  // the DNS, where the camera has a name
-	cameraDevice, viewerDevice *device
+	cameraDevice, viewerDevice *hosted
 	watch                      *watch
 	source                     func() media.Source
 	relayAtDirect              atomic.Pointer[int64] // what was relayed when the direct path had stood for settle
@@ -222,12 +222,10 @@ func (b *bundle) openDevices(ctx context.Context, l *lab.Lab, rendezvous *lab.Ma
 	}
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	for _, d := range []*device{b.cameraDevice, b.viewerDevice} {
-		if d.turn, err = allocate(ctx, d.machine, b.coturn.addr); err != nil {
+	for _, d := range []*hosted{b.cameraDevice, b.viewerDevice} {
+		if err := d.borrow(ctx, b.coturn.addr); err != nil {
 			return err
 		}
-		d.relayed = []netip.AddrPort{d.turn.addr()}
-		d.opt.Extra = []net.PacketConn{d.turn.relayed}
 	}
 	return nil
 }
@@ -242,41 +240,43 @@ func generator(random io.Reader) io.Reader {
 func (b *bundle) startCamera(server netip.Addr, k identity.Key, random io.Reader) (err error) {
 	d := b.cameraDevice
 	b.camera, err = camera.New(camera.Config{
-		Static: k, Rendezvous: serverAddrs(server, b.policy.Uplink), RendezvousKey: b.label.RendezvousKey, Secret: b.label.Secret,
+		Static: k, Rendezvous: b.servers(server), RendezvousKey: b.label.RendezvousKey, Secret: b.label.Secret,
 		Rand: random, Source: func() media.Source { return &counted{b.source(), &b.sent} },
-		Host: d.host(), Relayed: d.relayed, Classify: classifies(b.policy), Listen: b.policy.Forward,
+		Host: d.Host(), Relayed: d.Relayed(), Classify: device.Classifies(b.policy), Listen: b.policy.Forward,
 	})
 	if err != nil {
 		return err
 	}
-	if err := d.drive(b.camera, b.watch.cameraEvent); err != nil {
+	if err := d.Drive(b.camera, b.watch.cameraEvent); err != nil {
 		return err
 	}
-	d.node.Do(func(now time.Time) { err = b.camera.Start(now) })
+	d.announce()
+	d.Node().Do(func(now time.Time) { err = b.camera.Start(now) })
 	return err
 }
 
 func (b *bundle) startViewer(server netip.Addr, k identity.Key, random io.Reader) (err error) {
 	d := b.viewerDevice
 	b.viewer, err = viewer.New(viewer.Config{
-		Static: k, Rendezvous: serverAddrs(server, b.policy.Uplink), RendezvousKey: b.label.RendezvousKey, Rand: random,
-		Host: d.host(), Relayed: d.relayed, Classify: classifies(b.policy),
+		Static: k, Rendezvous: b.servers(server), RendezvousKey: b.label.RendezvousKey, Rand: random,
+		Host: d.Host(), Relayed: d.Relayed(), Classify: device.Classifies(b.policy),
 	})
 	if err != nil {
 		return err
 	}
-	if err := d.drive(b.viewer, b.watch.viewerEvent); err != nil {
+	if err := d.Drive(b.viewer, b.watch.viewerEvent); err != nil {
 		return err
 	}
+	d.announce()
 	if !b.policy.Forward {
-		d.node.Do(func(now time.Time) { err = b.viewer.Start(now) })
+		d.Node().Do(func(now time.Time) { err = b.viewer.Start(now) })
 	}
 	return err
 }
 
 func (b *bundle) close() error {
 	var errs []error
-	for _, d := range []*device{b.viewerDevice, b.cameraDevice} {
+	for _, d := range []*hosted{b.viewerDevice, b.cameraDevice} {
 		if d != nil {
 			errs = append(errs, d.close())
 		}
@@ -307,28 +307,30 @@ func (b *bundle) join(ctx context.Context) error {
 	if err := b.watch.online(ctx); err != nil {
 		return err
 	}
-	if b.policy.Methods&punch.MethodMapped != 0 {
-		if err := b.mapPorts(ctx); err != nil {
-			return err
-		}
+	if device.Maps(b.policy) {
+		b.mapPorts(ctx)
 	}
-	if !classifies(b.policy) {
+	if !device.Classifies(b.policy) {
 		return nil
 	}
 	return b.watch.ready(ctx)
 }
 
 // mapPorts has both routers asked for a port mapping, at the same time.
-func (b *bundle) mapPorts(ctx context.Context) error {
+func (b *bundle) mapPorts(ctx context.Context) {
 	var cameraSeen, viewerSeen netip.Addr
-	b.cameraDevice.node.Do(func(time.Time) { cameraSeen = b.camera.Stats().Reflexive.Addr() })
-	b.viewerDevice.node.Do(func(time.Time) { viewerSeen = b.viewer.Stats().Reflexive.Addr() })
-	var errs [2]error
+	b.cameraDevice.Node().Do(func(time.Time) { cameraSeen = b.camera.Stats().Reflexive.Addr() })
+	b.viewerDevice.Node().Do(func(time.Time) { viewerSeen = b.viewer.Stats().Reflexive.Addr() })
 	var wg sync.WaitGroup
-	wg.Go(func() { errs[0] = b.cameraDevice.mapPort(ctx, cameraSeen, b.camera.HandleMapped) })
-	wg.Go(func() { errs[1] = b.viewerDevice.mapPort(ctx, viewerSeen, b.viewer.HandleMapped) })
+	// Most routers map nothing. What they say is the trial's result, not its fault.
+	wg.Go(func() { _ = b.cameraDevice.MapPort(ctx, cameraSeen, mapTimeout, b.camera.HandleMapped) })
+	wg.Go(func() { _ = b.viewerDevice.MapPort(ctx, viewerSeen, mapTimeout, b.viewer.HandleMapped) })
 	wg.Wait()
-	return errors.Join(errs[:]...)
+}
+
+// servers is where a device finds the rendezvous at an address.
+func (b *bundle) servers(a netip.Addr) []netip.AddrPort {
+	return device.Servers([]netip.AddrPort{netip.AddrPortFrom(a, bundledPort)}, tlsPort, b.policy.Uplink)
 }
 
 // ask has the viewer ask for the camera.
@@ -337,7 +339,7 @@ func (b *bundle) ask(ctx context.Context) (err error) {
 	if b.policy.Forward {
 		return b.askByName(ctx)
 	}
-	b.viewerDevice.node.Do(func(now time.Time) { err = b.viewer.Connect(now, b.label, b.trial.Strategy) })
+	b.viewerDevice.Node().Do(func(now time.Time) { err = b.viewer.Connect(now, b.label, b.trial.Strategy) })
 	if err != nil {
 		return fmt.Errorf("ask for the camera: %w", err)
 	}
@@ -358,7 +360,7 @@ func (b *bundle) idle(ctx context.Context, d time.Duration) int64 {
 }
 
 func (b *bundle) cameraSent() (n int64) {
-	b.cameraDevice.node.Do(func(time.Time) { n = b.camera.Stats().Traffic.Total().Bytes })
+	b.cameraDevice.Node().Do(func(time.Time) { n = b.camera.Stats().Traffic.Total().Bytes })
 	return n
 }
 

@@ -66,7 +66,7 @@ func (b *bundle) askByName(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.viewerDevice.node.Do(func(now time.Time) {
+	b.viewerDevice.Node().Do(func(now time.Time) {
 		b.resolved = now.Sub(start)
 		err = b.viewer.ConnectDirect(now, b.label, netip.AddrPortFrom(addr, forwardedPort), b.trial.Strategy)
 	})

@@ -206,7 +206,7 @@ func streamFast(b *testing.B, l *lab.Lab, speed int) (bps float64, whole bool) {
 	if err := x.join(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	x.viewerDevice.node.Do(func(now time.Time) { err = x.viewer.Connect(now, x.label, "direct") })
+	x.viewerDevice.Node().Do(func(now time.Time) { err = x.viewer.Connect(now, x.label, "direct") })
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -34,9 +34,9 @@ func (b *bundle) exposed() (at []netip.AddrPort) {
 	if b.policy.Forward {
 		return []netip.AddrPort{b.forwarded}
 	}
-	b.cameraDevice.node.Do(func(time.Time) { at = append(at, b.camera.Stats().Reflexive) })
-	if m := b.cameraDevice.mapping; m != nil && m.External().IsValid() && m.External() != at[0] {
-		at = append(at, m.External())
+	b.cameraDevice.Node().Do(func(time.Time) { at = append(at, b.camera.Stats().Reflexive) })
+	if m := b.cameraDevice.Mapped(); m.IsValid() && m != at[0] {
+		at = append(at, m)
 	}
 	return at
 }
@@ -64,7 +64,7 @@ func (b *bundle) reaches(ctx context.Context, conn *net.UDPConn, at netip.AddrPo
 }
 
 func (b *bundle) cameraDropped() (n int64) {
-	b.cameraDevice.node.Do(func(time.Time) {
+	b.cameraDevice.Node().Do(func(time.Time) {
 		for _, k := range b.camera.Stats().Dropped {
 			n += k
 		}

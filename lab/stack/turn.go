@@ -89,9 +89,6 @@ func allocate(ctx context.Context, m *lab.Machine, server netip.AddrPort) (*allo
 	return a, nil
 }
 
-// addr is the relayed address.
-func (a *allocation) addr() netip.AddrPort { return a.relayed.LocalAddr().(*net.UDPAddr).AddrPort() }
-
 func (a *allocation) close() error {
 	if a.relayed != nil {
 		_ = a.relayed.Close() // the server may be gone: its answer is not waited for

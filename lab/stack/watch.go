@@ -160,8 +160,8 @@ func (w *watch) wait(ctx context.Context) {
 func (b *bundle) observe() Observation {
 	var v viewer.Stats
 	var c camera.Stats
-	b.viewerDevice.node.Do(func(time.Time) { v = b.viewer.Stats() })
-	b.cameraDevice.node.Do(func(time.Time) { c = b.camera.Stats() })
+	b.viewerDevice.Node().Do(func(time.Time) { v = b.viewer.Stats() })
+	b.cameraDevice.Node().Do(func(time.Time) { c = b.camera.Stats() })
 	relayed := b.server.relayedBytes()
 	end := time.Now()
 	w := b.watch
