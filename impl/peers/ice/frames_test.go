@@ -114,17 +114,31 @@ func TestOutageIsOverAtTheKeyFrame(t *testing.T) {
 	}
 }
 
+// TestFirstPacketsAreNotWaitedForLong: pion does not ask for what was sent before the first packet that came.
 func TestFirstPacketsAreNotWaitedForLong(t *testing.T) {
-	a, frames := newAssembler(25), clipPackets(30)
+	a, frames := newAssembler(25), clipPackets(26)
 	var got []int
-	for i, frame := range frames {
-		if i == 0 {
-			frame = frame[2:]
+	for _, frame := range frames[20:] {
+		got = append(got, indices(t, a, frame[1:]...)...)
+		if frame[0].SequenceNumber == frames[25][0].SequenceNumber {
+			got = append(got, indices(t, a, frame[0])...)
 		}
+	}
+	if len(got) != 1 || got[0] != 25 {
+		t.Errorf("frames %v came, want the key frame 25 at once", got)
+	}
+}
+
+// TestSecondLossBeforeTheKeyFrameIsNotWaitedFor: where nothing can be shown before a key frame that is here, it is shown.
+func TestSecondLossBeforeTheKeyFrameIsNotWaitedFor(t *testing.T) {
+	a, frames := newAssembler(25), clipPackets(48) // 22 is given up a second after it, at 47; 24 would be at 49
+	frames[22], frames[24] = frames[22][1:], frames[24][1:]
+	var got []int
+	for _, frame := range frames {
 		got = append(got, indices(t, a, frame...)...)
 	}
-	if len(got) != 5 || got[0] != 25 {
-		t.Errorf("frames %v came, want those from 25 on", got)
+	if len(got) != 22+48-25 || got[22] != 25 {
+		t.Errorf("frames %v came, want 0 to 21 and those from key frame 25 on", got)
 	}
 }
 
