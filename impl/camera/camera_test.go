@@ -321,3 +321,28 @@ func TestLowTTLPunchIsNoSign(t *testing.T) {
 		}
 	}
 }
+
+// A viewer that leaves a direct path for the relay may be wrong: for a second new media goes by the direct path too.
+func TestMediaGoesByBothForAWhile(t *testing.T) {
+	c := newCamera(t, nil)
+	g := newGuest(t, c, 10, wire.FlagDirect|wire.FlagRelay)
+	now := epoch
+	ps, err := g.introduce(now, g.introduction(1, 1, wire.MinChannel))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.finish(ps)
+	g.send(now, seen, &wire.Use{Sequence: 1, Next: 1})
+	advance(c, &now, 500*time.Millisecond)
+	next, _ := c.viewers[0].stream.sender.LastSeq()
+	c.begin()
+	c.viewers[0].moveTo(now, punch.ViaRelay, next+1)
+	packets(c)
+	if n := kinds(advance(c, &now, bothLife-50*time.Millisecond))[seen][wire.RTP]; n < 20 {
+		t.Errorf("%d packets by the direct path in the first second", n)
+	}
+	advance(c, &now, 100*time.Millisecond)
+	if n := kinds(advance(c, &now, time.Second))[seen][wire.RTP]; n != 0 {
+		t.Errorf("%d packets by the direct path later", n)
+	}
+}

@@ -330,3 +330,28 @@ func TestLowTTLPunchIsNoSign(t *testing.T) {
 		}
 	}
 }
+
+// A copy of media that anybody may have recorded makes no path; a new packet does.
+func TestCopiedMediaMakesNoPath(t *testing.T) {
+	s := newScene(t)
+	s.ask("adaptive")
+	s.fromHome(&wire.Peer{ID: s.connect.ID, Endpoint: wire.At(cameraSeen), Channel: wire.MinChannel})
+	relayed := func(b []byte) {
+		frame, err := wire.AppendChannelData(nil, wire.MinChannel, b)
+		s.must(err)
+		s.give(rendezvous, frame)
+	}
+	relayed(s.response)
+	for _, b := range s.frame(0) {
+		relayed(b)
+		s.give(cameraElse, b)
+	}
+	if s.v.watch.path != punch.ViaRelay {
+		t.Errorf("path %v by a copy", s.v.watch.path)
+	}
+	s.now = s.now.Add(40 * time.Millisecond)
+	s.give(cameraElse, s.frame(1)[0])
+	if s.v.watch.path != punch.To(cameraElse) {
+		t.Errorf("path %v by a new packet", s.v.watch.path)
+	}
+}

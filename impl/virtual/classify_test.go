@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/impl/camera"
+	"github.com/punchlab/punchlab/impl/core"
 	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/impl/viewer"
 	"github.com/punchlab/punchlab/impl/virtual"
@@ -164,4 +165,43 @@ func TestFirstFlightInOneNetwork(t *testing.T) {
 			w.checkFrames(20)
 		}
 	}
+}
+
+// In another network there are other NATs: they are classified anew, and the class that is used is theirs.
+func TestClassifiedAnewAfterAMove(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 56, cameraNAT: restricted, viewerNAT: restricted, classify: true})
+	roam(w.viewerSite, "192.0.2.77")
+	w.viewerHost.Do(w.viewer.HandleMoved)
+	w.net.Run(3*time.Second, nil)
+	if n := len(all[viewer.Classified](w.viewerHost)); n != 2 {
+		t.Errorf("classified %d times", n)
+	}
+	if n := len(all[viewer.Ready](w.viewerHost)); n != 1 {
+		t.Errorf("ready %d times", n)
+	}
+}
+
+// By low-ttl, first punches are sent to die on their way, and say so; the path is found by later ones.
+func TestLowTTL(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 57, cameraNAT: restricted, viewerNAT: restricted})
+	low := map[string]int{}
+	w.net.Filter = func(from *virtual.Host, p core.Packet) bool {
+		if wire.Classify(p.B) != wire.PunchPacket {
+			return true
+		}
+		m, err := wire.ParsePunch(p.B)
+		if err != nil || m.LowTTL != (p.TTL != 0) {
+			t.Errorf("%s: punch %+v with TTL %d, %v", from.Name, m, p.TTL, err)
+		}
+		if m.LowTTL {
+			low[from.Name]++
+		}
+		return true
+	}
+	w.connect("low-ttl")
+	w.net.Run(3*time.Second, nil)
+	if s := w.viewer.Stats(); s.Path.Route != punch.Direct || !s.Confirmed || low["camera"] == 0 || low["viewer"] == 0 {
+		t.Errorf("media by %v because %s; punches to die: %v; events%s", s.Path, s.NotDirect, low, events(w))
+	}
+	w.checkFrames(40)
 }

@@ -154,3 +154,24 @@ func TestKnockingUnderLoad(t *testing.T) {
 		t.Errorf("path %v; camera %+v; events%s", s.Path, w.camera.Stats(), events(w))
 	}
 }
+
+// Who copies a knock from another's address, faster than the viewer, and then what the viewer says in the session, does not draw the
+// media there: the camera has told the keys to two addresses, and trusts neither without a challenge.
+func TestCopiedKnockDrawsNoMedia(t *testing.T) {
+	w, at := knockWorld(t, true)
+	b := w.bystander()
+	copied := false
+	w.net.Filter = func(from *virtual.Host, p core.Packet) bool {
+		if from.Name == "viewer" && p.To == at && (!copied || wire.Classify(p.B) == wire.Transport) {
+			copied = true
+			w.net.Inject(w.cameraHost, bystanderAddr, p.B)
+			return wire.Classify(p.B) == wire.Initiation
+		}
+		return true
+	}
+	w.knock(at)
+	w.net.Run(5*time.Second, nil)
+	if b.got.Packets == 0 || b.got.Packets > punch.MaxUnconfirmedPackets || b.got.Bytes > punch.MaxUnconfirmedBytes {
+		t.Errorf("the bystander got %+v; camera %+v", b.got, w.camera.Stats())
+	}
+}
