@@ -20,6 +20,7 @@ type talker struct {
 	heard  []heard
 	opened []netip.AddrPort
 	errs   []error
+	more   int // times that it asks for one more socket when it gets some
 }
 
 type heard struct {
@@ -44,6 +45,10 @@ func (c *talker) HandlePacket(_ time.Time, from, to netip.AddrPort, b []byte) {
 func (c *talker) HandleOpened(_ time.Time, socks []netip.AddrPort, err error) {
 	c.box.Begin()
 	c.note(func() { c.opened, c.errs = append(c.opened, socks...), append(c.errs, err) })
+	if c.more > 0 {
+		c.more--
+		c.box.Open(1)
+	}
 }
 
 func (c *talker) HandleTimeout(time.Time) {}

@@ -183,8 +183,8 @@ func (n *Node) answer() {
 			}
 			return
 		}
-		n.wanted = n.wanted[1:]
 		n.opened(socks, count, err)
+		n.wanted = n.wanted[1:] // not before: a core that asks for more now is answered by this goroutine
 	}
 }
 

@@ -103,6 +103,20 @@ func TestSocketsRefused(t *testing.T) {
 }
 
 // Sockets that are about to be opened when the node is closed are closed too.
+// A core may ask for more while it is told what it got; each request is answered once, in order.
+func TestSocketsAskedForWhileAnswered(t *testing.T) {
+	leaves(t)
+	for range 20 {
+		n, c := start(t, Options{Listen: loopback})
+		n.Do(func(time.Time) { c.more = 5 })
+		c.open(n, 1)
+		c.await(t, "6 sockets", func() bool { return len(c.opened) == 6 && len(c.errs) == 6 })
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestCloseWhileOpening(t *testing.T) {
 	leaves(t)
 	begun, goOn := make(chan struct{}), make(chan struct{})
