@@ -5,7 +5,7 @@ PKGS    := ./...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check bench soak docs fuzz clean
+.PHONY: help build run peers test check bench soak docs fuzz clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,7 +16,13 @@ build: ## build bin/punchlab
 run: build ## the main job: nat-matrix, real sockets behind real NATs; writes out/nat-matrix/report.html
 	@rm -rf out/nat-matrix && $(BIN) run nat-matrix --out out/nat-matrix
 
-test: ## every test
+DCUTR := impl/peers/dcutr
+
+peers: ## build bin/dcutr, the go-libp2p peer (a Go module of its own)
+	cd $(DCUTR) && $(GO) build -trimpath -o ../../../bin/dcutr .
+
+test: peers ## every test
+	cd $(DCUTR) && $(GO) test ./...
 	$(GO) test $(PKGS)
 
 check: ## gofmt, go vet, staticcheck, modules tidy
@@ -24,6 +30,7 @@ check: ## gofmt, go vet, staticcheck, modules tidy
 	$(GO) vet $(PKGS)
 	$(GO) run $(STATICCHECK) $(PKGS)
 	$(GO) mod tidy -diff
+	cd $(DCUTR) && $(GO) vet . && $(GO) run $(STATICCHECK) . && $(GO) mod tidy -diff
 
 # One package at a time: what runs beside a measurement is in it.
 bench: build ## the figures of README.md, each beside its bound or peer
@@ -35,8 +42,10 @@ bench: build ## the figures of README.md, each beside its bound or peer
 	$(GO) test -p 1 -run '^$$' -bench Memory -benchtime 1x ./lab/runner
 	$(GO) test -p 1 -run '^$$' -bench . -benchtime 2x ./lab/stack
 
-soak: build ## longer sweeps: every behaviour pair and every link on both engines, and every event
+soak: build peers ## longer sweeps: every behaviour pair, strategy, peer and link on both engines, every event and quirk
 	$(BIN) run nat-pairs links cgn same-lan reboot renumbering handover rendezvous-killed port-mapping engines --trials 50 --out out/soak
+	$(BIN) run strategies helped peers paper-tables birthday-curve traditional-vs-p2p lossy-punch roaming sleep --out out/soak
+	$(BIN) run inbound-first inbound-blocked low-ttl-arrives icmp-error flow-limit misclassified path-flapping no-relay --trials 50 --out out/soak
 	$(BIN) run nat-pairs --engine table --trials 50 --out out/soak/nat-pairs-table
 	PUNCHLAB_SOAK=1 $(GO) test ./lab/agree -run Random -count 10
 	PUNCHLAB_SOAK=1 $(GO) test ./lab/nat ./lab/link ./lab/packet ./lab/fabric ./lab/capture/... ./lab/record ./lab/stats -rapid.checks 2000
