@@ -55,10 +55,13 @@ func (a *attempt) doubt(now time.Time) {
 	a.sendUse(now)
 }
 
-// assured ends the doubt: the path in use lives.
+// assured ends the doubt: the path in use lives. Where the first question was answered, and nothing is missing, it always did.
 func (a *attempt) assured(now time.Time) {
+	highest, _ := a.receiver.HighestSeq()
+	if wanted, _ := a.receiver.Wanted(); now.Sub(a.doubted) <= a.rto() && wanted > highest {
+		a.rhythm.falseAlarm(now)
+	}
 	a.doubted, a.assuredAt = time.Time{}, now
-	a.rhythm.falseAlarm(now)
 	a.quietAgain()
 }
 

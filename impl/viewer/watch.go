@@ -80,8 +80,8 @@ func (a *attempt) challenged(now time.Time, path punch.Path, token wire.Token) {
 		a.send(path, core.Control, a.seal(&wire.PathResponse{Token: token}))
 		return
 	}
-	if a.doubting() && path == a.path {
-		a.assured(now)
+	if a.doubting() { // this side has moved, and is found
+		a.doubted, a.assuredAt = time.Time{}, now
 	}
 	a.name(now, path, token)
 	a.settle()
