@@ -100,9 +100,12 @@ func oracleKind(oracle string) string {
 	return strings.TrimSpace(kind)
 }
 
+// byHand is the strategy for which an owner has opened the router: the oracle speaks of routers as they come.
+const byHand = "port-forward"
+
 // leak reports whether a direct path was found where the oracle says that none can be: the lab is then suspected.
 func (c *cell) leak() bool {
-	return oracleKind(c.Oracle) == "relay-only" && c.Outcomes[record.Direct] > 0
+	return oracleKind(c.Oracle) == "relay-only" && c.Params[strategyKey] != byHand && c.Outcomes[record.Direct] > 0
 }
 
 // relayOnly are the strategies that do not look for a direct path.
