@@ -9,10 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An inbound is room for some messages and the headers that recvmmsg(2) wants. They are pooled: a socket holds one only
+// An inbound is room for some messages and the headers that recvmmsg(2) wants. They are pooled: a socket holds some only
 // while it reads. With GRO a message is many datagrams of one size from one sender, the last perhaps smaller.
 const (
 	inboundLen = 16
+	drainLen   = 4       // of these at once
 	room       = 2048    // larger datagrams are cut off, and then refused by whoever parses them; ours are below 1,500
 	groRoom    = 1 << 16 // the most that the kernel coalesces
 )
@@ -49,23 +50,45 @@ func takeInbound(gro bool) *inbound {
 	return small.Get().(*inbound)
 }
 
-func (b *inbound) free() {
-	if b != nil {
-		b.pool.Put(b)
+func (b *inbound) free() { b.pool.Put(b) }
+
+// read waits for packets or the deadline. What was read is in s.in until release.
+func (s *socket) read() error {
+	s.errno = 0
+	if err := s.raw.Read(s.tryRead); err != nil {
+		return err
 	}
+	if s.errno != 0 && s.errno != unix.EAGAIN && s.errno != unix.EINTR {
+		return s.errno
+	}
+	return nil
 }
 
-// read waits for packets or the deadline. It returns nil where nothing was read.
-func (s *socket) read() (*inbound, error) {
-	s.in, s.errno = nil, 0
-	err := s.raw.Read(s.tryRead)
-	if err != nil {
-		return s.in, err
+// drain reads what has come, in more rooms than one only if it fills them: what is handed to the core together is also sent
+// together, in fewer and larger messages. None is held while waiting.
+func (s *socket) drain(fd uintptr) syscall.Errno {
+	for s.held < len(s.in) {
+		b := takeInbound(s.gro)
+		if errno := b.recv(fd); errno != 0 {
+			b.free()
+			return errno
+		}
+		s.in[s.held] = b
+		s.held++
+		if b.n < inboundLen {
+			break
+		}
 	}
-	if s.errno != 0 {
-		return s.in, s.errno
+	return 0
+}
+
+// release gives back what was read.
+func (s *socket) release() {
+	for i := range s.held {
+		s.in[i].free()
+		s.in[i] = nil
 	}
-	return s.in, nil
+	s.held = 0
 }
 
 func (b *inbound) recv(fd uintptr) syscall.Errno {
@@ -87,9 +110,6 @@ func (b *inbound) recv(fd uintptr) syscall.Errno {
 
 // packets is how many packets there are.
 func (b *inbound) packets() (n int64) {
-	if b == nil {
-		return 0
-	}
 	for i := range b.n {
 		_, p, size := b.message(i)
 		n += int64(max(1, (len(p)+size-1)/size))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"syscall"
 	"time"
@@ -23,7 +24,8 @@ type socket struct {
 	dual  bool // and an IPv4 one as well
 
 	gro     bool
-	in      *inbound
+	in      [drainLen]*inbound
+	held    int // of in
 	errno   syscall.Errno
 	tryRead func(fd uintptr) bool
 
@@ -68,18 +70,8 @@ func newSocket(conn *net.UDPConn, opt Options, much bool) (*socket, error) {
 // prepare makes the functions that the poller calls: once, since each would be an allocation.
 func (s *socket) prepare() {
 	s.tryRead = func(fd uintptr) bool {
-		b := s.in
-		if b == nil {
-			b = takeInbound(s.gro)
-		}
-		s.errno = b.recv(fd)
-		if s.errno == unix.EAGAIN || s.errno == unix.EINTR {
-			b.free() // none is held while waiting
-			s.in = nil
-			return false
-		}
-		s.in = b
-		return true
+		s.errno = s.drain(fd)
+		return s.held > 0 || s.errno != unix.EAGAIN && s.errno != unix.EINTR
 	}
 	s.tryWrite = func(fd uintptr) bool {
 		s.wrote, s.werrno = s.out.send(fd, s.from, s.to)
@@ -105,37 +97,39 @@ func (n *Node) start(s *socket) {
 func (n *Node) loop(s *socket) {
 	defer n.wg.Done()
 	for {
-		b, err := s.read()
+		err := s.read()
 		n.mu.Lock()
 		if n.closed || errors.Is(err, net.ErrClosed) {
 			n.mu.Unlock()
-			b.free()
+			s.release()
 			return
 		}
-		n.feed(s, b, err)
+		n.feed(s, err)
 		n.mu.Unlock()
-		b.free()
+		s.release()
 	}
 }
 
 // feed hands the core what was read and what is due.
-func (n *Node) feed(s *socket, b *inbound, err error) {
+func (n *Node) feed(s *socket, err error) {
 	if err != nil && !isTimeout(err) {
 		n.stats.ReadErrors++
 	}
 	if n.asleep {
-		n.stats.Asleep += b.packets()
+		for _, b := range s.in[:s.held] {
+			n.stats.Asleep += b.packets()
+		}
 		return
 	}
 	now := n.opt.Now()
-	if b != nil && b.n > 0 {
+	before := n.stats.Received.Packets
+	for _, b := range s.in[:s.held] {
 		n.stats.Reads++
-		before := n.stats.Received.Packets
 		for k := range b.n {
 			n.message(now, s, b, k)
 		}
-		n.stats.LargestReadBatch = max(n.stats.LargestReadBatch, int(n.stats.Received.Packets-before))
 	}
+	n.stats.LargestReadBatch = max(n.stats.LargestReadBatch, int(n.stats.Received.Packets-before))
 	n.advance(now)
 	n.settle()
 }
@@ -253,7 +247,5 @@ func (n *Node) drop(a netip.AddrPort) {
 	_ = s.conn.Close()
 }
 
-func isTimeout(err error) bool {
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
-}
+// isTimeout says whether a read has ended at its deadline.
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
