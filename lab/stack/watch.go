@@ -18,6 +18,7 @@ import (
 
 // watch follows a trial by the events of the rendezvous and the viewer. Its event methods run on the nodes' goroutines.
 type watch struct {
+	policy      punch.Policy
 	connectOnly bool
 	frames      int // the camera has to send
 
@@ -42,7 +43,7 @@ const connectFrames = 1
 
 func newWatch(t Trial, p punch.Policy, direct func()) *watch {
 	w := &watch{
-		search: p.Direct, direct: direct,
+		policy: p, search: p.Direct, direct: direct,
 		registered: make(chan struct{}), loggedIn: make(chan struct{}), over: make(chan struct{}),
 		cameraReady: make(chan struct{}), viewerReady: make(chan struct{}),
 		frames: int(t.Media * time.Duration(media.EmbeddedClip().FPS) / time.Second), connectOnly: t.Media == 0,
@@ -221,6 +222,8 @@ func (w *watch) cause(v viewer.Stats) string {
 		return "packets came from the camera, but none of the viewer's reached it within the trial's time"
 	case v.Path.Route == punch.Direct:
 		return ""
+	case !w.policy.Direct:
+		return fmt.Sprintf("strategy %s looks for no direct path", w.policy.Name)
 	case v.NotDirect != "":
 		return v.NotDirect
 	}
