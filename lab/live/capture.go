@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 
+	"github.com/punchlab/punchlab/lab/internal/sniff"
 	"github.com/punchlab/punchlab/lab/netns"
 	"golang.org/x/sys/unix"
 )
@@ -54,7 +55,8 @@ func (n *Net) StopCapture() (packets uint64, err error) {
 }
 
 // Monitor adds a device of a kernel router's LAN to what the net captures, as the interface "monitor " and name. The
-// kernel says when a packet passed it. It costs the namespace a copy of each packet while a capture runs.
+// kernel says when a packet passed it; what it has not split yet is split here (package sniff). It costs the namespace a copy of
+// each packet while a capture runs.
 func (n *Net) Monitor(name string, ns *netns.NS, device string) error {
 	var fd int
 	err := ns.Do(func() error {
@@ -63,7 +65,7 @@ func (n *Net) Monitor(name string, ns *netns.NS, device string) error {
 			err = fmt.Errorf("no device %q", device)
 		}
 		if err == nil {
-			fd, err = openMonitor(index)
+			fd, err = sniff.Open(index, true)
 		}
 		return err
 	})
@@ -76,36 +78,3 @@ func (n *Net) Monitor(name string, ns *netns.NS, device string) error {
 	}
 	return nil
 }
-
-// openMonitor opens a socket for the IP packets of the device in both directions. It is mute.
-func openMonitor(index int) (int, error) {
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return -1, fmt.Errorf("open packet socket: %w", err)
-	}
-	err = errors.Join(
-		mute(fd),
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
-	)
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, packetBuffer) != nil {
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, packetBuffer)
-	}
-	if err == nil {
-		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: allProtocols, Ifindex: index})
-	}
-	if err != nil {
-		unix.Close(fd)
-		return -1, fmt.Errorf("set up packet socket: %w", err)
-	}
-	return fd, nil
-}
-
-// mute lets a packet socket receive nothing. Unbinding it instead would wait for all of the kernel's processors.
-func mute(fd int) error {
-	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{
-		Len: 1, Filter: &unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K},
-	})
-}
-
-// unmute undoes mute.
-func unmute(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0) }

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/punchlab/punchlab/lab/fabric"
+	"github.com/punchlab/punchlab/lab/internal/sniff"
 	"github.com/punchlab/punchlab/lab/link"
 	"golang.org/x/sys/unix"
 )
@@ -59,7 +60,7 @@ type loop struct {
 	control control
 	writer  *writer
 
-	monitored monitored
+	sniffer sniff.Reader // of monitors
 
 	window  time.Duration // when the present window began
 	packets int           // read in it

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/lab/fabric"
+	"github.com/punchlab/punchlab/lab/internal/sniff"
 	"github.com/punchlab/punchlab/lab/link"
 	"github.com/punchlab/punchlab/lab/nat"
 	"github.com/punchlab/punchlab/lab/netns"
@@ -293,7 +294,7 @@ func monitorLoopback(t *testing.T, ns *netns.NS) (fd, sender int) {
 		if sender, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
 			return err
 		}
-		fd, err = openMonitor(loopback)
+		fd, err = sniff.Open(loopback, true)
 		return err
 	})
 	if err != nil {

@@ -193,19 +193,24 @@ func TestSegmentedUDP(t *testing.T) {
 func sendSegmented(t *testing.T, from, to *site) {
 	t.Helper()
 	const size, count = 1000, 20
-	oob := make([]byte, unix.CmsgSpace(2))
-	h := (*unix.Cmsghdr)(ptr(oob))
-	h.Level, h.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
-	h.SetLen(unix.CmsgLen(2))
-	binary.NativeEndian.PutUint16(oob[unix.CmsgLen(0):], size)
 	var b []byte
 	for i := range count {
 		b = append(b, bytes.Repeat([]byte{byte('a' + i)}, size)...)
 	}
-	if _, _, err := from.conn.WriteMsgUDPAddrPort(b, oob, to.addr); err != nil {
+	if _, _, err := from.conn.WriteMsgUDPAddrPort(b, segmentControl(size), to.addr); err != nil {
 		t.Skipf("UDP_SEGMENT: %v", err)
 	}
 	for i := range count {
 		to.receiveFrom(t, strings.Repeat(string(rune('a'+i)), size))
 	}
+}
+
+// segmentControl asks the kernel to send datagrams of size bytes each.
+func segmentControl(size uint16) []byte {
+	oob := make([]byte, unix.CmsgSpace(2))
+	h := (*unix.Cmsghdr)(ptr(oob))
+	h.Level, h.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
+	h.SetLen(unix.CmsgLen(2))
+	binary.NativeEndian.PutUint16(oob[unix.CmsgLen(0):], size)
+	return oob
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/punchlab/punchlab/lab/capture/tap"
 	"github.com/punchlab/punchlab/lab/fabric"
+	"github.com/punchlab/punchlab/lab/internal/sniff"
 	"golang.org/x/sys/unix"
 )
 
@@ -191,7 +192,7 @@ func (l *loop) startCapture(n *netState, r *request) error {
 	n.capture = l.writer.record(file, origin, snap)
 	n.SetTap(n.capture.tap)
 	for _, m := range n.monitors {
-		if err := unmute(m.fd); err != nil {
+		if err := sniff.Unmute(m.fd); err != nil {
 			_ = l.stopCapture(n, 0)
 			return fmt.Errorf("start monitor %q: %w", m.monitor, err)
 		}
@@ -208,7 +209,7 @@ func (l *loop) stopCapture(n *netState, request uint32) error {
 		return errNoCapture
 	}
 	for _, m := range n.monitors {
-		_ = mute(m.fd)
+		_ = sniff.Mute(m.fd)
 		for l.drainMonitor(m) { // no more than the socket's buffer holds
 		}
 		if st, err := unix.GetsockoptTpacketStats(m.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
