@@ -108,6 +108,7 @@ type Camera struct {
 	knocks    knocks
 
 	viewers []*viewer
+	due     []*viewer // HandleTimeout's
 	byIndex map[uint32]*viewer
 	stamps  map[identity.PublicKey]uint64
 	order   []identity.PublicKey // of stamps, oldest first
@@ -313,9 +314,11 @@ func (c *Camera) HandleTimeout(now time.Time) {
 	}
 	c.link.HandleTimeout(now)
 	c.dev.HandleTimeout(now)
-	for _, v := range slices.Clone(c.viewers) {
+	c.due = append(c.due[:0], c.viewers...) // some may be gone then
+	for _, v := range c.due {
 		v.timeout(now)
 	}
+	clear(c.due)
 	c.tend(now)
 }
 

@@ -285,7 +285,7 @@ func (v *viewer) probe(now time.Time, p punch.Probe) {
 		v.cam.probes.Add(v.policy.Name, v.cam.link.Sample(p.From, v.intro))
 	case !v.confirmed && !p.Bare:
 		v.sendNoise2(p.Path())
-		if cand := p.Candidate; cand != nil && !cand.Trusted { // the answer to both names the path, a round trip sooner
+		if cand := p.Candidate; cand != nil && !cand.Trusted && cand.Kind != punch.Relayed { // the answer to both names the path, a round trip sooner
 			_ = v.challenge(now, cand, session.MaxDatagram)
 		}
 	default:
@@ -372,7 +372,7 @@ func (v *viewer) send(path punch.Path, p core.Purpose, b []byte) {
 		box.Send(path.Local, path.Addr, p, b)
 		return
 	}
-	framed, err := wire.AppendChannelData(make([]byte, 0, wire.ChannelOverhead+len(b)), v.channel, b)
+	framed, err := wire.AppendChannelData(box.Room(wire.ChannelOverhead+len(b)), v.channel, b)
 	if err == nil && v.cam.link.Up() {
 		box.Relay(noAddr, v.cam.link.Remote(), p, framed)
 	}

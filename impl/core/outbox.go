@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// chunk is what an Outbox allocates at a time for copies; one is kept between batches.
-const chunk = 8 << 10
+// chunk is what an Outbox allocates at a time for copies, and more where batches need it; one is kept between batches.
+const chunk, maxChunk = 8 << 10, 128 << 10
 
 // Outbox collects a core's outputs until its driver takes them, and counts what is sent by purpose.
 type Outbox struct {
@@ -74,13 +74,16 @@ func (o *Outbox) Close(addrs ...netip.AddrPort) { o.out.Close = append(o.out.Clo
 func (o *Outbox) Emit(e any) { o.out.Events = append(o.out.Events, e) }
 
 // Copy returns a copy of b that lives until the next batch.
-func (o *Outbox) Copy(b []byte) []byte {
-	if cap(o.scratch)-len(o.scratch) < len(b) {
-		o.scratch = make([]byte, 0, max(chunk, len(b)))
+func (o *Outbox) Copy(b []byte) []byte { return append(o.Room(len(b)), b...) }
+
+// Room returns an empty slice with room for n bytes that live until the next batch.
+func (o *Outbox) Room(n int) []byte {
+	if cap(o.scratch)-len(o.scratch) < n {
+		o.scratch = make([]byte, 0, max(chunk, min(2*cap(o.scratch), maxChunk), n))
 	}
-	n := len(o.scratch)
-	o.scratch = append(o.scratch, b...)
-	return o.scratch[n:len(o.scratch):len(o.scratch)]
+	at := len(o.scratch)
+	o.scratch = o.scratch[:at+n]
+	return o.scratch[at : at : at+n]
 }
 
 // Traffic is what has been sent so far.

@@ -44,3 +44,30 @@ func TestSocketsAreAskedForOnce(t *testing.T) {
 		t.Fatalf("after the next call: %+v", out)
 	}
 }
+
+// Batches of a size need no memory after some of them, and what a batch got does not overlap.
+func TestRoomIsKept(t *testing.T) {
+	var o Outbox
+	const packets, size = 80, 1200
+	batch := func() {
+		o.Begin()
+		var all [packets][]byte
+		for i := range all {
+			all[i] = o.Room(size)[:size]
+			all[i][0], all[i][size-1] = byte(i), byte(i)
+			o.Send(netip.AddrPort{}, netip.AddrPort{}, Media, all[i])
+		}
+		for i, b := range all {
+			if b[0] != byte(i) || b[size-1] != byte(i) || cap(b) != size {
+				t.Fatalf("slice %d of %d bytes holds %d and %d", i, cap(b), b[0], b[size-1])
+			}
+		}
+		o.Ready()
+	}
+	for range 8 {
+		batch()
+	}
+	if n := testing.AllocsPerRun(50, batch); n > 0 {
+		t.Errorf("%v allocations for a batch of %d packets", n, packets)
+	}
+}

@@ -332,46 +332,47 @@ func (a *attempt) timeout(now time.Time) {
 		a.watchTimeout(now)
 	}
 	if at, end := a.expiry(); core.Due(now, at) {
-		end(now)
+		end(a, now)
 	}
 }
 
-// expiry is when the attempt's patience ends, and what happens then.
-func (a *attempt) expiry() (time.Time, func(now time.Time)) {
-	cfg, endpoint := &a.v.cfg, a.endpoint
+// expiry is when the attempt's patience ends, and what happens then: a function of nothing but its arguments, since it is asked
+// for with each packet.
+func (a *attempt) expiry() (time.Time, func(a *attempt, now time.Time)) {
+	cfg := &a.v.cfg
 	switch {
 	case a.sess != nil:
 		if at := a.giveUpDirect(); !at.IsZero() {
-			return at, a.directFailed
+			return at, (*attempt).directFailed
 		}
 		if a.channel == 0 && !a.twoWay && a.agent != nil {
-			return a.agent.GiveUp(), func(now time.Time) {
+			return a.agent.GiveUp(), func(a *attempt, now time.Time) {
 				a.fail(now, wire.CodeCameraSilent, fmt.Sprintf("the camera is heard by %s, but does not hear the viewer: its NAT filters by port", name(a.path)))
 			}
 		}
-		return a.heard.Add(cfg.SilentTimeout), func(now time.Time) {
-			a.fail(now, wire.CodePathLost, fmt.Sprintf("%s: nothing for %v by %s", wire.CodePathLost.Sentence(), cfg.SilentTimeout, name(a.path)))
+		return a.heard.Add(cfg.SilentTimeout), func(a *attempt, now time.Time) {
+			a.fail(now, wire.CodePathLost, fmt.Sprintf("%s: nothing for %v by %s", wire.CodePathLost.Sentence(), a.v.cfg.SilentTimeout, name(a.path)))
 		}
 	case a.knocking:
-		return a.started.Add(cfg.SignalTimeout), func(now time.Time) {
+		return a.started.Add(cfg.SignalTimeout), func(a *attempt, now time.Time) {
 			a.fail(now, wire.CodeCameraSilent, fmt.Sprintf("%s %v for %v: no port is forwarded there, or the camera does not listen",
-				wire.CodeCameraSilent.Sentence(), endpoint, cfg.SignalTimeout))
+				wire.CodeCameraSilent.Sentence(), a.endpoint, a.v.cfg.SignalTimeout))
 		}
 	case a.peerAt.IsZero():
-		return a.started.Add(cfg.SignalTimeout), func(now time.Time) {
-			a.fail(now, wire.CodeRendezvousSilent, fmt.Sprintf("%s %v for %v", wire.CodeRendezvousSilent.Sentence(), a.v.link.Remote(), cfg.SignalTimeout))
+		return a.started.Add(cfg.SignalTimeout), func(a *attempt, now time.Time) {
+			a.fail(now, wire.CodeRendezvousSilent, fmt.Sprintf("%s %v for %v", wire.CodeRendezvousSilent.Sentence(), a.v.link.Remote(), a.v.cfg.SignalTimeout))
 		}
 	case !a.policy.Relay:
-		return a.agent.GiveUp(), func(now time.Time) {
+		return a.agent.GiveUp(), func(a *attempt, now time.Time) {
 			a.fail(now, wire.CodeCameraSilent, a.silence())
 		}
 	case a.channel == 0:
-		return a.peerAt.Add(max(a.policy.GiveUp, cfg.SignalTimeout)), func(now time.Time) {
+		return a.peerAt.Add(max(a.policy.GiveUp, cfg.SignalTimeout)), func(a *attempt, now time.Time) {
 			a.fail(now, wire.CodeNoRelay, wire.CodeNoRelay.Sentence()+", and "+a.silence())
 		}
 	}
-	return a.peerAt.Add(cfg.AnswerTimeout), func(now time.Time) {
-		a.fail(now, wire.CodeRelaySilent, fmt.Sprintf("%s for %v, nor from the camera's endpoint %v", wire.CodeRelaySilent.Sentence(), cfg.AnswerTimeout, endpoint))
+	return a.peerAt.Add(cfg.AnswerTimeout), func(a *attempt, now time.Time) {
+		a.fail(now, wire.CodeRelaySilent, fmt.Sprintf("%s for %v, nor from the camera's endpoint %v", wire.CodeRelaySilent.Sentence(), a.v.cfg.AnswerTimeout, a.endpoint))
 	}
 }
 
@@ -437,7 +438,7 @@ func (a *attempt) finish() {
 	if a.receiver != nil {
 		a.v.stats.Quality = a.receiver.Quality()
 	}
-	a.v.stats.Path, a.v.stats.Confirmed = a.path, a.twoWay
+	a.v.stats.Path, a.v.stats.Confirmed, a.v.stats.ByAllocation = a.path, a.twoWay, a.byAllocation()
 	if a.agent != nil {
 		a.agent.Stop(punch.Path{})
 		a.tend(a.started)

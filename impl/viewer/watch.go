@@ -222,12 +222,20 @@ func (a *attempt) confirm(now time.Time) {
 	a.twoWay = true
 	if a.path.Route == punch.Direct {
 		a.stopPunching()
-		if a.v.stats.DirectAt.IsZero() {
+		if a.v.stats.DirectAt.IsZero() && !a.byAllocation() {
 			a.v.stats.DirectAt, a.v.stats.Before = now, a.v.probes.Total
 		}
 		a.v.stats.NotDirect, a.retryAt, a.retryGap = "", time.Time{}, 0
 	}
 	a.v.box.Emit(PathConfirmed{At: now, Path: a.path})
+}
+
+// byAllocation says whether the path in use leads over a TURN server's allocation.
+func (a *attempt) byAllocation() bool {
+	if a.agent == nil {
+		return slices.Contains(a.v.cfg.Relayed, a.path.Local)
+	}
+	return a.agent.ByAllocation(a.path)
 }
 
 // deliver hands over what the receiver has.
@@ -369,7 +377,7 @@ func (a *attempt) send(path punch.Path, p core.Purpose, b []byte) {
 		a.v.box.Send(path.Local, path.Addr, p, b)
 		return
 	}
-	framed, err := wire.AppendChannelData(make([]byte, 0, wire.ChannelOverhead+len(b)), a.channel, b)
+	framed, err := wire.AppendChannelData(a.v.box.Room(wire.ChannelOverhead+len(b)), a.channel, b)
 	if err == nil && a.v.link.Up() {
 		a.v.box.Relay(netip.AddrPort{}, a.v.link.Remote(), p, framed)
 	}
