@@ -12,7 +12,7 @@ func (x *externalTrial) observe() (o Observation, err error) {
 	end := time.Now()
 	x.taps.flush()
 	if n := x.taps.lost(); n > 0 {
-		return o, fmt.Errorf("watch the hosts' packets: %d were not read in time", n)
+		return o, fmt.Errorf("watch the hosts' packets: %d were not read in time, or could not be", n)
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -8,17 +8,14 @@ import (
 	"sync"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"github.com/punchlab/punchlab/lab"
+	"github.com/punchlab/punchlab/lab/internal/sniff"
 	"golang.org/x/sys/unix"
 )
 
-// tapBuffer is what a tap's socket may hold, in bytes of kernel memory; an ordinary user may be granted less.
-const tapBuffer = 8 << 20
-
-// taps are packet sockets on the devices of hosts: they see live what the lab's capture writes to a file, beside it. Big
-// packets that a kernel splits later are seen whole.
+// taps are packet sockets on the devices of hosts: they see live what the lab's capture writes to a file, beside it, as a wire
+// would carry it (package sniff).
 type taps struct {
 	seen func(host string, out bool, at time.Time, packet []byte)
 	list []*tap
@@ -29,9 +26,10 @@ type tap struct {
 	host string
 	file *os.File
 	raw  syscall.RawConn
-	mu   sync.Mutex
-	buf  [1 << 16]byte
-	oob  [64]byte
+
+	mu     sync.Mutex
+	reader sniff.Reader
+	untold uint32 // packets that the kernel did not tell
 }
 
 // openTaps watches every device that the hosts have now, but for loopbacks. seen is called from several goroutines, and must
@@ -59,7 +57,7 @@ func (t *taps) open(host string) error {
 		if d.Flags&net.FlagLoopback != 0 {
 			continue
 		}
-		fd, err := packetSocket(d.Index)
+		fd, err := sniff.Open(d.Index, false)
 		if err != nil {
 			return fmt.Errorf("device %s: %w", d.Name, err)
 		}
@@ -70,27 +68,6 @@ func (t *taps) open(host string) error {
 		t.list = append(t.list, one)
 	}
 	return nil
-}
-
-// packetSocket receives the IP packets of a device, both ways, with their times.
-func packetSocket(device int) (int, error) {
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return -1, fmt.Errorf("open packet socket: %w", err)
-	}
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, tapBuffer) != nil {
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, tapBuffer)
-	}
-	const all = unix.ETH_P_ALL<<8&0xff00 | unix.ETH_P_ALL>>8 // as the network writes it
-	err = errors.Join(
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
-		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: device}),
-	)
-	if err != nil {
-		unix.Close(fd)
-		return -1, fmt.Errorf("set up packet socket: %w", err)
-	}
-	return fd, nil
 }
 
 // follow reads until the tap is closed.
@@ -111,33 +88,23 @@ func (t *taps) drain(one *tap, fd int) {
 	one.mu.Lock()
 	defer one.mu.Unlock()
 	for {
-		n, oobn, _, from, err := unix.Recvmsg(fd, one.buf[:], one.oob[:], unix.MSG_DONTWAIT)
-		if err == unix.EINTR || err == unix.ENETDOWN { // a host that moves takes its device down
+		p, e := one.reader.Read(fd)
+		switch e {
+		case 0:
+		case unix.EINTR, unix.ENETDOWN: // a host that moves takes its device down
 			continue
-		}
-		if err != nil {
+		case unix.EINVAL:
+			one.untold++
+			continue
+		default:
 			return
 		}
-		link, ok := from.(*unix.SockaddrLinklayer)
-		if !ok || n == 0 {
-			continue
+		at := time.Unix(0, int64(p.At))
+		if p.At == 0 {
+			at = time.Now()
 		}
-		t.seen(one.host, link.Pkttype == unix.PACKET_OUTGOING, stamp(one.oob[:oobn]), one.buf[:n])
+		p.Wire(func(b []byte) { t.seen(one.host, p.Out, at, b) })
 	}
-}
-
-// stamp is when the kernel saw the packet.
-func stamp(oob []byte) time.Time {
-	messages, err := unix.ParseSocketControlMessage(oob)
-	if err == nil {
-		for _, m := range messages {
-			whole := len(m.Data) >= int(unsafe.Sizeof(unix.Timespec{}))
-			if whole && m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SCM_TIMESTAMPNS {
-				return timespec(m.Data)
-			}
-		}
-	}
-	return time.Now()
 }
 
 // flush reads what has come up to now.
@@ -147,9 +114,12 @@ func (t *taps) flush() {
 	}
 }
 
-// lost is how many packets were not read in time.
+// lost is how many packets were not read in time, or could not be read.
 func (t *taps) lost() (n uint32) {
 	for _, one := range t.list {
+		one.mu.Lock()
+		n += one.untold
+		one.mu.Unlock()
 		_ = one.raw.Control(func(fd uintptr) {
 			if s, err := unix.GetsockoptTpacketStats(int(fd), unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
 				n += s.Drops
@@ -166,10 +136,4 @@ func (t *taps) close() error {
 	}
 	t.wg.Wait()
 	return errors.Join(errs...)
-}
-
-// timespec reads the kernel's struct, in this machine's byte order.
-func timespec(b []byte) time.Time {
-	ts := (*unix.Timespec)(unsafe.Pointer(&b[0]))
-	return time.Unix(ts.Unix())
 }

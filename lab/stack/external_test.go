@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -123,15 +124,17 @@ func TestTapsAgreeWithCapture(t *testing.T) {
 	if err := l.Capture(f); err != nil {
 		t.Fatal(err)
 	}
-	var asked time.Time
-	o := tryExternal(t, parseExternal(t, pinger), l, Trial{Timeout: 4 * time.Second, Reached: func(m Moment) {
-		if m == Requested {
-			asked = time.Now()
-		}
-	}})
-	if err := l.StopCapture(); err != nil {
+	e := parseExternal(t, pinger)
+	x, err := newExternalTrial(e, l, Trial{Seed: 7, Strategy: e.Name(), Timeout: 4 * time.Second})
+	if err != nil {
 		t.Fatal(err)
 	}
+	o, err := x.run(t.Context())
+	ended := time.Now()
+	if err := errors.Join(err, x.close(), l.StopCapture()); err != nil {
+		t.Fatal(err)
+	}
+	asked := x.flows.begun // by the trial's own word: whoever is told of the request is told later, on a busy machine by much
 	if o.Outcome != record.Direct {
 		t.Fatalf("outcome %s (%s)", o.Outcome, o.Cause)
 	}
@@ -144,16 +147,15 @@ func TestTapsAgreeWithCapture(t *testing.T) {
 		t.Fatal(err)
 	}
 	var camera, viewer int64
-	var first time.Duration
+	var came []time.Duration // since the request, to the viewer
 	for _, j := range line.Journeys {
 		since := j.Start() - trace.At(asked)
-		came, ok := j.Delivered()
-		switch {
-		case since < -time.Millisecond || since > 350*time.Millisecond || j.Kind != capture.Echo:
+		switch at, ok := j.Delivered(); {
+		case since < -time.Millisecond || j.Start() > trace.At(ended) || j.Kind != capture.Echo:
 		case j.Src.Addr() == l.Host("camera").Addr():
 			camera += int64(j.Size)
-			if at := came - trace.At(asked); ok && (first == 0 || at < first) {
-				first = at
+			if ok {
+				came = append(came, at-trace.At(asked))
 			}
 		case j.Src.Addr() == l.Host("viewer").Addr():
 			viewer += int64(j.Size)
@@ -166,8 +168,11 @@ func TestTapsAgreeWithCapture(t *testing.T) {
 	if d := o.Bytes["viewer_up"] - viewer; d < -2*ping || d > 2*ping {
 		t.Errorf("viewer sent %d bytes by the taps, %d by the capture", o.Bytes["viewer_up"], viewer)
 	}
-	if d := (o.FirstPacket - first).Abs(); d > 2*time.Millisecond {
-		t.Errorf("first packet after %v by the taps, after %v by the capture", o.FirstPacket, first)
+	// The two look at different devices; what came within that at the request may count to either side of it.
+	const near = 5 * time.Millisecond
+	if !slices.ContainsFunc(came, func(d time.Duration) bool { return (d - o.FirstPacket).Abs() < near }) ||
+		slices.ContainsFunc(came, func(d time.Duration) bool { return d > near && d < o.FirstPacket-near }) {
+		t.Errorf("first packet after %v by the taps, after %v by the capture", o.FirstPacket, came)
 	}
 }
 

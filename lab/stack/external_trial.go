@@ -27,19 +27,24 @@ func (e *External) Try(ctx context.Context, l *lab.Lab, t Trial) (o Observation,
 		return o, err
 	}
 	defer func() { err = errors.Join(err, x.close()) }()
+	return x.run(ctx)
+}
+
+// run goes through the trial and observes it.
+func (x *externalTrial) run(ctx context.Context) (o Observation, err error) {
 	if err := x.start(ctx); err != nil {
 		return x.stillborn(err, ctx.Err())
 	}
-	idle := x.idle(ctx, t.Idle)
+	idle := x.idle(ctx, x.trial.Idle)
 	if err := x.ask(); err != nil {
 		return x.stillborn(err, ctx.Err())
 	}
-	window, cancel := context.WithTimeout(ctx, t.Timeout)
+	window, cancel := context.WithTimeout(ctx, x.trial.Timeout)
 	defer cancel()
 	x.probe(window)
 	x.await(window)
 	o, err = x.observe()
-	if t.Idle > 0 && err == nil {
+	if x.trial.Idle > 0 && err == nil {
 		o.Bytes["camera_idle_up"] = idle
 	}
 	return o, errors.Join(err, ctx.Err())
