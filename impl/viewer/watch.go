@@ -222,20 +222,12 @@ func (a *attempt) confirm(now time.Time) {
 	a.twoWay = true
 	if a.path.Route == punch.Direct {
 		a.stopPunching()
-		if a.v.stats.DirectAt.IsZero() && !a.byAllocation() {
+		if a.v.stats.DirectAt.IsZero() {
 			a.v.stats.DirectAt, a.v.stats.Before = now, a.v.probes.Total
 		}
 		a.v.stats.NotDirect, a.retryAt, a.retryGap = "", time.Time{}, 0
 	}
 	a.v.box.Emit(PathConfirmed{At: now, Path: a.path})
-}
-
-// byAllocation says whether the path in use leads over a TURN server's allocation.
-func (a *attempt) byAllocation() bool {
-	if a.agent == nil {
-		return slices.Contains(a.v.cfg.Relayed, a.path.Local)
-	}
-	return a.agent.ByAllocation(a.path)
 }
 
 // deliver hands over what the receiver has.
