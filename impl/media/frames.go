@@ -49,7 +49,7 @@ func (r *Receiver) deliver(now time.Time, to uint64) {
 func (r *Receiver) frame(from, to uint64, data []byte, key bool) Frame {
 	b := &r.buffer
 	first := b.at(from).pkt
-	f := Frame{Key: key, Data: data, Hash: Sum(data), FirstPacket: first.at, Complete: first.at, Packets: int(to - from)}
+	f := Frame{Key: key, Data: data, FirstPacket: first.at, Complete: first.at, Packets: int(to - from)}
 	for seq := from; seq < to; seq++ {
 		p := b.at(seq).pkt
 		f.Bytes += p.size

@@ -64,7 +64,7 @@ func FuzzReceiver(f *testing.F) {
 				}
 				last = frame.Index
 				delivered++
-				if frame.Packets < 1 || len(frame.Data) < 5 || frame.Hash != Sum(frame.Data) {
+				if frame.Packets < 1 || len(frame.Data) < 5 {
 					t.Fatalf("frame %+v", frame)
 				}
 			}

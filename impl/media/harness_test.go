@@ -210,7 +210,7 @@ func (l *link) intact(clip *Clip, first, n int) {
 	}
 	for i, f := range l.frames {
 		want := clip.At(first + i)
-		if f.Index != want.Index || f.PTS != want.PTS || f.Key != want.Key || f.Hash != want.Hash || string(f.Data) != string(want.Data) {
+		if f.Index != want.Index || f.PTS != want.PTS || f.Key != want.Key || f.Hash() != want.Hash || string(f.Data) != string(want.Data) {
 			l.t.Fatalf("frame %d: index %d, PTS %v, key %v, %d bytes; want index %d, PTS %v, key %v, %d bytes, the same",
 				i, f.Index, f.PTS, f.Key, len(f.Data), want.Index, want.PTS, want.Key, len(want.Data))
 		}

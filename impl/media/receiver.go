@@ -60,7 +60,6 @@ type Frame struct {
 	PTS   time.Duration // of the access unit at the source, to 1/90000 s
 	Key   bool          // it has an IDR slice
 	Data  []byte        // Annex B, 4-byte start codes; the caller's to keep
-	Hash  Hash          // of Data
 
 	Captured    time.Time // from abs-capture-time, the camera's wall clock; exact to the nanosecond
 	FirstPacket time.Time // arrival of its first packet to arrive
@@ -68,6 +67,9 @@ type Frame struct {
 	Bytes       int       // its SRTP packets' bytes
 	Packets     int
 }
+
+// Hash returns the hash of Data. It takes as long as receiving the frame did: only who compares frames asks for it.
+func (f Frame) Hash() Hash { return Sum(f.Data) }
 
 // Latency returns the one-way latency from capture to the last packet's arrival. It is as exact as the
 // two clocks agree; on one machine it is exact.

@@ -131,7 +131,7 @@ func watch(t *testing.T, v *viewer.Viewer, n *node.Node, events chan any, label 
 	}
 	await(t, events, func(e viewer.PathConfirmed) bool { return e.Path.Route == want })
 	last := await(t, events, func(e viewer.FrameReceived) bool {
-		if au := media.EmbeddedClip().At(e.Frame.Index); au.Hash != e.Frame.Hash {
+		if au := media.EmbeddedClip().At(e.Frame.Index); au.Hash != e.Frame.Hash() {
 			t.Fatalf("frame %d differs", e.Frame.Index)
 		}
 		return e.Frame.Index >= 10

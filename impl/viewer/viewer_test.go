@@ -96,7 +96,7 @@ func TestMediaBeforeTheResponse(t *testing.T) {
 		t.Errorf("%d kept", len(s.v.watch.early))
 	}
 	ps := s.give(cameraSeen, s.response)
-	if f, ok := last[FrameReceived](s); !ok || f.Frame.Index != 0 || f.Frame.Hash != media.EmbeddedClip().At(0).Hash {
+	if f, ok := last[FrameReceived](s); !ok || f.Frame.Index != 0 || f.Frame.Hash() != media.EmbeddedClip().At(0).Hash {
 		t.Errorf("frame %d, %v", f.Frame.Index, ok)
 	}
 	if to(ps, cameraSeen, wire.Transport) != 2 { // Use and Consent

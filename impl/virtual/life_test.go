@@ -60,7 +60,7 @@ func TestSilentSourceIsNoDeadPath(t *testing.T) {
 		t.Errorf("%d frames", len(frames))
 	}
 	for i, f := range frames {
-		if f.Frame.Hash != w.sent[i] {
+		if f.Frame.Hash() != w.sent[i] {
 			t.Fatalf("frame %d is another than was sent", i)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
-	"github.com/punchlab/punchlab/impl/media"
 	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/impl/viewer"
 	"github.com/punchlab/punchlab/impl/virtual"
@@ -97,7 +96,7 @@ func (w *world) checkIntact() {
 	w.t.Helper()
 	last := -1
 	for _, f := range all[viewer.FrameReceived](w.viewerHost) {
-		if f.Frame.Index <= last || f.Frame.Index >= len(w.sent) || f.Frame.Hash != media.Hash(w.sent[f.Frame.Index]) {
+		if f.Frame.Index <= last || f.Frame.Index >= len(w.sent) || f.Frame.Hash() != w.sent[f.Frame.Index] {
 			w.t.Fatalf("frame %d after %d, or changed on the way", f.Frame.Index, last)
 		}
 		last = f.Frame.Index

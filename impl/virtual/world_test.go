@@ -250,7 +250,7 @@ func (w *world) checkFrames(atLeast int) {
 		w.t.Errorf("%d frames, want at least %d; viewer %+v", len(frames), atLeast, w.viewer.Stats())
 	}
 	for i, f := range frames {
-		if f.Frame.Index != i || i >= len(w.sent) || !bytes.Equal(f.Frame.Hash[:], w.sent[i][:]) {
+		if f.Frame.Index != i || i >= len(w.sent) || f.Frame.Hash() != w.sent[i] {
 			w.t.Fatalf("frame %d has index %d, key %v and another hash than was sent, or was not sent", i, f.Frame.Index, f.Frame.Key)
 		}
 	}

@@ -210,7 +210,6 @@ func (a *assembler) frame(from, to int64) (f media.Frame, err error) {
 	f.Index = int((ticks*int64(a.fps) + clockRate/2) / clockRate)
 	f.PTS = time.Duration(ticks) * time.Second / clockRate
 	f.Key = hasIDR(f.Data)
-	f.Hash = media.Sum(f.Data)
 	return f, nil
 }
 

@@ -29,7 +29,7 @@ func indices(t *testing.T, a *assembler, packets ...packet) (got []int) {
 	t.Helper()
 	for _, p := range packets {
 		for _, f := range a.push(p) {
-			if f.Hash != media.EmbeddedClip().At(f.Index).Hash {
+			if f.Hash() != media.EmbeddedClip().At(f.Index).Hash {
 				t.Errorf("frame %d is not the clip's", f.Index)
 			}
 			if f.Key != media.EmbeddedClip().At(f.Index).Key {
