@@ -51,7 +51,9 @@ type Node struct {
 	streams map[netip.AddrPort]*stream // by the remote endpoint
 	guests  map[netip.Addr]int         // streams accepted, by IP address
 	nguests int
-	wanted  []int // requests for sockets that are not answered yet
+	// ndialled are the other streams. They have a bound of their own: guests must not keep the node from reaching anybody.
+	ndialled int
+	wanted   []int // requests for sockets that are not answered yet
 
 	open    sync.Mutex // guards socks and closing for Close, which cannot wait for mu; taken after mu
 	closing bool

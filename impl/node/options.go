@@ -34,11 +34,12 @@ type Options struct {
 	// listener's port, which several sockets share (SO_REUSEADDR and SO_REUSEPORT, as DialTCP and ListenTCP set them), so
 	// that the two sides of a simultaneous open meet. nil: packets to streams that do not stand are dropped and counted.
 	Dial func(ctx context.Context, local, remote netip.AddrPort) (net.Conn, error)
-	// DialTimeout ends what Dial and a TLS handshake take; zero: 10 s.
+	// DialTimeout ends what Dial, a TLS handshake and an accepted stream's first frame take; zero: 10 s.
 	DialTimeout time.Duration
 	// Accept are listeners for streams; the Node closes them.
 	Accept []Listener
-	// MaxStreams bounds the streams at a time, and MaxStreamsEach those accepted from one IP address; zero: 4,096 and 256.
+	// MaxStreams bounds the streams dialled and, apart from those, the streams accepted at a time; MaxStreamsEach those accepted
+	// from one IP address. Zero: 4,096 and 256.
 	MaxStreams, MaxStreamsEach int
 	// Certificate is for TLS listeners; nil: one is made and signed by itself. Nobody verifies it: Noise inside the stream
 	// authenticates both sides.

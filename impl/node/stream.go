@@ -52,10 +52,8 @@ const (
 	maxFrame = room
 	// readRoom is for what a stream has read: a TLS record.
 	readRoom = 1 << 14
-	// streamFirst is for the first frame of a stream that was accepted, streamIdle for the next one of any. Devices ping more
-	// often.
-	streamFirst = 10 * time.Second
-	streamIdle  = 5 * time.Minute
+	// streamIdle is for the next frame, all of it. Devices ping more often.
+	streamIdle = 5 * time.Minute
 	// writeTimeout is how long a connection may take nothing before it is given up, and flushTimeout when the node is closed.
 	writeTimeout = 10 * time.Second
 	flushTimeout = 250 * time.Millisecond
@@ -204,8 +202,11 @@ func (n *Node) forget(s *stream) bool {
 		return false
 	}
 	delete(n.streams, s.key)
-	n.farewell(s.accepted)
-	s.accepted = netip.Addr{}
+	if s.accepted.IsValid() {
+		n.farewell(s.accepted)
+	} else {
+		n.ndialled--
+	}
 	return true
 }
 
@@ -214,13 +215,13 @@ func (n *Node) readStream(s *stream, conn net.Conn, idle time.Duration) {
 	defer n.wg.Done()
 	to := core.Over(protoOf(s.key), endpoint(conn.LocalAddr()))
 	b, have := make([]byte, readRoom), 0
+	_ = conn.SetReadDeadline(time.Now().Add(idle)) // fails only when closed
 	for {
-		_ = conn.SetReadDeadline(time.Now().Add(idle))
 		k, err := conn.Read(b[have:])
 		have += k
 		used, ok := n.frames(s, to, b[:have])
-		if used > 0 {
-			idle = streamIdle
+		if used > 0 { // not for a byte now and then: who never completes a frame does not keep his place
+			_ = conn.SetReadDeadline(time.Now().Add(streamIdle))
 		}
 		if err != nil || !ok {
 			n.broken(s, err)

@@ -33,13 +33,14 @@ const (
 
 // dialStream begins a stream to an endpoint, or returns nil where that cannot be.
 func (n *Node) dialStream(key netip.AddrPort) *stream {
-	if n.opt.Dial == nil || len(n.streams) >= n.opt.MaxStreams || n.closed {
+	if n.opt.Dial == nil || n.ndialled >= n.opt.MaxStreams || n.closed {
 		return nil
 	}
 	s := newStream(key)
 	ctx, cancel := context.WithTimeout(n.ctx, n.opt.DialTimeout)
 	s.cancel = cancel
 	n.streams[key] = s
+	n.ndialled++
 	n.wg.Add(1)
 	go n.dial(ctx, s)
 	return s
@@ -182,9 +183,6 @@ func (n *Node) welcome(a netip.Addr) bool {
 
 // farewell uncounts a guest.
 func (n *Node) farewell(a netip.Addr) {
-	if !a.IsValid() {
-		return
-	}
 	n.nguests--
 	if n.guests[a]--; n.guests[a] == 0 {
 		delete(n.guests, a)
@@ -232,9 +230,10 @@ func (n *Node) adopt(key netip.AddrPort, guest netip.Addr, conn net.Conn) {
 		n.streams[key] = s
 	} else {
 		s.cancel()
+		n.ndialled--
 	}
 	s.accepted = guest
-	n.carry(s, conn, streamFirst)
+	n.carry(s, conn, n.opt.DialTimeout)
 }
 
 // selfSigned makes a certificate.
