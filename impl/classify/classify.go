@@ -16,8 +16,9 @@
 // The external ports seen, in the order in which they were asked for, tell how the NAT chooses them: see ports.go. Without
 // loss all is known after about three round trips of 40 ms.
 //
-// No request goes to an address that the server names more often than an unconfirmed address may be sent to (tries), and
-// answers count from where they were asked for only: a server that ignores CHANGE-REQUEST passes no filter.
+// What the server says may be a lie: no more than tries requests go to an endpoint that it calls ours, nor to all ports of
+// OTHER-ADDRESS together before that one has answered. Answers count from where they were asked for only, with a transaction ID
+// of ours: a server that ignores CHANGE-REQUEST passes no filter.
 //
 // A server that tells no OTHER-ADDRESS has one address only. Then the translation, the ports of fresh sockets and
 // hairpinning are found out; the mapping if another of the rendezvous' addresses sees the same endpoint; the rest is unknown.
@@ -92,9 +93,11 @@ type Classifier struct {
 	exchanges []*exchange    // in the order in which they were begun
 	filters   [2]filter      // of anySocket and portSocket
 	pin       hairpin
-	explored  bool // the map socket has been sent to the server's other endpoints
-	further   bool // the other sockets as well
-	packets   int  // sent
+	explored  bool                   // the map socket has been sent to the server's other endpoints
+	further   bool                   // the other sockets as well
+	packets   int                    // sent
+	heard     bool                   // other has answered
+	spent     map[netip.AddrPort]int // packets to where nobody has answered; with port 0: to all ports
 
 	result  wire.Class
 	err     error
@@ -105,7 +108,7 @@ type Classifier struct {
 
 // New returns a classification that sends by box.
 func New(cfg Config, box *core.Outbox) *Classifier {
-	c := &Classifier{cfg: cfg, box: box, rto: firstRTO}
+	c := &Classifier{cfg: cfg, box: box, rto: firstRTO, spent: map[netip.AddrPort]int{}}
 	if cfg.RTT > 0 {
 		c.rto = min(max(cfg.RTT+cfg.RTT/4+margin, leastRTO), mostRTO)
 	}
@@ -176,21 +179,24 @@ func (c *Classifier) Handle(now time.Time, from, to netip.AddrPort, b []byte) bo
 
 // answered takes a success response.
 func (c *Classifier) answered(now time.Time, socket int, from netip.AddrPort, a answer) {
-	if from == c.cfg.Server && !c.other.IsValid() && c.plausible(a.other) {
-		c.other = a.other
-	}
+	ours := false
 	for _, x := range c.exchanges {
 		if x.socket != socket || x.to != from {
 			continue
 		}
 		if sent, ok := x.answered(a); ok {
 			c.rtt = max(c.rtt, now.Sub(sent))
+			c.heard = c.heard || from.Addr() == c.other.Addr()
+			ours = true
 		}
 	}
 	for i := range c.filters {
-		if f := &c.filters[i]; f.socket == socket {
-			c.filterAnswer(now, f, from, a)
+		if f := &c.filters[i]; f.socket == socket && c.filterAnswer(now, f, from, a) {
+			ours = true
 		}
+	}
+	if ours && from == c.cfg.Server && !c.other.IsValid() && c.plausible(a.other) {
+		c.other = a.other
 	}
 }
 

@@ -81,11 +81,28 @@ func (c *Classifier) grace() time.Duration {
 	return max(2*c.rtt, c.rto)
 }
 
-// send sends a packet and returns its number.
+// send sends a packet, unless too many have gone there, and returns its number.
 func (c *Classifier) send(socket int, to netip.AddrPort, b []byte) int {
-	c.box.Send(c.local[socket], to, core.Signal, b)
+	if c.affords(to) {
+		c.box.Send(c.local[socket], to, core.Signal, b)
+	}
 	c.packets++
 	return c.packets
+}
+
+// affords says whether one more packet may go to an endpoint, and counts it where that may be anybody's.
+func (c *Classifier) affords(to netip.AddrPort) bool {
+	switch to.Addr() {
+	case c.cfg.Server.Addr():
+		return true
+	case c.other.Addr():
+		if c.heard {
+			return true
+		}
+		to = netip.AddrPortFrom(to.Addr(), 0)
+	}
+	c.spent[to]++
+	return c.spent[to] <= tries
 }
 
 // newID draws a transaction ID. Where there is no randomness left nothing is found out: no answer fits the zero ID twice.

@@ -79,10 +79,11 @@ func (c *Classifier) testFilter(now time.Time, f *filter) {
 	}
 }
 
-// filterAnswer takes an answer to a filter's socket.
-func (c *Classifier) filterAnswer(now time.Time, f *filter, from netip.AddrPort, a answer) {
+// filterAnswer takes an answer to a filter's socket, and says whether it is one to a request of the filter's.
+func (c *Classifier) filterAnswer(now time.Time, f *filter, from netip.AddrPort, a answer) (ours bool) {
 	for i := range f.tries {
 		t := &f.tries[i]
+		ours = ours || a.id == t.id || a.id == t.control
 		switch {
 		case a.id == t.id && c.further: // the socket has sent there since
 		case a.id == t.id && c.changed(f, from):
@@ -98,6 +99,7 @@ func (c *Classifier) filterAnswer(now time.Time, f *filter, from netip.AddrPort,
 			}
 		}
 	}
+	return ours
 }
 
 // changed says whether an answer came from where the filter's test asked for.
