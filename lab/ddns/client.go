@@ -78,7 +78,7 @@ func (r Resolver) Lookup(ctx context.Context, name string) (netip.Addr, error) {
 		if ctx.Err() != nil {
 			break
 		}
-		m, err := r.read(buf, q.Id)
+		m, err := r.read(buf, q)
 		switch {
 		case err == nil:
 			return address(m, name)
@@ -89,8 +89,8 @@ func (r Resolver) Lookup(ctx context.Context, name string) (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("look up %s: no answer from %v: %w", name, r.Server, ctx.Err())
 }
 
-// read waits for the answer with an id, from the server.
-func (r Resolver) read(buf []byte, id uint16) (*dns.Msg, error) {
+// read waits for the answer to a query, from the server (RFC 5452 §9.1).
+func (r Resolver) read(buf []byte, q *dns.Msg) (*dns.Msg, error) {
 	for {
 		n, from, err := r.Conn.ReadFrom(buf)
 		if err != nil {
@@ -98,11 +98,17 @@ func (r Resolver) read(buf []byte, id uint16) (*dns.Msg, error) {
 		}
 		u, ok := from.(*net.UDPAddr)
 		m := new(dns.Msg)
-		if !ok || netip.AddrPortFrom(u.AddrPort().Addr().Unmap(), u.AddrPort().Port()) != r.Server || m.Unpack(buf[:n]) != nil || m.Id != id {
+		if !ok || netip.AddrPortFrom(u.AddrPort().Addr().Unmap(), u.AddrPort().Port()) != r.Server || m.Unpack(buf[:n]) != nil || !answers(m, q) {
 			continue
 		}
 		return m, nil
 	}
+}
+
+// answers says whether a message is the answer to a query.
+func answers(m, q *dns.Msg) bool {
+	return m.Response && m.Id == q.Id && len(m.Question) == 1 && m.Question[0].Qtype == q.Question[0].Qtype &&
+		dns.CanonicalName(m.Question[0].Name) == dns.CanonicalName(q.Question[0].Name)
 }
 
 func address(m *dns.Msg, name string) (netip.Addr, error) {

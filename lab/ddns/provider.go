@@ -42,13 +42,23 @@ func Serve(zone string, accounts []Account, queries net.PacketConn, updates net.
 	p.dns = &dns.Server{PacketConn: queries, Handler: dns.HandlerFunc(p.query)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /nic/update", p.update)
-	p.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(discard{}, "", 0)}
+	p.http = newServer(mux, patience)
 	started := make(chan struct{})
 	p.dns.NotifyStartedFunc = func() { close(started) }
 	p.wg.Go(func() { _ = p.dns.ActivateAndServe() }) // ends with its socket
 	p.wg.Go(func() { _ = p.http.Serve(updates) })
 	<-started
 	return p
+}
+
+// patience is how long a customer may take for a request, for taking the answer, and for the next request.
+const patience = 10 * time.Second
+
+func newServer(h http.Handler, patience time.Duration) *http.Server {
+	return &http.Server{
+		Handler: h, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: patience, MaxHeaderBytes: 8 << 10,
+		ErrorLog: log.New(discard{}, "", 0),
+	}
 }
 
 // discard is where a server's complaints about its clients go: they are answered, too.
