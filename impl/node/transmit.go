@@ -170,9 +170,9 @@ func (c *control) add(at *int, level, kind int32, length int) unsafe.Pointer {
 	return unsafe.Pointer(&b[unix.CmsgLen(0)])
 }
 
-// send tries the messages from and up to to, once.
+// send tries the messages from and up to to, once, and as recv does unknown to the scheduler.
 func (o *outbound) send(fd uintptr, from, to int) (int, syscall.Errno) {
-	n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&o.msgs[from])), uintptr(to-from), unix.MSG_DONTWAIT, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&o.msgs[from])), uintptr(to-from), unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
