@@ -1,14 +1,17 @@
 package device
 
 import (
+	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/punchlab/punchlab/impl/core"
 	"github.com/punchlab/punchlab/impl/punch"
+	"golang.org/x/sys/unix"
 )
 
 func TestDefaultRoute(t *testing.T) {
@@ -107,5 +110,43 @@ func TestHostListsPlausibleAddresses(t *testing.T) {
 	at := d.Host()
 	if len(at) != maxHost || at[0].Addr() != n.Addrs[0] || at[1].Addr() != n.Addrs[2] || at[0].Port() != d.port {
 		t.Errorf("own addresses %v", at)
+	}
+}
+
+// A device dials from the port on which it listens, or both sides' SYNs do not meet: neither socket is one of MPTCP, which shares
+// no port with TCP.
+func TestDialsFromItsListener(t *testing.T) {
+	n := Host()
+	far, err := n.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	own, err := n.ListenTCP(netip.AddrPort{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	port := own.Addr().(*net.TCPAddr).AddrPort().Port()
+	c, err := n.DialTCP(t.Context(), netip.AddrPortFrom(netip.IPv4Unspecified(), port), far.Addr().(*net.TCPAddr).AddrPort())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := c.LocalAddr().(*net.TCPAddr).AddrPort().Port(); got != port {
+		t.Errorf("dialled from port %d, which listens on %d", got, port)
+	}
+	for name, s := range map[string]syscall.Conn{"listener": own, "connection": c.(*net.TCPConn)} {
+		raw, err := s.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := raw.Control(func(fd uintptr) {
+			if p, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || p != unix.IPPROTO_TCP {
+				t.Errorf("%s: protocol %d, %v", name, p, err)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -2,7 +2,6 @@ package device
 
 import (
 	"bufio"
-	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"io"
@@ -11,23 +10,12 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/punchlab/punchlab/impl/node"
 )
 
 // Host is this host's network.
 func Host() Network {
-	share := func(_, _ string, c syscall.RawConn) (err error) {
-		if e := c.Control(func(fd uintptr) {
-			if err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err == nil {
-				err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-			}
-		}); e != nil {
-			return e
-		}
-		return err
-	}
 	return Network{
 		Addrs: GlobalAddrs(), Gateway: gateway(),
 		ListenUDP: func(at netip.AddrPort) (*net.UDPConn, error) {
@@ -36,24 +24,7 @@ func Host() Network {
 			}
 			return net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
 		},
-		ListenTCP: func(at netip.AddrPort) (*net.TCPListener, error) {
-			address := at.String()
-			if !at.Addr().IsValid() {
-				address = (&net.TCPAddr{Port: int(at.Port())}).String()
-			}
-			l, err := (&net.ListenConfig{Control: share}).Listen(context.Background(), "tcp", address)
-			if err != nil {
-				return nil, err
-			}
-			return l.(*net.TCPListener), nil
-		},
-		DialTCP: func(ctx context.Context, local, remote netip.AddrPort) (net.Conn, error) {
-			d := net.Dialer{Control: share}
-			if local.Port() != 0 || local.Addr().IsValid() {
-				d.LocalAddr = &net.TCPAddr{IP: local.Addr().AsSlice(), Port: int(local.Port())}
-			}
-			return d.DialContext(ctx, "tcp", remote.String())
-		},
+		ListenTCP: node.ListenTCP, DialTCP: node.DialTCP,
 		ListenPacket: net.ListenPacket, DialContext: (&net.Dialer{}).DialContext,
 	}
 }

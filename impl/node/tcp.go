@@ -10,15 +10,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ListenTCP listens on a port that DialTCP can leave from too.
-func ListenTCP(at netip.AddrPort) (net.Listener, error) {
+// ListenTCP listens on a port that DialTCP can leave from too. The zero address is any.
+func ListenTCP(at netip.AddrPort) (*net.TCPListener, error) {
 	lc := net.ListenConfig{Control: share}
 	lc.SetMultipathTCP(false) // such a listener's port is not shared with TCP
-	l, err := lc.Listen(context.Background(), "tcp", at.String())
-	if err != nil {
-		return nil, fmt.Errorf("listen for streams on %v: %w", at, err)
+	address := at.String()
+	if !at.Addr().IsValid() {
+		address = (&net.TCPAddr{Port: int(at.Port())}).String()
 	}
-	return l, nil
+	l, err := lc.Listen(context.Background(), "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen for streams on %s: %w", address, err)
+	}
+	return l.(*net.TCPListener), nil
 }
 
 // DialTCP is an Options.Dial for a host's own network.
