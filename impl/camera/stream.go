@@ -233,7 +233,7 @@ func (v *viewer) moveTo(now time.Time, path punch.Path, next uint64) {
 	v.changed(now, from)
 	s := &v.stream
 	if !s.begun {
-		if v.intro == 0 && s.wanted {
+		if s.wanted && !s.ended { // the first flight had no path for it
 			v.begin(now, false)
 		}
 		return

@@ -285,7 +285,8 @@ func (v *viewer) probe(now time.Time, p punch.Probe) {
 		v.cam.probes.Add(v.policy.Name, v.cam.link.Sample(p.From, v.intro))
 	case !v.confirmed && !p.Bare:
 		v.sendNoise2(p.Path())
-		if cand := p.Candidate; cand != nil && !cand.Trusted && cand.Kind != punch.Relayed { // the answer to both names the path, a round trip sooner
+		// The answer to both names the path, a round trip sooner.
+		if cand := p.Candidate; cand != nil && !cand.Trusted && cand.Kind != punch.Relayed {
 			_ = v.challenge(now, cand, session.MaxDatagram)
 		}
 	default:

@@ -188,9 +188,11 @@ func (a *Agent) Add(now time.Time, p Path, kind Kind) *Candidate {
 	if !Plausible(p.Addr) || !a.cfg.Policy.Direct {
 		return nil
 	}
-	for _, local := range a.cfg.Turn {
-		if a.cfg.Policy.Has(MethodTURN) && p.Local != local && kind != PeerReflexive {
-			a.admit(now, Between(local, p.Addr), kind)
+	if a.cfg.Policy.Has(MethodTURN) && (kind == Reflexive || kind == Mapped) {
+		for _, local := range a.cfg.Turn {
+			if p.Local != local && sameFamily(local, p.Addr) {
+				a.admit(now, Between(local, p.Addr), kind)
+			}
 		}
 	}
 	if !a.wants(p, kind) {
@@ -237,7 +239,7 @@ func (a *Agent) wants(p Path, kind Kind) bool {
 	if addr.Addr().Unmap().Is4() {
 		family = MethodIPv4
 	}
-	allocated := len(a.cfg.Turn) == 0 || slices.Contains(a.cfg.Turn, p.Local)
+	allocated := len(a.cfg.Turn) == 0 || slices.Contains(a.cfg.Turn, p.Local) || a.relayed(p.Addr, kind)
 	if !policy.Has(family) || policy.Has(MethodTURN) && !policy.Has(MethodReflexive) && !allocated {
 		return false
 	}
@@ -255,6 +257,24 @@ func (a *Agent) wants(p Path, kind Kind) bool {
 		return policy.Has(MethodTURN) || policy.Has(MethodHost)
 	}
 	return policy.Has(MethodReflexive | MethodHost | MethodMapped | MethodTURN)
+}
+
+// relayed says whether an address of this kind is an allocation of the peer's, as the peer says.
+func (a *Agent) relayed(addr netip.AddrPort, kind Kind) bool {
+	return kind == Relayed || slices.ContainsFunc(a.cands, func(c *Candidate) bool { return c.Kind == Relayed && c.Addr == addr })
+}
+
+// sameFamily says whether packets can go from one address to the other.
+func sameFamily(from, to netip.AddrPort) bool {
+	_, to = core.ProtoOf(to)
+	return from.Addr().Unmap().Is4() == to.Addr().Unmap().Is4()
+}
+
+// ByAllocation says whether a direct path leads over a TURN server's allocation, an own one or one of the peer's: what takes it is relayed,
+// though not by the rendezvous.
+func (a *Agent) ByAllocation(p Path) bool {
+	only := a.cfg.Policy.Has(MethodTURN) && !a.cfg.Policy.Has(MethodReflexive)
+	return p.Route == Direct && (only || slices.Contains(a.cfg.Turn, p.Local) || a.relayed(p.Addr, 0))
 }
 
 var shared = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
@@ -393,6 +413,10 @@ func (a *Agent) punch(now time.Time, c *Candidate, send func(Probe)) {
 		c.next = at
 		return
 	}
+	if c.Kind == Relayed && !c.Trusted && !c.Heard && c.step >= len(a.times(c)) {
+		c.next = time.Time{} // what is left of the budget is for challenges
+		return
+	}
 	p := Probe{From: c.Local, To: c.Addr, Size: wire.DefaultPunch, Candidate: c}
 	if a.atPeer(c.Addr) && c.step < len(a.cfg.Policy.TTL) && !c.Heard {
 		p.TTL, p.Bare = a.cfg.Policy.TTL[c.step], true
@@ -409,8 +433,14 @@ func (a *Agent) times(c *Candidate) []time.Duration {
 	if proto, _ := core.ProtoOf(c.Addr); proto != core.UDP {
 		return a.cfg.Policy.Stream
 	}
+	if c.Kind == Relayed {
+		return allocation
+	}
 	return a.cfg.Policy.Fast
 }
+
+// allocation is when the punches to an allocation of the peer's leave: it lets none in before the peer has asked its server to.
+var allocation = []time.Duration{0, 60 * time.Millisecond, 200 * time.Millisecond}
 
 // after is when the punch after c's step-th one leaves: the first ones by the policy's list, the others by its interval.
 func (a *Agent) after(c *Candidate, now time.Time) time.Time {

@@ -438,7 +438,7 @@ func (a *attempt) finish() {
 	if a.receiver != nil {
 		a.v.stats.Quality = a.receiver.Quality()
 	}
-	a.v.stats.Path, a.v.stats.Confirmed = a.path, a.twoWay
+	a.v.stats.Path, a.v.stats.Confirmed, a.v.stats.ByAllocation = a.path, a.twoWay, a.byAllocation()
 	if a.agent != nil {
 		a.agent.Stop(punch.Path{})
 		a.tend(a.started)

@@ -112,9 +112,12 @@ type Stats struct {
 	Frames      int64      // delivered
 	Path        punch.Path // in use, with its local socket; after the end, the last one
 	Confirmed   bool       // Path works both ways (see PathConfirmed)
-	LoggedIn    bool
-	RTT         time.Duration // to the rendezvous
-	Reflexive   netip.AddrPort
+	// ByAllocation: Path leads over a TURN server's allocation, the viewer's or the camera's. Its Route is Direct, since the
+	// rendezvous does not relay, but somebody else does; DirectAt is not set.
+	ByAllocation bool
+	LoggedIn     bool
+	RTT          time.Duration // to the rendezvous
+	Reflexive    netip.AddrPort
 
 	// The last connection. Zero times: it did not happen.
 	Asked        time.Time // Connect was called
@@ -439,7 +442,7 @@ func (v *Viewer) Stats() Stats {
 	}
 	s.LoggedIn, s.RTT, s.Reflexive = v.link.Up(), v.link.RTT(), v.link.Reflexive()
 	if v.watch != nil {
-		s.Path, s.Confirmed = v.watch.path, v.watch.twoWay
+		s.Path, s.Confirmed, s.ByAllocation = v.watch.path, v.watch.twoWay, v.watch.byAllocation()
 		if v.watch.receiver != nil {
 			s.Quality = v.watch.receiver.Quality()
 		}

@@ -76,7 +76,8 @@ func (a *attempt) challenged(now time.Time, path punch.Path, token wire.Token) {
 	if path.Route != punch.Direct {
 		return
 	}
-	if a.path.Route == punch.Direct && a.twoWay && a.path != path && !a.doubting() {
+	asked := a.twoWay || a.token != (wire.Token{}) // the camera hears by the path in use
+	if a.path.Route == punch.Direct && asked && a.path != path && !a.doubting() {
 		a.send(path, core.Control, a.seal(&wire.PathResponse{Token: token}))
 		return
 	}
@@ -222,12 +223,20 @@ func (a *attempt) confirm(now time.Time) {
 	a.twoWay = true
 	if a.path.Route == punch.Direct {
 		a.stopPunching()
-		if a.v.stats.DirectAt.IsZero() {
+		if a.v.stats.DirectAt.IsZero() && !a.byAllocation() {
 			a.v.stats.DirectAt, a.v.stats.Before = now, a.v.probes.Total
 		}
 		a.v.stats.NotDirect, a.retryAt, a.retryGap = "", time.Time{}, 0
 	}
 	a.v.box.Emit(PathConfirmed{At: now, Path: a.path})
+}
+
+// byAllocation says whether the path in use leads over a TURN server's allocation.
+func (a *attempt) byAllocation() bool {
+	if a.agent == nil {
+		return slices.Contains(a.v.cfg.Relayed, a.path.Local)
+	}
+	return a.agent.ByAllocation(a.path)
 }
 
 // deliver hands over what the receiver has.

@@ -80,6 +80,7 @@ type Host struct {
 	StreamDrops int
 
 	site    *Site
+	lent    map[netip.AddrPort]*allocation
 	down    bool
 	fixed   int    // of Addrs, those that it began with
 	port    uint16 // of the last socket opened
@@ -221,6 +222,8 @@ func (n *Net) leave(h *Host, p core.Packet) {
 		n.trace(p.From, p.To, p.B, "filtered by the test")
 	case proto != core.UDP:
 		n.stream(h, p)
+	case h.lent[p.From] != nil:
+		n.lend(h, h.lent[p.From], &flight{from: p.From, to: p.To, b: slices.Clone(p.B), ttl: int(p.TTL)})
 	case !h.has(p.From):
 		n.trace(p.From, p.To, p.B, "no socket")
 	default:
@@ -329,6 +332,10 @@ func (s *Site) leave(now time.Time, size int) time.Time {
 func (n *Net) arrive(f *flight) {
 	if f.timer != nil {
 		f.timer()
+		return
+	}
+	if o, a := n.lentAt(f.to); a != nil {
+		n.lendBack(o, a, f)
 		return
 	}
 	to, h := f.to, f.local

@@ -27,6 +27,8 @@ type worldConfig struct {
 	viewerDelay          time.Duration
 	rendezvousDelay      time.Duration
 	cameraUp             int64 // bits a second; 0: no limit
+	ipv6                 bool  // camera and viewer, both without a NAT, have IPv6 addresses too
+	lent                 bool  // camera and viewer have an allocation each, at a TURN server on the rendezvous' site
 	sameLAN              bool  // the viewer is behind the camera's NAT
 	clip                 bool  // the real video, 2 Mbit/s; else a synthetic one that costs less
 	classify             bool  // both find out their NATs' class before; the rendezvous has a grid of four sockets for that
@@ -58,6 +60,10 @@ var (
 	serverAlt  = netip.MustParseAddrPort("203.0.113.2:3478")
 	cameraWAN  = netip.MustParseAddr("198.51.100.1")
 	viewerWAN  = netip.MustParseAddr("192.0.2.1")
+	cameraV6   = netip.MustParseAddrPort("[2001:db8:1::2]:5000")
+	viewerV6   = netip.MustParseAddrPort("[2001:db8:2::2]:6000")
+	cameraLent = netip.AddrPortFrom(serverAddr.Addr(), 50001)
+	viewerLent = netip.AddrPortFrom(serverAddr.Addr(), 50002)
 )
 
 // randomness is cryptographic enough for tests and the same in each run.
@@ -156,6 +162,12 @@ func (w *world) build() {
 	if cfg.classify {
 		cc.Host = []netip.AddrPort{cameraHost}
 	}
+	if cfg.ipv6 {
+		cc.Host = []netip.AddrPort{cameraV6}
+	}
+	if cfg.lent {
+		cc.Relayed = []netip.AddrPort{cameraLent}
+	}
 	if cfg.camera != nil {
 		cfg.camera(&cc)
 	}
@@ -164,6 +176,12 @@ func (w *world) build() {
 	w.label = w.camera.Label(serverAddr.String())
 
 	vc := viewer.Config{Static: vkey, Rendezvous: addrs, RendezvousKey: rkey.Public(), Rand: rnd(6), Host: []netip.AddrPort{viewerHost}, Classify: cfg.classify}
+	if cfg.ipv6 {
+		vc.Host = append(vc.Host, viewerV6)
+	}
+	if cfg.lent {
+		vc.Relayed = []netip.AddrPort{viewerLent}
+	}
 	if cfg.viewer != nil {
 		cfg.viewer(&vc)
 	}
@@ -183,8 +201,14 @@ func (w *world) build() {
 	if !cfg.sameLAN {
 		w.viewerSite = w.net.Site(virtual.SiteConfig{Addr: viewerWAN, NAT: cfg.viewerNAT, Delay: cfg.viewerDelay, Loss: cfg.loss})
 	}
-	w.cameraHost = w.cameraSite.Host("camera", w.camera, cameraHost)
-	w.viewerHost = w.viewerSite.Host("viewer", w.viewer, viewerHost)
+	at := map[bool][]netip.AddrPort{false: {cameraHost}, true: {cameraHost, cameraV6}}
+	w.cameraHost = w.cameraSite.Host("camera", w.camera, at[cfg.ipv6]...)
+	at = map[bool][]netip.AddrPort{false: {viewerHost}, true: {viewerHost, viewerV6}}
+	w.viewerHost = w.viewerSite.Host("viewer", w.viewer, at[cfg.ipv6]...)
+	if cfg.lent {
+		w.cameraHost.Lend(site, cameraLent)
+		w.viewerHost.Lend(site, viewerLent)
+	}
 }
 
 // recorder notes what a source gave.
