@@ -13,8 +13,8 @@
 //
 //	host ──► monitor ──[ router of the kernel ]──► uplink ──► core ──► uplink ──[ router of the kernel ]──► monitor ──► host
 //
-// Copies of one datagram that go to several ports of a router within a tenth of a second look the same behind it: of
-// these the inference may take one for the other.
+// Of copies of one datagram, that passed which came last before; of copies that come at once to several ports of a router, that
+// which the mappings seen so far lead to. Where two ports lead to one socket the inference may take one copy for the other.
 //
 // Where the roles name a router's behavior the inference uses its timeouts. On captures of engine table, whose taps
 // have the exact verdicts, tests compare the two.

@@ -2,10 +2,8 @@ package capture
 
 import (
 	"cmp"
-	"hash/fnv"
 	"net/netip"
 	"slices"
-	"sort"
 	"time"
 
 	"github.com/punchlab/punchlab/lab/capture/pcapng"
@@ -33,7 +31,7 @@ func (f *follower) infer() {
 	for i := range order {
 		if r := &order[i]; f.isKernel(r) {
 			f.watched[r.node()] = true
-			k := kernelRouter{f: f, r: r, cables: f.roles.cables(r), maps: map[mapKey]*mapping{}, passed: map[ends]bool{}}
+			k := kernelRouter{f: f, r: r, cables: f.roles.cables(r), maps: map[mapKey]*mapping{}, passed: map[ends]bool{}, addrs: map[netip.Addr]bool{}}
 			k.run()
 		}
 	}
@@ -60,7 +58,9 @@ type kernelRouter struct {
 	cables []string            // on its LAN
 	maps   map[mapKey]*mapping // by the external endpoint
 
+	addrs  map[netip.Addr]bool // external ones that were seen
 	passed map[ends]bool
+	coming []passage // in the order of time
 }
 
 type mapKey struct {
@@ -78,27 +78,30 @@ type mapping struct {
 type passage struct {
 	*sighting
 	cable string // on the LAN by which it comes; empty: from the WAN
+	index int    // in kernelRouter.coming
 }
 
 // run pairs in the order of time, as each pair teaches a mapping that later packets may use.
 func (k *kernelRouter) run() {
-	var coming []passage
 	wan := k.f.at[k.r.wan()]
 	for i := range wan {
 		if !wan[i].out {
-			coming = append(coming, passage{&wan[i], ""})
+			k.coming = append(k.coming, passage{sighting: &wan[i]})
 		}
 	}
 	for _, c := range k.cables {
 		lan := k.f.at[c]
 		for i := range lan {
 			if lan[i].out {
-				coming = append(coming, passage{&lan[i], c})
+				k.coming = append(k.coming, passage{sighting: &lan[i], cable: c})
 			}
 		}
 	}
-	slices.SortStableFunc(coming, func(a, b passage) int { return cmp.Compare(a.t, b.t) })
-	for _, p := range coming {
+	slices.SortStableFunc(k.coming, func(a, b passage) int { return cmp.Compare(a.t, b.t) })
+	for i := range k.coming {
+		k.coming[i].index = i
+	}
+	for _, p := range k.coming {
 		if p.cable == "" {
 			k.inbound(p)
 		} else {
@@ -110,57 +113,18 @@ func (k *kernelRouter) run() {
 
 func (k *kernelRouter) packet(s *sighting) *Packet { return &k.f.t.Packets[s.packet] }
 
-// find returns the first sighting in a direction on a cable that may be p, later by no more than slack.
-func (k *kernelRouter) find(cable string, out bool, p *sighting, same func(a, b *Packet) bool) *sighting {
-	a := k.packet(p)
-	list := k.f.at[cable]
-	first := sort.Search(len(list), func(i int) bool { return list[i].t >= p.t-skew })
-	for i := first; i < len(list) && list[i].t <= p.t+slack; i++ {
-		s := &list[i]
-		if s.out == out && !s.paired {
-			if b := k.packet(s); same(a, b) && alike(a, b) {
-				return s
-			}
-		}
-	}
-	return nil
-}
-
-func sameDst(a, b *Packet) bool { return a.Dst == b.Dst }
-
-func sameSrc(a, b *Packet) bool { return a.Src == b.Src }
-
-func anyEnds(*Packet, *Packet) bool { return true }
-
-// alike reports whether two packets are one, but for their endpoints.
-func alike(a, b *Packet) bool {
-	return a.Protocol == b.Protocol && a.Kind == b.Kind && a.Size == b.Size && fingerprint(a) == fingerprint(b)
-}
-
-// fingerprint is of what translation leaves alone.
-func fingerprint(p *Packet) uint64 {
-	h := fnv.New64a()
-	switch p.Kind {
-	case ICMPError: // it quotes a packet that is translated, too
-		h.Write([]byte(p.Detail))
-	default:
-		h.Write(p.payload)
-	}
-	return h.Sum64()
-}
-
 func (k *kernelRouter) outbound(p passage) {
 	a := k.packet(p.sighting)
-	if s := k.find(k.r.wan(), true, p.sighting, sameDst); s != nil {
+	if s := k.find(k.r.wan(), true, p, k.mapsOut, sameDst); s != nil {
 		k.pair(p, s)
 		k.learn(a, k.packet(s), p.t)
 		return
 	}
 	for _, c := range k.cables { // through the switch, or back by a hairpin
-		if c == p.cable {
+		if c == p.cable && !k.isExternal(a.Dst.Addr()) { // to itself a host sends by a hairpin only
 			continue
 		}
-		if s := k.find(c, false, p.sighting, anyEnds); s != nil {
+		if s := k.find(c, false, p, anyEnds, anyEnds); s != nil {
 			k.pair(p, s)
 			return
 		}
@@ -177,7 +141,7 @@ func (k *kernelRouter) outbound(p passage) {
 
 func (k *kernelRouter) inbound(p passage) {
 	for _, c := range k.cables {
-		if s := k.find(c, false, p.sighting, sameSrc); s != nil {
+		if s := k.find(c, false, p, k.mapsIn, sameSrc); s != nil {
 			a, b := k.packet(p.sighting), k.packet(s)
 			k.pair(p, s)
 			if m := k.maps[mapKey{a.Protocol, a.Dst}]; m != nil && k.r.Behavior.InboundRefresh {
@@ -228,6 +192,9 @@ func changed(a, b netip.AddrPort) pcapng.Change {
 // learn remembers the mapping by which a packet from inside went out.
 func (k *kernelRouter) learn(inside, outside *Packet, t time.Duration) {
 	key := mapKey{outside.Protocol, outside.Src}
+	if outside.Src.Addr() != inside.Src.Addr() {
+		k.addrs[outside.Src.Addr()] = true
+	}
 	m := k.maps[key]
 	switch {
 	case m == nil || m.internal != inside.Src || t-m.last >= k.timeout(outside.Protocol):
@@ -235,6 +202,11 @@ func (k *kernelRouter) learn(inside, outside *Packet, t time.Duration) {
 	case !k.r.Behavior.NoOutboundRefresh:
 		m.last = t
 	}
+}
+
+// isExternal reports whether an address is the router's towards the WAN, or was seen to be: an event may give it others.
+func (k *kernelRouter) isExternal(a netip.Addr) bool {
+	return k.addrs[a] || slices.Contains(k.r.Addrs, a)
 }
 
 // timeout is the idle life of a mapping. TCP's is that of an established connection: the shorter ones would need its
@@ -283,7 +255,7 @@ func (k *kernelRouter) whyNotOut(p *Packet, t time.Duration) string {
 		return "ttl expired"
 	case k.blocked(p):
 		return nat.Blocked.String()
-	case slices.Contains(k.r.Addrs, p.Dst.Addr()):
+	case k.isExternal(p.Dst.Addr()):
 		return k.whyNotTurned(p, t)
 	case k.r.Behavior.Quota > 0 && k.held(p.Src.Addr(), t) >= k.r.Behavior.Quota:
 		return nat.Quota.String()
@@ -309,7 +281,7 @@ func (k *kernelRouter) whyNotIn(p *Packet, t time.Duration) string {
 	if p.Kind == ICMPError {
 		return nat.ErrorQuote.String()
 	}
-	if !slices.Contains(k.r.Addrs, p.Dst.Addr()) { // routed and not translated: what ends here met a filter
+	if !k.isExternal(p.Dst.Addr()) { // routed and not translated: what ends here met a filter
 		return nat.Filtered.String()
 	}
 	m := k.maps[mapKey{p.Protocol, p.Dst}]
@@ -347,12 +319,4 @@ func (k *kernelRouter) own() {
 			}
 		}
 	}
-}
-
-// tcpRest is a segment without its ports and its checksum, which translation changes.
-func tcpRest(contents, payload []byte) []byte {
-	if len(contents) < 20 {
-		return payload
-	}
-	return slices.Concat(contents[4:16], contents[18:], payload)
 }

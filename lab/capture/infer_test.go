@@ -122,7 +122,7 @@ func randomTraffic(rt *rapid.T, p *play) {
 	}
 	for i := range rapid.IntRange(1, 60).Draw(rt, "packets") {
 		host := rapid.SampledFrom([]string{"viewer", "camera", "rendezvous"}).Draw(rt, "host")
-		pause := rapid.SampledFrom([]time.Duration{time.Millisecond, 50 * ms1, time.Second, 29 * time.Second, 31 * time.Second}).Draw(rt, "pause")
+		pause := rapid.SampledFrom([]time.Duration{time.Millisecond, 5 * ms1, 50 * ms1, time.Second, 29 * time.Second, 31 * time.Second}).Draw(rt, "pause")
 		if p.now+pause > memory { // a table forgets ended mappings about then
 			pause = time.Millisecond
 		}
@@ -132,9 +132,37 @@ func randomTraffic(rt *rapid.T, p *play) {
 			continue
 		}
 		port := p.ends[host].Port() + uint16(rapid.IntRange(0, 1).Draw(rt, "port"))
-		p.sendFrom(host, port, to, binary.BigEndian.AppendUint64(nil, uint64(i/2)<<32|uint64(port)<<16|uint64(to.Port()))) // some twice, as retransmissions are
+		// Some again, as retransmissions are, and to other ports.
+		p.sendFrom(host, port, to, binary.BigEndian.AppendUint64(nil, uint64(i/4)<<32|uint64(port)))
 	}
 	p.run(p.now + time.Second)
 	p.send("viewer", rendezvousEnd, []byte("the last packet, so that the one before is not at the end"))
 	p.run(p.now + time.Second)
+}
+
+// TestCopiesToSeveralPorts: of copies of one datagram that come at once the mappings tell which one passed.
+func TestCopiesToSeveralPorts(t *testing.T) {
+	c := playConfig{viewer: preset(t, "full-cone"), camera: preset(t, "port-restricted-cone")}
+	c.link.Delay = 10 * ms1
+	for _, dropped := range []int{0, 1} {
+		p := newPlay(t, c)
+		var mapped []netip.AddrPort
+		p.react["rendezvous"] = func(_ *play, from netip.AddrPort, _ []byte) { mapped = append(mapped, from) }
+		for i := range uint16(2) { // the rendezvous answers from 4433, which one of the two has not sent to
+			to := netip.AddrPortFrom(rendezvousEnd.Addr(), rendezvousEnd.Port()+(i^uint16(dropped)))
+			p.sendFrom("camera", cameraEnd.Port()+i, to, []byte{byte(i)})
+			p.run(p.now + time.Second)
+		}
+		for _, to := range mapped {
+			p.send("rendezvous", to, []byte("the same"))
+		}
+		p.run(p.now + time.Second)
+		p.send("camera", rendezvousEnd, []byte("the last packet"))
+		p.run(p.now + time.Second)
+		tr := p.trace()
+		exact, inferred := fates(t, tr, roles(c)), fates(t, asKernel(tr), roles(c))
+		if d := gocmp.Diff(exact, inferred); d != "" {
+			t.Errorf("fates where the camera's port %d is closed (-exact +inferred):\n%s", dropped, d)
+		}
+	}
 }

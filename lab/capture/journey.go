@@ -58,7 +58,7 @@ func (t *Trace) Follow(roles Roles) ([]Journey, error) {
 	if err := roles.validate(); err != nil {
 		return nil, fmt.Errorf("follow packets: %w", err)
 	}
-	f := follower{t: t, roles: &roles, byID: map[uint64]int{}, at: map[string][]sighting{}, joined: map[int]int{}, watched: map[string]bool{}}
+	f := follower{t: t, roles: &roles, byID: map[uint64]int{}, at: map[string][]sighting{}, joined: map[int]int{}, watched: map[string]bool{}, prints: map[int]uint64{}}
 	for i := range t.Packets {
 		f.add(i)
 	}
@@ -90,6 +90,7 @@ type follower struct {
 	joined   map[int]int           // of a journey that is part of another one
 	at       map[string][]sighting // by the cable or uplink
 	watched  map[string]bool       // routers behind which taps or monitors see what passed
+	prints   map[int]uint64        // fingerprints of Trace.Packets
 }
 
 // sighting is a packet on the cable or link between a node and the router or core before it.
