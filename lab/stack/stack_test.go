@@ -68,12 +68,16 @@ func TestTryMeasuresWhatHappened(t *testing.T) {
 		{"two-homes", "port-restricted-cone", "port-restricted-cone", "tcp", 400 * time.Millisecond, record.Direct},
 		{"two-homes", "symmetric", "symmetric", "port-forward", 400 * time.Millisecond, record.Direct},
 		{"two-homes", "full-cone", "full-cone", "tls443", 400 * time.Millisecond, record.Relayed},
+		{"two-homes", "port-restricted-cone", "symmetric", "turn", 400 * time.Millisecond, record.Relayed},
 		{"corporate", "", "", "adaptive", 400 * time.Millisecond, record.Relayed},
 		{"same-lan", "", "", "direct", 400 * time.Millisecond, record.Direct},
 		{"ipv6-only", "", "", "direct", 400 * time.Millisecond, record.Direct},
 		{"ipv6-only", "", "", "relay", 400 * time.Millisecond, record.Relayed},
 	} {
 		t.Run(fmt.Sprintf("%s/%s×%s/%s/%v", tt.topology, tt.camera, tt.viewer, tt.strategy, tt.media), func(t *testing.T) {
+			if tt.strategy == "turn" {
+				netnstest.Require(t, "turnserver")
+			}
 			var set []string
 			if tt.camera != "" {
 				set = []string{"camera.nat", tt.camera, "viewer.nat", tt.viewer}

@@ -203,7 +203,7 @@ func (w *watch) outcome(v viewer.Stats) record.Outcome {
 		return record.Failed
 	case !v.Confirmed:
 		return record.Failed
-	case v.Path.Route == punch.Direct:
+	case v.Path.Route == punch.Direct && !v.ByAllocation:
 		return record.Direct
 	}
 	return record.Relayed
@@ -220,6 +220,8 @@ func (w *watch) cause(v viewer.Stats) string {
 		return "the camera answered, but no whole frame came within the trial's time"
 	case !v.Confirmed:
 		return "packets came from the camera, but none of the viewer's reached it within the trial's time"
+	case v.ByAllocation:
+		return fmt.Sprintf("the path leads over a TURN server's allocation, at %v or towards %v", v.Path.Local, v.Path.Addr)
 	case v.Path.Route == punch.Direct:
 		return ""
 	case !w.policy.Direct:
