@@ -106,6 +106,6 @@ func tunnelled(b *testing.B, cam, view spot) func(window int) flowed {
 	viewer.meets(b, camera, at, 0)
 	return func(window int) flowed {
 		from, to := camera.listen(b, camera.addr, flowPort), viewer.listen(b, viewer.addr, 0)
-		return flood(b, from, to, netip.AddrPortFrom(camera.addr, flowPort), window)
+		return flood(b, from, to, netip.AddrPortFrom(camera.addr, flowPort), window, false)
 	}
 }
