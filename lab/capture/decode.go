@@ -103,10 +103,11 @@ func (d *decoder) decode(b []byte, orig int) Info {
 			i.Src, i.Dst = netip.AddrPortFrom(src, uint16(d.udp.SrcPort)), netip.AddrPortFrom(dst, uint16(d.udp.DstPort))
 			i.payload = d.udp.Payload
 			i.datagram(d.udp.Payload)
+			i.byPort(d.udp.Payload)
 		case layers.LayerTypeTCP:
 			i.Protocol = uint8(layers.IPProtocolTCP)
 			i.Src, i.Dst = netip.AddrPortFrom(src, uint16(d.tcp.SrcPort)), netip.AddrPortFrom(dst, uint16(d.tcp.DstPort))
-			i.Kind, i.payload, i.Detail = TCP, tcpRest(d.tcp.Contents, d.tcp.Payload), d.tcpDetail()
+			i.Kind, i.payload, i.Detail = TCP, tcpRest(d.tcp.Contents, d.tcp.Payload), d.tcpDetail(&i)
 		case layers.LayerTypeICMPv4:
 			i.icmp4(&d.icmp4, src, dst)
 		case layers.LayerTypeICMPv6:
@@ -124,7 +125,7 @@ func addr(b []byte) netip.Addr {
 	return a.Unmap()
 }
 
-func (d *decoder) tcpDetail() string {
+func (d *decoder) tcpDetail(i *Info) string {
 	switch t := &d.tcp; {
 	case t.RST:
 		return "RST"
@@ -137,7 +138,7 @@ func (d *decoder) tcpDetail() string {
 	case len(t.Payload) == 0:
 		return "ACK"
 	}
-	return "data"
+	return i.stream(d.tcp.Payload)
 }
 
 func (i *Info) icmp4(m *layers.ICMPv4, src, dst netip.Addr) {

@@ -280,3 +280,23 @@ func TestOpeningInUse(t *testing.T) {
 		}
 	}
 }
+
+// TestSamplesAreNamed: a sealed message to a socket of the rendezvous at which its sender has no session is a sample.
+func TestSamplesAreNamed(t *testing.T) {
+	alternate := netip.AddrPortFrom(rendezvousEnd.Addr(), rendezvousEnd.Port()+1)
+	journey := func(from string, kind Kind, dst netip.AddrPort) Journey {
+		return Journey{Info: Info{Kind: kind, Dst: dst, Protocol: 17}, Steps: []Step{{Node: from}}}
+	}
+	l := &Timeline{view: View{Roles: roles(playConfig{})}}
+	l.Journeys = []Journey{
+		journey("viewer", Initiation, rendezvousEnd), journey("viewer", Sealed, rendezvousEnd), journey("viewer", Sealed, alternate),
+		journey("camera", Sealed, alternate), // its session may be older than the capture
+		journey("viewer", Sealed, netip.AddrPortFrom(cameraWAN, 1)), journey("rendezvous", Sealed, alternate),
+	}
+	want := []string{"initiation", "sealed", "sample", "sealed", "sealed", "sealed"}
+	for i := range l.Journeys {
+		if got := l.label(&l.Journeys[i]); got != want[i] {
+			t.Errorf("packet %d: %s, want %s", i, got, want[i])
+		}
+	}
+}

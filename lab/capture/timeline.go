@@ -247,27 +247,35 @@ func (l *Timeline) side(lane int, node string) float64 {
 	return -1
 }
 
-// label says what a packet is, in a word or two.
+// label says what a packet is, in a word or two, and of sealed ones what they must be.
 func (l *Timeline) label(j *Journey) string {
-	s := j.Kind.String()
 	switch {
-	case j.Kind == Other && j.Protocol == 17:
-		s = "UDP"
-	case j.Kind == TCP:
-		s = "TCP " + j.Detail
-	case j.Kind == ICMPError:
-		s = j.Detail
 	case l.isConnect(j):
-		s = "connect"
+		return "connect"
 	case l.isIntroduce(j):
-		s = "introduce"
-	case j.Detail != "":
-		s += " " + j.Detail
+		return "introduce"
+	case l.isSample(j):
+		return "sample"
 	}
-	if j.Relayed {
-		return "relay " + s
+	return j.name()
+}
+
+// isSample reports whether a device sends the rendezvous a sealed message at an address at which it has no session: there the
+// next mapping is looked at (PROTOCOL.md §8.2).
+func (l *Timeline) isSample(j *Journey) bool {
+	if j.Kind != Sealed || j.Relayed || l.to(j) != l.view.Rendezvous || j.sender() == l.view.Rendezvous {
+		return false
 	}
-	return s
+	initiated := false
+	for i := range l.Journeys {
+		if k := &l.Journeys[i]; k.Kind == Initiation && k.sender() == j.sender() && l.to(k) == l.view.Rendezvous {
+			if k.Dst == j.Dst {
+				return false
+			}
+			initiated = true
+		}
+	}
+	return initiated
 }
 
 // rowKey is what packets have in common that may share a row.
@@ -303,9 +311,13 @@ func (g *grouping) add(r Row) {
 	case Media, RTCP:
 		atOnce = true
 	case TCP:
-		atOnce = r.Label == "TCP data" || r.Label == "TCP ACK"
+		atOnce = r.Label == "TCP data" || r.Label == "TCP ACK" || r.Label == tlsPrefix+"data" ||
+			strings.HasSuffix(r.Label, Media.String()) || strings.HasSuffix(r.Label, RTCP.String())
 	case Punch:
 		key.label = "punch"
+		if strings.HasSuffix(r.Label, lowTTL) {
+			key.label += lowTTL
+		}
 	}
 	k := g.rows[key]
 	if k == nil {
