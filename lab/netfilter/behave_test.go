@@ -65,6 +65,7 @@ func mayPass(b nat.Behavior, i, j int) bool {
 }
 
 func TestHairpinning(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, 2)
 	srv := b.server[0][0]
 	for _, mode := range []nat.Hairpinning{nat.HairpinNone, nat.HairpinInternalSource, nat.HairpinExternalSource} {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,13 +94,12 @@ func newSite(t testing.TB, outer *netns.NS, wan, lan string, n int) *site {
 
 // links numbers the veth pairs. Both ends must not happen to have one interface index: the kernel then takes the device
 // for one without a peer, and may let up to a second pass before it sends anything.
-var links int
+var links atomic.Int32
 
 func connect(t testing.TB, a *netns.NS, devA, addrA string, b *netns.NS, devB, addrB string) {
 	t.Helper()
-	links++
 	must(t, a.Netlink().LinkAdd(&netlink.Veth{
-		LinkAttrs: netlink.LinkAttrs{Name: devA, Index: 1000 + links}, PeerName: devB, PeerNamespace: netlink.NsFd(b.FD()),
+		LinkAttrs: netlink.LinkAttrs{Name: devA, Index: 1000 + int(links.Add(1))}, PeerName: devB, PeerNamespace: netlink.NsFd(b.FD()),
 	}))
 	for _, end := range []struct {
 		ns        *netns.NS
@@ -109,6 +109,23 @@ func connect(t testing.TB, a *netns.NS, devA, addrA string, b *netns.NS, devB, a
 		must(t, err)
 		must(t, end.ns.Netlink().LinkSetUp(l))
 		addAddr(t, end.ns, end.dev, end.addr)
+	}
+	carries(t, a, devA)
+	carries(t, b, devB)
+}
+
+// carries waits until a device sends: the kernel begins that by and by, and drops what is sent before.
+func carries(t testing.TB, ns *netns.NS, device string) {
+	t.Helper()
+	for end := time.Now().Add(comes); ; {
+		l, err := ns.Netlink().LinkByName(device)
+		must(t, err)
+		if l.Attrs().OperState == netlink.OperUp {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s is %v after %v", device, l.Attrs().OperState, comes)
+		}
 	}
 }
 
@@ -193,7 +210,7 @@ type sock struct {
 	addr netip.AddrPort
 }
 
-var tokens int
+var tokens atomic.Int64
 
 func open(t testing.TB, ns *netns.NS, addr string, port uint16) *sock {
 	t.Helper()
@@ -220,8 +237,7 @@ const (
 
 func (s *sock) send(to netip.AddrPort) (token string) {
 	s.t.Helper()
-	tokens++
-	token = fmt.Sprintf("token %d", tokens)
+	token = fmt.Sprintf("token %d", tokens.Add(1))
 	if _, err := s.conn.WriteToUDPAddrPort([]byte(token), to); err != nil {
 		s.t.Fatalf("send from %v to %v: %v", s.addr, to, err)
 	}

@@ -14,6 +14,7 @@ func supported() []nat.Preset {
 }
 
 func TestPresetsClassifyAsPromised(t *testing.T) {
+	t.Parallel()
 	core := newCore(t)
 	srv := startServer(t, core)
 	home := newSite(t, core, wanA, "10.0", 1)

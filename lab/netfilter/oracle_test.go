@@ -68,6 +68,7 @@ func (p *peer) listen(wait time.Duration) (news bool) {
 
 // TestKernelAgreesWithOracle meets between all pairs of the nine on the real thing.
 func TestKernelAgreesWithOracle(t *testing.T) {
+	t.Parallel()
 	core := newCore(t)
 	home, away := newSite(t, core, wanA, "10.0", 1), newSite(t, core, wanB, "10.9", 1)
 	srv := open(t, core, serverAddrs[0].String(), serverPorts[0])

@@ -39,6 +39,7 @@ type opinion struct {
 
 // TestThirdPartyOpinion asks both about each of the nine; one in two of the cones hairpins and preserves ports.
 func TestThirdPartyOpinion(t *testing.T) {
+	t.Parallel()
 	netnstest.Require(t, "stun", "turnutils_natdiscovery")
 	var opinions []*opinion
 	for i, m := range dependencies {

@@ -187,6 +187,9 @@ func TestServerCountsWhatItDrops(t *testing.T) {
 	if d := cmp.Diff([]uint16{0x0101, 0x0111}, types); d != "" {
 		t.Errorf("answers (-want +got):\n%s", d)
 	}
+	if err := s.Close(); err != nil { // an answer is counted after it was sent
+		t.Fatal(err)
+	}
 	if d := cmp.Diff(ServerStats{Answered: 2, Malformed: 3, Foreign: 1}, s.Stats()); d != "" {
 		t.Errorf("counts (-want +got):\n%s", d)
 	}
