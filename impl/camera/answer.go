@@ -161,6 +161,7 @@ func (c *Camera) newViewer(now time.Time, m *wire.Introduce, hello *wire.Hello, 
 // agentConfig is what is known of both sides now.
 func (v *viewer) agentConfig() punch.Config {
 	c := v.cam
+	v.mine = c.dev.Class()
 	return punch.Config{
 		Policy: v.policy, Role: punch.Camera, Mine: c.dev.Class(), Theirs: v.class, Own: c.link.Reflexive(), Peer: v.reflexive,
 		Turn: c.cfg.Relayed, Rand: c.cfg.Rand,

@@ -163,8 +163,13 @@ func New(cfg Config) (*Camera, error) {
 	}
 	c.dev = self.New(self.Config{
 		Servers: cfg.Rendezvous, Host: cfg.Host, Relayed: cfg.Relayed, Classify: cfg.Classify, Rand: cfg.Rand,
-		Classified: func(now time.Time, class wire.Class) { c.box.Emit(Classified{At: now, Class: class}) },
-		Ready:      func(now time.Time) { c.box.Emit(Ready{At: now}) },
+		Classified: func(now time.Time, class wire.Class) {
+			c.box.Emit(Classified{At: now, Class: class})
+			for _, v := range c.viewers {
+				v.classified()
+			}
+		},
+		Ready: func(now time.Time) { c.box.Emit(Ready{At: now}) },
 	}, c.link, &c.box)
 	sc.Prologue = []byte(core.PrologueCamera)
 	c.responder, err = session.NewResponder(sc)

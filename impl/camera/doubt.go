@@ -94,6 +94,13 @@ func (v *viewer) askAgain() {
 	}
 }
 
+// classified has both sides look for a direct path again, where there is none and the camera's NAT is another than they knew.
+func (v *viewer) classified() {
+	if v.policy.Direct && v.confirmed && v.path.Route == punch.Relay && v.mine != v.cam.dev.Class() {
+		v.askAgain()
+	}
+}
+
 // located is told where a viewer is now.
 func (c *Camera) located(now time.Time, m *wire.Located) error {
 	ack := &wire.LocatedAck{ID: m.ID, Sequence: m.Sequence}

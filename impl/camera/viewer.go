@@ -38,6 +38,7 @@ type viewer struct {
 	intro      uint64 // the introduction's id
 	reflexive  netip.AddrPort
 	class      wire.Class      // of the viewer's NAT
+	mine       wire.Class      // of the camera's, when a path was last looked for
 	candidates []wire.Endpoint // the viewer's other addresses
 	locatedSeq uint32
 	channel    uint16

@@ -62,6 +62,7 @@ func (p Probe) Path() Path { return Between(p.From, p.To) }
 // Agent looks for a direct path for one introduction. It is not safe for concurrent use.
 type Agent struct {
 	cfg     Config
+	told    facts // of cfg, as the owner gave it
 	part    part
 	ledger  ledger
 	start   time.Time
@@ -97,7 +98,7 @@ func (a *Agent) begin(now time.Time, cfg Config) {
 	}
 	*a = Agent{
 		cfg: cfg, ledger: a.ledger, sockets: a.sockets, start: now, until: now.Add(cfg.Policy.GiveUp), peer: cfg.Peer,
-		seed: binary.LittleEndian.Uint64(seed[:]), lull: len(cfg.Policy.TTL) > 0 && cfg.Policy.Direct,
+		told: cfg.facts(), seed: binary.LittleEndian.Uint64(seed[:]), lull: len(cfg.Policy.TTL) > 0 && cfg.Policy.Direct,
 	}
 	a.part = a.choose(a.cfg.Mine, a.cfg.Theirs)
 	switch {
@@ -494,10 +495,33 @@ func (a *Agent) Stop(keep Path) {
 	a.sockets.drop(func(s netip.AddrPort) bool { return s == keep.Local })
 }
 
+// facts are what an owner knows of both sides.
+type facts struct {
+	mine, theirs wire.Class
+	own, peer    netip.AddrPort
+}
+
+func (c *Config) facts() facts { return facts{c.Mine, c.Theirs, c.Own, c.Peer} }
+
+// goesOn is how long a search has to last still to be worth going on with where a new one is asked for.
+const goesOn = 500 * time.Millisecond
+
+// Searches says whether a search goes on in which cfg has nothing new.
+func (a *Agent) Searches(now time.Time, cfg Config) bool {
+	return !a.stopped && a.told == cfg.facts() && now.Add(goesOn).Before(a.until)
+}
+
 // Restart looks anew at now, with what is known now: the path has died, or a side has moved. What was sent to unconfirmed addresses
-// stays counted, the budget of probes is renewed; candidates are forgotten, and the owner adds those there are now. The socket
-// that Stop kept stays open until the next Stop.
+// stays counted, the budget of probes is renewed; candidates are forgotten, and the owner adds those there are now. Sockets by which
+// the peer was heard, and the one that Stop kept, stay open until the next Stop. A search that knows all this goes on as it is, with
+// its candidates: its guesses and sockets would begin again for nothing.
 func (a *Agent) Restart(now time.Time, cfg Config) {
+	if a.Searches(now, cfg) {
+		return
+	}
+	if !a.stopped {
+		a.rest()
+	}
 	a.sockets.forget()
 	a.ledger.renew(cfg.Policy.Budget)
 	a.begin(now, cfg)

@@ -274,3 +274,38 @@ func TestSocketsOutliveTheSearch(t *testing.T) {
 		t.Errorf("closed %v", closed)
 	}
 }
+
+// A search is not begun again where nothing is new: its sockets would be opened again, and its guesses sent. Where something is, the
+// sockets of the old one are given back.
+func TestRestartGoesOn(t *testing.T) {
+	policy, _ := Lookup("adaptive")
+	cfg := Config{
+		Policy: policy, Own: nth(2), Peer: peerAddr,
+		Mine:   wire.Class{Mapping: wire.AddressAndPortDependent, Filtering: wire.AddressAndPortDependent, Ports: wire.PortsRandom},
+		Theirs: wire.Class{Mapping: wire.EndpointIndependent, Filtering: wire.AddressAndPortDependent, Ports: wire.PortsPreserved},
+	}
+	a := NewAgent(cfg, epoch)
+	n, _ := a.Wants()
+	var socks []netip.AddrPort
+	for i := range n {
+		socks = append(socks, netip.AddrPortFrom(netip.MustParseAddr("10.0.0.2"), uint16(1000+i)))
+	}
+	a.Opened(epoch, socks, nil)
+	now := epoch.Add(time.Second)
+	a.Restart(now, cfg)
+	if open, closed := a.Wants(); n != policy.Birthday.Sockets || open != 0 || len(closed) != 0 {
+		t.Errorf("of %d sockets %d are opened again, %d closed", n, open, len(closed))
+	}
+	news := cfg
+	news.Peer = nth(1)
+	a.Restart(now, news)
+	if open, closed := a.Wants(); open != n || len(closed) != n {
+		t.Errorf("with news, %d are opened, %d closed", open, len(closed))
+	}
+	a.Opened(now, socks, nil)
+	a.Stop(Path{})
+	a.Restart(now, news)
+	if open, _ := a.Wants(); open != n {
+		t.Errorf("after the end, %d are opened", open)
+	}
+}

@@ -42,6 +42,8 @@ type Device struct {
 	socks   map[netip.AddrPort]bool
 	opened  int
 	class   wire.Class
+	known   map[netip.Addr]wire.Class // by own external address
+	told    bool                      // the rendezvous was told something, which may have to be taken back
 	mapped  netip.AddrPort
 	running *classify.Classifier
 	seen    netip.Addr // own external address when the class was found out
@@ -56,7 +58,7 @@ type request struct {
 
 // New returns a Device that sends by box.
 func New(cfg Config, link *uplink.Link, box *core.Outbox) *Device {
-	d := &Device{cfg: cfg, link: link, box: box, socks: map[netip.AddrPort]bool{}}
+	d := &Device{cfg: cfg, link: link, box: box, socks: map[netip.AddrPort]bool{}, known: map[netip.Addr]wire.Class{}}
 	for _, s := range cfg.Relayed {
 		d.socks[s] = true
 	}
@@ -134,9 +136,15 @@ func (d *Device) Close(socks []netip.AddrPort) {
 	}
 }
 
+// maxKnown is of how many external addresses the class is remembered.
+const maxKnown = 8
+
 // Up is called when a session with the rendezvous begins: where it is the first, or the device appears from another address, the
-// NATs are classified.
+// NATs are classified. Until then their class is what it was when the device last appeared from there, or unknown.
 func (d *Device) Up(now time.Time) {
+	if d.moved() {
+		d.class = d.known[d.link.Reflexive().Addr()]
+	}
 	d.report(now)
 	if !d.cfg.Classify {
 		d.becomeReady(now)
@@ -151,6 +159,9 @@ func (d *Device) Up(now time.Time) {
 		d.classify(now, server)
 	}
 }
+
+// moved says whether the device appears from another address than that of its last classification.
+func (d *Device) moved() bool { return d.seen.IsValid() && d.seen != d.link.Reflexive().Addr() }
 
 func (d *Device) classify(now time.Time, server netip.AddrPort) {
 	var others []netip.AddrPort
@@ -187,7 +198,8 @@ func (d *Device) Mapped(now time.Time, external netip.AddrPort) {
 
 // report tells the rendezvous, where there is anything to tell.
 func (d *Device) report(now time.Time) {
-	if cs := d.Candidates(); !d.class.IsZero() || len(cs) > 0 {
+	if cs := d.Candidates(); !d.class.IsZero() || len(cs) > 0 || d.told {
+		d.told = true
 		d.link.Report(now, d.class, cs)
 	}
 }
@@ -224,14 +236,24 @@ func (d *Device) finish(now time.Time) {
 	}
 	if class, over := d.running.Result(); over {
 		d.running = nil
+		if d.moved() { // meanwhile: it says nothing of where the device is now
+			d.Up(now)
+			return
+		}
 		d.classified(now, class)
 	}
 }
 
 func (d *Device) classified(now time.Time, class wire.Class) {
 	d.class = class
-	d.cfg.Classified(now, class)
+	if d.seen.IsValid() {
+		if len(d.known) >= maxKnown {
+			clear(d.known)
+		}
+		d.known[d.seen] = class
+	}
 	d.report(now)
+	d.cfg.Classified(now, class)
 	d.becomeReady(now)
 }
 

@@ -27,6 +27,7 @@ type attempt struct {
 	policy  punch.Policy
 	agent   *punch.Agent
 	theirs  wire.Class // of the camera's NAT
+	mine    wire.Class // of the viewer's, when a path was last looked for
 	hs      *session.Initiator
 	connect *wire.Connect
 	started time.Time
@@ -168,7 +169,7 @@ func (a *attempt) peerKnown(now time.Time, m *wire.Peer) {
 
 // agentConfig is what is known of both sides now.
 func (a *attempt) agentConfig(theirs wire.Class) punch.Config {
-	a.theirs = theirs
+	a.theirs, a.mine = theirs, a.v.dev.Class()
 	return punch.Config{
 		Policy: a.policy, Role: punch.Viewer, Mine: a.v.dev.Class(), Theirs: theirs, Own: a.v.link.Reflexive(), Peer: a.endpoint,
 		Turn: a.v.cfg.Relayed, Rand: a.v.cfg.Rand,

@@ -149,8 +149,13 @@ func New(cfg Config) (*Viewer, error) {
 	}
 	v.dev = self.New(self.Config{
 		Servers: cfg.Rendezvous, Host: cfg.Host, Relayed: cfg.Relayed, Classify: cfg.Classify, Rand: cfg.Rand,
-		Classified: func(now time.Time, class wire.Class) { v.box.Emit(Classified{At: now, Class: class}) },
-		Ready:      func(now time.Time) { v.box.Emit(Ready{At: now}) },
+		Classified: func(now time.Time, class wire.Class) {
+			v.box.Emit(Classified{At: now, Class: class})
+			if v.watch != nil {
+				v.watch.classified(now)
+			}
+		},
+		Ready: func(now time.Time) { v.box.Emit(Ready{At: now}) },
 	}, v.link, &v.box)
 	return v, nil
 }

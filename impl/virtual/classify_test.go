@@ -181,6 +181,42 @@ func TestClassifiedAnewAfterAMove(t *testing.T) {
 	}
 }
 
+// Who moves behind another kind of NAT while video flows has its direct path again as soon as that is classified: the class of the old
+// network is of no use. Back in a known network, its class is known at once.
+func TestMovedBehindAnotherNAT(t *testing.T) {
+	cgn := &virtual.NATConfig{Mapping: virtual.AddressAndPortDependent, Filtering: virtual.AddressAndPortDependent, Block: 512, Reverse: true}
+	for _, who := range []string{"viewer", "camera"} {
+		w := newWorld(t, worldConfig{seed: 58, cameraNAT: restricted, viewerNAT: restricted, classify: true})
+		w.connect("adaptive")
+		w.net.Run(2*time.Second, nil)
+		site, class := w.viewerSite, func() wire.Class { return w.viewer.Stats().Class }
+		if who == "camera" {
+			site, class = w.cameraSite, func() wire.Class { return w.camera.Stats().Class }
+		}
+		home, was := site.Addr, class()
+		site.NAT = cgn
+		roam(site, "192.0.2.77")
+		w.net.Run(4500*time.Millisecond, nil)
+		if s := w.viewer.Stats(); s.Path.Route != punch.Direct || !s.Confirmed {
+			t.Errorf("%s: media by %v because %s; events%s", who, s.Path, s.NotDirect, events(w))
+		}
+		if c := class(); c.Mapping != wire.AddressAndPortDependent {
+			t.Errorf("%s: class %v", who, c)
+		}
+		site.NAT = restricted
+		roam(site, home.String())
+		w.net.Run(1200*time.Millisecond, nil)
+		if c := class(); c != was {
+			t.Errorf("%s, back: class %v", who, c)
+		}
+		w.net.Run(1500*time.Millisecond, nil)
+		if s := w.viewer.Stats(); s.Path.Route != punch.Direct || !s.Confirmed {
+			t.Errorf("%s, back: media by %v because %s; events%s", who, s.Path, s.NotDirect, events(w))
+		}
+		w.checkFrames(200)
+	}
+}
+
 // By low-ttl, first punches are sent to die on their way, and say so; the path is found by later ones.
 func TestLowTTL(t *testing.T) {
 	w := newWorld(t, worldConfig{seed: 57, cameraNAT: restricted, viewerNAT: restricted})

@@ -148,12 +148,12 @@ func (n *nat) permission(internal netip.AddrPort, port uint16, remote netip.Addr
 	return permission{internal, port, n.Filtering.key(remote)}
 }
 
-// Rebind forgets all mappings of the site's NAT, as a reboot does; later ones get other ports.
+// Rebind forgets all mappings of the site's NAT, as a reboot does; later ones get other ports. The NAT then is what SiteConfig says.
 func (s *Site) Rebind() {
 	if s.nat != nil {
 		next := s.nat.next + 1000
 		static := s.nat.static
-		s.nat = newNAT(s.nat.NATConfig, s.Addr)
+		s.nat = newNAT(*s.NAT, s.Addr)
 		s.nat.static = static
 		s.nat.next = next
 	}
