@@ -171,16 +171,23 @@ func (p *process) read(f io.Reader) {
 	}
 }
 
-// write sends a line to the process's stdin.
+// write sends a line to the process's stdin, which it has to read soon where the line is longer than a pipe.
 func (p *process) write(line string) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.run == nil || p.run.stdin == nil {
+	r := p.run
+	p.mu.Unlock()
+	if r == nil || r.stdin == nil {
 		return fmt.Errorf("%s does not run", p.name)
 	}
-	_, err := p.run.stdin.WriteString(line + "\n")
-	return err
+	_ = r.stdin.SetWriteDeadline(time.Now().Add(stdinPatience))
+	if _, err := r.stdin.WriteString(line + "\n"); err != nil {
+		return fmt.Errorf("%s does not read its request: %w", p.name, err)
+	}
+	return nil
 }
+
+// stdinPatience is how long a process may take to read a line.
+const stdinPatience = time.Second
 
 // Kill ends the process group at once.
 func (p *process) Kill() { p.signal(unix.SIGKILL, true) }

@@ -204,12 +204,23 @@ func (x *externalTrial) prepare(ctx context.Context, argv []string) error {
 	if err != nil {
 		return err
 	}
-	var said strings.Builder
+	var said ending
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Run(); err != nil {
-		return faultf("%s: %v: %s", argv[0], err, strings.TrimSpace(said.String()))
+		return faultf("%s: %v: %s", argv[0], err, strings.ToValidUTF8(strings.TrimSpace(string(said)), "?"))
 	}
 	return nil
+}
+
+// ending keeps the end of what is written to it: a command may say no end of things.
+type ending []byte
+
+const maxEnding = 2000 // bytes
+
+func (e *ending) Write(b []byte) (int, error) {
+	*e = append(*e, b[max(0, len(b)-maxEnding):]...)
+	*e = append((*e)[:0], (*e)[max(0, len(*e)-maxEnding):]...)
+	return len(b), nil
 }
 
 // command is one that ends by itself, on a host or on none, with its process group.
