@@ -31,13 +31,15 @@ func TestCaptureAsWire(t *testing.T) {
 			taps []string // of the way to the server
 			v6   bool
 		}{
-			"kernel router": {behindKernel, []string{"monitor host", "uplink outer sent", "uplink server arrived", "uplink server delivered"}, false},
+			"kernel router": {behindKernel,
+				[]string{"monitor host", "uplink outer sent", "uplink server arrived", "uplink server delivered"}, false},
 			"table router": {func(t *testing.T, n *live.Net) *site {
 				c := home(t, "full-cone", wanA, lanA)
 				c.Name = "home"
 				a, _ := newStation(t, newRouter(t, n, c), hostA, live.StationConfig{Name: "host"})
 				return a
-			}, []string{"station host sent", "router home outbound", "uplink home sent", "uplink server arrived", "uplink server delivered"}, false},
+			}, []string{"station host sent", "router home outbound", "uplink home sent", "uplink server arrived",
+				"uplink server delivered"}, false},
 			"public": {func(t *testing.T, n *live.Net) *site { return newSite(t, n, "host", addrA, link.Profile{}) },
 				[]string{"uplink host sent", "uplink server arrived", "uplink server delivered"}, false},
 			"IPv6": {func(t *testing.T, n *live.Net) *site { return newSite(t, n, "host", addrA6, link.Profile{}) },

@@ -38,7 +38,8 @@
 //
 // Net.Capture has the fabric process write a pcapng file of every point that a packet passes, as package tap words it. The
 // loop formats the blocks in memory and another goroutine writes them: a slow disk costs packets in the capture, which
-// are counted, and delays none. Net.Monitor adds a device of a kernel router, with the kernel's times.
+// are counted, and delays none. Net.Monitor adds a device of a kernel router, with the kernel's times. All of them show what
+// a wire would carry: what hosts leave to their cards to split (TSO, UDP_SEGMENT), and checksums, are done before it is written.
 //
 // # Failure and time
 //
