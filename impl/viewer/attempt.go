@@ -379,8 +379,11 @@ func (a *attempt) expiry() (time.Time, func(a *attempt, now time.Time)) {
 
 // silence is why there is no direct path.
 func (a *attempt) silence() string {
-	return fmt.Sprintf("%s: nothing from %v in %v after %d punches, so a NAT between filters by port or maps by destination",
-		wire.CodeCameraSilent.Sentence(), a.endpoint, a.policy.GiveUp, a.punches)
+	if !a.policy.Direct {
+		return fmt.Sprintf("strategy %s looks for no direct path", a.policy.Name)
+	}
+	return fmt.Sprintf("%s: nothing from %v in %v after %d punches, so %s",
+		wire.CodeCameraSilent.Sentence(), a.endpoint, a.policy.GiveUp, a.punches, a.agent.Obstacle())
 }
 
 // giveUpDirect is when the search for a direct path ends without one; zero: it has ended, or there is one.
