@@ -33,7 +33,9 @@
 //	               none twice; 64 × 69 in a block of 1,024                          640 a second                       + 0.7 s
 //	tcp            TCP simultaneous open: a punch in a stream, which begins a       0 100 300 700 1500 3000            6 s       128, 200/s
 //	               connection where there is none
-//	turn           as direct, from and to allocations of a TURN server              as direct                          4 s       128, 200/s
+//	turn           from an own allocation at a TURN server to the endpoint that     as direct;                         4 s       128, 200/s
+//	               the rendezvous saw; from the main socket to the peer's           0 60 200
+//	               allocations
 //	port-forward   the initiation, to a port that the camera's owner forwarded      0 250 750 1750 3750                6 s       128, 200/s
 //	relay          nothing: the rendezvous relays                                   –                                  –         0
 //	tls443         nothing: the rendezvous relays, by TLS on TCP port 443           –                                  –         0

@@ -2,7 +2,8 @@ package punch
 
 import "time"
 
-// turn punches from allocations of a TURN server (RFC 8656), and to those of the peer.
+// turn punches from allocations of a TURN server (RFC 8656) to where the rendezvous saw the peer, and from the main socket to those of
+// the peer: one server on the way is enough.
 var turn = Policy{
 	Name:    "turn",
 	Summary: "everything through a TURN server of the operator's choice",
