@@ -17,6 +17,7 @@ import (
 func TestRandomSequences(t *testing.T) {
 	for _, e := range []engine{liveEngine, netfilterEngine} {
 		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
 			requireTUN(t)
 			rapid.Check(t, func(t *rapid.T) { compare(t, e) })
 		})
