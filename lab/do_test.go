@@ -30,6 +30,7 @@ func twoWays(t *testing.T, engine string) *lab.Topology {
 
 // Every event does what it says, on either engine, and is undone by its undo and by a Reset.
 func TestEvents(t *testing.T) {
+	t.Parallel()
 	f := startFabric(t)
 	for _, engine := range lab.Engines() {
 		t.Run(engine, func(t *testing.T) {

@@ -22,6 +22,7 @@ func on(t testing.TB, engine, name string, settings ...string) *lab.Topology {
 
 // Every preset is what it says, on every engine that can do it, as an RFC 5780 client sees it over real sockets.
 func TestEveryPresetIsProvedOnEveryEngine(t *testing.T) {
+	t.Parallel()
 	f := startFabric(t)
 	for _, engine := range lab.Engines() {
 		l := up(t, f, on(t, engine, "two-homes"))

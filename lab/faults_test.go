@@ -28,6 +28,7 @@ func do(t *testing.T, l *lab.Lab, e lab.Event) (undo func()) {
 
 // Events that change the same thing are undone one by one, in any order: what is left holds.
 func TestOverlappingEvents(t *testing.T) {
+	t.Parallel()
 	f := startFabric(t)
 	for _, engine := range lab.Engines() {
 		t.Run(engine, func(t *testing.T) {

@@ -101,6 +101,7 @@ func listen(t testing.TB, l *lab.Lab, host string, at netip.AddrPort) *net.UDPCo
 
 // Every topology comes up on both engines, proves itself, and has its hosts reach the rendezvous in every family that they have.
 func TestEveryTopologyComesUp(t *testing.T) {
+	t.Parallel()
 	f := startFabric(t)
 	for _, name := range topologies.Names() {
 		for _, engine := range lab.Engines() {

@@ -36,6 +36,7 @@ var natdiscoveryWords = map[nat.Dependency]string{
 // TestStrangersAgreeInsideTheLab runs both inside the camera's host, through a router of each engine, the fabric and the
 // probe's server. Both wait most of the time: all labs are up at once.
 func TestStrangersAgreeInsideTheLab(t *testing.T) {
+	t.Parallel()
 	netnstest.Require(t, "stun", "turnutils_natdiscovery")
 	f := startFabric(t)
 	var wg sync.WaitGroup

@@ -11,6 +11,7 @@ import (
 
 // A lab is used again for a topology with other NATs and links, and for no other.
 func TestPoolReusesLabsOfOneShape(t *testing.T) {
+	t.Parallel()
 	f := startFabric(t)
 	for _, tt := range []struct {
 		name, topology string

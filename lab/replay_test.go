@@ -17,6 +17,7 @@ import (
 // A capture of real sockets over a lossy, jittery link is played again in virtual time: every translation, drop and delay is
 // the same.
 func TestCaptureOfEngineTableReplaysExactly(t *testing.T) {
+	t.Parallel()
 	f := startFabric(t)
 	for _, set := range [][]string{
 		{"two-homes", "camera.nat", "symmetric", "link", "lte"},

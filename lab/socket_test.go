@@ -164,6 +164,7 @@ func TestListenPacketJoinsGroups(t *testing.T) {
 
 // A forwarded port leads in by UDP and TCP whatever the router filters, through events that make it forget, until a Reset.
 func TestForward(t *testing.T) {
+	t.Parallel()
 	f := startFabric(t)
 	for _, engine := range lab.Engines() {
 		for _, preset := range []string{"port-restricted-cone", "symmetric", "linux", "firewall"} {

@@ -13,6 +13,7 @@ import (
 // Where no TUN device can be made the fabric uses veth pairs: topologies come up, events happen, and a capture of engine
 // table is replayed, as anywhere.
 func TestWithoutTUN(t *testing.T) {
+	t.Parallel()
 	netnstest.Require(t, "netns", "nftables")
 	f, err := live.Start(live.Options{NoTUN: true})
 	if err != nil {
