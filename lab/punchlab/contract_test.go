@@ -114,7 +114,12 @@ var (
 	ratio   = between(0.5, 1000)
 	verdict = "direct|relayed|failed|unsupported|harness-error"
 	oracle  = matches(`direct|predictable|birthday(\(.*\))?|portmap|relay-only`)
-	pinned  = object(map[string]shape{"name": text, "digest": matches(`sha256:[0-9a-f]{64}`)})
+	// What theory needs besides, and with which probability.
+	possible = object(map[string]shape{
+		"via?": matches(`lan|udp6?|portmap|tcp6?`), "sockets?": integer, "probes?": integer, "ports?": integer, "p?": rate,
+		"silent?": matches(`camera|viewer`),
+	})
+	pinned = object(map[string]shape{"name": text, "digest": matches(`sha256:[0-9a-f]{64}`)})
 )
 
 func dist(s shape) shape {
@@ -124,16 +129,17 @@ func dist(s shape) shape {
 var runShape = object(map[string]shape{
 	"schema": matches(`punchlab/run/1`), "command": every(text), "scenario": pinned, "topology": pinned, "seed": integer,
 	"engine": matches(`netfilter|table`), "trials_per_cell": integer, "cells?": integer, "late_limit_s?": between(0, 3600),
-	"axes?":    every(object(map[string]shape{"key": text, "values": every(text)})),
-	"set?":     every(every(text)),
-	"versions": object(map[string]shape{"commit": text, "dirty?": boolean, "go": matches(`go\d.*`), "modules": every(text)}),
-	"kernel":   text, "cpu": object(map[string]shape{"model": text, "cores": integer}), "sysctls": every(text),
+	"axes?":       every(object(map[string]shape{"key": text, "values": every(text)})),
+	"set?":        every(every(text)),
+	"strategies?": every(object(map[string]shape{"name": text, "system": text, "summary?": text, "setup?": every(text)})),
+	"versions":    object(map[string]shape{"commit": text, "dirty?": boolean, "go": matches(`go\d.*`), "modules": every(text)}),
+	"kernel":      text, "cpu": object(map[string]shape{"model": text, "cores": integer}), "sysctls": every(text),
 	"start": stamp, "end": stamp, "complete": boolean,
 })
 
 var trialShape = object(map[string]shape{
 	"schema": matches(`punchlab/trial/1`), "cell": integer, "trial": integer, "attempt?": integer, "seed": integer,
-	"params": every(text), "outcome": matches(verdict), "oracle": oracle,
+	"params": every(text), "outcome": matches(verdict), "oracle": oracle, "possible?": possible,
 	"triangle_s?": seconds, "bound_s?": seconds, "connect_s?": seconds, "first_packet_s?": seconds, "first_frame_s?": seconds,
 	"idle_s?": seconds, "path_changes?": between(1, 100),
 	"media?": object(map[string]shape{
@@ -150,7 +156,7 @@ var summaryShape = object(map[string]shape{
 	"schema": matches(`punchlab/summary/1`), "scenario": text, "engine": matches(`netfilter|table`), "seed": integer,
 	"wall_s": between(0.01, 600), "trials": integer,
 	"cells": every(object(map[string]shape{
-		"params": every(text), "trials": integer, "oracle": oracle,
+		"params": every(text), "trials": integer, "oracle": oracle, "possible?": possible,
 		"outcomes": object(map[string]shape{
 			"direct": integer, "relayed": integer, "failed": integer, "unsupported": integer, "harness-error": integer,
 		}),
@@ -196,6 +202,7 @@ func adhere(t *testing.T, s shape, file string, v any) {
 }
 
 func TestContractOfARunsFolder(t *testing.T) {
+	t.Parallel()
 	needLab(t)
 	dir := filepath.Join(t.TempDir(), "out")
 	c := command(t, t.TempDir(), runArgs(dir, "--json", "--seed", "7")...)
@@ -282,6 +289,7 @@ func checkSummary(t *testing.T, s map[string]any) {
 }
 
 func TestContractOfARunWithoutVerdict(t *testing.T) {
+	t.Parallel()
 	needLab(t)
 	dir := filepath.Join(t.TempDir(), "out")
 	code, stdout, stderr := punchlab(t, t.TempDir(), "run", abs("testdata/small.yaml"), "--late", "1ns", "--out", dir, "--json",
@@ -334,6 +342,7 @@ func TestContractOfExecsEnvironment(t *testing.T) {
 }
 
 func TestContractOfTheLastGroup(t *testing.T) {
+	t.Parallel()
 	needLab(t)
 	const stubborn = `trap "" TERM; sleep 60; sleep 60`
 	start := time.Now()
