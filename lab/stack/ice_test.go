@@ -15,6 +15,7 @@ import (
 )
 
 func TestICEMeasuresWhatHappened(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		topology, camera, viewer, strategy string
 		media                              time.Duration
@@ -118,6 +119,7 @@ func TestICEByTCP443(t *testing.T) {
 
 // TestICEKilledRendezvous: what flows directly lives on; what is relayed ends, and is said to have failed to come.
 func TestICEKilledRendezvous(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		nat   string
 		whole bool

@@ -13,6 +13,7 @@ import (
 
 // A rendezvous is needed to meet, and to relay, but not for what flows directly.
 func TestKilledRendezvous(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "two-homes", "link", "lan")
 	for _, tt := range []struct {
 		strategy string

@@ -52,6 +52,7 @@ func newLab(t testing.TB, topology string, settings ...string) *lab.Lab {
 }
 
 func TestTryMeasuresWhatHappened(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		topology, camera, viewer, strategy string
 		media                              time.Duration
