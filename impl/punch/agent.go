@@ -271,8 +271,8 @@ func sameFamily(from, to netip.AddrPort) bool {
 	return from.Addr().Unmap().Is4() == to.Addr().Unmap().Is4()
 }
 
-// ByAllocation says whether a direct path leads over a TURN server's allocation, an own one or one of the peer's: what takes it is relayed,
-// though not by the rendezvous.
+// ByAllocation says whether a direct path leads over a TURN server's allocation, an own one or one of the peer's: what
+// takes it is relayed, though not by the rendezvous.
 func (a *Agent) ByAllocation(p Path) bool {
 	only := a.cfg.Policy.Has(MethodTURN) && !a.cfg.Policy.Has(MethodReflexive)
 	return p.Route == Direct && (only || slices.Contains(a.cfg.Turn, p.Local) || a.relayed(p.Addr, 0))
@@ -511,10 +511,10 @@ func (a *Agent) Searches(now time.Time, cfg Config) bool {
 	return !a.stopped && a.told == cfg.facts() && now.Add(goesOn).Before(a.until)
 }
 
-// Restart looks anew at now, with what is known now: the path has died, or a side has moved. What was sent to unconfirmed addresses
-// stays counted, the budget of probes is renewed; candidates are forgotten, and the owner adds those there are now. Sockets by which
-// the peer was heard, and the one that Stop kept, stay open until the next Stop. A search that knows all this goes on as it is, with
-// its candidates: its guesses and sockets would begin again for nothing.
+// Restart looks anew at now, with what is known now: the path has died, or a side has moved. What was sent to unconfirmed
+// addresses stays counted, the budget of probes is renewed; candidates are forgotten, and the owner adds those there are
+// now. Sockets by which the peer was heard, and the one that Stop kept, stay open until the next Stop. A search that knows
+// all this goes on as it is, with its candidates: its guesses and sockets would begin again for nothing.
 func (a *Agent) Restart(now time.Time, cfg Config) {
 	if a.Searches(now, cfg) {
 		return

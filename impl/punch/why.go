@@ -7,8 +7,8 @@ import (
 	"github.com/punchlab/punchlab/impl/wire"
 )
 
-// Obstacle is why a search found no direct path, as far as both classes show: a clause that goes on after "nothing was heard, so …";
-// for records and people.
+// Obstacle is why a search found no direct path, as far as both classes show: a clause that goes on after "nothing was
+// heard, so …"; for records and people.
 func (a *Agent) Obstacle() string {
 	mine, theirs := a.told.mine, a.told.theirs
 	switch {

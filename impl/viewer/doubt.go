@@ -133,8 +133,8 @@ func (a *attempt) located(now time.Time, m *wire.Located) {
 	}
 }
 
-// classified goes on with what has been found out of the NATs before this viewer: where that is news to the search, both sides begin it
-// again. The rendezvous tells the camera.
+// classified goes on with what has been found out of the NATs before this viewer: where that is news to the search, both
+// sides begin it again. The rendezvous tells the camera.
 func (a *attempt) classified(now time.Time) {
 	if a.agent == nil || a.sess == nil || a.path.Route == punch.Direct && !a.doubting() || a.v.dev.Class() == a.mine {
 		return
