@@ -126,7 +126,7 @@ type Published struct {
 
 // Possible is what theory allows between a trial's camera and viewer, beside Oracle.
 type Possible struct {
-	Via     string  `json:"via,omitempty"`     // "ipv4", "ipv6", "portmap" or "tcp"
+	Via     string  `json:"via,omitempty"`     // "lan", "udp", "udp6", "portmap", "tcp" or "tcp6"
 	Sockets int     `json:"sockets,omitempty"` // opened by the side whose port is guessed
 	Probes  int     `json:"probes,omitempty"`  // by the side that guesses
 	Ports   int     `json:"ports,omitempty"`   // among which the unknown one is drawn
