@@ -513,14 +513,11 @@ func (a *Agent) Searches(now time.Time, cfg Config) bool {
 
 // Restart looks anew at now, with what is known now: the path has died, or a side has moved. What was sent to unconfirmed
 // addresses stays counted, the budget of probes is renewed; candidates are forgotten, and the owner adds those there are
-// now. Sockets by which the peer was heard, and the one that Stop kept, stay open until the next Stop. A search that knows
+// now. Sockets that are open stay so until the next Stop: the media may go by one. A search that knows
 // all this goes on as it is, with its candidates: its guesses and sockets would begin again for nothing.
 func (a *Agent) Restart(now time.Time, cfg Config) {
 	if a.Searches(now, cfg) {
 		return
-	}
-	if !a.stopped {
-		a.rest()
 	}
 	a.sockets.forget()
 	a.ledger.renew(cfg.Policy.Budget)
