@@ -175,7 +175,8 @@ func (v *viewer) firstFlight(now time.Time, m *wire.Introduce, hello *wire.Hello
 	direct := v.agent.Add(now, punch.To(v.reflexive), punch.Reflexive) != nil
 	if direct {
 		v.path = punch.To(v.reflexive)
-		direct = !v.agent.Silent() // what it sends first would close the way
+		// What a silent camera sends first would close the way. What is not going to arrive would only keep the relay's copy waiting.
+		direct = !v.agent.Silent() && (v.agent.Meets() || !v.policy.Relay)
 		v.sendNoise2(v.path)
 	}
 	if v.policy.Relay {
