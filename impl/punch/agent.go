@@ -244,8 +244,8 @@ func (a *Agent) wants(p Path, kind Kind) bool {
 	if !policy.Has(family) || policy.Has(MethodTURN) && !policy.Has(MethodReflexive) && !allocated {
 		return false
 	}
-	if proto != core.UDP {
-		return proto == core.TCP && policy.Has(MethodTCP)
+	if proto != core.UDP { // only where the rendezvous vouches for it: a peer must not have connections opened to others
+		return proto == core.TCP && policy.Has(MethodTCP) && (kind == Reflexive || kind == PeerReflexive)
 	}
 	switch kind {
 	case Reflexive:
@@ -255,7 +255,7 @@ func (a *Agent) wants(p Path, kind Kind) bool {
 	case Mapped, Predicted:
 		return policy.Has(MethodMapped)
 	case Relayed:
-		return policy.Has(MethodTURN) || policy.Has(MethodHost)
+		return (policy.Has(MethodTURN) || policy.Has(MethodHost)) && a.near(addr.Addr())
 	}
 	return policy.Has(MethodReflexive | MethodHost | MethodMapped | MethodTURN)
 }

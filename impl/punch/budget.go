@@ -39,9 +39,7 @@ func (l *ledger) renew(limit Budget) { l.limit, l.total = limit, core.Count{} }
 
 // unconfirmed says whether n bytes may go to an address that is not known to be the peer's, and counts them.
 func (l *ledger) unconfirmed(addr netip.AddrPort, claimed bool, n int) bool {
-	if claimed {
-		addr = netip.AddrPortFrom(addr.Addr(), 0)
-	}
+	addr = book(addr, claimed)
 	c := l.spent[addr]
 	if c == nil {
 		if claimed && l.claimed >= maxClaimed {
@@ -62,12 +60,18 @@ func (l *ledger) unconfirmed(addr netip.AddrPort, claimed bool, n int) bool {
 	return true
 }
 
+// book is under what packets to an address are counted: a claimed IP address has one count for all its ports and protocols.
+func book(addr netip.AddrPort, claimed bool) netip.AddrPort {
+	if !claimed {
+		return addr
+	}
+	_, bare := core.ProtoOf(addr)
+	return netip.AddrPortFrom(bare.Addr().Unmap(), 0)
+}
+
 // exhausted says whether an unconfirmed address has had what it may have.
 func (l *ledger) exhausted(addr netip.AddrPort, claimed bool) bool {
-	if claimed {
-		addr = netip.AddrPortFrom(addr.Addr(), 0)
-	}
-	c := l.spent[addr]
+	c := l.spent[book(addr, claimed)]
 	return c != nil && c.Packets >= MaxUnconfirmedPackets
 }
 
