@@ -15,7 +15,6 @@ import (
 )
 
 func TestICEMeasuresWhatHappened(t *testing.T) {
-	t.Parallel()
 	for _, tt := range []struct {
 		topology, camera, viewer, strategy string
 		media                              time.Duration
@@ -51,7 +50,7 @@ func TestICEMeasuresWhatHappened(t *testing.T) {
 	}
 }
 
-// noPionLeft waits until no goroutine of the comparator runs any more.
+// noPionLeft waits until no goroutine of the comparator runs any more: tests that call it run alone.
 func noPionLeft(t *testing.T) {
 	t.Helper()
 	var left string
@@ -119,7 +118,6 @@ func TestICEByTCP443(t *testing.T) {
 
 // TestICEKilledRendezvous: what flows directly lives on; what is relayed ends, and is said to have failed to come.
 func TestICEKilledRendezvous(t *testing.T) {
-	t.Parallel()
 	for _, tt := range []struct {
 		nat   string
 		whole bool
