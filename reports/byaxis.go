@@ -71,11 +71,14 @@ func (m *model) byAxis() (topic, bool) {
 // withSize is a strategy that opens N sockets for M probes: birthday:NxM.
 var withSize = regexp.MustCompile(`^birthday:(\d+)x(\d+)$`)
 
+// guessedPorts is how many ports the strategy birthday guesses among, 1025–65535: which of them a NAT gives away it does not know.
+const guessedPorts = 64_511
+
 // birthdayCurve sets the measured success of N sockets and M probes beside 1−(1−N/P)^M, of P ports.
 func (m *model) birthdayCurve() (topic, bool) {
 	t := topic{id: "birthday", title: "Does the birthday bound hold?"}
 	bySockets := map[int][]dotted{}
-	ports := 0
+	const ports = guessedPorts
 	var head []string
 	for _, g := range m.groups {
 		s := withSize.FindStringSubmatch(g.name)
@@ -87,9 +90,8 @@ func (m *model) birthdayCurve() (topic, bool) {
 		k, n, sent := 0, 0, []float64(nil)
 		for _, c := range g.cells {
 			if c.Possible == nil || c.Possible.Ports == 0 {
-				continue
+				continue // there is no port to be guessed
 			}
-			ports = c.Possible.Ports
 			k, n = k+c.Outcomes[record.Direct], n+c.Trials
 			for _, tr := range c.trials {
 				if v, ok := tr.Probes["packets"]; ok && tr.Outcome.HasVerdict() {
@@ -119,7 +121,7 @@ func (m *model) birthdayCurve() (topic, bool) {
 		return t, false
 	}
 	t.head = head
-	t.says = "One side opens N sockets, each of which draws one of P ports at random; the other sends to M ports, all different. Each probe finds one of the N with probability N/P, so that all miss with (1−N/P)^M. " + m.provenance()
+	t.says = "One side opens N sockets, each of which gets a port of its NAT; the other sends to M of the P ports from 1025 to 65535, all different, since it does not know which of them the NAT uses. Each probe finds one of the N with probability N/P, so that all miss with (1−N/P)^M. " + m.provenance()
 	r := rates{x: "probes", y: "direct", log: true}
 	var at []float64
 	for i, sockets := range slices.Sorted(func(yield func(int) bool) {

@@ -191,10 +191,10 @@ func (s synthetic) draw(rng *rand.Rand, t *record.Trial) {
 func (s synthetic) drawBirthday(rng *rand.Rand, t *record.Trial, size []string) {
 	sockets, _ := strconv.Atoi(size[1])
 	probes, _ := strconv.Atoi(size[2])
-	t.Oracle, t.Possible = "birthday", &record.Possible{Via: "udp", Sockets: 256, Probes: 1024, Ports: 64512, P: 0.983}
+	t.Oracle, t.Possible = "birthday", &record.Possible{Via: "udp", Sockets: 256, Probes: 1024, Ports: 40001, P: 0.983}
 	t.Probes["packets"], t.Probes["sockets"] = float64(sockets+probes), float64(sockets)
 	t.Outcome = record.Direct
-	if rng.Float64() > birthday(sockets, probes, 64512) {
+	if rng.Float64() > birthday(sockets, probes, guessedPorts) {
 		t.Outcome, t.Cause = record.Relayed, "no probe met an open port"
 	}
 }
