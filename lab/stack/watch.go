@@ -34,6 +34,7 @@ type watch struct {
 	failed    *viewer.Failed
 	closed    *viewer.Closed
 	confirmed bool // the path in use works both ways, or there is no direct one
+	viaRelay  bool // the relay works both ways
 	search    bool // a direct path is looked for still: how the trial ends is open
 	moments   map[Moment]bool
 }
@@ -109,6 +110,7 @@ func (w *watch) viewerEvent(e any) {
 		w.tell(FirstPacket)
 	case viewer.PathConfirmed:
 		w.confirmed = true
+		w.viaRelay = w.viaRelay || e.Path.Route == punch.Relay
 		if e.Path.Route == punch.Direct {
 			w.search = false
 			w.once[5].Do(w.direct)
@@ -201,6 +203,8 @@ func (w *watch) outcome(v viewer.Stats) record.Outcome {
 	switch {
 	case w.failed != nil || len(w.got) == 0:
 		return record.Failed
+	case !v.Confirmed && w.viaRelay && w.lastCame(): // it was trying another path when the trial ended
+		return record.Relayed
 	case !v.Confirmed:
 		return record.Failed
 	case v.Path.Route == punch.Direct && !v.ByAllocation:
@@ -218,6 +222,8 @@ func (w *watch) cause(v viewer.Stats) string {
 		return "the camera did not answer within the trial's time"
 	case len(w.got) == 0:
 		return "the camera answered, but no whole frame came within the trial's time"
+	case !v.Confirmed && w.viaRelay && w.lastCame():
+		return "the video came by the relay; whether the direct path that was tried last works both ways was not known yet when the trial ended"
 	case !v.Confirmed:
 		return "packets came from the camera, but none of the viewer's reached it within the trial's time"
 	case v.ByAllocation:

@@ -82,6 +82,24 @@ func TestTrialWaitsForTheSearch(t *testing.T) {
 	}
 }
 
+// A trial whose whole video came by the relay is relayed, also where a path that is not proved yet was in use at its end.
+func TestWhatCameByTheRelayIsRelayed(t *testing.T) {
+	trying := viewer.Stats{Path: punch.To(netip.MustParseAddrPort("192.0.2.1:1"))}
+	w := watchOf(Trial{})
+	w.viewerEvent(viewer.FrameReceived{Frame: media.Frame{Index: connectFrames - 1}})
+	if o := w.outcome(trying); o != record.Failed {
+		t.Errorf("outcome %s though nothing of the viewer's ever reached the camera", o)
+	}
+	w.viewerEvent(viewer.PathConfirmed{Path: punch.ViaRelay})
+	if o, cause := w.outcome(trying), w.cause(trying); o != record.Relayed || cause == "" {
+		t.Errorf("outcome %s, cause %q", o, cause)
+	}
+	w.got = nil
+	if o := w.outcome(trying); o != record.Failed {
+		t.Errorf("outcome %s without a frame", o)
+	}
+}
+
 func TestEachMomentIsToldOnce(t *testing.T) {
 	var told []Moment
 	w := watchOf(Trial{Reached: func(m Moment) { told = append(told, m) }})
