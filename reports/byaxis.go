@@ -2,6 +2,7 @@ package reports
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
@@ -9,7 +10,6 @@ import (
 	"strings"
 
 	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
@@ -124,13 +124,7 @@ func (m *model) birthdayCurve() (topic, bool) {
 	t.says = "One side opens N sockets, each of which gets a port of its NAT; the other sends to M of the P ports from 1025 to 65535, all different, since it does not know which of them the NAT uses. Each probe finds one of the N with probability N/P, so that all miss with (1−N/P)^M. " + m.provenance()
 	r := rates{x: "probes", y: "direct", log: true}
 	var at []float64
-	for i, sockets := range slices.Sorted(func(yield func(int) bool) {
-		for k := range bySockets {
-			if !yield(k) {
-				return
-			}
-		}
-	}) {
+	for i, sockets := range slices.Sorted(maps.Keys(bySockets)) {
 		points := bySockets[sockets]
 		slices.SortFunc(points, func(a, b dotted) int { return compare(a.x, b.x) })
 		theory := rateLine{name: fmt.Sprintf("1−(1−%d/%s)^M", sockets, count(ports)), order: -1}
@@ -223,18 +217,11 @@ func (r rates) paint(c draw.Canvas) {
 }
 
 func (r rates) paintLegend(c draw.Canvas) vg.Length {
-	x, y := c.Min.X+4, c.Max.Y-legendLine/2
-	st := style(9.5, ink, text.XLeft, text.YCenter)
+	var items []legendItem
 	for _, l := range r.lines {
-		w := legendIcon + 5 + st.Width(l.name) + 14
-		if x+w > c.Max.X && x > c.Min.X+4 {
-			x, y = c.Min.X+4, y-legendLine
-		}
-		c.StrokeLine2(l.style(), x, y, x+legendIcon, y)
-		c.FillText(st, vg.Point{X: x + legendIcon + 5, Y: y}, l.name)
-		x += w
+		items = append(items, legendItem{l.name, l.style()})
 	}
-	return y - legendLine/2 - 3
+	return legend(c, items)
 }
 
 // dots draws a line through its points, each with its interval, a little beside those of other lines.

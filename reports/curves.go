@@ -147,16 +147,30 @@ func dress(p *plot.Plot) {
 
 // paintLegend writes the curves' names in lines and returns where they end.
 func (d distribution) paintLegend(c draw.Canvas) vg.Length {
+	var items []legendItem
+	for _, k := range d.curves {
+		items = append(items, legendItem{fmt.Sprintf("%s (%s)", k.name, k.n()), k.style()})
+	}
+	return legend(c, items)
+}
+
+// legendItem is a name and the line that it is drawn with.
+type legendItem struct {
+	name  string
+	style draw.LineStyle
+}
+
+// legend writes items at the top of a canvas, in as many lines as they take, and returns where they end.
+func legend(c draw.Canvas, items []legendItem) vg.Length {
 	x, y := c.Min.X+4, c.Max.Y-legendLine/2
 	st := style(9.5, ink, text.XLeft, text.YCenter)
-	for _, k := range d.curves {
-		name := fmt.Sprintf("%s (%s)", k.name, k.n())
-		w := legendIcon + 5 + st.Width(name) + 14
+	for _, i := range items {
+		w := legendIcon + 5 + st.Width(i.name) + 14
 		if x+w > c.Max.X && x > c.Min.X+4 {
 			x, y = c.Min.X+4, y-legendLine
 		}
-		c.StrokeLine2(k.style(), x, y, x+legendIcon, y)
-		c.FillText(st, vg.Point{X: x + legendIcon + 5, Y: y}, name)
+		c.StrokeLine2(i.style, x, y, x+legendIcon, y)
+		c.FillText(st, vg.Point{X: x + legendIcon + 5, Y: y}, i.name)
 		x += w
 	}
 	return y - legendLine/2 - 3
