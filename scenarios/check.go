@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/punchlab/punchlab/lab"
@@ -106,7 +107,7 @@ func (s *Scenario) checkEventInCells(d *document.Document, path string, e lab.Ev
 	for _, a := range s.Axes {
 		for _, v := range a.Values {
 			t := s.base.Clone()
-			if a.Key == StrategyKey || t.Set(a.Key, v) != nil {
+			if !ofTopology(a.Key) || t.Set(a.Key, v) != nil {
 				continue
 			}
 			for _, p := range problems(e.Validate(t)) {
@@ -146,6 +147,9 @@ func (s *Scenario) checkAxis(key string, values []string) []axisProblem {
 		}
 		return out
 	}
+	if name, ok := strings.CutPrefix(key, trialPrefix); ok {
+		return checkOption(name, values)
+	}
 	if s.base == nil {
 		return nil
 	}
@@ -156,6 +160,20 @@ func (s *Scenario) checkAxis(key string, values []string) []axisProblem {
 		for _, p := range problems(s.base.Clone().Set(key, v)) {
 			p = &lab.Problem{Msg: p.Msg, Suggestion: p.Suggestion}
 			out = append(out, axisProblem{i, p})
+		}
+	}
+	return out
+}
+
+// checkOption holds the values of an axis of the trial to what a system under test takes.
+func checkOption(name string, values []string) (out []axisProblem) {
+	o, err := stack.FindOption(name)
+	if err != nil {
+		return []axisProblem{{-1, problems(err)[0]}}
+	}
+	for i, v := range values {
+		if ps := problems(o.Check(v)); len(ps) > 0 {
+			out = append(out, axisProblem{i, ps[0]})
 		}
 	}
 	return out

@@ -15,7 +15,7 @@
 //	events:                       # in every trial; lab.Event has all that can happen
 //	  - {on: connected, at: 2s, do: reboot, site: camera}
 //
-// An axis is "strategy" or a key of the topology (lab.Topology.Keys). A strategy brings the system under test with it: all but
+// An axis is "strategy", a key of the topology (lab.Topology.Keys), or what a trial may have besides (stack.Option): trial.fleet. A strategy brings the system under test with it: all but
 // the bundled one's belong to its peers. The loader tries every value of every axis on the
 // topology, so that a scenario that loads also runs. scenario.schema.json is the JSON Schema of these documents.
 package scenarios
@@ -29,6 +29,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/punchlab/punchlab/lab"
@@ -45,6 +46,23 @@ type Errors = document.Errors
 
 // StrategyKey is the axis that no topology has. Every scenario sets it.
 const StrategyKey = "strategy"
+
+// trialPrefix begins the axes that belong to the trial: trial.fleet.
+const trialPrefix = "trial."
+
+// ofTopology says whether an axis is the topology's.
+func ofTopology(key string) bool { return key != StrategyKey && !strings.HasPrefix(key, trialPrefix) }
+
+// Options are a cell's values of the axes that belong to the trial, by the option's name.
+func Options(cell map[string]string) map[string]string {
+	options := map[string]string{}
+	for key, value := range cell {
+		if name, ok := strings.CutPrefix(key, trialPrefix); ok {
+			options[name] = value
+		}
+	}
+	return options
+}
 
 // Limits of a scenario.
 const (
@@ -251,7 +269,7 @@ func (s *Scenario) Build(cell map[string]string) (*lab.Topology, error) {
 	t := s.Base()
 	params := map[string]string{}
 	for key, value := range cell {
-		if key != StrategyKey {
+		if ofTopology(key) {
 			params[key] = value
 		}
 	}

@@ -79,6 +79,9 @@ func (f *runFlags) prepare(name string, several bool) (*job, error) {
 	if err := j.plan.CheckEvents(); err != nil {
 		return nil, unsupported("scenario %s: %w", s.Name, err)
 	}
+	if err := j.plan.CheckOptions(); err != nil {
+		return nil, unsupported("scenario %s: %w", s.Name, err)
+	}
 	if i, n, _ := parseShard(f.shard); n > 1 {
 		j.plan.Mine = func(cell, trial int) bool { return (cell*s.Trials+trial)%n == i-1 }
 	}
@@ -119,7 +122,8 @@ func buildCells(s *scenarios.Scenario, engine string) (cells []runner.Cell, doc 
 		if err != nil {
 			return nil, doc, fmt.Errorf("scenario %s, cell %d: %w", s.Name, i, err)
 		}
-		cells = append(cells, runner.Cell{Index: i, Params: params, System: system, Strategy: strategy, Topology: shared[d]})
+		cells = append(cells, runner.Cell{Index: i, Params: params, System: system, Strategy: strategy, Options: scenarios.Options(params),
+			Topology: shared[d]})
 	}
 	return cells, record.Document{Name: base.Name, Digest: base.Digest()}, nil
 }

@@ -50,9 +50,10 @@ type Plan struct {
 type Cell struct {
 	Index    int // in the scenario's order
 	Params   map[string]string
-	System   stack.System  // under test
-	Strategy string        // one of the system's
-	Topology *lab.Topology // resolved
+	System   stack.System      // under test
+	Strategy string            // one of the system's
+	Options  map[string]string // see stack.Trial
+	Topology *lab.Topology     // resolved
 }
 
 func (p Plan) validate() error {
@@ -76,6 +77,19 @@ func (p Plan) validate() error {
 	}
 	if err := p.CheckEvents(); err != nil {
 		return fmt.Errorf("validate plan: %w", err)
+	}
+	return nil
+}
+
+// CheckOptions says which cell asks a system for what its trials cannot have.
+func (p Plan) CheckOptions() error {
+	for _, c := range p.Cells {
+		for name := range c.Options {
+			has := func(o stack.Option) bool { return o.Name == name }
+			if !slices.ContainsFunc(stack.Options(c.System), has) {
+				return fmt.Errorf("cell %d: system %s (strategy %s) has no trial.%s", c.Index, c.System.Name(), c.Strategy, name)
+			}
+		}
 	}
 	return nil
 }

@@ -32,7 +32,8 @@ func (r *run) try(ctx context.Context, t task) (rec record.Trial, late time.Dura
 	events := newSchedule(ctx, l, r.Events)
 	rec.StartedAt = events.start.UTC()
 	obs, err := t.cell.System.Try(ctx, l, stack.Trial{
-		Seed: seed, Strategy: t.cell.Strategy, Idle: r.idle(t.trial), Media: r.Media, Timeout: r.Timeout, Stranger: r.Stranger, Reached: events.reach,
+		Seed: seed, Strategy: t.cell.Strategy, Idle: r.idle(t.trial), Media: r.Media, Timeout: r.Timeout, Stranger: r.Stranger,
+		Options: t.cell.Options, Reached: events.reach,
 	})
 	var failed string
 	rec.Events, failed = events.stop()

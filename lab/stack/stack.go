@@ -11,6 +11,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,8 @@ type Trial struct {
 	Media    time.Duration // video to receive; zero: connect only
 	Timeout  time.Duration // of the whole trial, from the viewer's request
 	Stranger bool          // at the end, see whether somebody from elsewhere reaches the camera: Probes["stranger_reached"]
+
+	Options map[string]string // by Option.Name, what this trial has besides; those the system does not know are not given
 
 	// Reached is told each moment of the trial as it comes, once; nil: nobody asks. It must not block.
 	Reached func(Moment)
@@ -82,6 +85,54 @@ type Summarizer interface {
 // A Preparer is a System that says what an owner has to do, once, before a strategy works: a step each.
 type Preparer interface {
 	Setup(strategy string) []string
+}
+
+// An Optioner is a System whose trials can have more than a strategy: a scenario varies it by an axis "trial.NAME".
+type Optioner interface {
+	Options() []Option
+}
+
+// Option is something that a trial may have besides.
+type Option struct {
+	Name, Summary string
+	Values        []string // that it may have; nil: a whole number, at most Max
+	Max           int
+}
+
+// Check says what is wrong with a value. The error is a *lab.Problem.
+func (o Option) Check(value string) error {
+	if o.Values != nil {
+		if slices.Contains(o.Values, value) {
+			return nil
+		}
+		return lab.Unknown("", "value of trial."+o.Name, value, o.Values)
+	}
+	if n, err := strconv.Atoi(value); err != nil || n < 0 || n > o.Max {
+		return &lab.Problem{Msg: fmt.Sprintf("%q is no number of trial.%s: give a whole one from 0 to %d", value, o.Name, o.Max)}
+	}
+	return nil
+}
+
+// Options lists what trials of a system may have besides.
+func Options(s System) []Option {
+	if o, ok := s.(Optioner); ok {
+		return o.Options()
+	}
+	return nil
+}
+
+// FindOption is an option of a name that at least one system has.
+func FindOption(name string) (Option, error) {
+	var names []string
+	for _, s := range Systems() {
+		for _, o := range Options(s) {
+			if o.Name == name {
+				return o, nil
+			}
+			names = append(names, o.Name)
+		}
+	}
+	return Option{}, lab.Unknown("", "trial setting", name, names)
 }
 
 // Systems lists what can be put under test. No two have a strategy of the same name.
