@@ -22,6 +22,17 @@ const (
 	CodeProfile      Code = 12
 	CodeEnded        Code = 13
 	CodeInternal     Code = 14
+
+	CodeCertificate        Code = 15
+	CodeWrongMaker         Code = 16
+	CodeCertificateExpired Code = 17
+	CodeRevoked            Code = 18
+	CodeAccount            Code = 19
+	CodeAccountExpired     Code = 20
+	CodeClaimed            Code = 21
+	CodeNotAllowed         Code = 22
+	CodeDuplicateKey       Code = 23
+	CodeOverloaded         Code = 24
 )
 
 // FirstLocalCode is the least code that never travels.
@@ -38,20 +49,36 @@ const (
 )
 
 var codes = map[Code]struct{ name, sentence string }{
-	CodeUnavailable:      {"unavailable", "no camera with this UID can be reached: it is offline, or there is none"},
-	CodeVersion:          {"version", "the other side does not speak this version of the protocol"},
-	CodeMalformed:        {"malformed", "a message could not be read"},
-	CodeNotPaired:        {"not-paired", "the camera does not know this viewer and its pairing proof is wrong or missing"},
-	CodeBusy:             {"busy", "the camera serves as many viewers as it can"},
-	CodeRateLimited:      {"rate-limited", "too many requests in a short time"},
-	CodeNoRelay:          {"no-relay", "the rendezvous does not relay for this connection"},
-	CodeRelayQuota:       {"relay-quota", "the relay's quota for this connection is used up"},
-	CodeReplaced:         {"replaced", "a newer session with the same key took over"},
-	CodeExpired:          {"expired", "nothing was heard for too long"},
-	CodeShuttingDown:     {"shutting-down", "the other side is shutting down"},
-	CodeProfile:          {"profile", "camera and viewer have no media protection profile in common"},
-	CodeEnded:            {"ended", "the other side ended the connection"},
-	CodeInternal:         {"internal", "the other side had an error of its own"},
+	CodeUnavailable:  {"unavailable", "no camera with this UID can be reached: it is offline, or there is none"},
+	CodeVersion:      {"version", "the other side does not speak this version of the protocol"},
+	CodeMalformed:    {"malformed", "a message could not be read"},
+	CodeNotPaired:    {"not-paired", "the camera does not know this viewer and its pairing proof is wrong or missing"},
+	CodeBusy:         {"busy", "the camera serves as many viewers as it can"},
+	CodeRateLimited:  {"rate-limited", "too many requests in a short time"},
+	CodeNoRelay:      {"no-relay", "the rendezvous does not relay for this connection"},
+	CodeRelayQuota:   {"relay-quota", "the relay's quota for this connection is used up"},
+	CodeReplaced:     {"replaced", "a newer session with the same key took over"},
+	CodeExpired:      {"expired", "nothing was heard for too long"},
+	CodeShuttingDown: {"shutting-down", "the other side is shutting down"},
+	CodeProfile:      {"profile", "camera and viewer have no media protection profile in common"},
+	CodeEnded:        {"ended", "the other side ended the connection"},
+	CodeInternal:     {"internal", "the other side had an error of its own"},
+	CodeCertificate: {"certificate",
+		"the camera's certificate is missing or not valid for its key: give the camera the one that its maker issued with the key"},
+	CodeWrongMaker: {"wrong-maker",
+		"this rendezvous does not serve this maker's cameras: use the one that the label names, or have its operator trust the maker"},
+	CodeCertificateExpired: {"certificate-expired", "the camera's certificate has expired: its maker has to issue a new one"},
+	CodeRevoked: {"revoked",
+		"this key was withdrawn, a camera's by its maker, a viewer's by the camera's owner: ask him"},
+	CodeAccount: {"account",
+		"the rendezvous wants an account token of this viewer, and it is missing or not valid: ask its operator for one"},
+	CodeAccountExpired: {"account-expired", "the account token has expired: ask the operator of the rendezvous for a new one"},
+	CodeClaimed:        {"claimed", "the camera has an owner already: ask him for an invitation, or reset the camera"},
+	CodeNotAllowed:     {"not-allowed", "only the camera's owner may do this: ask him"},
+	CodeDuplicateKey: {"duplicate-key",
+		"another device with the same key is online: one of them is a copy and needs a key of its own"},
+	CodeOverloaded: {"overloaded", "the rendezvous has too much to do: try again later"},
+
 	CodeRendezvousSilent: {"rendezvous-silent", "no answer from the rendezvous"},
 	CodeCameraSilent:     {"camera-silent", "no answer from the camera's endpoint"},
 	CodeRelaySilent:      {"relay-silent", "nothing came through the relay"},

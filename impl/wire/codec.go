@@ -35,7 +35,7 @@ func modes() (cbor.EncMode, cbor.DecMode) {
 		IndefLength:       cbor.IndefLengthForbidden,
 		TagsMd:            cbor.TagsForbidden,
 		MaxNestedLevels:   4,
-		MaxArrayElements:  16,
+		MaxArrayElements:  MaxWatched,
 		MaxMapPairs:       16,
 		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
 		FieldNameMatching: cbor.FieldNameMatchingCaseSensitive,
@@ -103,6 +103,18 @@ func newMessage(t Type) Message {
 		return new(Located)
 	case TypeLocatedAck:
 		return new(LocatedAck)
+	case TypeDenied:
+		return new(Denied)
+	case TypeWatch:
+		return new(Watch)
+	case TypePresence:
+		return new(Presence)
+	case TypePresenceAck:
+		return new(PresenceAck)
+	case TypeManage:
+		return new(Manage)
+	case TypeManaged:
+		return new(Managed)
 	}
 	return nil
 }

@@ -36,6 +36,12 @@ const (
 	TypeAgain         Type = 25
 	TypeLocated       Type = 26
 	TypeLocatedAck    Type = 27
+	TypeDenied        Type = 28
+	TypeWatch         Type = 29
+	TypePresence      Type = 30
+	TypePresenceAck   Type = 31
+	TypeManage        Type = 32
+	TypeManaged       Type = 33
 )
 
 // ProtocolVersion is the version in Register, Login and Hello.
@@ -52,6 +58,8 @@ type Register struct {
 	Version   uint8  `cbor:"1,keyasint"`
 	Keepalive uint16 `cbor:"2,keyasint,omitempty"` // wanted interval, seconds; 0: as the rendezvous likes
 	Boot      uint64 `cbor:"3,keyasint,omitempty"` // how often the camera has started, if it counts
+	// Certificate is the maker's for this key (identity.ParseCertificate), at most MaxCertificate bytes, opaque here.
+	Certificate []byte `cbor:"4,keyasint,omitempty"`
 }
 
 // Registered is the rendezvous' payload in its answer.
@@ -66,7 +74,8 @@ type Registered struct {
 
 // Login is a viewer's payload in its handshake with the rendezvous.
 type Login struct {
-	Version uint8 `cbor:"1,keyasint"`
+	Version uint8  `cbor:"1,keyasint"`
+	Token   []byte `cbor:"2,keyasint,omitempty"` // of an account with the rendezvous' operator, at most MaxToken bytes, opaque here
 }
 
 // LoggedIn is the rendezvous' payload in its answer.
@@ -163,9 +172,10 @@ type Hello struct {
 	PunchKey   PunchKey       `cbor:"4,keyasint"`
 	Flags      Flags          `cbor:"5,keyasint,omitempty"`
 	Profile    Profile        `cbor:"6,keyasint"`
-	Candidates []Endpoint     `cbor:"7,keyasint,omitempty"` // the viewer's other addresses: host, IPv6, mapped
-	Class      Class          `cbor:"8,keyasint,omitzero"`  // of the viewer's NAT
-	Strategy   []byte         `cbor:"9,keyasint,omitempty"` // by name, as the viewer follows it; absent: the flags tell enough
+	Candidates []Endpoint     `cbor:"7,keyasint,omitempty"`  // the viewer's other addresses: host, IPv6, mapped
+	Class      Class          `cbor:"8,keyasint,omitzero"`   // of the viewer's NAT
+	Strategy   []byte         `cbor:"9,keyasint,omitempty"`  // by name, as the viewer follows it; absent: the flags tell enough
+	Name       []byte         `cbor:"10,keyasint,omitempty"` // what the camera's owner sees in the list of who may watch, see ValidName
 }
 
 // Welcome is the camera's payload in its answer. The stream's SSRC, first sequence
@@ -177,6 +187,7 @@ type Welcome struct {
 	Width       uint16  `cbor:"4,keyasint,omitempty"` // pixels
 	Height      uint16  `cbor:"5,keyasint,omitempty"`
 	FrameRate   uint32  `cbor:"6,keyasint,omitempty"` // frames per 1000 seconds
+	Role        Role    `cbor:"7,keyasint,omitempty"` // of this viewer at the camera; 0: it keeps no list
 }
 
 // Token is drawn at random by the camera for one path.
@@ -297,3 +308,9 @@ func (*Sampled) Type() Type       { return TypeSampled }
 func (*Again) Type() Type         { return TypeAgain }
 func (*Located) Type() Type       { return TypeLocated }
 func (*LocatedAck) Type() Type    { return TypeLocatedAck }
+func (*Denied) Type() Type        { return TypeDenied }
+func (*Watch) Type() Type         { return TypeWatch }
+func (*Presence) Type() Type      { return TypePresence }
+func (*PresenceAck) Type() Type   { return TypePresenceAck }
+func (*Manage) Type() Type        { return TypeManage }
+func (*Managed) Type() Type       { return TypeManaged }

@@ -14,6 +14,8 @@ var typeNames = map[Type]string{
 	TypeUse: "use", TypeConsent: "consent", TypeConsentAck: "consent-ack", TypeBye: "bye",
 	TypeReport: "report", TypeReported: "reported", TypeSample: "sample", TypeSampled: "sampled",
 	TypeAgain: "again", TypeLocated: "located", TypeLocatedAck: "located-ack",
+	TypeDenied: "denied", TypeWatch: "watch", TypePresence: "presence", TypePresenceAck: "presence-ack",
+	TypeManage: "manage", TypeManaged: "managed",
 }
 
 // String returns the message's name, which is that of its CDDL rule.
@@ -81,14 +83,18 @@ func code(c Code, optional bool) error {
 	return check(c < FirstLocalCode && (optional || c != 0), "code")
 }
 
-func (m *Register) validate() error { return version(m.Version) }
+func (m *Register) validate() error {
+	return first(version(m.Version), check(len(m.Certificate) <= MaxCertificate, "length of certificate"))
+}
 
 func (m *Registered) validate() error {
 	return first(endpoint(m.Endpoint, false), endpoint(m.Alternate, true), check(m.Keepalive != 0, "keepalive 0"),
 		check(m.Expiry > m.Keepalive, "expiry within keepalive"))
 }
 
-func (m *Login) validate() error { return version(m.Version) }
+func (m *Login) validate() error {
+	return first(version(m.Version), check(len(m.Token) <= MaxToken, "length of token"))
+}
 
 func (m *LoggedIn) validate() error {
 	return first(endpoint(m.Endpoint, false), check(m.Expiry != 0, "expiry 0"), endpoint(m.Alternate, true))
@@ -119,7 +125,7 @@ func (m *Refused) validate() error { return first(id(m.ID), code(m.Code, false))
 func (m *Hello) validate() error {
 	return first(version(m.Version), id(m.ID), check(m.PunchKey != PunchKey{}, "punch key 0"),
 		check(m.Flags&^knownFlags == 0, "unknown flags"),
-		m.Class.valid(), candidates(m.Candidates), check(isStrategy(m.Strategy), "strategy"))
+		m.Class.valid(), candidates(m.Candidates), check(isStrategy(m.Strategy), "strategy"), name(m.Name))
 }
 
 // isStrategy says whether b may be a strategy's name: nothing, or lower-case letters, digits, hyphens and colons.
@@ -133,7 +139,8 @@ func isStrategy(b []byte) bool {
 }
 
 func (m *Welcome) validate() error {
-	return first(check(m.PayloadType >= 96 && m.PayloadType <= 127, "payload type"), check(m.ClockRate != 0, "clock rate 0"))
+	return first(check(m.PayloadType >= 96 && m.PayloadType <= 127, "payload type"), check(m.ClockRate != 0, "clock rate 0"),
+		check(m.Role <= RoleGuest, "role"))
 }
 
 func (m *PathChallenge) validate() error { return check(m.Token != Token{}, "token 0") }
