@@ -2,19 +2,16 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"os/signal"
 	"slices"
+	"syscall"
 
-	"github.com/punchlab/punchlab/impl/core"
-	"github.com/punchlab/punchlab/impl/device"
-	"github.com/punchlab/punchlab/impl/identity"
-	"github.com/punchlab/punchlab/impl/node"
-	"github.com/punchlab/punchlab/impl/rendezvous"
+	"github.com/punchlab/punchlab/impl/program/rendezvous"
 	"github.com/punchlab/punchlab/lab/probe"
 	"github.com/spf13/cobra"
 )
@@ -47,7 +44,11 @@ classify a NAT by it.`,
 			if err != nil {
 				return usage(err)
 			}
-			return serveRendezvous(cmd.Context(), k, at, tlsPort, stun, logger(asJSON))
+			o := rendezvous.Options{Key: k, Port: at.Port(), TLS: tlsPort, Log: logger(asJSON)}
+			if !at.Addr().IsUnspecified() {
+				o.Addrs = []netip.Addr{at.Addr()}
+			}
+			return serveRendezvous(cmd.Context(), o, stun)
 		},
 	}
 	c.Flags().StringVar(&key, "key", keyFile("rendezvous"), "`file` of the server's key; made if missing")
@@ -59,78 +60,47 @@ classify a NAT by it.`,
 	return c
 }
 
-func serveRendezvous(ctx context.Context, k identity.Key, at netip.AddrPort, tlsPort uint16, stun bool, log *slog.Logger) error {
-	addrs := []netip.Addr{at.Addr()}
-	if at.Addr().IsUnspecified() {
-		addrs = device.GlobalAddrs()
-	}
-	if len(addrs) == 0 {
-		addrs = []netip.Addr{at.Addr()}
-	}
-	cfg := rendezvous.Config{Static: k, Rand: rand.Reader}
-	ports := [2]uint16{at.Port(), at.Port() + 1}
-	v4 := slices.DeleteFunc(slices.Clone(addrs), netip.Addr.Is6)
-	if len(v4) >= 2 && ports[1] != 0 {
-		cfg.Grids = []rendezvous.Grid{{Addrs: [2]netip.Addr(v4[:2]), Ports: ports}}
-	} else {
-		log.Warn("this host has no two IPv4 addresses: devices cannot tell how their NATs behave")
-	}
-	srv, err := rendezvous.New(cfg)
-	if err != nil {
-		return usage(err)
-	}
-	// One socket for each address: an answer must leave from where the question came in.
-	var conns []*net.UDPConn
-	for _, a := range addrs {
-		for _, port := range ports[:min(2, 1+len(cfg.Grids))] {
-			c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, port)))
-			if err != nil {
-				return labError(errors.Join(err, closeAll(conns)))
-			}
-			conns = append(conns, c)
+// serveRendezvous runs the server until the context ends. SIGHUP has it read its files again.
+func serveRendezvous(ctx context.Context, o rendezvous.Options, stun bool) error {
+	signal.Reset(syscall.SIGHUP) // main ends programs by it
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	o.Reload = hup
+	var closeSTUN func()
+	o.Ready = func(h *rendezvous.Handle) {
+		o.Log.Info("listening", "addresses", h.Addrs(), "key", o.Key.Public().String())
+		if stun {
+			closeSTUN = answerSTUN(h.Addrs(), o.Log)
 		}
 	}
-	n, err := node.New(srv, conns, node.Options{Observe: func(e any) { logEvent(log, e) }, Accept: listenStreams(addrs, at.Port(), tlsPort, log)})
+	err := rendezvous.Run(ctx, o)
+	if closeSTUN != nil {
+		closeSTUN()
+	}
 	if err != nil {
 		return labError(err)
 	}
-	defer n.Close()
-	log.Info("listening", "addresses", n.LocalAddrs(), "key", k.Public().String())
-	if stun && len(v4) >= 2 {
-		s, err := probe.NewServer(net.ListenPacket, [2]netip.Addr(v4[:2]), [2]uint16{3478, 3479})
-		if err != nil {
-			log.Warn("no RFC 5780 server", "error", err)
-		} else {
-			defer s.Close()
-			log.Info("answering RFC 5780", "addresses", v4[:2])
-		}
-	}
-	<-ctx.Done()
 	return nil
 }
 
-func closeAll(conns []*net.UDPConn) error {
-	var errs []error
-	for _, c := range conns {
-		errs = append(errs, c.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// listenStreams opens TCP and TLS. A port that cannot be had costs those who have no UDP, and nobody else.
-func listenStreams(addrs []netip.Addr, tcp, tls uint16, log *slog.Logger) (all []node.Listener) {
-	for _, a := range addrs {
-		for proto, port := range map[core.Proto]uint16{core.TCP: tcp, core.TLS: tls} {
-			if port == 0 {
-				continue
-			}
-			l, err := net.Listen("tcp", netip.AddrPortFrom(a, port).String())
-			if err != nil {
-				log.Warn("not listening on a port for networks without UDP", "error", err)
-				continue
-			}
-			all = append(all, node.Listener{Listener: l, Proto: proto})
+// answerSTUN runs an RFC 5780 server at the usual ports of the first two IPv4 addresses.
+func answerSTUN(at []netip.AddrPort, log *slog.Logger) (stop func()) {
+	var addrs []netip.Addr
+	for _, a := range at {
+		if a.Addr().Is4() && !slices.Contains(addrs, a.Addr()) {
+			addrs = append(addrs, a.Addr())
 		}
 	}
-	return all
+	if len(addrs) < 2 {
+		log.Warn("this host has no two IPv4 addresses: devices cannot tell how their NATs behave")
+		return nil
+	}
+	s, err := probe.NewServer(net.ListenPacket, [2]netip.Addr(addrs[:2]), [2]uint16{3478, 3479})
+	if err != nil {
+		log.Warn("no RFC 5780 server", "error", err)
+		return nil
+	}
+	log.Info("answering RFC 5780", "addresses", addrs[:2])
+	return func() { _ = s.Close() }
 }
