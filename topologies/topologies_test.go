@@ -67,8 +67,8 @@ var figures = regexp.MustCompile(`: up .*, down .*`)
 
 func TestShippedFilesAreNamedAfterThemselves(t *testing.T) {
 	if want := []string{
-		"attackers", "cgn", "corporate", "double-nat", "dual-stack", "handover", "hotel", "ipv6-only", "lossy", "many-cameras", "mobile", "same-cgn",
-		"same-lan", "same-lan-no-hairpin", "two-homes",
+		"attackers", "cgn", "cloud", "corporate", "double-nat", "dual-stack", "fleet", "handover", "hotel", "ipv6-only", "lossy", "many-cameras", "mobile", "same-cgn",
+		"same-lan", "same-lan-no-hairpin", "three-rendezvous", "two-homes",
 	}; !slices.Equal(topologies.Names(), want) {
 		t.Errorf("topologies %v, want %v", topologies.Names(), want)
 	}
