@@ -56,9 +56,9 @@ func TestLoadKeyErrors(t *testing.T) {
 	for name, content := range map[string]string{
 		"empty":  "",
 		"pem":    "-----BEGIN PRIVATE KEY-----\n",
-		"short":  filePrefix + "00\n",
-		"digits": filePrefix + strings.Repeat("zz", 32) + "\n",
-		"long":   filePrefix + strings.Repeat("00", 500) + "\n",
+		"short":  devicePrefix + "00\n",
+		"digits": devicePrefix + strings.Repeat("zz", 32) + "\n",
+		"long":   devicePrefix + strings.Repeat("00", 500) + "\n",
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {

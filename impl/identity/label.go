@@ -11,6 +11,7 @@ import (
 
 const (
 	labelPrefix   = "PL1"
+	invitePrefix  = "PI1"
 	labelDomain   = "punchlab label v1"
 	secretSymbols = 26
 	checkSymbols  = 6 // 30 bits
@@ -21,14 +22,15 @@ const (
 	MaxLabel = 400
 )
 
-// Label is what a viewer must know of a camera, as the maker prints it. It uses
-// QR's alphanumeric characters only (unless a host is an IPv6 address), so the
-// code stays small.
+// Label is what a viewer must know of a camera: as the maker prints it (PL1), or
+// as the camera's owner invites a guest by it (PI1). It uses QR's alphanumeric
+// characters only (unless a host is an IPv6 address), so the code stays small.
 type Label struct {
 	Key           PublicKey // the camera's
 	RendezvousKey PublicKey
 	Rendezvous    []string // HOST:PORT, one to four, tried in this order
-	Secret        Secret   // the pairing secret
+	Secret        Secret   // the pairing secret, or the invitation's
+	Invited       bool     // it is an invitation: what it allows and until when, the camera knows
 }
 
 // UID is the camera's.
@@ -60,7 +62,11 @@ func (l Label) String() string {
 	for i, h := range l.Rendezvous {
 		hosts[i] = strings.ToUpper(h)
 	}
-	body := strings.Join([]string{labelPrefix, l.Key.String(), l.RendezvousKey.String(),
+	prefix := labelPrefix
+	if l.Invited {
+		prefix = invitePrefix
+	}
+	body := strings.Join([]string{prefix, l.Key.String(), l.RendezvousKey.String(),
 		encode32(l.Secret[:], secretSymbols), strings.Join(hosts, "+")}, "/")
 	return body + "/" + labelCheck(body)
 }
@@ -78,16 +84,16 @@ func ParseLabel(s string) (Label, error) {
 		return Label{}, fmt.Errorf("parse label: it has %d characters, at most %d are allowed", len(s), MaxLabel)
 	}
 	parts := strings.Split(s, "/")
-	if !strings.HasPrefix(parts[0], "PL") {
-		return Label{}, fmt.Errorf("parse label: it does not start with %s/: this is not a camera's label", labelPrefix)
+	if !strings.HasPrefix(parts[0], "PL") && !strings.HasPrefix(parts[0], "PI") {
+		return Label{}, fmt.Errorf("parse label: it does not start with %s/ or %s/: this is not a camera's label", labelPrefix, invitePrefix)
 	}
-	if parts[0] != labelPrefix {
-		return Label{}, fmt.Errorf("parse label: version %q is not known, only %s: update this program", parts[0], labelPrefix)
+	if parts[0] != labelPrefix && parts[0] != invitePrefix {
+		return Label{}, fmt.Errorf("parse label: version %q is not known, only %s and %s: update this program", parts[0], labelPrefix, invitePrefix)
 	}
 	if len(parts) != 6 {
 		return Label{}, fmt.Errorf("parse label: it has %d parts between slashes, want 6: it is cut short or two labels ran together", len(parts))
 	}
-	var l Label
+	l := Label{Invited: parts[0] == invitePrefix}
 	if err := decode32(l.Key[:], parts[1]); err != nil {
 		return Label{}, fmt.Errorf("parse label: the camera's key %w", err)
 	}
