@@ -74,6 +74,12 @@ type Config struct {
 	Down func(now time.Time)
 	// Moved, where set, is called when the rendezvous says that this device appears from elsewhere, after the first time.
 	Moved func(now time.Time, from, to netip.AddrPort)
+	// Denied, where set, is called when the rendezvous serves this device not, or no longer, and says why. The link tries
+	// again by itself: here after retry, elsewhere at once where the reason is the server's and not the device's.
+	Denied func(now time.Time, code wire.Code, retry time.Duration)
+	// Presence, where set, is called with what the rendezvous tells of watched cameras, each status once. What was told
+	// before a Down is void: after Up it is told anew.
+	Presence func(now time.Time, cameras []wire.Status)
 }
 
 // Link is one device's session with its rendezvous. Not safe for concurrent use.
@@ -105,6 +111,7 @@ type Link struct {
 	leave   time.Time
 
 	report report
+	watch  watch
 
 	srtt, rttvar time.Duration
 	reflexive    netip.AddrPort
