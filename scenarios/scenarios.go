@@ -181,7 +181,7 @@ func decode(d *document.Document) *Scenario {
 	for _, key := range axes.Keys() {
 		a := Axis{Key: key}
 		for _, v := range axes.Get(key).Items() {
-			a.Values = append(a.Values, v.String())
+			a.Values = append(a.Values, v.Text())
 		}
 		s.Axes = append(s.Axes, a)
 	}

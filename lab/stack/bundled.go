@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/netip"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,8 @@ const (
 	forwardedPort = 8554
 	// joinTimeout is for registration and login, which every trial needs before it starts.
 	joinTimeout = 10 * time.Second
+	// fleetTimeout is how long a fleet may take to register.
+	fleetTimeout = 2 * time.Minute
 	// settle is how long a direct path has to stand before the relay should carry nothing more: what was on its way has arrived.
 	settle = 300 * time.Millisecond
 	// ipUDP and ipv6UDP are the bytes of IP and UDP headers on each packet.
@@ -51,6 +54,21 @@ func (Bundled) Summary(strategy string) string {
 		return ""
 	}
 	return p.Summary
+}
+
+// What a trial of the bundled system may have besides.
+const (
+	optFleet = "fleet"
+)
+
+// maxFleet is how many cameras a trial's fleet has at most: their handshakes are computed here.
+const maxFleet = 100_000
+
+// Options lists what a trial may have besides.
+func (Bundled) Options() []Option {
+	return []Option{
+		{Name: optFleet, Summary: "so many other cameras are registered at the rendezvous", Max: maxFleet},
+	}
 }
 
 // Setup is what the owner of a camera has to do before it can be watched from elsewhere.
@@ -123,6 +141,7 @@ type bundle struct {
 
 	headers                    int     // bytes of IP and UDP on each of the viewer's packets
 	server                     *server // the rendezvous, which events may kill
+	fleet                      *fleet  // other cameras, where the trial has them
 	coturn                     *coturn // where the policy wants one
 	names                      *names  // the DNS, where the camera has a name
 	cameraDevice, viewerDevice *hosted
@@ -188,6 +207,14 @@ func (b *bundle) start(ctx context.Context, l *lab.Lab, random io.Reader) error 
 		return err
 	}
 	b.server.forget = m.Run(b.server)
+	if n, _ := strconv.Atoi(b.trial.Options[optFleet]); n > 0 {
+		ctx, cancel := context.WithTimeout(ctx, fleetTimeout)
+		defer cancel()
+		var err error
+		if b.fleet, err = launch(ctx, l, n, b.label.RendezvousKey, at); err != nil {
+			return err
+		}
+	}
 	if err := b.openDevices(ctx, l, m); err != nil {
 		return err
 	}
@@ -289,6 +316,9 @@ func (b *bundle) close() error {
 	}
 	if b.coturn != nil {
 		errs = append(errs, b.coturn.close())
+	}
+	if b.fleet != nil {
+		errs = append(errs, b.fleet.close())
 	}
 	if b.server != nil {
 		errs = append(errs, b.server.close())
