@@ -16,24 +16,19 @@ const (
 	pingAgain   = 2 * time.Second // between them
 )
 
-type role uint8
-
-const (
-	camera role = iota + 1
-	viewer
-)
-
 type clientKey struct {
 	key  identity.PublicKey
-	role role
+	role Role
 }
 
 // client is a device that proved its key.
 type client struct {
 	key        clientKey
 	uid        identity.UID
-	current    *link // confirmed; nil: offline
-	pending    *link // waits for confirmation
+	current    *link // confirmed; nil: offline, or a proxy
+	proxy      *Proxy
+	since      time.Time // online
+	pending    *link     // waits for confirmation
 	last       time.Time
 	pings      int // unanswered ones
 	timer      timer
@@ -65,6 +60,44 @@ type link struct {
 	reported      uint32         // sequence of the last Report
 }
 
+// online says whether a device can be told something, here or by its node.
+func (c *client) online() bool { return c.current != nil || c.proxy != nil }
+
+// endpoint is where a device has been seen to receive; zero: it is offline.
+func (c *client) endpoint() netip.AddrPort {
+	switch {
+	case c.current != nil:
+		return c.current.remote
+	case c.proxy != nil:
+		return c.proxy.Endpoint
+	}
+	return netip.AddrPort{}
+}
+
+// rtt is the round trip to a device; 0: unknown.
+func (c *client) rtt() time.Duration {
+	switch {
+	case c.current != nil:
+		return c.current.rtt
+	case c.proxy != nil:
+		return c.proxy.RTT
+	}
+	return 0
+}
+
+// known is the record of a device; nil: there is none.
+func (s *Server) known(k identity.PublicKey, r Role) *client { return s.clients[clientKey{k, r}] }
+
+// tell sends a message to a device at its endpoint, or by its node; to one that is offline, nowhere.
+func (s *Server) tell(c *client, p core.Purpose, m wire.Message) {
+	switch {
+	case c.current != nil:
+		s.send(c.current, c.current.local, c.current.remote, p, m)
+	case c.proxy != nil:
+		s.cfg.Others.Tell(*c.proxy, c.key.key, c.key.role, m)
+	}
+}
+
 // client finds or makes the record of a device.
 func (s *Server) client(k clientKey) (*client, error) {
 	if c := s.clients[k]; c != nil {
@@ -92,8 +125,8 @@ func (s *Server) forget(c *client) {
 	s.timers.set(&c.timer, time.Time{})
 	s.offline.Remove(c.place)
 	delete(s.clients, c.key)
-	other := clientKey{c.key.key, camera + viewer - c.key.role}
-	if s.clients[other] == nil {
+	other := clientKey{c.key.key, Camera + Viewer - c.key.role}
+	if _, memory := s.cfg.Store.(Memory); memory && s.clients[other] == nil {
 		s.cfg.Store.Forget(c.key.key)
 	}
 }
@@ -123,10 +156,11 @@ func (s *Server) confirm(now time.Time, l *link) {
 		s.offline.Remove(c.place)
 		c.place = nil
 		c.class, c.candidates = wire.Class{}, nil // it may be behind another NAT now
-		if c.key.role == camera {
+		if c.key.role == Camera {
 			s.cameras[c.uid] = c
 			s.stats.Online++
-			s.box.Emit(Online{UID: c.uid, Endpoint: l.remote, At: now})
+			c.since = now
+			s.box.Emit(Online{UID: c.uid, Key: c.key.key, Endpoint: l.remote, At: now})
 		}
 	}
 	s.timers.set(&c.timer, now.Add(s.patience()))
@@ -154,7 +188,7 @@ func (s *Server) check(now time.Time, c *client) {
 	l := c.current
 	end := l.started.Add(session.RejectAfterTime)
 	if core.Due(now, end) {
-		s.away(now, c, "its session has ended and was not renewed")
+		s.away(now, c, CauseEnded)
 		return
 	}
 	if due := c.last.Add(s.patience()); now.Before(due) {
@@ -162,7 +196,7 @@ func (s *Server) check(now time.Time, c *client) {
 		return
 	}
 	if c.pings >= serverPings {
-		s.away(now, c, "it fell silent")
+		s.away(now, c, CauseSilent)
 		return
 	}
 	c.pings++
@@ -172,7 +206,7 @@ func (s *Server) check(now time.Time, c *client) {
 }
 
 // away marks a device offline.
-func (s *Server) away(now time.Time, c *client, cause string) {
+func (s *Server) away(now time.Time, c *client, cause Cause) {
 	if c.current == nil {
 		return
 	}
@@ -184,10 +218,10 @@ func (s *Server) away(now time.Time, c *client, cause string) {
 	}
 	c.place = s.offline.PushBack(c)
 	s.rebind(c)
-	if c.key.role == camera {
+	if c.key.role == Camera {
 		delete(s.cameras, c.uid)
 		s.stats.Online--
-		s.box.Emit(Offline{UID: c.uid, Cause: cause, At: now})
+		s.box.Emit(Offline{UID: c.uid, Key: c.key.key, Cause: cause, Since: c.since, At: now})
 	}
 }
 
@@ -221,6 +255,14 @@ func (s *Server) pong(now time.Time, l *link, from, to netip.AddrPort, m *wire.P
 	s.moved(now, l.client)
 	if m := l.asked; m != nil {
 		l.asked = nil
-		s.again(now, l, m)
+		s.again(now, l.client, from, m)
+	}
+}
+
+// Release lets a camera go that has registered at another node, which stands in for this one from now on.
+func (s *Server) Release(now time.Time, camera identity.PublicKey) {
+	s.box.Begin()
+	if c := s.known(camera, Camera); c != nil {
+		s.away(now, c, CauseElsewhere)
 	}
 }

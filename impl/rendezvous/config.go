@@ -9,18 +9,31 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/wire"
 )
 
 // Config describes a Server. Zero knobs take the defaults named.
 type Config struct {
 	Static identity.Key
 	Rand   io.Reader // cryptographically random
-	Store  Store     // what outlives a restart; nil: memory
+	Store  Store     // what outlives a restart; nil: memory, for as long as a device is remembered
+
+	// Trust says whether a camera is served: 0, or the code that it is denied with. certificate is what it brought, nil for
+	// none. nil: every camera is.
+	Trust func(now time.Time, device identity.PublicKey, certificate []byte) wire.Code
+	// Standing is Trust once more for a camera that is online, by its certificate without the signature, which has been checked:
+	// see Recheck, and identity.Trust.CheckFacts. nil: nothing is checked again.
+	Standing func(now time.Time, device identity.PublicKey, c identity.Certificate) wire.Code
+	// Account says whether a viewer is served: 0, or the code that it is denied with. token is what it brought, nil for none.
+	// nil: every viewer is.
+	Account func(now time.Time, viewer identity.PublicKey, token []byte) wire.Code
+	// Others are the other nodes of a cluster; nil: there are none.
+	Others Others
 
 	Keepalive time.Duration // between a device's pings, whole seconds; 0: 15 s (RFC 8085 §3.5)
-	Expiry    time.Duration // silence after which a device is offline, whole seconds; 0: 2 × Keepalive + 5 s
+	Expiry    time.Duration // silence after which a device is offline, whole seconds; 0: 2 × Keepalive
 
-	MaxRegistrations    int     // devices remembered; 0: 100,000
+	MaxRegistrations    int     // devices remembered; 0: 4,000,000
 	MaxIntroductions    int     // going on at a time, and relays; 0: 10,000
 	HandshakesPerSecond int     // more are answered with cookies; 0: 1,000; below 0: always
 	ConnectsPerSecond   float64 // of one viewer, with bursts of ten times as many; 0: 5
@@ -35,6 +48,7 @@ type Config struct {
 	Grids         []Grid // the server's UDP sockets, for STUN; none: its answers name no others
 	STUNPerSecond int    // more binding requests are dropped; 0: 10,000
 	MaxTies       int    // connections remembered beyond their introduction; 0: 100,000. The longest unused makes room
+	MaxWatches    int    // cameras that viewers watch, each counted for each viewer; 0: 1,000,000
 }
 
 // Grid is four UDP sockets of the server, two addresses of one family with two ports each: what STUN's behaviour discovery
@@ -77,7 +91,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Keepalive = 15 * time.Second
 	}
 	if c.Expiry == 0 {
-		c.Expiry = 2*c.Keepalive + 5*time.Second
+		c.Expiry = 2 * c.Keepalive
 	}
 	if c.ConnectsPerSecond == 0 {
 		c.ConnectsPerSecond = 5
@@ -85,7 +99,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.RelayIdle == 0 {
 		c.RelayIdle = 2 * time.Minute
 	}
-	def(&c.MaxRegistrations, 100_000)
+	def(&c.MaxRegistrations, 4_000_000)
 	def(&c.MaxIntroductions, 10_000)
 	def(&c.HandshakesPerSecond, 1000)
 	def(&c.RelayRate, 1_250_000)
@@ -94,6 +108,7 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.TotalRate, 125_000_000)
 	def(&c.STUNPerSecond, 10_000)
 	def(&c.MaxTies, 100_000)
+	def(&c.MaxWatches, 1_000_000)
 	switch {
 	case c.Static.IsZero():
 		return c, errors.New("configure rendezvous: the static key is missing")
@@ -104,7 +119,7 @@ func (c Config) withDefaults() (Config, error) {
 	case c.Expiry <= c.Keepalive || c.Expiry%time.Second != 0 || c.Expiry > 65535*time.Second:
 		return c, fmt.Errorf("configure rendezvous: expiry %v: use whole seconds, more than the keepalive of %v", c.Expiry, c.Keepalive)
 	case slices.Min([]int{c.MaxRegistrations, c.MaxIntroductions, c.RelayRate, c.RelayBurst, c.DeviceRate, c.TotalRate, c.STUNPerSecond,
-		c.MaxTies}) < 0 || c.RelayIdle < 0 || c.ConnectsPerSecond < 0:
+		c.MaxTies, c.MaxWatches}) < 0 || c.RelayIdle < 0 || c.ConnectsPerSecond < 0:
 		return c, errors.New("configure rendezvous: a limit is below 0")
 	}
 	for _, g := range c.Grids {
@@ -113,53 +128,4 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	return c, nil
-}
-
-// Store keeps what must outlive a restart: the greatest handshake timestamp of each device, without which a recorded
-// handshake could be replayed. Implementations are called on the server's goroutine and must not block for long.
-type Store interface {
-	Stamp(identity.PublicKey) uint64 // 0: unknown
-	SetStamp(identity.PublicKey, uint64)
-	Forget(identity.PublicKey)
-}
-
-// Memory is a Store that forgets with the process. A replay after that is still harmless: what it starts is never
-// confirmed.
-type Memory map[identity.PublicKey]uint64
-
-// Stamp returns what SetStamp set.
-func (m Memory) Stamp(k identity.PublicKey) uint64 { return m[k] }
-
-// SetStamp remembers a timestamp.
-func (m Memory) SetStamp(k identity.PublicKey, s uint64) { m[k] = s }
-
-// Forget forgets a device.
-func (m Memory) Forget(k identity.PublicKey) { delete(m, k) }
-
-// Online says that a camera can be reached now.
-type Online struct {
-	UID      identity.UID
-	Endpoint netip.AddrPort
-	At       time.Time
-}
-
-// Offline says that a camera cannot be reached any more.
-type Offline struct {
-	UID   identity.UID
-	Cause string
-	At    time.Time
-}
-
-// Moved says that a device's endpoint has changed.
-type Moved struct {
-	UID      identity.UID
-	From, To netip.AddrPort
-	At       time.Time
-}
-
-// Introduced says that a camera has acknowledged a viewer's request.
-type Introduced struct {
-	Camera, Viewer identity.UID
-	Relay          bool
-	At             time.Time
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/session"
 	"github.com/punchlab/punchlab/impl/wire"
 )
@@ -27,7 +28,10 @@ func (p pair) everything(id uint64) []wire.Message {
 		&wire.PathChallenge{Token: wire.Token{1}}, &wire.PathResponse{Token: wire.Token{1}}, &wire.Use{Sequence: 1},
 		&wire.Consent{}, &wire.ConsentAck{}, &wire.Bye{},
 		&wire.Report{Sequence: 9, Candidates: long}, &wire.Reported{Sequence: 1}, &wire.Sample{ID: id}, &wire.Sampled{ID: id, Endpoint: e, Count: 1},
-		&wire.Again{ID: id, Relay: true}, &wire.Located{ID: id, Sequence: 1, Endpoint: e}, &wire.LocatedAck{ID: id, Sequence: 1}, &wire.Goodbye{},
+		&wire.Again{ID: id, Relay: true}, &wire.Located{ID: id, Sequence: 1, Endpoint: e}, &wire.LocatedAck{ID: id, Sequence: 1},
+		&wire.Denied{Code: wire.CodeOverloaded}, &wire.Watch{Sequence: 1, Cameras: []identity.UID{p.c.key.Public().UID()}},
+		&wire.Presence{Sequence: 1, Answers: 1}, &wire.PresenceAck{Sequence: 1},
+		&wire.Manage{Sequence: 1, Op: wire.OpList}, &wire.Managed{Sequence: 1}, &wire.Goodbye{},
 	}
 }
 

@@ -3,6 +3,7 @@ package rendezvous
 import (
 	"encoding/binary"
 	"io"
+	"net/netip"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
@@ -30,8 +31,7 @@ type intro struct {
 }
 
 // connect answers a viewer. Whether the camera exists or is merely offline shows neither in the answer nor in its time.
-func (s *Server) connect(now time.Time, l *link, m *wire.Connect) {
-	v := l.client
+func (s *Server) connect(now time.Time, v *client, from netip.AddrPort, m *wire.Connect) {
 	if in := v.intros[m.ID]; in != nil { // a repetition: its answer was lost, or is late
 		s.sendPeer(in)
 		return
@@ -39,8 +39,10 @@ func (s *Server) connect(now time.Time, l *link, m *wire.Connect) {
 	cam := s.cameras[m.Camera]
 	code := wire.Code(0)
 	switch {
-	case !v.connects.take(now, s.cfg.ConnectsPerSecond, connectBurst*s.cfg.ConnectsPerSecond, 1):
+	case v.proxy == nil && !v.connects.take(now, s.cfg.ConnectsPerSecond, connectBurst*s.cfg.ConnectsPerSecond, 1):
 		code = wire.CodeRateLimited
+	case cam == nil && s.ask(now, v, from, m):
+		return
 	case cam == nil:
 		code = wire.CodeUnavailable
 	case len(s.intros) >= s.cfg.MaxIntroductions:
@@ -67,9 +69,15 @@ func (s *Server) connect(now time.Time, l *link, m *wire.Connect) {
 	v.intros[m.ID] = in
 	s.intros[id] = in
 	s.stats.Introductions++
-	in.gap = max(2*cam.current.rtt, minRTO)
+	in.gap = max(2*cam.rtt(), minRTO)
 	s.introduce(now, in) // first: the first flight waits for it
 	s.sendPeer(in)
+}
+
+// ask hands a message about what is not known here to the other nodes, if there are any. What comes from another node goes to
+// no third one.
+func (s *Server) ask(now time.Time, c *client, from netip.AddrPort, m wire.Message) bool {
+	return s.cfg.Others != nil && c.proxy == nil && s.cfg.Others.Ask(now, c.key.key, c.key.role, from, m)
 }
 
 // newID draws the id of an introduction; 0 where there is no randomness left.
@@ -93,34 +101,30 @@ func (s *Server) random() uint64 {
 
 func (s *Server) refuse(v *client, id uint64, code wire.Code) {
 	s.stats.Refused++
-	if v.current != nil {
-		s.send(v.current, v.current.local, v.current.remote, core.Signal, &wire.Refused{ID: id, Code: code})
-	}
+	s.tell(v, core.Signal, &wire.Refused{ID: id, Code: code})
 }
 
 func (s *Server) sendPeer(in *intro) {
-	v, c := in.viewer.current, in.camera.current
-	if v == nil || c == nil {
+	v, c := in.viewer, in.camera
+	if !v.online() || !c.online() {
 		return
 	}
-	t := in.tie
-	t.sides[0].told = c.remote
-	m := &wire.Peer{ID: in.viewerID, Endpoint: wire.At(c.remote), Channel: t.sides[0].channel(),
-		Class: in.camera.class, Candidates: in.camera.candidates}
-	s.send(v, v.local, v.remote, core.Signal, m)
+	d := &in.tie.sides[0]
+	d.told = c.endpoint()
+	s.tell(v, core.Signal, &wire.Peer{ID: in.viewerID, Endpoint: wire.At(d.told), Channel: d.channel(), Class: c.class,
+		Candidates: c.candidates})
 }
 
 // introduce sends Introduce and arms the repetition.
 func (s *Server) introduce(now time.Time, in *intro) {
-	v, c := in.viewer.current, in.camera.current
-	if v == nil || c == nil {
+	v, c := in.viewer, in.camera
+	if !v.online() || !c.online() {
 		s.end(in)
 		return
 	}
-	t := in.tie
-	t.sides[1].told = v.remote
-	m := &wire.Introduce{ID: in.id, Endpoint: wire.At(v.remote), Noise1: in.noise1, Channel: t.sides[1].channel()}
-	s.send(c, c.local, c.remote, core.Signal, m)
+	d := &in.tie.sides[1]
+	d.told = v.endpoint()
+	s.tell(c, core.Signal, &wire.Introduce{ID: in.id, Endpoint: wire.At(d.told), Noise1: in.noise1, Channel: d.channel()})
 	s.timers.set(&in.timer, now.Add(in.gap))
 	in.gap = min(2*in.gap, lastGap)
 }
@@ -163,10 +167,13 @@ func (s *Server) acknowledged(now time.Time, c *client, m *wire.IntroduceAck) er
 	s.box.Emit(Introduced{Camera: c.uid, Viewer: in.viewer.uid, Relay: in.tie.relay != nil, At: now})
 	s.supersede(in.tie)
 	in.tie.acked = true
+	if s.cfg.Others != nil {
+		s.box.Emit(Tied{Tie: in.tie.names(), At: now})
+	}
 	if in.tie.place == nil && s.clients[in.viewer.key] == in.viewer { // others' requests have pushed it out
 		s.keep(now, in.tie)
 	}
-	if d := &in.tie.sides[1]; in.viewer.current != nil && d.told != in.viewer.current.remote {
+	if d := &in.tie.sides[1]; in.viewer.online() && d.told != in.viewer.endpoint() {
 		s.locate(now, d) // it has moved since the last Introduce
 	}
 	return nil

@@ -134,7 +134,13 @@ func (s *Server) relay(now time.Time, from, to netip.AddrPort, b []byte) error {
 	if e == nil || e.local != to {
 		return errChannel
 	}
-	if !e.other.addr.IsValid() {
+	return s.carry(now, e, b, data)
+}
+
+// carry passes a frame on that came from one end, as a whole and without framing, to the other end.
+func (s *Server) carry(now time.Time, e *relayEnd, b, data []byte) error {
+	proxy := e.other.client.proxy
+	if proxy == nil && !e.other.addr.IsValid() {
 		return errNotReady
 	}
 	if !s.affordable(now, e, float64(max(len(b), leastCharge))) {
@@ -144,6 +150,10 @@ func (s *Server) relay(now time.Time, from, to netip.AddrPort, b []byte) error {
 	e.relay.last = now
 	s.stats.RelayedFrames++
 	s.stats.RelayedBytes += int64(len(data))
+	if proxy != nil {
+		s.cfg.Others.Frame(*proxy, e.other.client.key.key, e.other.client.key.role, e.other.channel, data)
+		return nil
+	}
 	binary.BigEndian.PutUint16(b, e.other.channel)
 	s.box.Send(e.other.local, e.other.addr, core.Forward, b)
 	return nil

@@ -177,20 +177,20 @@ func (s *Server) initiation(now time.Time, from, to netip.AddrPort, b []byte) er
 		s.box.Send(l.local, from, core.Handshake, l.response)
 		return nil
 	}
-	if req.Timestamp() <= s.cfg.Store.Stamp(req.Peer()) {
+	if known, ok := s.cfg.Store.Load(req.Peer()); ok && req.Timestamp() <= known.Stamp {
 		return errOld
 	}
 	return s.accept(now, c, req, from, to)
 }
 
-func roleOf(m wire.Message) (role, error) {
+func roleOf(m wire.Message) (Role, error) {
 	version := uint8(0)
-	r := camera
+	r := Camera
 	switch m := m.(type) {
 	case *wire.Register:
 		version = m.Version
 	case *wire.Login:
-		version, r = m.Version, viewer
+		version, r = m.Version, Viewer
 	default:
 		return 0, errUnasked
 	}
@@ -208,7 +208,7 @@ func (s *Server) accept(now time.Time, c *client, req *session.Request, from, to
 		alternate = wire.At(other)
 	}
 	var answer wire.Message = &wire.LoggedIn{Endpoint: wire.At(from), Expiry: expiry, Alternate: alternate}
-	if c.key.role == camera {
+	if c.key.role == Camera {
 		answer = &wire.Registered{Endpoint: wire.At(from), Keepalive: uint16(s.cfg.Keepalive / time.Second), Expiry: expiry,
 			Alternate: alternate}
 	}
@@ -220,7 +220,7 @@ func (s *Server) accept(now time.Time, c *client, req *session.Request, from, to
 	if err != nil {
 		return err
 	}
-	s.cfg.Store.SetStamp(req.Peer(), req.Timestamp())
+	s.cfg.Store.Save(req.Peer(), Record{Stamp: req.Timestamp(), LastSeen: now.Unix(), Role: c.key.role})
 	s.stats.Handshakes++
 	s.dropPending(c)
 	c.pending = &link{client: c, sess: sess, remote: from, local: to, initiation: req.ID(), response: response, started: now}
@@ -257,7 +257,7 @@ func (s *Server) transport(now time.Time, from, to netip.AddrPort, b []byte) err
 		s.confirm(now, l)
 	}
 	if m, ok := m.(*wire.Sample); ok { // it says nothing about the device's endpoint, and gets no answer
-		return s.sample(now, l, from, m)
+		return s.sample(now, l.client, from, m)
 	}
 	l.client.heard(now)
 	if _, pong := m.(*wire.Pong); !pong && (from != l.remote || to != l.local) {
@@ -287,20 +287,20 @@ func (s *Server) message(now time.Time, l *link, from, to netip.AddrPort, m wire
 	case *wire.Pong:
 		s.pong(now, l, from, to, m)
 	case *wire.Goodbye:
-		s.away(now, l.client, "it said goodbye")
+		s.away(now, l.client, CauseGoodbye)
 	case *wire.Connect:
-		if l.client.key.role != viewer {
+		if l.client.key.role != Viewer {
 			return errUnasked
 		}
-		s.connect(now, l, m)
+		s.connect(now, l.client, from, m)
 	case *wire.IntroduceAck:
 		return s.acknowledged(now, l.client, m)
 	case *wire.Report:
 		s.report(l, m)
 	case *wire.Again:
-		s.again(now, l, m)
+		s.again(now, l.client, from, m)
 	case *wire.LocatedAck:
-		return s.located(l.client, m)
+		return s.located(now, l.client, from, m)
 	default:
 		return errUnasked
 	}

@@ -118,7 +118,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	a.send(&wire.Goodbye{})
 	b.send(&wire.Goodbye{})
 	d.join(&wire.Register{Version: wire.ProtocolVersion}, 2)
-	if s := r.s.Stats(); s.Registrations != 3 || r.s.clients[clientKey{a.key.Public(), camera}] != nil || r.s.clients[clientKey{b.key.Public(), camera}] == nil {
+	if s := r.s.Stats(); s.Registrations != 3 || r.s.clients[clientKey{a.key.Public(), Camera}] != nil || r.s.clients[clientKey{b.key.Public(), Camera}] == nil {
 		t.Errorf("not the one that went offline first was forgotten: %+v", s)
 	}
 	for id := range uint64(4) {

@@ -75,6 +75,12 @@ func (d *side) channel() uint16 {
 	}
 }
 
+// names is the tie as another node understands it.
+func (t *tie) names() Tie {
+	v, c := &t.sides[0], &t.sides[1]
+	return Tie{Viewer: v.client.key.key, Camera: c.client.key.key, ViewerID: v.id, CameraID: c.id}
+}
+
 // newTie ties a viewer to a camera by the ids that they know their connection by.
 func (s *Server) newTie(now time.Time, v, c *client, viewerID, cameraID uint64) *tie {
 	t := &tie{}
@@ -149,6 +155,9 @@ func (s *Server) untie(t *tie) {
 	if t.place == nil {
 		return
 	}
+	if s.cfg.Others != nil && t.acked {
+		s.box.Emit(Untied{Tie: t.names()})
+	}
 	s.ties.Remove(t.place)
 	t.place = nil
 	s.timers.set(&t.timer, time.Time{})
@@ -172,33 +181,38 @@ func (s *Server) supersede(t *tie) {
 
 // sample passes on where a device's mapping lies that it has just made. From another address than the device's it would
 // have the other party punch somebody who has no part in this.
-func (s *Server) sample(now time.Time, l *link, from netip.AddrPort, m *wire.Sample) error {
-	d := s.find(now, l.client, m.ID)
+func (s *Server) sample(now time.Time, c *client, from netip.AddrPort, m *wire.Sample) error {
+	if _, home := core.ProtoOf(c.endpoint()); from.Addr() != home.Addr() { // a stream's address is none of these
+		return errSample
+	}
+	d := s.find(now, c, m.ID)
+	if d == nil && s.ask(now, c, from, m) {
+		return nil
+	}
 	if d == nil {
 		return errTie
-	}
-	if _, home := core.ProtoOf(l.remote); from.Addr() != home.Addr() { // a stream's address is none of these
-		return errSample
 	}
 	if !d.tie.samples.take(now, samplePerSecond, sampleBurst, 1) {
 		return errRate
 	}
 	other := d.other()
-	to := other.client.current
-	if to == nil {
+	if !other.client.online() {
 		return errNotReady
 	}
 	d.samples++
 	s.stats.Samples++
-	s.send(to, to.local, to.remote, core.Signal, &wire.Sampled{ID: other.id, Endpoint: wire.At(from), Count: d.samples})
+	s.tell(other.client, core.Signal, &wire.Sampled{ID: other.id, Endpoint: wire.At(from), Count: d.samples})
 	return nil
 }
 
 // again tells both parties where the other is.
-func (s *Server) again(now time.Time, l *link, m *wire.Again) {
-	d := s.find(now, l.client, m.ID)
-	if d == nil || d.other().client.current == nil {
-		s.refuse(l.client, m.ID, wire.CodeUnavailable)
+func (s *Server) again(now time.Time, c *client, from netip.AddrPort, m *wire.Again) {
+	d := s.find(now, c, m.ID)
+	if (d == nil || !d.other().client.online()) && s.ask(now, c, from, m) {
+		return
+	}
+	if d == nil || !d.other().client.online() {
+		s.refuse(c, m.ID, wire.CodeUnavailable)
 		return
 	}
 	if m.Relay {
@@ -213,7 +227,7 @@ func (s *Server) again(now time.Time, l *link, m *wire.Again) {
 func (s *Server) moved(now time.Time, c *client) {
 	for _, d := range slices.Backward(c.ties) {
 		for _, e := range []*side{d.other(), d} {
-			if at := e.other().client.current; at != nil && e.told != at.remote {
+			if at := e.other().client.endpoint(); at.IsValid() && e.told != at {
 				s.locate(now, e)
 			}
 		}
@@ -224,12 +238,11 @@ func (s *Server) moved(now time.Time, c *client) {
 // one does, it is told later. A camera that has not acknowledged the introduction may not know of the connection yet: what
 // is repeated until then is Introduce, which says as much.
 func (s *Server) locate(now time.Time, d *side) {
-	to := d.client.current
-	if to == nil || d == &d.tie.sides[1] && !d.tie.acked {
+	if !d.client.online() || d == &d.tie.sides[1] && !d.tie.acked {
 		return
 	}
 	d.sequence++
-	d.begun, d.gap = now, max(2*to.rtt, minRTO)
+	d.begun, d.gap = now, max(2*d.client.rtt(), minRTO)
 	if !d.budget.take(now, tellPerSecond, tellBurst, 1) {
 		s.timers.set(&d.timer, now.Add(time.Second/tellPerSecond))
 		return
@@ -239,22 +252,25 @@ func (s *Server) locate(now time.Time, d *side) {
 
 // relocate sends Located and arms the repetition. It is the side's timer.
 func (s *Server) relocate(now time.Time, d *side) {
-	to, other := d.client.current, d.other().client
-	if to == nil || other.current == nil || now.Sub(d.begun) >= introGiveUp {
+	other := d.other().client
+	if !d.client.online() || !other.online() || now.Sub(d.begun) >= introGiveUp {
 		d.told = netip.AddrPort{} // as far as is known
 		s.timers.set(&d.timer, time.Time{})
 		return
 	}
-	d.told = other.current.remote
-	s.send(to, to.local, to.remote, core.Signal, &wire.Located{ID: d.id, Sequence: d.sequence, Endpoint: wire.At(d.told),
+	d.told = other.endpoint()
+	s.tell(d.client, core.Signal, &wire.Located{ID: d.id, Sequence: d.sequence, Endpoint: wire.At(d.told),
 		Channel: d.channel(), Class: other.class, Candidates: other.candidates})
 	s.timers.set(&d.timer, now.Add(d.gap))
 	d.gap = min(2*d.gap, lastGap)
 }
 
 // located ends the repetition, and the tie if the party says that the connection is over.
-func (s *Server) located(c *client, m *wire.LocatedAck) error {
+func (s *Server) located(now time.Time, c *client, from netip.AddrPort, m *wire.LocatedAck) error {
 	at := slices.IndexFunc(c.ties, func(d *side) bool { return d.id == m.ID })
+	if at < 0 && s.ask(now, c, from, m) {
+		return nil
+	}
 	if at < 0 {
 		return errTie
 	}

@@ -266,7 +266,7 @@ func TestLocatedIsRepeated(t *testing.T) {
 func TestLocatedWaitsForSlowParties(t *testing.T) {
 	r := newRig(t, nil)
 	p := r.pair(false)
-	r.s.clients[clientKey{p.v.key.Public(), viewer}].current.rtt = 400 * time.Millisecond
+	r.s.clients[clientKey{p.v.key.Public(), Viewer}].current.rtt = 400 * time.Millisecond
 	p.v.send(&wire.Again{ID: p.vid})
 	p.v.read()
 	r.advance(799 * time.Millisecond)
@@ -515,7 +515,7 @@ func TestTiesEnd(t *testing.T) {
 	ties("introduced again", 3)
 	r.advance(introGiveUp + time.Second)
 	ties("the late one given up", 2)
-	r.s.untie(r.s.clients[clientKey{v.key.Public(), viewer}].ties[0].tie)
+	r.s.untie(r.s.clients[clientKey{v.key.Public(), Viewer}].ties[0].tie)
 	v.send(connect(3, silent))
 	ties("before the acknowledgement", 2)
 	r.advance(introGiveUp + time.Second)
@@ -556,7 +556,7 @@ func TestTiesAreBounded(t *testing.T) {
 		greedy.send(&wire.Again{ID: first.vid}) // keeps it in use
 		r.out = nil
 	}
-	v := r.s.clients[clientKey{greedy.key.Public(), viewer}]
+	v := r.s.clients[clientKey{greedy.key.Public(), Viewer}]
 	if len(v.ties) != tiesOfViewer || v.ties[tiesOfViewer-1].id != first.vid || r.s.Stats().Ties != tiesOfViewer {
 		t.Errorf("%d ties of one viewer, %d in all", len(v.ties), r.s.Stats().Ties)
 	}
@@ -568,7 +568,7 @@ func TestTiesAreBounded(t *testing.T) {
 		}
 		r.out = nil
 	}
-	c := r.s.clients[clientKey{popular.key.Public(), camera}]
+	c := r.s.clients[clientKey{popular.key.Public(), Camera}]
 	if len(c.ties) != tiesOfCamera || r.s.Stats().Ties != r.s.cfg.MaxTies {
 		t.Errorf("%d ties of one camera, %d in all", len(c.ties), r.s.Stats().Ties)
 	}
@@ -606,7 +606,7 @@ func TestRequestsPushNoTieOut(t *testing.T) {
 			t.Errorf("connection %#x: %+v", p.vid, m)
 		}
 	}
-	if n := len(r.s.clients[clientKey{c.key.Public(), camera}].ties); n != tiesOfCamera {
+	if n := len(r.s.clients[clientKey{c.key.Public(), Camera}].ties); n != tiesOfCamera {
 		t.Errorf("%d ties of the camera", n)
 	}
 }
