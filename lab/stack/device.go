@@ -23,12 +23,17 @@ type hosted struct {
 	forget  func()
 }
 
-// openDevice opens the sockets that a policy needs on a host.
-func openDevice(m *lab.Machine, p punch.Policy, port uint16) (*hosted, error) {
-	d, err := device.Open(device.Network{
+// network is a host's, for a program that lives there.
+func network(m *lab.Machine) device.Network {
+	return device.Network{
 		Addrs: m.Addrs, Gateway: m.Gateway(), ListenUDP: m.ListenUDP, ListenTCP: m.ListenTCP, DialTCP: m.DialTCP,
 		ListenPacket: m.ListenPacket, DialContext: m.DialContext,
-	}, p, port)
+	}
+}
+
+// openDevice opens the sockets that a policy needs on a host.
+func openDevice(m *lab.Machine, p punch.Policy, port uint16) (*hosted, error) {
+	d, err := device.Open(network(m), p, port)
 	if err != nil {
 		return nil, err
 	}
