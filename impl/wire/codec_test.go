@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -103,7 +106,7 @@ var otherEncodings = []struct {
 	{"empty map", "a0", wire.ErrNotMessage},
 	{"nothing", "", wire.ErrNotMessage},
 	{"type 0", "a10000", wire.ErrUnknownType},
-	{"type 28", "a100181c", wire.ErrUnknownType},
+	{"type 34", "a1001822", wire.ErrUnknownType},
 	{"type 255", "a10018ff", wire.ErrUnknownType},
 	{"type of two bytes that fits one", "a20018170101", wire.ErrUnknownType},
 	{"type of four bytes", "a200190019" + "0101", wire.ErrUnknownType},
@@ -122,6 +125,17 @@ var otherEncodings = []struct {
 	{"empty candidates written out", "a3001501010380", wire.ErrNotCanonical},
 	{"class of nine bytes", "a30015010102491100000000000000" + "00", wire.ErrNotCanonical},
 	{"class with a reserved bit", "a300150101024a11100000000000000000", wire.ErrNotCanonical},
+	{"empty certificate written out", "a3000101010440", wire.ErrNotCanonical},
+	{"role 0 written out", "a5000e010702186003" + "1a00015f900700", wire.ErrNotCanonical},
+	{"no code in denied", "a200181c0100", wire.ErrInvalid},
+	{"nothing watched", "a300181d01010280", wire.ErrInvalid},
+	{"status of 32 bytes", "a300181e0101" + "03815820" + strings.Repeat("30", 32), wire.ErrNotCanonical},
+	{"presence of nothing", "a200181e0101", wire.ErrInvalid},
+	{"operation 7", "a300182001010207", wire.ErrInvalid},
+	{"list with a role", "a40018200101" + "02010402", wire.ErrInvalid},
+	{"name with a line break", "a60018200101" + "0202" + "0402" + "06" + "50" + strings.Repeat("11", 16) + "07410a", wire.ErrInvalid},
+	{"member with an unknown key", "a30018210101" + "0381a3015820" + strings.Repeat("11", 32) + "02020501", wire.ErrNotCanonical},
+	{"member out of order", "a30018210101" + "0381a20202015820" + strings.Repeat("11", 32), wire.ErrNotCanonical},
 	{"integer too big", "a30012011b000000010000000002480000000000000000", wire.ErrNotCanonical},
 }
 
@@ -138,7 +152,8 @@ func TestOnlyOneEncoding(t *testing.T) {
 }
 
 func TestImpossibleValues(t *testing.T) {
-	uid := key(t, 1).Public().UID()
+	camera := key(t, 1).Public()
+	uid := camera.UID()
 	badUID := uid
 	badUID[0], badUID[1] = badUID[1], badUID[0]
 	noise1 := make([]byte, session.MinInitiation)
@@ -200,6 +215,42 @@ func TestImpossibleValues(t *testing.T) {
 		"unspecified ipv6":  &wire.Peer{ID: 1, Endpoint: at("[::]:1")},
 		"broadcast":         &wire.Peer{ID: 1, Endpoint: at("255.255.255.255:1")},
 		"multicast":         &wire.Peer{ID: 1, Endpoint: at("[ff02::1]:1")},
+		"certificate":       &wire.Register{Version: 1, Certificate: make([]byte, wire.MaxCertificate+1)},
+		"token":             &wire.Login{Version: 1, Token: make([]byte, wire.MaxToken+1)},
+		"role":              &wire.Welcome{Profile: 7, PayloadType: 96, ClockRate: 90000, Role: 3},
+		"long name":         hello(func(h *wire.Hello) { h.Name = bytes.Repeat([]byte{'z'}, wire.MaxName+1) }),
+		"name not UTF-8":    hello(func(h *wire.Hello) { h.Name = []byte{0xff} }),
+		"name with escape":  hello(func(h *wire.Hello) { h.Name = []byte("a\x1b[2J") }),
+		"denied":            &wire.Denied{},
+		"denied, local":     &wire.Denied{Code: wire.CodeStrategy},
+		"watch 0":           &wire.Watch{Cameras: []identity.UID{uid}},
+		"watch nothing":     &wire.Watch{Sequence: 1},
+		"watch UID":         &wire.Watch{Sequence: 1, Cameras: []identity.UID{uid, badUID}},
+		"watch too many":    &wire.Watch{Sequence: 1, Cameras: slices.Repeat([]identity.UID{uid}, wire.MaxWatched+1)},
+		"presence 0":        &wire.Presence{Answers: 1},
+		"presence of none":  &wire.Presence{Sequence: 1},
+		"too many statuses": &wire.Presence{Sequence: 1, Cameras: slices.Repeat([]wire.Status{{UID: uid}}, wire.MaxStatuses+1)},
+		"presence-ack 0":    &wire.PresenceAck{},
+		"manage 0":          &wire.Manage{Op: wire.OpList},
+		"no operation":      &wire.Manage{Sequence: 1},
+		"operation":         &wire.Manage{Sequence: 1, Op: 7},
+		"list of a key":     &wire.Manage{Sequence: 1, Op: wire.OpList, Key: camera},
+		"invite nobody":     &wire.Manage{Sequence: 1, Op: wire.OpInvite, Role: wire.RoleGuest},
+		"invite as nothing": &wire.Manage{Sequence: 1, Op: wire.OpInvite, Secret: identity.Secret{1}},
+		"invite as 3":       &wire.Manage{Sequence: 1, Op: wire.OpInvite, Secret: identity.Secret{1}, Role: 3},
+		"invite from":       &wire.Manage{Sequence: 1, Op: wire.OpInvite, Secret: identity.Secret{1}, Role: wire.RoleGuest, From: 1},
+		"revoke nobody":     &wire.Manage{Sequence: 1, Op: wire.OpRevoke},
+		"revoke for a time": &wire.Manage{Sequence: 1, Op: wire.OpRevoke, Key: camera, Seconds: 1},
+		"revoke a name":     &wire.Manage{Sequence: 1, Op: wire.OpRevoke, Key: camera, Name: []byte("a")},
+		"role of nobody":    &wire.Manage{Sequence: 1, Op: wire.OpSetRole, Role: wire.RoleGuest},
+		"release a key":     &wire.Manage{Sequence: 1, Op: wire.OpRelease, Key: camera},
+		"cancel nothing":    &wire.Manage{Sequence: 1, Op: wire.OpCancel},
+		"managed 0":         &wire.Managed{},
+		"managed code":      &wire.Managed{Sequence: 1, Code: wire.FirstLocalCode},
+		"member without":    &wire.Managed{Sequence: 1, Members: []wire.Member{{Role: wire.RoleOwner}}},
+		"member of no role": &wire.Managed{Sequence: 1, Members: []wire.Member{{Key: camera}}},
+		"member's name":     &wire.Managed{Sequence: 1, Members: []wire.Member{{Key: camera, Role: wire.RoleOwner, Name: []byte("\x7f")}}},
+		"too many members":  &wire.Managed{Sequence: 1, Members: slices.Repeat([]wire.Member{{Key: camera, Role: 1}}, wire.MaxMembers+1)},
 		"mapped":            &wire.Peer{ID: 1, Endpoint: wire.Endpoint{AddrPort: netip.MustParseAddrPort("[::ffff:192.0.2.1]:1")}},
 		"zone":              &wire.Peer{ID: 1, Endpoint: wire.Endpoint{AddrPort: netip.MustParseAddrPort("[fe80::1%eth0]:1")}},
 	} {
@@ -265,6 +316,44 @@ func TestOddFields(t *testing.T) {
 	}
 }
 
+// A status stands in its range, both ways.
+func TestImpossibleStatuses(t *testing.T) {
+	uid := key(t, 1).Public().UID()
+	badUID := uid
+	badUID[0], badUID[1] = badUID[1], badUID[0]
+	for _, c := range []wire.Status{{}, {UID: badUID}, {UID: uid, State: 4}, {UID: uid, Age: 1}} {
+		m := &wire.Presence{Sequence: 1, Cameras: []wire.Status{c}}
+		if b, err := wire.Marshal(m); !errors.Is(err, wire.ErrStatus) {
+			t.Errorf("%+v: %x, %v", c, b, err)
+		}
+		b := append(append([]byte{0x58, byte(wire.StatusSize)}, c.UID[:]...), byte(c.State), 0, 0, 0, byte(c.Age))
+		if s := new(wire.Status); s.UnmarshalCBOR(b) == nil {
+			t.Errorf("%x is read as %+v", b, s)
+		}
+	}
+	good := append(append([]byte{0x58, byte(wire.StatusSize)}, uid[:]...), 1, 0, 0, 0, 0)
+	for _, b := range [][]byte{nil, good[:len(good)-1], append(bytes.Clone(good), 0), append([]byte{0x78}, good[1:]...), append([]byte{0x58, 32}, good[2:]...)} {
+		if s := new(wire.Status); s.UnmarshalCBOR(b) == nil {
+			t.Errorf("%x is read as %+v", b, s)
+		}
+	}
+	for s, want := range map[fmt.Stringer]string{wire.StateLeft: "left", wire.State(9): "state-9", wire.RoleGuest: "guest", wire.Role(0): "none",
+		wire.Role(9): "role-9", wire.RoleOwner: "owner", wire.OpSetRole: "set-role", wire.Op(9): "op-9"} {
+		if s.String() != want {
+			t.Errorf("%q, want %q", s, want)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	for s, want := range map[string]bool{"": false, "Ann's téléphone": true, "a\nb": false, "\u0085": false, "\xff": false,
+		strings.Repeat("z", wire.MaxName): true, strings.Repeat("é", wire.MaxName/2+1): false} {
+		if wire.ValidName(s) != want {
+			t.Errorf("%q is a name: %v", s, !want)
+		}
+	}
+}
+
 // A stream's endpoint is another than the datagrams' of the same address, and survives the wire.
 func TestStreamEndpoints(t *testing.T) {
 	seen := map[string]bool{}
@@ -282,6 +371,10 @@ func TestStreamEndpoints(t *testing.T) {
 func TestImpossibleValuesReceived(t *testing.T) {
 	for name, s := range map[string]string{
 		"version 0":     "a200010100",
+		"certificate":   "a30001010104" + "590101" + strings.Repeat("00", 257),
+		"name":          "a6000d010102010450" + "01" + strings.Repeat("00", 15) + "06070a410a",
+		"role":          "a5000e010702186003" + "1a00015f900703",
+		"invitation":    "a500182001010202" + "040306" + "50" + strings.Repeat("11", 16),
 		"code 64":       "a3000c0101021840",
 		"port 0":        "a3000601010246010203040000",
 		"multicast":     "a3000601010246e00000010001",
@@ -327,20 +420,35 @@ func TestSizes(t *testing.T) {
 	for _, m := range []wire.Message{
 		&wire.Connect{ID: 1<<64 - 1, Camera: uid, Noise1: longest, Relay: true},
 		&wire.Introduce{ID: 1<<64 - 1, Endpoint: farther, Noise1: longest, Channel: wire.MaxChannel},
+		&wire.Watch{Sequence: 1<<32 - 1, Cameras: slices.Repeat([]identity.UID{uid}, wire.MaxWatched), End: true},
+		&wire.Presence{Sequence: 1<<32 - 1, Answers: 1<<32 - 1,
+			Cameras: slices.Repeat([]wire.Status{{UID: uid, State: wire.StateOnline}}, wire.MaxStatuses)},
+		&wire.Managed{Sequence: 1<<32 - 1, Code: 63, Next: 1<<32 - 1, Members: slices.Repeat([]wire.Member{{Key: identity.PublicKey{1},
+			Role: wire.RoleGuest, Name: bytes.Repeat([]byte{'z'}, wire.MaxName), Seconds: 1<<32 - 1}}, wire.MaxMembers)},
 	} {
 		if n := relayed(len(marshal(t, m))); n > session.MaxDatagram {
 			t.Errorf("%v takes %d bytes", m.Type(), n)
 		}
 	}
 	hello := &wire.Hello{Version: 255, ID: 1<<64 - 1, Proof: identity.Proof{1}, PunchKey: wire.PunchKey{1}, Flags: 7, Profile: 0xffff,
-		Class: wire.Class{Ports: wire.PortsBlock, BlockSize: 1}, Strategy: bytes.Repeat([]byte{'z'}, wire.MaxStrategy)}
+		Class: wire.Class{Ports: wire.PortsBlock, BlockSize: 1}, Strategy: bytes.Repeat([]byte{'z'}, wire.MaxStrategy),
+		Name: bytes.Repeat([]byte{'z'}, wire.MaxName)}
 	for range wire.MaxCandidates {
 		hello.Candidates = append(hello.Candidates, farther)
 	}
 	if n := len(marshal(t, hello)) + session.InitiationOverhead; n > session.MaxInitiation {
 		t.Errorf("the longest Hello's initiation takes %d bytes", n)
 	}
-	welcome := len(marshal(t, &wire.Welcome{Profile: 0xffff, PayloadType: 127, ClockRate: 1<<32 - 1, Width: 65535, Height: 65535, FrameRate: 1<<32 - 1}))
+	for _, m := range []wire.Message{
+		&wire.Register{Version: 255, Keepalive: 65535, Boot: 1<<64 - 1, Certificate: make([]byte, wire.MaxCertificate)},
+		&wire.Login{Version: 255, Token: make([]byte, wire.MaxToken)},
+	} {
+		if n := len(marshal(t, m)) + session.InitiationOverhead; n > session.MaxInitiation {
+			t.Errorf("the longest initiation with %v takes %d bytes", m.Type(), n)
+		}
+	}
+	welcome := len(marshal(t, &wire.Welcome{Profile: 0xffff, PayloadType: 127, ClockRate: 1<<32 - 1, Width: 65535, Height: 65535, FrameRate: 1<<32 - 1,
+		Role: wire.RoleGuest}))
 	challenge := len(marshal(t, &wire.PathChallenge{Token: wire.Token{1}}))
 	if n := session.ResponseOverhead + welcome + session.TransportOverhead + challenge; n > wire.DefaultPunch {
 		t.Errorf("the answer to a punch takes %d bytes, the punch %d", n, wire.DefaultPunch)

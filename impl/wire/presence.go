@@ -72,7 +72,7 @@ type Status struct {
 }
 
 // StatusSize is a Status' length on the wire, in bytes.
-const StatusSize = len(identity.UID{}) + 5
+const StatusSize = 33
 
 // ErrStatus says that bytes are no status.
 var ErrStatus = errors.New("not a camera's status")

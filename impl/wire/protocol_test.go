@@ -84,6 +84,7 @@ func same(t *testing.T, what string, document, code []string) {
 var (
 	cddlMessage = regexp.MustCompile(`(?m)^([a-z0-9-]+) = \{ 0: (\d+)(.*) \}$`)
 	cddlRule    = regexp.MustCompile(`(?m)^([a-z0-9-]+) = (.*)$`)
+	cddlArray   = regexp.MustCompile(`^\[1\*\d+ (.*)\]$`)
 	cddlKey     = regexp.MustCompile(`(\?\s*)?(\d+): ([^,]+)`)
 )
 
@@ -101,7 +102,7 @@ func TestProtocolMessages(t *testing.T) {
 		document = append(document, m[1]+"="+m[2])
 		for _, k := range cddlKey.FindAllStringSubmatch(m[3], -1) {
 			keysInDocument = append(keysInDocument, fmt.Sprintf("%s key %s optional %v", m[1], k[2], k[1] != ""))
-			name := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(k[3]), "[1*8 "), "]")
+			name := cddlArray.ReplaceAllString(strings.TrimSpace(k[3]), "$1")
 			if !rules[name] {
 				t.Errorf("%s uses rule %q, which is not defined", m[1], name)
 			}
@@ -144,6 +145,23 @@ func TestProtocolMessages(t *testing.T) {
 		}
 	}
 	same(t, "message in its table of senders,", sent, names)
+}
+
+// What stands beside the CDDL in tables: numbers of roles, operations and states.
+func TestProtocolNumbers(t *testing.T) {
+	var document, code []string
+	for _, heading := range []string{"### 8.4 Presence", "### 8.5 Managing who may watch"} {
+		for _, r := range rows(section(t, heading)) {
+			document = append(document, r[0]+" "+r[1])
+		}
+	}
+	for s := wire.StateUnavailable; s <= wire.StateSilent; s++ {
+		code = append(code, fmt.Sprintf("%d %v", s, s))
+	}
+	for o := wire.OpList; o <= wire.OpCancel; o++ {
+		code = append(code, fmt.Sprintf("%d %v", o, o))
+	}
+	same(t, "number", document, code)
 }
 
 func TestProtocolCodes(t *testing.T) {

@@ -33,7 +33,8 @@ type sample struct {
 
 // samples has each type at least once, with and without what is optional.
 func samples(t testing.TB) []sample {
-	uid := key(t, 1).Public().UID()
+	uid, other := key(t, 1).Public().UID(), key(t, 4).Public().UID()
+	secret := identity.Secret(fixed(0xc0, 16))
 	noise1 := bytes.Repeat([]byte{0xee}, session.MinInitiation)
 	proof := identity.PairingProof(identity.Secret{1}, key(t, 2).Public(), key(t, 1).Public())
 	v4, v6 := at("192.0.2.1:40000"), at("[2001:db8::1]:443")
@@ -49,6 +50,8 @@ func samples(t testing.TB) []sample {
 		{"registered", &wire.Registered{Endpoint: v4, Keepalive: 15, Expiry: 60}},
 		{"registered-ipv6", &wire.Registered{Endpoint: v6, Keepalive: 25, Expiry: 100}},
 		{"registered-alternate", &wire.Registered{Endpoint: tcp, Keepalive: 15, Expiry: 60, Alternate: v6}},
+		{"register-certificate", &wire.Register{Version: wire.ProtocolVersion, Certificate: fixed(0, 181)}},
+		{"login-token", &wire.Login{Version: wire.ProtocolVersion, Token: fixed(0x80, 105)}},
 		{"login", &wire.Login{Version: wire.ProtocolVersion}},
 		{"logged-in", &wire.LoggedIn{Endpoint: v4, Expiry: 60}},
 		{"logged-in-alternate", &wire.LoggedIn{Endpoint: tls, Expiry: 60, Alternate: v4}},
@@ -75,6 +78,9 @@ func samples(t testing.TB) []sample {
 			Strategy: []byte("birthday:256x1024")}},
 		{"welcome", &wire.Welcome{Profile: wire.ProfileAES128GCM, PayloadType: 96, ClockRate: 90000,
 			Width: 1280, Height: 720, FrameRate: 30000}},
+		{"hello-name", &wire.Hello{Version: wire.ProtocolVersion, ID: 1, PunchKey: wire.PunchKey{1}, Profile: wire.ProfileAES128GCM,
+			Name: []byte("Ann's téléphone")}},
+		{"welcome-role", &wire.Welcome{Profile: wire.ProfileAES128GCM, PayloadType: 96, ClockRate: 90000, Role: wire.RoleOwner}},
 		{"welcome-least", &wire.Welcome{Profile: wire.ProfileAES128GCM, PayloadType: 127, ClockRate: 90000}},
 		{"path-challenge", &wire.PathChallenge{Token: wire.Token{1, 2, 3, 4, 5, 6, 7, 8}}},
 		{"path-response", &wire.PathResponse{Token: wire.Token{1, 2, 3, 4, 5, 6, 7, 8}}},
@@ -95,6 +101,25 @@ func samples(t testing.TB) []sample {
 		{"located-least", &wire.Located{ID: 1, Sequence: 1, Endpoint: v6}},
 		{"located-ack", &wire.LocatedAck{ID: 1, Sequence: 4}},
 		{"located-ack-code", &wire.LocatedAck{ID: 1, Sequence: 4, Code: wire.CodeEnded}},
+		{"denied", &wire.Denied{Code: wire.CodeCertificateExpired}},
+		{"denied-retry", &wire.Denied{Code: wire.CodeShuttingDown, Retry: 300}},
+		{"watch", &wire.Watch{Sequence: 1, Cameras: []identity.UID{uid, other}}},
+		{"watch-end", &wire.Watch{Sequence: 2, Cameras: []identity.UID{uid}, End: true}},
+		{"presence", &wire.Presence{Sequence: 1, Answers: 1, Cameras: []wire.Status{{UID: uid, State: wire.StateOnline, Age: 86400}, {UID: other}}}},
+		{"presence-change", &wire.Presence{Sequence: 2, Cameras: []wire.Status{{UID: uid, State: wire.StateSilent, Age: 40}}}},
+		{"presence-end", &wire.Presence{Sequence: 3, Answers: 2}},
+		{"presence-ack", &wire.PresenceAck{Sequence: 3}},
+		{"manage-list", &wire.Manage{Sequence: 1, Op: wire.OpList}},
+		{"manage-list-on", &wire.Manage{Sequence: 2, Op: wire.OpList, From: 8}},
+		{"manage-invite", &wire.Manage{Sequence: 3, Op: wire.OpInvite, Role: wire.RoleGuest, Seconds: 604800, Secret: secret, Name: []byte("Bob")}},
+		{"manage-revoke", &wire.Manage{Sequence: 4, Op: wire.OpRevoke, Key: key(t, 2).Public()}},
+		{"manage-set-role", &wire.Manage{Sequence: 5, Op: wire.OpSetRole, Key: key(t, 2).Public(), Role: wire.RoleOwner}},
+		{"manage-release", &wire.Manage{Sequence: 6, Op: wire.OpRelease}},
+		{"manage-cancel", &wire.Manage{Sequence: 7, Op: wire.OpCancel, Secret: secret}},
+		{"managed", &wire.Managed{Sequence: 3}},
+		{"managed-code", &wire.Managed{Sequence: 4, Code: wire.CodeNotAllowed}},
+		{"managed-members", &wire.Managed{Sequence: 1, Next: 2, Members: []wire.Member{{Key: key(t, 2).Public(), Role: wire.RoleOwner, Name: []byte("Ann")},
+			{Key: key(t, 3).Public(), Role: wire.RoleGuest, Seconds: 3600}}}},
 	}
 }
 
