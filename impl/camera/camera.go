@@ -32,6 +32,7 @@ import (
 	"github.com/punchlab/punchlab/impl/core"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/media"
+	"github.com/punchlab/punchlab/impl/pairing"
 	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/impl/self"
 	"github.com/punchlab/punchlab/impl/session"
@@ -46,7 +47,10 @@ type Config struct {
 	RendezvousKey identity.PublicKey
 	Secret        identity.Secret      // the label's pairing secret
 	Paired        []identity.PublicKey // viewers admitted without a proof
-	Rand          io.Reader            // cryptographically random
+	// Book says who may watch, in place of Secret and Paired; nil: those do. The camera writes in it, and tells by PairingsChanged.
+	Book        *pairing.Book
+	Certificate []byte    // the maker's for Static, shown to the rendezvous; nil: none
+	Rand        io.Reader // cryptographically random
 	// Boot is how often the camera has started, for cameras without a reliable clock: it must grow with each start for
 	// good. 0: the clock serves.
 	Boot uint64
@@ -57,7 +61,12 @@ type Config struct {
 	// Listen lets viewers that know the camera's address come without a rendezvous: a forwarded port. Nothing longer than
 	// what it answers goes to an address that has not been validated.
 	Listen bool
+	// LAN lets viewers that are paired already come without a rendezvous, by the main socket or by HandleLAN, wherever they are.
+	LAN bool
 
+	// Estimator makes what finds out how much the path to one viewer carries; nil: nothing does, and every viewer gets what the
+	// source has. See media.Adaptive for what is done about it.
+	Estimator  func() media.Estimator
 	Source     func() media.Source // the video, from a key frame on, for one viewer
 	Keepalive  time.Duration       // between pings; 0: 15 s (RFC 8085 §3.5)
 	Consent    time.Duration       // silence of a viewer that ends its stream; 0: 30 s (RFC 7675 §5.1), never more
@@ -128,6 +137,7 @@ type Stats struct {
 	Viewers     int                   // now
 	Streams     int64                 // started
 	FramesSent  int64                 // access units, each counted once a stream
+	Thinned     int64                 // access units left out because a path carries less
 	Resent      int64                 // packets
 	PathChanges int64
 	KeyFrames   int64 // asked for by viewers
@@ -292,6 +302,22 @@ func (c *Camera) HandleMoved(now time.Time) {
 	for _, v := range c.viewers {
 		v.suspicious = true
 	}
+}
+
+// HandleFrames looks again at sources that had nothing (media.ErrPending): one of them has something now.
+func (c *Camera) HandleFrames(now time.Time) {
+	c.awake(now)
+}
+
+// HandleLAN takes a datagram that came by a socket which the driver has beside those of the core, such as one in the multicast
+// groups of the local network. What answers it leaves by the main socket.
+func (c *Camera) HandleLAN(now time.Time, from netip.AddrPort, b []byte) {
+	c.awake(now)
+}
+
+// HandlePairings says that Config.Book was changed by somebody else than this camera: who may no longer watch is sent away.
+func (c *Camera) HandlePairings(now time.Time) {
+	c.begin()
 }
 
 // awake begins a call at now, and anew where the host has slept since it should have been made.

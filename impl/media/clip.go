@@ -28,10 +28,13 @@ func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 // AccessUnit is one coded picture.
 type AccessUnit struct {
 	Index int           // from 0, grows by one; never starts again when a clip loops
-	PTS   time.Duration // Index / FPS
+	PTS   time.Duration // from the source's beginning; of a stored one, Index / FPS
 	Key   bool          // it has an IDR slice: decoding can start here
 	Data  []byte        // Annex B, 4-byte start codes; shared, not to be written to
-	Hash  Hash          // of Data
+	Hash  Hash          // of Data; a live source may leave it zero
+	// Captured is when the picture was taken, by the clock that its camera's core is driven with. It makes the unit live: it leaves as
+	// soon as it is there. Zero: stored, it leaves when its PTS comes, counted from the first one.
+	Captured time.Time
 }
 
 // Clip is a finite sequence of access units. It is immutable.

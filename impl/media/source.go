@@ -8,7 +8,8 @@ import (
 
 // Source delivers access units in decoding order, Index and PTS growing.
 type Source interface {
-	// Next returns the next access unit, or io.EOF after the last.
+	// Next returns the next access unit, io.EOF after the last, or ErrPending where a live source has none yet. The first is a
+	// key frame.
 	Next() (AccessUnit, error)
 }
 
