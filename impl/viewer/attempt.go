@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
@@ -22,8 +23,10 @@ const maxEarly = 128
 // attempt is one connection, from Connect to its end.
 type attempt struct {
 	v       *Viewer
+	c       *Connection
 	id      uint64
-	label   identity.Label
+	uid     identity.UID
+	request Request
 	policy  punch.Policy
 	agent   *punch.Agent
 	theirs  wire.Class // of the camera's NAT
@@ -45,10 +48,12 @@ type attempt struct {
 	seen     uint32 // counter of the camera's last punch
 	early    []earlyPacket
 	gaveUp   bool // looking for a direct path
+	over     bool
 
 	// Watching.
 	sess     *session.Session
 	since    time.Time // of sess
+	ssrc     uint32    // of its stream
 	noise2   []byte
 	receiver *media.Receiver
 	path     punch.Path   // named by Use
@@ -86,8 +91,9 @@ type earlyPacket struct {
 	b    []byte
 }
 
-func newAttempt(now time.Time, v *Viewer, label identity.Label, policy punch.Policy) (*attempt, error) {
-	a := &attempt{v: v, label: label, policy: policy, started: now}
+func newAttempt(now time.Time, v *Viewer, r Request, policy punch.Policy) (*attempt, error) {
+	label := r.Label
+	a := &attempt{v: v, uid: label.UID(), request: r, policy: policy, started: now}
 	var idBytes [8]byte
 	for a.id == 0 {
 		if _, err := io.ReadFull(v.cfg.Rand, idBytes[:]); err != nil {
@@ -99,8 +105,11 @@ func newAttempt(now time.Time, v *Viewer, label identity.Label, policy punch.Pol
 		return nil, fmt.Errorf("draw punch key: %w", err)
 	}
 	hello := &wire.Hello{
-		Version: wire.ProtocolVersion, ID: a.id, PunchKey: a.punchKey, Flags: policy.Flags() | wire.FlagStart,
-		Proof: identity.PairingProof(label.Secret, v.cfg.Static.Public(), label.Key), Profile: wire.ProfileAES128GCM,
+		Version: wire.ProtocolVersion, ID: a.id, PunchKey: a.punchKey, Flags: policy.Flags(), Profile: wire.ProfileAES128GCM,
+		Proof: identity.PairingProof(label.Secret, v.cfg.Static.Public(), label.Key), Name: []byte(v.cfg.Name),
+	}
+	if !r.Quiet {
+		hello.Flags |= wire.FlagStart
 	}
 	if policy.Direct {
 		hello.Candidates, hello.Class = wire.Ats(v.dev.Candidates()), v.dev.Class()
@@ -118,7 +127,7 @@ func newAttempt(now time.Time, v *Viewer, label identity.Label, policy punch.Pol
 	if err != nil {
 		return nil, err
 	}
-	a.connect = &wire.Connect{ID: a.id, Camera: label.UID(), Noise1: a.hs.Message(), Relay: policy.Relay}
+	a.connect = &wire.Connect{ID: a.id, Camera: a.uid, Noise1: a.hs.Message(), Relay: policy.Relay}
 	return a, nil
 }
 
@@ -136,8 +145,8 @@ func (a *attempt) sendConnect(now time.Time) {
 	if !link.Up() || !a.needsPeer() {
 		return
 	}
-	if a.v.stats.ConnectSent.IsZero() {
-		a.v.stats.ConnectSent = now
+	if a.c.ConnectSent.IsZero() {
+		a.c.ConnectSent = now
 	}
 	a.gap = max(2*a.gap, link.RTO())
 	link.Send(core.Signal, a.connect)
@@ -155,7 +164,7 @@ func (a *attempt) peerKnown(now time.Time, m *wire.Peer) {
 		return
 	}
 	a.peerAt, a.again = now, time.Time{}
-	a.v.stats.PeerKnown = now
+	a.c.PeerKnown = now
 	a.endpoint = m.Endpoint.AddrPort
 	if a.policy.Relay {
 		a.channel = m.Channel
@@ -187,14 +196,36 @@ func (a *attempt) addCandidates(now time.Time, others []wire.Endpoint) {
 // probe sends a punch, or a sample. A punch's size leaves the camera room for an answer.
 func (a *attempt) probe(p punch.Probe) {
 	if p.Sample {
-		a.v.probes.Add(a.policy.Name, a.v.link.Sample(p.From, a.id))
+		a.probed(a.v.link.Sample(p.From, a.id))
 		return
 	}
 	b := wire.AppendPunch(nil, a.punchKey, wire.Punch{ID: a.id, Counter: a.punches + 1, LowTTL: p.TTL != 0}, p.Size)
 	if a.agent.Spend(p.Path(), len(b)) {
 		a.punches++
-		a.v.probes.Add(a.policy.Name, len(b))
+		a.probed(len(b))
 		a.v.box.SendTTL(p.From, p.To, p.TTL, core.Punch, b)
+	}
+}
+
+// probed counts a probe of n bytes; one of 0 was not sent.
+func (a *attempt) probed(n int) {
+	a.v.probes.Add(a.policy.Name, n)
+	if n > 0 {
+		a.c.Probed.Add(n)
+	}
+}
+
+// sampled takes where a sample of the camera's came from.
+func (a *attempt) sampled(now time.Time, m *wire.Sampled) {
+	if a.agent != nil {
+		a.agent.Sampled(now, m.Endpoint.AddrPort)
+	}
+}
+
+// refused ends what the rendezvous, or the camera by it, does not want.
+func (a *attempt) refused(now time.Time, code wire.Code) {
+	if a.sess == nil {
+		a.fail(now, code, code.Sentence())
 	}
 }
 
@@ -209,7 +240,7 @@ func (a *attempt) tend(now time.Time) {
 		return
 	}
 	a.v.dev.Open(open, func(now time.Time, socks []netip.AddrPort, err error) {
-		if a.v.watch != a {
+		if a.over {
 			a.v.dev.Close(socks)
 			return
 		}
@@ -265,13 +296,15 @@ func (a *attempt) response(now time.Time, path punch.Path, b []byte) error {
 		return wire.CodeProfile
 	}
 	rtt := max(2*a.v.link.RTT(), minRTO)
+	keys := media.NewKeys(sess.Export)
 	a.receiver, err = media.NewReceiver(media.ReceiverConfig{
-		Keys: media.NewKeys(sess.Export), PayloadType: welcome.PayloadType, FPS: a.v.cfg.FPS, RTT: rtt,
+		Keys: keys, PayloadType: welcome.PayloadType, FPS: a.v.cfg.FPS, RTT: rtt,
 		ReportEvery: reportEvery,
 	})
 	if err != nil {
 		return err
 	}
+	a.ssrc = keys.SSRC()
 	a.sess, a.noise2 = sess, append([]byte(nil), b...)
 	a.since, a.heard, a.alive, a.named = now, now, now, now
 	if path.Route == punch.Relay && a.channel == 0 { // Peer is late or lost
@@ -280,8 +313,8 @@ func (a *attempt) response(now time.Time, path punch.Path, b []byte) error {
 	a.path, a.shown, a.useGap = path, path, a.rto()
 	a.useDue = now.Add(useWait)
 	a.armConsent(now)
-	a.v.stats.Connected = now
-	a.v.box.Emit(Connected{At: now, Path: path})
+	a.c.Connected, a.c.Role = now, welcome.Role
+	a.v.box.Emit(Connected{Camera: a.uid, At: now, Path: path, Role: welcome.Role})
 	if path.Route == punch.Direct {
 		a.settle()
 	}
@@ -398,12 +431,12 @@ func (a *attempt) directFailed(now time.Time) {
 	a.gaveUp = true
 	cause := a.silence()
 	if a.lostDirect { // what worked once may work again
-		cause = a.v.stats.NotDirect
+		cause = a.c.NotDirect
 		a.retryGap = min(max(2*a.retryGap, firstRetry), lastRetry)
 		a.retryAt = now.Add(a.retryGap)
 	}
-	a.v.stats.NotDirect = cause
-	a.v.box.Emit(DirectFailed{At: now, Cause: cause})
+	a.c.NotDirect = cause
+	a.v.box.Emit(DirectFailed{Camera: a.uid, At: now, Cause: cause})
 }
 
 func (a *attempt) deadline() time.Time {
@@ -425,8 +458,8 @@ func (a *attempt) fail(now time.Time, code wire.Code, cause string) {
 		a.sendControl(&wire.Bye{Code: wire.CodeEnded})
 	}
 	a.finish()
-	a.v.stats.NotDirect = cause
-	a.v.box.Emit(Failed{At: now, Code: code, Cause: cause})
+	a.c.NotDirect = cause
+	a.v.box.Emit(Failed{Camera: a.uid, At: now, Code: code, Cause: cause})
 }
 
 // close ends it as one side wishes.
@@ -435,19 +468,17 @@ func (a *attempt) close(now time.Time, code wire.Code) {
 		a.sendControl(&wire.Bye{Code: code})
 	}
 	a.finish()
-	a.v.box.Emit(Closed{At: now, Code: code})
+	a.v.box.Emit(Closed{Camera: a.uid, At: now, Code: code})
 }
 
 func (a *attempt) finish() {
-	if a.receiver != nil {
-		a.v.stats.Quality = a.receiver.Quality()
-	}
-	a.v.stats.Path, a.v.stats.Confirmed, a.v.stats.ByAllocation = a.path, a.twoWay, a.byAllocation()
+	a.connection()
 	if a.agent != nil {
 		a.agent.Stop(punch.Path{})
 		a.tend(a.started)
 	}
-	a.v.watch = nil
+	a.over = true
+	a.v.watches = slices.DeleteFunc(a.v.watches, func(x *attempt) bool { return x == a })
 }
 
 func name(p punch.Path) string {

@@ -77,7 +77,7 @@ func (a *attempt) verdictAt() time.Time {
 func (a *attempt) toRelay(now time.Time) {
 	if a.twoWay {
 		a.lostDirect = true
-		a.v.stats.NotDirect = fmt.Sprintf("the direct path to %v went silent: nothing for %.1f s",
+		a.c.NotDirect = fmt.Sprintf("the direct path to %v went silent: nothing for %.1f s",
 			a.path.Addr, now.Sub(a.alive).Seconds())
 	} else {
 		a.oneWay = append(a.oneWay, a.path)
@@ -179,15 +179,16 @@ func (a *attempt) wake(now time.Time, slept time.Duration) {
 
 // anew begins the connection again, as if it had just been asked for: the camera has forgotten it.
 func (a *attempt) anew(now time.Time) {
-	next, err := newAttempt(now, a.v, a.label, a.policy)
+	next, err := newAttempt(now, a.v, a.request, a.policy)
 	if err != nil {
 		a.fail(now, wire.CodeInternal, fmt.Sprintf("connect again after the host's sleep: %v", err))
 		return
 	}
 	at := a.endpoint
 	a.finish()
-	a.v.watch = next
-	a.v.box.Emit(Reconnecting{At: now})
+	next.c = a.c
+	a.v.watches = append(a.v.watches, next)
+	a.v.box.Emit(Reconnecting{Camera: a.uid, At: now})
 	if a.knocking {
 		next.knock(now, at)
 	} else {

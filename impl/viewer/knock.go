@@ -14,7 +14,7 @@ const knockGap = 250 * time.Millisecond
 // knock sends the initiation to the camera itself.
 func (a *attempt) knock(now time.Time, addr netip.AddrPort) {
 	a.knocking, a.endpoint, a.gap = true, addr, knockGap
-	a.v.stats.ConnectSent = now
+	a.c.ConnectSent = now
 	a.sendKnock(now)
 }
 

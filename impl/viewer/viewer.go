@@ -27,11 +27,11 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
 	"github.com/punchlab/punchlab/impl/identity"
-	"github.com/punchlab/punchlab/impl/media"
 	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/impl/self"
 	"github.com/punchlab/punchlab/impl/session"
@@ -55,6 +55,10 @@ type Config struct {
 	AnswerTimeout time.Duration // for the camera's, where a relay is allowed; 0: 10 s
 	SilentTimeout time.Duration // silence of the camera that ends the connection; 0: 10 s
 	FPS           int           // the source's frames per second; 0: that of media's clip
+	MaxCameras    int           // connections at a time; 0: 16
+
+	Name  string // what a camera's owner sees of this viewer (see wire.ValidName); empty: nothing
+	Token []byte // of the account with the rendezvous' operator, where it wants one
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -68,7 +72,16 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.SignalTimeout, 5*time.Second)
 	def(&c.AnswerTimeout, 10*time.Second)
 	def(&c.SilentTimeout, 10*time.Second)
+	if c.MaxCameras == 0 {
+		c.MaxCameras = 16
+	}
 	switch {
+	case c.MaxCameras < 0:
+		return c, fmt.Errorf("configure viewer: %d cameras at a time; give one or more", c.MaxCameras)
+	case c.Name != "" && !wire.ValidName(c.Name):
+		return c, fmt.Errorf("configure viewer: the name %q is longer than %d bytes, or has control characters", c.Name, wire.MaxName)
+	case len(c.Token) > wire.MaxToken:
+		return c, fmt.Errorf("configure viewer: the account's token has %d bytes, at most %d fit", len(c.Token), wire.MaxToken)
 	case len(c.Host) > wire.MaxCandidates:
 		return c, fmt.Errorf("configure viewer: %d host addresses, at most %d fit", len(c.Host), wire.MaxCandidates)
 	case c.Keepalive < time.Second || c.ConsentEvery <= 0 || c.SignalTimeout <= 0 || c.AnswerTimeout <= 0 || c.SilentTimeout <= 0:
@@ -82,54 +95,18 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// Viewer watches one camera at a time. Not safe for concurrent use.
+// Viewer watches several cameras of one rendezvous. Not safe for concurrent use.
 type Viewer struct {
-	cfg    Config
-	box    core.Outbox
-	link   *uplink.Link
-	dev    *self.Device
-	probes self.Probes
-	stamp  session.Stamp
-	watch  *attempt // nil: idle
-	stats  Stats
-	closed bool
-}
-
-// Stats counts since New, over all connections.
-type Stats struct {
-	Traffic     core.Traffic
-	Probes      core.Count            // punches sent
-	ProbesBy    map[string]core.Count // of them, by the strategy that sent them
-	Before      core.Count            // of Probes, sent before the direct path stood; all of them where there is none
-	Opened      int                   // sockets opened beside the first
-	Class       wire.Class            // of the NATs before the viewer, as far as known
-	Dropped     core.Drops            // packets, by reason
-	Media       core.Count            // SRTP received, duplicates too
-	MediaDirect core.Count            // of them, by the direct path
-	MediaRelay  core.Count            // of them, through the relay
-	PathChanges int64
-	Uses        int64      // Use messages sent
-	Frames      int64      // delivered
-	Path        punch.Path // in use, with its local socket; after the end, the last one
-	Confirmed   bool       // Path works both ways (see PathConfirmed)
-	// ByAllocation: Path leads over a TURN server's allocation, the viewer's or the camera's. Its Route is Direct, since the
-	// rendezvous does not relay, but somebody else does; DirectAt is not set.
-	ByAllocation bool
-	LoggedIn     bool
-	RTT          time.Duration // to the rendezvous
-	Reflexive    netip.AddrPort
-
-	// The last connection. Zero times: it did not happen.
-	Asked        time.Time // Connect was called
-	ConnectSent  time.Time
-	PeerKnown    time.Time
-	Connected    time.Time
-	FirstPacket  time.Time
-	FirstFrame   time.Time
-	DirectAt     time.Time // a direct path was confirmed
-	NotDirect    string    // why there is no direct path, one sentence; empty: there is one, or it is still looked for
-	Quality      media.Quality
-	CameraSilent time.Duration // the longest silence while watching
+	cfg     Config
+	box     core.Outbox
+	link    *uplink.Link
+	dev     *self.Device
+	probes  self.Probes
+	stamp   session.Stamp
+	watches []*attempt  // in the order in which they were asked for
+	last    *Connection // that was asked for
+	dropped core.Drops
+	closed  bool
 }
 
 // New returns a viewer. Start it.
@@ -138,10 +115,10 @@ func New(cfg Config) (*Viewer, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Viewer{cfg: cfg, stats: Stats{Dropped: core.Drops{}}}
+	v := &Viewer{cfg: cfg, last: &Connection{}, dropped: core.Drops{}}
 	v.link, err = uplink.New(uplink.Config{
 		Session: session.Config{Static: cfg.Static, Rand: cfg.Rand, Taken: v.taken}, Rendezvous: cfg.RendezvousKey,
-		Addrs: cfg.Rendezvous, Keepalive: cfg.Keepalive, Hello: &wire.Login{Version: wire.ProtocolVersion},
+		Addrs: cfg.Rendezvous, Keepalive: cfg.Keepalive, Hello: &wire.Login{Version: wire.ProtocolVersion, Token: cfg.Token},
 		Up: v.loggedIn, Down: func(time.Time) {}, Moved: func(now time.Time, _, _ netip.AddrPort) { v.dev.Moved(now) },
 	}, &v.box)
 	if err != nil {
@@ -151,8 +128,8 @@ func New(cfg Config) (*Viewer, error) {
 		Servers: cfg.Rendezvous, Host: cfg.Host, Relayed: cfg.Relayed, Classify: cfg.Classify, Rand: cfg.Rand,
 		Classified: func(now time.Time, class wire.Class) {
 			v.box.Emit(Classified{At: now, Class: class})
-			if v.watch != nil {
-				v.watch.classified(now)
+			for _, a := range v.live() {
+				a.classified(now)
 			}
 		},
 		Ready: func(now time.Time) { v.box.Emit(Ready{At: now}) },
@@ -161,7 +138,7 @@ func New(cfg Config) (*Viewer, error) {
 }
 
 func (v *Viewer) taken(i uint32) bool {
-	return v.link != nil && v.link.Owns(i) || v.watch != nil && v.watch.index() == i
+	return v.link != nil && v.link.Owns(i) || slices.ContainsFunc(v.watches, func(a *attempt) bool { return a.index() == i })
 }
 
 // Start logs in at the rendezvous, and again whenever the rendezvous falls silent.
@@ -173,97 +150,22 @@ func (v *Viewer) Start(now time.Time) error {
 func (v *Viewer) loggedIn(now time.Time, _ wire.Message) {
 	v.box.Emit(LoggedIn{At: now, Reflexive: v.link.Reflexive(), RTT: v.link.RTT()})
 	v.dev.Up(now)
-	if v.watch != nil {
-		v.watch.sendConnect(now)
-		v.watch.reachable(now)
-	}
-}
-
-// Connect asks for the video of the camera that the label names, by a strategy (see punch.Names). Before LoggedIn the
-// request waits for it. One connection at a time.
-func (v *Viewer) Connect(now time.Time, label identity.Label, strategy string) error {
-	v.box.Begin()
-	policy, err := punch.Lookup(strategy)
-	switch {
-	case err != nil:
-		return fmt.Errorf("connect: %w", err)
-	case v.closed || !v.link.Started():
-		return errors.New("connect: the viewer is not started; call Start")
-	case v.watch != nil:
-		return errors.New("connect: already watching a camera; call Disconnect before")
-	case label.RendezvousKey != v.cfg.RendezvousKey:
-		return errors.New("connect: the label names another rendezvous; make a viewer for that one")
-	}
-	a, err := newAttempt(now, v, label, policy)
-	if err != nil {
-		return fmt.Errorf("connect: %w", err)
-	}
-	v.watch = a
-	v.resetStats(now)
-	a.sendConnect(now)
-	return nil
-}
-
-// ConnectDirect asks the camera itself, without a rendezvous: addr is where the owner's router forwards a port to it. The
-// camera must listen (camera.Config.Listen). The viewer need not be started.
-func (v *Viewer) ConnectDirect(now time.Time, label identity.Label, addr netip.AddrPort, strategy string) error {
-	v.box.Begin()
-	policy, err := punch.Lookup(strategy)
-	switch {
-	case err != nil:
-		return fmt.Errorf("connect directly: %w", err)
-	case !policy.Direct:
-		return fmt.Errorf("connect directly: strategy %q uses no direct path", strategy)
-	case !punch.Plausible(addr):
-		return fmt.Errorf("connect directly: %v is no camera's address; give that of its router, and the port forwarded", addr)
-	case v.closed:
-		return errors.New("connect directly: the viewer is closed")
-	case v.watch != nil:
-		return errors.New("connect directly: already watching a camera; call Disconnect before")
-	}
-	policy.Relay = false
-	a, err := newAttempt(now, v, label, policy)
-	if err != nil {
-		return fmt.Errorf("connect directly: %w", err)
-	}
-	v.watch = a
-	v.resetStats(now)
-	a.knock(now, addr)
-	return nil
-}
-
-func (v *Viewer) resetStats(now time.Time) {
-	s := &v.stats
-	s.Asked, s.NotDirect, s.Quality, s.CameraSilent = now, "", media.Quality{}, 0
-	for _, t := range []*time.Time{&s.ConnectSent, &s.PeerKnown, &s.Connected, &s.FirstPacket, &s.FirstFrame, &s.DirectAt} {
-		*t = time.Time{}
-	}
-}
-
-// Disconnect ends the connection, if there is one.
-func (v *Viewer) Disconnect(now time.Time) {
-	v.box.Begin()
-	if v.watch != nil {
-		v.watch.close(now, wire.CodeEnded)
+	for _, a := range v.live() {
+		a.sendConnect(now)
+		a.reachable(now)
 	}
 }
 
 // Close ends everything and says goodbye. The viewer does nothing more.
 func (v *Viewer) Close(now time.Time) {
-	v.Disconnect(now)
+	v.box.Begin()
+	for _, a := range v.live() {
+		a.close(now, wire.CodeEnded)
+	}
 	v.dev.Shut(now)
 	v.link.Close(wire.CodeShuttingDown)
 	v.closed = true
 }
-
-// Why packets are dropped, beside what session, wire and media say.
-var (
-	errKind    = errors.New("not a datagram for a viewer")
-	errStray   = errors.New("from nobody who is watched")
-	errUnasked = errors.New("message that nobody asked for")
-	errRepeat  = errors.New("punch seen before")
-	errEarly   = errors.New("too much media before the handshake's answer")
-)
 
 // HandlePacket takes a datagram.
 func (v *Viewer) HandlePacket(now time.Time, from, to netip.AddrPort, b []byte) {
@@ -275,82 +177,9 @@ func (v *Viewer) HandlePacket(now time.Time, from, to netip.AddrPort, b []byte) 
 		return
 	}
 	if err := v.handle(now, punch.Between(v.dev.Local(to), from), b); err != nil {
-		v.stats.Dropped.Count(err)
+		v.dropped.Count(err)
 	}
 	v.tend(now)
-}
-
-// tend opens and closes the sockets that the agent wants.
-func (v *Viewer) tend(now time.Time) {
-	if v.watch != nil {
-		v.watch.tend(now)
-	}
-}
-
-func (v *Viewer) handle(now time.Time, path punch.Path, b []byte) error {
-	from := path.Addr
-	if wire.Classify(b) == wire.ChannelData {
-		channel, data, err := wire.ParseChannelData(b)
-		if err != nil {
-			return err
-		}
-		if v.watch == nil || !v.link.IsRemote(from) || !v.watch.mayRelay(channel) {
-			return errStray
-		}
-		v.watch.inbound = channel
-		return v.watch.handle(now, punch.ViaRelay, data)
-	}
-	if index, ok := session.ReceiverIndex(b); ok && v.link.Owns(index) {
-		m, err := v.link.Handle(now, from, b)
-		if err == nil && m != nil {
-			err = v.fromRendezvous(now, m)
-		}
-		return err
-	}
-	if v.watch == nil {
-		return errStray
-	}
-	return v.watch.handle(now, path, b)
-}
-
-func (v *Viewer) fromRendezvous(now time.Time, m wire.Message) error {
-	switch m := m.(type) {
-	case *wire.Peer:
-		if v.watch == nil || v.watch.id != m.ID {
-			return errStray
-		}
-		v.watch.peerKnown(now, m)
-		return nil
-	case *wire.Refused:
-		if v.watch == nil || v.watch.id != m.ID {
-			return errStray
-		}
-		if v.watch.sess == nil {
-			v.watch.fail(now, m.Code, m.Code.Sentence())
-		}
-		return nil
-	case *wire.Sampled:
-		if v.watch == nil || v.watch.id != m.ID || v.watch.agent == nil {
-			return errStray
-		}
-		v.watch.agent.Sampled(now, m.Endpoint.AddrPort)
-		return nil
-	case *wire.Located:
-		if v.watch == nil || v.watch.id != m.ID {
-			v.link.Send(core.Signal, &wire.LocatedAck{ID: m.ID, Sequence: m.Sequence, Code: wire.CodeEnded})
-			return errStray
-		}
-		v.watch.located(now, m)
-		return nil
-	case *wire.Ping:
-		if v.watch != nil {
-			v.watch.reachable(now)
-		}
-		return nil
-	case *wire.Goodbye:
-		return nil
-	}
-	return errUnasked
 }
 
 // HandleOpened hands over the sockets that Output.Open asked for (see core.Opener).
@@ -380,8 +209,8 @@ func (v *Viewer) HandleMoved(now time.Time) {
 		return
 	}
 	v.link.Moved(now)
-	if v.watch != nil {
-		v.watch.wake(now, 0)
+	for _, a := range v.live() {
+		a.wake(now, 0)
 	}
 }
 
@@ -399,8 +228,8 @@ func (v *Viewer) awake(now time.Time) {
 		_ = v.link.Start(now) // an error comes from the source of randomness and would repeat
 		v.link.Moved(now)
 	}
-	if v.watch != nil {
-		v.watch.wake(now, now.Sub(wanted))
+	for _, a := range v.live() {
+		a.wake(now, now.Sub(wanted))
 	}
 }
 
@@ -412,8 +241,8 @@ func (v *Viewer) HandleTimeout(now time.Time) {
 	}
 	v.link.HandleTimeout(now)
 	v.dev.HandleTimeout(now)
-	if v.watch != nil {
-		v.watch.timeout(now)
+	for _, a := range v.live() {
+		a.timeout(now)
 	}
 	v.tend(now)
 }
@@ -424,33 +253,11 @@ func (v *Viewer) Deadline() time.Time {
 		return time.Time{}
 	}
 	d := core.Earliest(v.link.Deadline(), v.dev.Deadline())
-	if v.watch != nil {
-		d = core.Earliest(d, v.watch.deadline())
+	for _, a := range v.watches {
+		d = core.Earliest(d, a.deadline())
 	}
 	return d
 }
 
 // Ready returns what is to be sent and was noticed.
 func (v *Viewer) Ready() core.Output { return v.box.Ready() }
-
-// Stats returns the counts so far.
-func (v *Viewer) Stats() Stats {
-	s := v.stats
-	s.Traffic = v.box.Traffic()
-	s.Probes, s.ProbesBy, s.Opened, s.Class = v.probes.Total, v.probes.By(), v.dev.Opened(), v.dev.Class()
-	if s.DirectAt.IsZero() {
-		s.Before = s.Probes
-	}
-	s.Dropped = core.Drops{}
-	for k, n := range v.stats.Dropped {
-		s.Dropped[k] = n
-	}
-	s.LoggedIn, s.RTT, s.Reflexive = v.link.Up(), v.link.RTT(), v.link.Reflexive()
-	if v.watch != nil {
-		s.Path, s.Confirmed, s.ByAllocation = v.watch.path, v.watch.twoWay, v.watch.byAllocation()
-		if v.watch.receiver != nil {
-			s.Quality = v.watch.receiver.Quality()
-		}
-	}
-	return s
-}

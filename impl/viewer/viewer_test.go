@@ -73,12 +73,12 @@ func TestPunchesSentBack(t *testing.T) {
 	}
 	punched(wire.Punch{ID: s.connect.ID, Counter: 9})
 	punched(wire.Punch{ID: s.connect.ID + 1, Counter: 9, FromCamera: true})
-	if s.v.watch.path != punch.ViaRelay || s.v.Stats().Dropped["from nobody who is watched"] != 2 {
-		t.Errorf("path %v, dropped %v", s.v.watch.path, s.v.Stats().Dropped)
+	if s.v.watches[0].path != punch.ViaRelay || s.v.Stats().Dropped["from nobody who is watched"] != 2 {
+		t.Errorf("path %v, dropped %v", s.v.watches[0].path, s.v.Stats().Dropped)
 	}
 	punched(wire.Punch{ID: s.connect.ID, Counter: 1, FromCamera: true})
-	if s.v.watch.path != punch.To(cameraElse) {
-		t.Errorf("path %v: the camera's punch is ignored", s.v.watch.path)
+	if s.v.watches[0].path != punch.To(cameraElse) {
+		t.Errorf("path %v: the camera's punch is ignored", s.v.watches[0].path)
 	}
 }
 
@@ -92,8 +92,8 @@ func TestMediaBeforeTheResponse(t *testing.T) {
 			s.give(cameraSeen, p)
 		}
 	}
-	if s.v.Stats().Dropped["too much media before the handshake's answer"] == 0 || len(s.v.watch.early) != maxEarly {
-		t.Errorf("%d kept", len(s.v.watch.early))
+	if s.v.Stats().Dropped["too much media before the handshake's answer"] == 0 || len(s.v.watches[0].early) != maxEarly {
+		t.Errorf("%d kept", len(s.v.watches[0].early))
 	}
 	ps := s.give(cameraSeen, s.response)
 	if f, ok := last[FrameReceived](s); !ok || f.Frame.Index != 0 || f.Frame.Hash() != media.EmbeddedClip().At(0).Hash {
@@ -157,7 +157,7 @@ func TestChallenges(t *testing.T) {
 	}
 	third := netip.MustParseAddrPort("198.51.100.1:40000")
 	ps = s.fromCamera(third, &wire.PathChallenge{Token: wire.Token{8}})
-	if u := use(ps); u != nil || len(ps) != 1 || ps[0].To != third || s.v.watch.path.Addr != cameraElse {
+	if u := use(ps); u != nil || len(ps) != 1 || ps[0].To != third || s.v.watches[0].path.Addr != cameraElse {
 		t.Errorf("a path that is not wanted: sent %v, use %+v", ps, u)
 	}
 }
@@ -201,7 +201,7 @@ func TestEnds(t *testing.T) {
 	s.ask("direct")
 	s.give(cameraSeen, s.response)
 	s.fromCamera(cameraSeen, &wire.Bye{Code: wire.CodeShuttingDown})
-	if c, ok := last[Closed](s); !ok || c.Code != wire.CodeShuttingDown || s.v.watch != nil {
+	if c, ok := last[Closed](s); !ok || c.Code != wire.CodeShuttingDown || len(s.v.watches) != 0 {
 		t.Errorf("closed %+v", c)
 	}
 	s = newScene(t)
@@ -232,7 +232,7 @@ func TestConsentInterval(t *testing.T) {
 	s.give(cameraSeen, s.response)
 	previous := s.now
 	for i := range 8 {
-		at := s.v.watch.consent
+		at := s.v.watches[0].consent
 		if d := at.Sub(previous); i > 0 && (d < 4*time.Second || d > 6*time.Second) {
 			t.Errorf("consent %d after %v", i, d)
 		}
@@ -301,7 +301,7 @@ func TestSessionEnds(t *testing.T) {
 	s.ask("direct")
 	s.give(cameraSeen, s.response)
 	start := s.now
-	for s.v.watch != nil && s.now.Sub(start) < 25*time.Hour {
+	for len(s.v.watches) != 0 && s.now.Sub(start) < 25*time.Hour {
 		s.fromCamera(cameraSeen, &wire.ConsentAck{Sequence: 1})
 		s.advance(5 * time.Second)
 	}
@@ -325,8 +325,8 @@ func TestLowTTLPunchIsNoSign(t *testing.T) {
 	for i, low := range []bool{true, false} {
 		p := wire.Punch{ID: s.connect.ID, Counter: uint32(i + 1), FromCamera: true, LowTTL: low}
 		ps := s.give(cameraElse, wire.AppendPunch(nil, s.hello.PunchKey, p, wire.MinPunch))
-		if direct := s.v.watch.path == punch.To(cameraElse); direct == low || (to(ps, cameraElse, wire.Transport) > 0) == low {
-			t.Errorf("low TTL %v: path %v, sent %v", low, s.v.watch.path, ps)
+		if direct := s.v.watches[0].path == punch.To(cameraElse); direct == low || (to(ps, cameraElse, wire.Transport) > 0) == low {
+			t.Errorf("low TTL %v: path %v, sent %v", low, s.v.watches[0].path, ps)
 		}
 	}
 }
@@ -346,12 +346,12 @@ func TestCopiedMediaMakesNoPath(t *testing.T) {
 		relayed(b)
 		s.give(cameraElse, b)
 	}
-	if s.v.watch.path != punch.ViaRelay {
-		t.Errorf("path %v by a copy", s.v.watch.path)
+	if s.v.watches[0].path != punch.ViaRelay {
+		t.Errorf("path %v by a copy", s.v.watches[0].path)
 	}
 	s.now = s.now.Add(40 * time.Millisecond)
 	s.give(cameraElse, s.frame(1)[0])
-	if s.v.watch.path != punch.To(cameraElse) {
-		t.Errorf("path %v by a new packet", s.v.watch.path)
+	if s.v.watches[0].path != punch.To(cameraElse) {
+		t.Errorf("path %v by a new packet", s.v.watches[0].path)
 	}
 }

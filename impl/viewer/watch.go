@@ -56,7 +56,7 @@ func (a *attempt) sealed(now time.Time, path punch.Path, b []byte) error {
 		}
 	case *wire.Bye:
 		a.finish()
-		a.v.box.Emit(Closed{At: now, Code: m.Code})
+		a.v.box.Emit(Closed{Camera: a.uid, At: now, Code: m.Code})
 	default:
 		return errUnasked
 	}
@@ -64,7 +64,7 @@ func (a *attempt) sealed(now time.Time, path punch.Path, b []byte) error {
 }
 
 func (a *attempt) authentic(now time.Time, path punch.Path) {
-	a.v.stats.CameraSilent = max(a.v.stats.CameraSilent, now.Sub(a.heard))
+	a.c.CameraSilent = max(a.c.CameraSilent, now.Sub(a.heard))
 	a.heard = now
 	if path == a.path {
 		a.alive = now
@@ -177,7 +177,7 @@ func (a *attempt) media(now time.Time, path punch.Path, b []byte) error {
 }
 
 func (a *attempt) count(path punch.Path, n int) {
-	s := &a.v.stats
+	s := a.c
 	s.Media.Add(n)
 	if path.Route == punch.Direct {
 		s.MediaDirect.Add(n)
@@ -189,8 +189,8 @@ func (a *attempt) count(path punch.Path, n int) {
 // newest notices by which path the newest media comes.
 func (a *attempt) newest(now time.Time, path punch.Path, first bool) {
 	if first {
-		a.v.stats.FirstPacket = now
-		a.v.box.Emit(FirstPacket{At: now, Path: path})
+		a.c.FirstPacket = now
+		a.v.box.Emit(FirstPacket{Camera: a.uid, At: now, Path: path})
 	}
 	a.rhythm.beat(now)
 	switch {
@@ -210,8 +210,8 @@ func (a *attempt) newest(now time.Time, path punch.Path, first bool) {
 	if path != a.path || path == a.shown {
 		return
 	}
-	a.v.stats.PathChanges++
-	a.v.box.Emit(PathChanged{At: now, From: a.shown, To: path})
+	a.c.PathChanges++
+	a.v.box.Emit(PathChanged{Camera: a.uid, At: now, From: a.shown, To: path})
 	a.shown = path
 }
 
@@ -223,12 +223,12 @@ func (a *attempt) confirm(now time.Time) {
 	a.twoWay = true
 	if a.path.Route == punch.Direct {
 		a.stopPunching()
-		if a.v.stats.DirectAt.IsZero() && !a.byAllocation() {
-			a.v.stats.DirectAt, a.v.stats.Before = now, a.v.probes.Total
+		if a.c.DirectAt.IsZero() && !a.byAllocation() {
+			a.c.DirectAt, a.c.Before = now, a.c.Probed
 		}
-		a.v.stats.NotDirect, a.retryAt, a.retryGap = "", time.Time{}, 0
+		a.c.NotDirect, a.retryAt, a.retryGap = "", time.Time{}, 0
 	}
-	a.v.box.Emit(PathConfirmed{At: now, Path: a.path})
+	a.v.box.Emit(PathConfirmed{Camera: a.uid, At: now, Path: a.path})
 }
 
 // byAllocation says whether the path in use leads over a TURN server's allocation.
@@ -246,11 +246,11 @@ func (a *attempt) deliver(now time.Time, path punch.Path) {
 		a.send(a.path, core.RTCP, append([]byte(nil), b...))
 	}
 	for _, f := range out.Frames {
-		if a.v.stats.FirstFrame.IsZero() {
-			a.v.stats.FirstFrame = now
+		if a.c.FirstFrame.IsZero() {
+			a.c.FirstFrame = now
 		}
-		a.v.stats.Frames++
-		a.v.box.Emit(FrameReceived{Frame: f, Path: path})
+		a.c.Frames++
+		a.v.box.Emit(FrameReceived{Camera: a.uid, Frame: f, Path: path})
 	}
 }
 
@@ -274,7 +274,7 @@ func (a *attempt) sendUse(now time.Time) {
 			a.sendConsent(punch.ViaRelay)
 		}
 	}
-	a.v.stats.Uses++
+	a.c.Uses++
 	a.useSent = now
 	a.useDue = now.Add(a.useGap)
 	if dead := a.deadAt(); now.Before(dead) {

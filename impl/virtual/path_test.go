@@ -120,7 +120,7 @@ func TestConsent(t *testing.T) {
 	w := newWorld(t, worldConfig{seed: 5})
 	w.connect("adaptive")
 	w.net.Run(time.Second, nil)
-	w.viewerHost.Do(w.viewer.Disconnect)
+	w.viewerHost.Do(func(now time.Time) { w.viewer.Disconnect(now, w.label.UID()) })
 	w.net.Run(25*time.Millisecond, nil)
 	if w.camera.Stats().Viewers != 0 {
 		t.Error("served on after Bye")
@@ -160,7 +160,7 @@ func TestCameraIsFoundAgain(t *testing.T) {
 	w.connect("direct")
 	w.net.Run(2*time.Second, nil)
 	w.checkFrames(40)
-	w.viewerHost.Do(w.viewer.Disconnect)
+	w.viewerHost.Do(func(now time.Time) { w.viewer.Disconnect(now, w.label.UID()) })
 
 	fresh, err := rendezvous.New(rendezvous.Config{Static: mustKey(randomness(7, 1)), Rand: randomness(7, 99)})
 	w.check(err)

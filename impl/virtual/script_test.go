@@ -48,7 +48,7 @@ func (s *script) do(t *testing.T, d *datadriven.TestData) string {
 		s.start = s.w.net.Now
 		s.w.connect(d.CmdArgs[0].Key)
 	case "disconnect":
-		s.w.viewerHost.Do(s.w.viewer.Disconnect)
+		s.w.viewerHost.Do(func(now time.Time) { s.w.viewer.Disconnect(now, s.w.label.UID()) })
 	case "rebind":
 		map[string]*virtual.Site{"camera": s.w.cameraSite, "viewer": s.w.viewerSite}[d.CmdArgs[0].Key].Rebind()
 	case "block":

@@ -84,7 +84,7 @@ func TestTrialWaitsForTheSearch(t *testing.T) {
 
 // A trial whose whole video came by the relay is relayed, also where a path that is not proved yet was in use at its end.
 func TestWhatCameByTheRelayIsRelayed(t *testing.T) {
-	trying := viewer.Stats{Path: punch.To(netip.MustParseAddrPort("192.0.2.1:1"))}
+	trying := viewer.Stats{Connection: viewer.Connection{Path: punch.To(netip.MustParseAddrPort("192.0.2.1:1"))}}
 	w := watchOf(Trial{})
 	w.viewerEvent(viewer.FrameReceived{Frame: media.Frame{Index: connectFrames - 1}})
 	if o := w.outcome(trying); o != record.Failed {

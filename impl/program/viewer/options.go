@@ -1,0 +1,101 @@
+package viewer
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/device"
+	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+// Options describe a viewer. Zero values mean what is said at each.
+type Options struct {
+	Key     identity.Key
+	Book    string         // file of the cameras (0600), made if missing; "": memory
+	Network device.Network // where sockets are made; without ListenUDP: this host
+	// Resolve finds a rendezvous' addresses by its label's HOST:PORT; nil: the host's resolver.
+	Resolve func(host string) ([]netip.AddrPort, error)
+	TLS     uint16 // where a rendezvous has TLS; 0: 443
+
+	Name     string // what owners see in the list of who may watch; "": nothing
+	Token    []byte // of an account, where the rendezvous wants one
+	Strategy string // see punch.Names; "": adaptive
+	NoLAN    bool   // look for cameras by the rendezvous alone, not on the local network too
+	FPS      int    // the cameras' frames per second, of which the frames' numbers follow; 0: 25
+
+	Rand io.Reader    // cryptographically random; nil: crypto/rand
+	Log  *slog.Logger // nil: none
+	// Observe is given each event of a core (impl/viewer), as node.Options.Observe is.
+	Observe func(event any)
+	Ready   func(*Viewer) // called by Run once it is open
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Key.IsZero() {
+		return o, errors.New("start viewer: the key is missing")
+	}
+	if o.Network.ListenUDP == nil {
+		o.Network = device.Host()
+	}
+	if o.Resolve == nil {
+		o.Resolve = resolve
+	}
+	if o.TLS == 0 {
+		o.TLS = 443
+	}
+	if o.Strategy == "" {
+		o.Strategy = "adaptive"
+	}
+	if o.FPS == 0 {
+		o.FPS = 25
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	p, err := punch.Lookup(o.Strategy)
+	switch {
+	case err != nil:
+		return o, fmt.Errorf("start viewer: %w", err)
+	case p.Forward || p.Has(punch.MethodTURN):
+		return o, fmt.Errorf("start viewer: strategy %s needs more than a label says; use punchlab viewer LABEL, or another strategy", o.Strategy)
+	case o.Name != "" && !wire.ValidName(o.Name):
+		return o, fmt.Errorf("start viewer: the name %q is longer than %d bytes, or has control characters", o.Name, wire.MaxName)
+	}
+	return o, nil
+}
+
+// resolve asks the host's resolver.
+func resolve(host string) (at []netip.AddrPort, err error) {
+	name, port, err := net.SplitHostPort(host)
+	if err != nil {
+		return nil, err
+	}
+	n, err := net.LookupPort("udp", port)
+	if err != nil {
+		return nil, err
+	}
+	ips, err := net.LookupIP(name)
+	for _, ip := range ips {
+		if a, ok := netip.AddrFromSlice(ip); ok {
+			at = append(at, netip.AddrPortFrom(a.Unmap(), uint16(n)))
+		}
+	}
+	return at, err
+}
+
+// AddOptions say how a camera is added.
+type AddOptions struct {
+	Name string        // "": "camera", "camera-2" …
+	Wait time.Duration // how long an offline camera is waited for; 0: not at all
+}
