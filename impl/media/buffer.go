@@ -56,6 +56,8 @@ type packet struct {
 	ts       uint32
 	marker   bool
 	captured uint64 // NTP; 0: not said
+	number   uint16 // transport-wide, where numbered
+	numbered bool
 	at       time.Time
 	size     int
 }
@@ -137,6 +139,9 @@ func (r *Receiver) accept(now time.Time, seq uint64, p *packet) {
 		r.report.transit(now, p.ts)
 	}
 	r.report.schedule(now, r.cfg.ReportEvery)
+	if p.numbered && s.tries == 0 {
+		r.arrivals.note(now, r.cfg.Keys, p.number, r.cfg.FeedbackEvery)
+	}
 	if seq < b.next {
 		r.q.Late++
 		s.state = done

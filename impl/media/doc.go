@@ -2,7 +2,7 @@
 // sender and an RTP receiver with repair, jitter buffer and quality counts.
 //
 //	Source ─► AccessUnit ─► Sender ═══ SRTP ═══► Receiver ─► Frame ─► Writer
-//	(clip, file, stdin)     history ◄── SRTCP ── NACK, PLI, RR          (--save FILE.h264)
+//	(clip, file, live)      history ◄── SRTCP ── NACK, PLI, RR, TWCC    (--save FILE.h264)
 //
 // One packet, as it leaves Packetize (at most SenderConfig.MTU bytes, 1,196 by default, so that a
 // ChannelData header of 4 bytes still fits a UDP payload of 1,200 bytes):
@@ -18,9 +18,11 @@
 //	|            0xBEDE             |           length=3            |  RFC 8285 §4.2
 //	+-------+-------+---------------+-------------------------------+
 //	| ID=1  | len=7 |  abs-capture-time: NTP timestamp, 64 bits …   |  on every packet: any packet
-//	+-------+-------+-------------------------------+---------------+  of a frame dates the frame
-//	|                       …                       |  3 × padding  |
-//	+-----------------------------------------------+---------------+
+//	+-------+-------+-----------------------------------------------+  of a frame dates the frame
+//	|                               …                               |
+//	+---------------+-------+-------+-------------------------------+
+//	|       …       | ID=2  | len=1 | transport-wide sequence number|  where the camera asks for feedback,
+//	+---------------+-------+-------+-------------------------------+  else 3 bytes of padding
 //	|  NAL unit, STAP-A of parameter sets, or FU-A (RFC 6184 §5.6 to §5.8), encrypted
 //	+---------------------------------------------------------------+
 //	|  AEAD_AES_128_GCM tag, 16 bytes (RFC 7714)                    |
@@ -41,6 +43,12 @@
 // same packet over two paths is therefore harmless, and so is moving from one path to another.
 //
 // RTCP is sent in reduced size (RFC 5506), one report or message a packet, as SRTCP.
+//
+// # The path's capacity
+//
+// A session has one stream, so the transport-wide sequence number is the RTP sequence number. The receiver of packets that have
+// one reports their arrivals every FeedbackEvery (draft-holmer-rmcat-transport-wide-cc-extensions-01); what came because it was
+// asked for counts as lost there, since its delay is the repair's. An Estimator makes a bitrate of that.
 //
 // # Bytes
 //

@@ -59,6 +59,10 @@ func (s *Sender) handleRTCP(now time.Time, b []byte) (Feedback, error) {
 			}
 		case *rtcp.PictureLossIndication:
 			f.KeyFrame = f.KeyFrame || p.MediaSSRC == s.cfg.Keys.ssrc
+		case *rtcp.TransportLayerCC:
+			if p.MediaSSRC == s.cfg.Keys.ssrc && s.cfg.TransportCC {
+				f.Arrivals = append(f.Arrivals, p)
+			}
 		case *rtcp.ReceiverReport:
 			for i := range p.Reports {
 				if p.Reports[i].SSRC == s.cfg.Keys.ssrc {

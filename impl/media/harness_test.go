@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/pion/rtcp"
 )
 
 var epoch = time.Date(2026, 1, 2, 3, 4, 5, 678901234, time.UTC)
@@ -56,6 +58,8 @@ type link struct {
 	sent   int
 	plis   int
 	fb     Feedback // last report
+
+	arrivals func(*rtcp.TransportLayerCC)
 }
 
 type event struct {
@@ -147,6 +151,9 @@ func (l *link) drain() {
 			}
 			if f.Report {
 				l.fb = f
+			}
+			for _, p := range f.Arrivals {
+				l.arrivals(p)
 			}
 			l.toViewer(f.Resend...)
 		})

@@ -139,6 +139,7 @@ func (s *Sender) begin() []byte { return s.history.buffer(s.next)[:rtpHeaderSize
 // seal writes the header, encrypts in place and keeps the packet.
 func (s *Sender) seal(dst [][]byte, buf []byte, marker bool) ([][]byte, error) {
 	s.header.SequenceNumber, s.header.Marker = uint16(s.next), marker
+	binary.BigEndian.PutUint16(s.number[:], uint16(s.next))
 	if _, err := s.header.MarshalTo(buf); err != nil {
 		return dst, fmt.Errorf("write rtp header: %w", err)
 	}

@@ -198,6 +198,7 @@ func TestConfigIsValidated(t *testing.T) {
 		"frame rate":   {Keys: keys, FPS: -1},
 		"reorder wait": {Keys: keys, ReorderWait: -1},
 		"max wait":     {Keys: keys, MaxWait: time.Millisecond},
+		"feedback":     {Keys: keys, FeedbackEvery: -1},
 	} {
 		if _, err := NewReceiver(cfg); err == nil {
 			t.Errorf("receiver with a bad %s is made", name)

@@ -19,6 +19,8 @@ type ReceiverConfig struct {
 	MaxWait     time.Duration // how long a missing packet is waited for; 0: 1 s, or 4 RTT where that is longer
 	RTT         time.Duration // round trip to the camera until one is measured; 0: 100 ms
 	ReportEvery time.Duration // between receiver reports while packets come; 0: 1 s
+	// FeedbackEvery is the time between reports of arrivals while packets come that ask for them; 0: 100 ms.
+	FeedbackEvery time.Duration
 }
 
 func (c ReceiverConfig) withDefaults() (ReceiverConfig, error) {
@@ -37,6 +39,9 @@ func (c ReceiverConfig) withDefaults() (ReceiverConfig, error) {
 	if c.ReportEvery == 0 {
 		c.ReportEvery = reportEvery
 	}
+	if c.FeedbackEvery == 0 {
+		c.FeedbackEvery = 100 * time.Millisecond
+	}
 	if c.MaxWait == 0 {
 		c.MaxWait = max(time.Second, 4*c.RTT)
 	}
@@ -45,9 +50,9 @@ func (c ReceiverConfig) withDefaults() (ReceiverConfig, error) {
 		return c, fmt.Errorf("make media receiver: no keys, derive them with NewKeys")
 	case c.FPS < 0:
 		return c, fmt.Errorf("make media receiver: frame rate %d is below 0", c.FPS)
-	case c.ReorderWait < 0 || c.RTT < 0 || c.ReportEvery < 0:
-		return c, fmt.Errorf("make media receiver: reorder wait %v, RTT %v or time between reports %v is below 0",
-			c.ReorderWait, c.RTT, c.ReportEvery)
+	case c.ReorderWait < 0 || c.RTT < 0 || c.ReportEvery < 0 || c.FeedbackEvery < 0:
+		return c, fmt.Errorf("make media receiver: reorder wait %v, RTT %v or time between reports %v and %v is below 0",
+			c.ReorderWait, c.RTT, c.ReportEvery, c.FeedbackEvery)
 	case c.MaxWait < c.ReorderWait:
 		return c, fmt.Errorf("make media receiver: max wait %v is below the reorder wait %v", c.MaxWait, c.ReorderWait)
 	}
@@ -92,15 +97,16 @@ var (
 
 // Receiver turns SRTP packets into frames. It is not safe for concurrent use.
 type Receiver struct {
-	cfg     ReceiverConfig
-	in, out *srtp.Context
-	header  rtp.Header // scratch for pion
-	buffer  buffer
-	repair  repair
-	report  report
-	next    Output // being collected
-	given   Output // what Ready returned last
-	q       Quality
+	cfg      ReceiverConfig
+	in, out  *srtp.Context
+	header   rtp.Header // scratch for pion
+	buffer   buffer
+	repair   repair
+	report   report
+	arrivals arrivals
+	next     Output // being collected
+	given    Output // what Ready returned last
+	q        Quality
 }
 
 // NewReceiver returns a receiver for one stream.
@@ -169,6 +175,9 @@ func (r *Receiver) decrypt(p *packet, b []byte) error {
 	if ext := r.header.GetExtension(extCapture); len(ext) >= 8 {
 		p.captured = binary.BigEndian.Uint64(ext)
 	}
+	if ext := r.header.GetExtension(extTransport); len(ext) == 2 {
+		p.number, p.numbered = binary.BigEndian.Uint16(ext), true
+	}
 	return nil
 }
 
@@ -205,6 +214,7 @@ func (r *Receiver) HandleTimeout(now time.Time) {
 	r.repairMissing(now)
 	r.requestKeyFrame(now)
 	r.reportReception(now)
+	r.reportArrivals(now)
 }
 
 // Deadline returns when HandleTimeout is next needed; zero: not at all.
@@ -220,6 +230,7 @@ func (r *Receiver) Deadline() time.Time {
 	}
 	earlier(r.repair.keyDue)
 	earlier(r.report.due)
+	earlier(r.arrivals.due)
 	return first
 }
 

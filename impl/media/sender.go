@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/srtp/v3"
 )
@@ -20,6 +21,7 @@ const (
 	minMTU        = 256
 	clockRate     = 90000 // RFC 6184 §8.2.1
 	extCapture    = 1     // id of abs-capture-time
+	extTransport  = 2     // id of the transport-wide sequence number
 	rtpHeaderSize = 12 + 4 + 12
 	reportEvery   = time.Second
 )
@@ -31,6 +33,7 @@ type SenderConfig struct {
 	MTU            int           // bytes of the largest SRTP packet; 0: DefaultMTU
 	HistoryPackets int           // kept for resends, rounded up to a power of two; 0: DefaultHistory
 	ResendGap      time.Duration // a packet is resent at most this often; 0: 20 ms
+	TransportCC    bool          // have the receiver report arrivals (Feedback.Arrivals); packets are no longer for that
 }
 
 func (c SenderConfig) withDefaults() (SenderConfig, error) {
@@ -71,6 +74,7 @@ type Sender struct {
 	header rtp.Header // of the packet being made
 	parsed rtp.Header // scratch for pion
 	ext    [8]byte
+	number [2]byte // transport-wide
 	nals   [][]byte
 
 	next      uint64 // index of the next packet
@@ -105,6 +109,11 @@ func NewSender(cfg SenderConfig) (*Sender, error) {
 	}
 	if err := s.header.SetExtension(extCapture, s.ext[:]); err != nil {
 		return nil, fmt.Errorf("make media sender: %w", err)
+	}
+	if cfg.TransportCC {
+		if err := s.header.SetExtension(extTransport, s.number[:]); err != nil {
+			return nil, fmt.Errorf("make media sender: %w", err)
+		}
 	}
 	return s, nil
 }
@@ -148,6 +157,10 @@ type Feedback struct {
 	KeyFrame bool     // PLI: the viewer cannot go on without a key frame
 	Gone     int      // packets asked for that the history no longer holds
 	Repeated int      // packets asked for again within ResendGap, not resent
+
+	// Arrivals are the receiver's reports of when which packets came (SenderConfig.TransportCC), for an Estimator. They may
+	// tell of a packet twice.
+	Arrivals []*rtcp.TransportLayerCC
 
 	Report  bool          // the fields below are set: the packet held a receiver report
 	Highest uint64        // extended sequence number of the newest packet that the viewer had got
