@@ -84,7 +84,7 @@ func (m *model) topics() []topic {
 		pooled = " These curves pool all of " + strings.Join(ns, ", ") + "."
 	}
 	var ts []topic
-	for _, t := range []func() (topic, bool){m.setup, m.populations, m.possible, m.birthdayCurve, m.byAxis, m.cost} {
+	for _, t := range []func() (topic, bool){m.setup, m.waiting, m.populations, m.possible, m.birthdayCurve, m.byAxis, m.cost} {
 		if t, ok := t(); ok {
 			ts = append(ts, t)
 		}

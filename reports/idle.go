@@ -6,15 +6,15 @@ import (
 	"github.com/punchlab/punchlab/lab/record"
 )
 
-// idleTime sums up what cameras sent while they were left alone, over the judged trials that tell for how long.
+// idleTime sums up what cameras sent while they were left alone, over the judged trials that tell for how long (add).
 type idleTime struct {
 	trials         int
 	seconds, bytes float64
 	least, most    float64 // bytes of a trial
 }
 
-func (m *model) idleTime() (i idleTime) {
-	for _, c := range m.cells {
+func (i *idleTime) add(cells []*cell) {
+	for _, c := range cells {
 		for _, t := range c.trials {
 			sent, ok := t.Bytes["camera_idle_up"]
 			if !ok || t.IdleS == nil || *t.IdleS <= 0 || !t.Outcome.HasVerdict() {
@@ -29,16 +29,15 @@ func (m *model) idleTime() (i idleTime) {
 			i.least, i.most = min(i.least, b), max(i.most, b)
 		}
 	}
-	return i
 }
 
 // hourly is the rate in bytes an hour.
 func (i idleTime) hourly() float64 { return i.bytes / i.seconds * 3600 }
 
 // streaming is the mean goodput in bytes an hour, and of how many trials.
-func (m *model) streaming() (hourly float64, trials int) {
+func streaming(cells []*cell) (hourly float64, trials int) {
 	sum := 0.0
-	for _, c := range m.cells {
+	for _, c := range cells {
 		for _, t := range c.trials {
 			if g := goodputBps(t); g != nil && t.Outcome.HasVerdict() {
 				sum, trials = sum+*g, trials+1
@@ -51,24 +50,33 @@ func (m *model) streaming() (hourly float64, trials int) {
 	return sum / float64(trials) / 8 * 3600, trials
 }
 
-// idle compares what a camera sends while nobody watches with what it sends while somebody does.
+// idle compares what a camera sends while nobody watches with what it sends while somebody does, for each strategy.
 func (m *model) idle() topic {
 	t := topic{id: "idle", title: "What does a camera send with no viewer?"}
-	i := m.idleTime()
-	if i.trials == 0 {
-		t.says = "Keepalives only, if all is well. Not measured in this run."
-		return t
-	}
 	t.head = []string{"the camera", "bytes an hour", "what is counted", "trials", "observed", "in one trial"}
-	t.rows = [][]string{{"left alone", aboutSize(i.hourly()), "UDP payload sent", count(i.trials), seconds(i.seconds) + " in all", span(size(i.least), size(i.most))}}
-	t.says = fmt.Sprintf("%s an hour while left alone (%s, %s in all): keepalives only, if all is well.", aboutSize(i.hourly()), plural(i.trials, "trial"), seconds(i.seconds))
-	if hourly, n := m.streaming(); n > 0 {
-		t.rows = append(t.rows, []string{"streaming", aboutSize(hourly), "video received, mean of goodput", count(n), "–", "–"})
-		if i.hourly() > 0 && hourly > i.hourly() {
-			t.says += fmt.Sprintf(" Streaming takes %s times as much.", roundCount(hourly/i.hourly()))
+	for _, g := range m.groups {
+		i := idleTime{}
+		i.add(g.cells)
+		if i.trials == 0 {
+			continue
+		}
+		name, of := "", ""
+		if len(m.groups) > 1 {
+			name, of = ", "+g.title(), g.title()+": "
+		}
+		t.rows = append(t.rows, []string{"left alone" + name, aboutSize(i.hourly()), "payload sent", count(i.trials), seconds(i.seconds) + " in all", span(size(i.least), size(i.most))})
+		t.says += fmt.Sprintf("%s%s an hour while left alone (%s, %s in all). ", of, aboutSize(i.hourly()), plural(i.trials, "trial"), seconds(i.seconds))
+		if hourly, n := streaming(g.cells); n > 0 {
+			t.rows = append(t.rows, []string{"streaming" + name, aboutSize(hourly), "video received, mean of goodput", count(n), "–", "–"})
+			if i.hourly() > 0 && hourly > i.hourly() {
+				t.says += fmt.Sprintf("Streaming takes %s times as much. ", roundCount(hourly/i.hourly()))
+			}
 		}
 	}
-	t.says += " A short observation holds few keepalives, so the hourly figure is coarse. " + m.provenance()
+	if len(t.rows) == 0 {
+		return topic{id: t.id, title: t.title, says: "Keepalives only, if all is well. Not measured in this run."}
+	}
+	t.says += "A camera that is pulled from sends keepalives only, if all is well; a short observation holds few of them, so the hourly figure is coarse. " + m.provenance()
 	return t
 }
 

@@ -38,7 +38,7 @@ func TestIdle(t *testing.T) {
 		record.Trial{Media: &record.Media{GoodputBps: p(1e6)}},
 	).idle()
 	want := [][]string{
-		{"left alone", "10.8 kB", "UDP payload sent", "2", "40 s in all", "40–80 B"}, // 120 B in 40 s
+		{"left alone", "10.8 kB", "payload sent", "2", "40 s in all", "40–80 B"}, // 120 B in 40 s
 		{"streaming", "675 MB", "video received, mean of goodput", "2", "–", "–"},    // 1.5 Mbit/s
 	}
 	if diff := cmp.Diff(want, topic.rows); diff != "" {
@@ -58,7 +58,7 @@ func TestIdleIsShown(t *testing.T) {
 	if _, err := Write(dir, []string{"html", "md"}); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"report.html": `<th scope="row">left alone</th>`, "report.md": "| left alone | 15.4 kB |"} {
+	for name, want := range map[string]string{"report.html": `<th scope="row">left alone, direct</th>`, "report.md": "| left alone, adaptive | 15.4 kB |"} {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)

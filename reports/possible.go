@@ -105,16 +105,9 @@ func (m *model) cost() (topic, bool) {
 }
 
 func (g *group) costRow() (row []string, measured bool) {
-	probe := func(key string) []float64 {
-		return g.sample(func(t record.Trial) *float64 {
-			if v, ok := t.Probes[key]; ok {
-				return &v
-			}
-			return nil
-		})
-	}
+	of := func(key string) []float64 { return g.sample(probe(key)) }
 	whole := func(v float64) string { return count(int(v + 0.5)) }
-	packets, sockets := probe("packets"), probe("sockets")
+	packets, sockets := of("packets"), of("sockets")
 	most := "–"
 	if len(sockets) > 0 {
 		most = whole(sockets[len(sockets)-1])
@@ -130,7 +123,7 @@ func (g *group) costRow() (row []string, measured bool) {
 		changes += t.PathChanges
 	}
 	return []string{
-		quantile(packets, 0.5, whole), quantile(packets, 0.95, whole), quantile(probe("bytes"), 0.5, size), most,
+		quantile(packets, 0.5, whole), quantile(packets, 0.95, whole), quantile(of("bytes"), 0.5, size), most,
 		g.meanBytes("camera_up"), g.meanBytes("relay"), g.meanBytes("relay_after_direct"),
 		quantile(gaps, 0.5, seconds), quantile(gaps, 0.95, seconds), number(share(changes, max(1, len(g.judged))), 2),
 	}, len(packets) > 0
@@ -158,12 +151,7 @@ func (m *model) setup() (topic, bool) {
 	t.head = []string{"strategy", "steps", "what they are", "endpoints open to a stranger, mean", "connected", "first frame, median", "camera sent", "relayed, a trial"}
 	measured := false
 	for _, g := range m.groups {
-		reached := g.sample(func(t record.Trial) *float64 {
-			if v, ok := t.Probes["stranger_reached"]; ok {
-				return &v
-			}
-			return nil
-		})
+		reached := g.sample(probe("stranger_reached"))
 		measured = measured || len(reached) > 0
 		open := "–"
 		if len(reached) > 0 {
