@@ -1,0 +1,152 @@
+package label
+
+import (
+	"errors"
+	"fmt"
+	"image"
+	"iter"
+
+	"github.com/makiuchi-d/gozxing"
+	multi "github.com/makiuchi-d/gozxing/multi/qrcode"
+	"github.com/makiuchi-d/gozxing/qrcode"
+)
+
+// The longer side at which a picture is looked at, in pixels: at most, and in which order. A code of 45 modules fills a
+// third of a usual photo; finders are found best with 3 to 8 pixels a module.
+const largest = 2400
+
+var sizes = []int{0, 1000, 600, 1600, 400, largest} // 0: as it is
+
+// texts tries to read codes from a picture, and yields each new text. Who has what he wanted stops. Where there is none,
+// it yields ErrDamaged or ErrNoCode at last.
+func texts(img image.Image) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		full := grayOf(img, 2*largest)
+		if len(full.pix) == 0 {
+			yield("", fmt.Errorf("%w: it has no pixels", ErrPicture))
+			return
+		}
+		if max(full.w, full.h) > largest {
+			full = full.resize(largest)
+		}
+		seen := map[string]bool{}
+		fresh := func(text string) bool {
+			known := seen[text]
+			seen[text] = true
+			return !known
+		}
+		failure := ErrNoCode
+		for view := range views(full) {
+			text, err := view.look()
+			if err == nil && fresh(text) && !yield(text, nil) {
+				return
+			}
+			if errors.Is(err, ErrNoCode) {
+				continue
+			}
+			failure = ErrDamaged // unless it was another code's, or nothing but a likeness
+			for _, text := range view.lookAround() {
+				if fresh(text) && !yield(text, nil) {
+					return
+				}
+			}
+		}
+		if len(seen) == 0 {
+			yield("", failure)
+		}
+	}
+}
+
+// A view is a picture prepared for reading.
+type view struct {
+	gray
+	global bool // one threshold for all of it, not by neighbourhoods
+}
+
+// views yields preparations of a picture, cheap and likely ones first.
+func views(full gray) iter.Seq[view] {
+	return func(yield func(view) bool) {
+		filters := []func(gray) view{
+			func(g gray) view { return view{gray: g} },
+			func(g gray) view { return view{gray: g.blur(1)} },
+			func(g gray) view { return view{gray: g.median()} },
+			func(g gray) view { return view{gray: g, global: true} },
+			func(g gray) view { return view{gray: g.blur(2)} },
+			func(g gray) view { return view{gray: g.negative()} },
+			func(g gray) view { return view{gray: g.median().blur(1)} },
+		}
+		long := max(full.w, full.h)
+		for _, filter := range filters {
+			for _, n := range sizes {
+				g := full
+				switch {
+				case n > 3*long: // no more comes of it
+					continue
+				case n > 0 && n != long:
+					g = full.resize(n)
+				case n == long:
+					continue
+				}
+				if !yield(filter(g)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// look reads the likeliest code in one view.
+func (v view) look() (text string, err error) {
+	err = v.with(func(b *gozxing.BinaryBitmap) error {
+		result, err := qrcode.NewQRCodeReader().Decode(b, hints)
+		if err == nil {
+			text = result.GetText()
+		}
+		return err
+	})
+	return text, err
+}
+
+// lookAround reads any number of codes in one view.
+func (v view) lookAround() (all []string) {
+	_ = v.with(func(b *gozxing.BinaryBitmap) error { // what it has not found is no error here
+		results, err := multi.NewQRCodeMultiReader().DecodeMultiple(b, hints)
+		for _, r := range results {
+			all = append(all, r.GetText())
+		}
+		return err
+	})
+	return all
+}
+
+var hints = map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_TRY_HARDER: true}
+
+// with gives the view to a reader of gozxing's, and says ErrNoCode or ErrDamaged for its errors.
+func (v view) with(read func(*gozxing.BinaryBitmap) error) (err error) {
+	defer func() {
+		if r := recover(); r != nil { // it indexes pictures freely, and a picture may come from anywhere
+			err = ErrNoCode
+		}
+	}()
+	source, err := gozxing.NewPlanarYUVLuminanceSource(v.pix, v.w, v.h, 0, 0, v.w, v.h, false)
+	if err != nil {
+		return ErrNoCode
+	}
+	binarizer := gozxing.NewHybridBinarizer(source)
+	if v.global {
+		binarizer = gozxing.NewGlobalHistgramBinarizer(source)
+	}
+	bitmap, err := gozxing.NewBinaryBitmap(binarizer)
+	if err != nil {
+		return ErrNoCode
+	}
+	err = read(bitmap)
+	var notFound gozxing.NotFoundException
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &notFound):
+		return ErrNoCode
+	}
+	return ErrDamaged
+}
