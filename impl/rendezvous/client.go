@@ -155,6 +155,8 @@ func (s *Server) confirm(now time.Time, l *link) {
 	default:
 		s.offline.Remove(c.place)
 		c.place = nil
+		c.proxy = nil
+		s.rebind(c)
 		c.class, c.candidates = wire.Class{}, nil // it may be behind another NAT now
 		if c.key.role == Camera {
 			s.cameras[c.uid] = c
@@ -222,6 +224,8 @@ func (s *Server) away(now time.Time, c *client, cause Cause) {
 		delete(s.cameras, c.uid)
 		s.stats.Online--
 		s.box.Emit(Offline{UID: c.uid, Key: c.key.key, Cause: cause, Since: c.since, At: now})
+	} else if s.cfg.Others != nil {
+		s.box.Emit(Left{Viewer: c.key.key})
 	}
 }
 

@@ -90,7 +90,7 @@ func (s *Server) HandlePacket(now time.Time, from, to netip.AddrPort, b []byte) 
 	case wire.STUN:
 		err = s.stun(now, from, to, b)
 	default:
-		err = errKind
+		err = s.datagram(now, from, b)
 	}
 	if err != nil {
 		s.stats.Dropped.Count(err)
