@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/punchlab/punchlab/impl/identity"
@@ -55,10 +57,8 @@ func (b *Book) Marshal() []byte {
 
 // Load reads what Marshal made. An error says what is wrong with it, and holds no secret.
 func Load(cfg Config, data []byte) (*Book, error) {
-	var s stored
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&s); err != nil {
+	s, err := decode(data)
+	if err != nil {
 		return nil, fmt.Errorf("read pairings: %w: put a copy of the file back, or reset the camera and pair anew", err)
 	}
 	switch {
@@ -83,6 +83,18 @@ func Load(cfg Config, data []byte) (*Book, error) {
 		}
 	}
 	return b, nil
+}
+
+func decode(data []byte) (s stored, err error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&s); err != nil {
+		return s, err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return s, errors.New("something follows the end")
+	}
+	return s, nil
 }
 
 func (b *Book) restore(m storedMember) error {
