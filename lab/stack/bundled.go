@@ -59,6 +59,7 @@ func (Bundled) Summary(strategy string) string {
 // What a trial of the bundled system may have besides.
 const (
 	optFleet = "fleet"
+	optScan  = "scan"
 )
 
 // maxFleet is how many cameras a trial's fleet has at most: their handshakes are computed here.
@@ -68,6 +69,7 @@ const maxFleet = 100_000
 func (Bundled) Options() []Option {
 	return []Option{
 		{Name: optFleet, Summary: "so many other cameras are registered at the rendezvous", Max: maxFleet},
+		{Name: optScan, Summary: "it begins with a photo of the camera's label, and a viewer that has never run", Values: []string{"photo"}},
 	}
 }
 
@@ -151,6 +153,11 @@ type bundle struct {
 	sent                       atomic.Int64          // access units that the camera took from its source
 	forwarded                  netip.AddrPort        // the camera's endpoint that its owner set up, if so
 	settled                    *time.Timer
+	photo                      []byte    // of the label, where the trial begins with it
+	scanned                    time.Time // when it was looked at
+	viewerServer               netip.Addr
+	viewerKey                  identity.Key
+	viewerRandom               io.Reader
 	resolved                   time.Duration // how long it took to resolve the camera's name, if it has one
 }
 
@@ -177,6 +184,7 @@ func newBundle(ctx context.Context, l *lab.Lab, t Trial, policy punch.Policy) (*
 
 func (b *bundle) start(ctx context.Context, l *lab.Lab, random io.Reader) error {
 	var keys [3]identity.Key
+	var err error
 	for i := range keys {
 		k, err := identity.NewKey(random)
 		if err != nil {
@@ -210,7 +218,6 @@ func (b *bundle) start(ctx context.Context, l *lab.Lab, random io.Reader) error 
 	if n, _ := strconv.Atoi(b.trial.Options[optFleet]); n > 0 {
 		ctx, cancel := context.WithTimeout(ctx, fleetTimeout)
 		defer cancel()
-		var err error
 		if b.fleet, err = launch(ctx, l, n, b.label.RendezvousKey, at); err != nil {
 			return err
 		}
@@ -226,8 +233,16 @@ func (b *bundle) start(ctx context.Context, l *lab.Lab, random io.Reader) error 
 			return err
 		}
 	}
-	return b.startViewer(servers["viewer"], keys[2], generator(random))
+	b.viewerServer, b.viewerKey, b.viewerRandom = servers["viewer"], keys[2], generator(random)
+	if b.scanning() && !b.policy.Forward { // whom the owner has told a name and a port scans nothing
+		b.photo, err = photograph(b.label, randv2(random))
+		return err
+	}
+	return b.startViewer(b.viewerServer, b.viewerKey, b.viewerRandom)
 }
+
+// randv2 is a generator of numbers that follows from another one.
+func randv2(random io.Reader) *rand.Rand { return rand.New(generator(random).(*rand.ChaCha8)) }
 
 // openDevices opens the two devices' sockets, and lends them what the policy wants of others.
 func (b *bundle) openDevices(ctx context.Context, l *lab.Lab, rendezvous *lab.Machine) (err error) {
@@ -334,6 +349,9 @@ func (b *bundle) join(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
+	if b.photo != nil {
+		return b.joinCamera(ctx)
+	}
 	if err := b.watch.online(ctx); err != nil {
 		return err
 	}
@@ -368,6 +386,9 @@ func (b *bundle) ask(ctx context.Context) (err error) {
 	b.watch.begin()
 	if b.policy.Forward {
 		return b.askByName(ctx)
+	}
+	if b.photo != nil {
+		return b.scan(ctx)
 	}
 	b.viewerDevice.Node().Do(func(now time.Time) { err = b.viewer.Connect(now, b.label, b.trial.Strategy) })
 	if err != nil {

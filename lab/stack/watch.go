@@ -183,6 +183,13 @@ func (b *bundle) observe() Observation {
 		},
 		Cause: w.cause(v),
 	}
+	if b.scanning() && o.FirstFrame > 0 { // who has no photo begins by asking
+		d := o.FirstFrame
+		if b.photo != nil {
+			d = after(b.scanned, v.FirstFrame)
+		}
+		o.Probes["scan_s"] = d.Seconds()
+	}
 	if at := b.relayAtDirect.Load(); at != nil {
 		o.Bytes["relay_after_direct"] = relayed - *at
 	}
