@@ -20,6 +20,7 @@ type repair struct {
 	due    time.Time // of the earliest missing packet
 	last   time.Time // NACK packet
 	keyDue time.Time // of the next PLI; zero: none is wanted
+	keyAt  time.Time // of the last one that RequestKeyFrame sent
 
 	srtt, rttvar time.Duration // RFC 6298 §2
 	measured     bool
@@ -140,6 +141,18 @@ func (r *Receiver) requestKeyFrame(now time.Time) {
 		return
 	}
 	p.keyDue = now.Add(max(keySpacing, 2*p.srtt))
+	r.q.PLIs++
+	r.send(&rtcp.PictureLossIndication{SenderSSRC: r.cfg.Keys.viewerSSRC, MediaSSRC: r.cfg.Keys.ssrc})
+}
+
+// RequestKeyFrame asks the camera for a key frame soon, for a consumer that has just come or has lost something: once in 500 ms at
+// most, and not while one is asked for already. Drain Ready afterwards.
+func (r *Receiver) RequestKeyFrame(now time.Time) {
+	p := &r.repair
+	if !r.buffer.started || !p.keyDue.IsZero() || !p.keyAt.IsZero() && now.Sub(p.keyAt) < keySpacing {
+		return
+	}
+	p.keyAt = now
 	r.q.PLIs++
 	r.send(&rtcp.PictureLossIndication{SenderSSRC: r.cfg.Keys.viewerSSRC, MediaSSRC: r.cfg.Keys.ssrc})
 }

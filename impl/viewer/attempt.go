@@ -47,8 +47,11 @@ type attempt struct {
 	punches  uint32 // counter of the last punch sent
 	seen     uint32 // counter of the camera's last punch
 	early    []earlyPacket
+	near     near
 	gaveUp   bool // looking for a direct path
 	over     bool
+
+	candidates []wire.Endpoint // the camera's own addresses, as the rendezvous says
 
 	// Watching.
 	sess     *session.Session
@@ -71,6 +74,8 @@ type attempt struct {
 	heard    time.Time // anything authentic
 	consent  time.Time
 	consents uint32
+
+	manage manage
 
 	// Doubt, see doubt.go.
 	rhythm     rhythm
@@ -153,9 +158,9 @@ func (a *attempt) sendConnect(now time.Time) {
 	a.again = now.Add(a.gap)
 }
 
-// needsPeer says whether the camera's endpoint is still of use.
+// needsPeer says whether the camera's endpoint is still of use: also to one that was met nearby, which may move.
 func (a *attempt) needsPeer() bool {
-	return !a.knocking && a.peerAt.IsZero() && (a.sess == nil || a.policy.Direct && a.path.Route != punch.Direct)
+	return !a.knocking && a.peerAt.IsZero() && a.near.no == 0 && (a.sess == nil || a.policy.Direct && (a.path.Route != punch.Direct || a.near.met))
 }
 
 // peerKnown begins the punching.
@@ -165,7 +170,7 @@ func (a *attempt) peerKnown(now time.Time, m *wire.Peer) {
 	}
 	a.peerAt, a.again = now, time.Time{}
 	a.c.PeerKnown = now
-	a.endpoint = m.Endpoint.AddrPort
+	a.endpoint, a.candidates = m.Endpoint.AddrPort, m.Candidates
 	if a.policy.Relay {
 		a.channel = m.Channel
 	}
@@ -222,13 +227,6 @@ func (a *attempt) sampled(now time.Time, m *wire.Sampled) {
 	}
 }
 
-// refused ends what the rendezvous, or the camera by it, does not want.
-func (a *attempt) refused(now time.Time, code wire.Code) {
-	if a.sess == nil {
-		a.fail(now, code, code.Sentence())
-	}
-}
-
 // tend opens and closes the sockets that the agent wants.
 func (a *attempt) tend(now time.Time) {
 	if a.agent == nil {
@@ -261,7 +259,7 @@ func (a *attempt) handle(now time.Time, path punch.Path, b []byte) error {
 	}
 	switch wire.Classify(b) {
 	case wire.Cookie:
-		return a.cookie(now, b)
+		return a.cookie(now, path, b)
 	case wire.Response:
 		return a.response(now, path, b)
 	case wire.Transport:
@@ -310,6 +308,7 @@ func (a *attempt) response(now time.Time, path punch.Path, b []byte) error {
 	if path.Route == punch.Relay && a.channel == 0 { // Peer is late or lost
 		a.channel = a.inbound
 	}
+	a.near.due, a.near.met = time.Time{}, a.peerAt.IsZero() && len(a.request.Near) > 0 && path.Route == punch.Direct
 	a.path, a.shown, a.useGap = path, path, a.rto()
 	a.useDue = now.Add(useWait)
 	a.armConsent(now)
@@ -354,6 +353,9 @@ func (a *attempt) timeout(now time.Time) {
 	default:
 		a.sendConnect(now)
 	}
+	if core.Due(now, a.near.due) {
+		a.lookNear(now)
+	}
 	if a.agent != nil {
 		a.agent.Due(now, a.probe)
 	}
@@ -363,7 +365,9 @@ func (a *attempt) timeout(now time.Time) {
 			a.fail(now, wire.CodeExpired, fmt.Sprintf("the session has lasted %v, the longest a session may: connect again", session.RejectAfterTime))
 			return
 		}
-		a.watchTimeout(now)
+		if a.watchTimeout(now); a.over {
+			return
+		}
 	}
 	if at, end := a.expiry(); core.Due(now, at) {
 		end(a, now)
@@ -392,6 +396,17 @@ func (a *attempt) expiry() (time.Time, func(a *attempt, now time.Time)) {
 			a.fail(now, wire.CodeCameraSilent, fmt.Sprintf("%s %v for %v: no port is forwarded there, or the camera does not listen",
 				wire.CodeCameraSilent.Sentence(), a.endpoint, a.v.cfg.SignalTimeout))
 		}
+	case a.near.no != 0:
+		return a.started.Add(nearWait), (*attempt).notNear
+	case a.peerAt.IsZero() && a.v.denied != 0:
+		patience := cfg.SignalTimeout
+		if hopeless(a.v.denied) {
+			patience = 0
+			if !a.near.due.IsZero() {
+				patience = nearWait
+			}
+		}
+		return a.started.Add(patience), (*attempt).deniedLogin
 	case a.peerAt.IsZero():
 		return a.started.Add(cfg.SignalTimeout), func(a *attempt, now time.Time) {
 			a.fail(now, wire.CodeRendezvousSilent, fmt.Sprintf("%s %v for %v", wire.CodeRendezvousSilent.Sentence(), a.v.link.Remote(), a.v.cfg.SignalTimeout))
@@ -409,6 +424,9 @@ func (a *attempt) expiry() (time.Time, func(a *attempt, now time.Time)) {
 		a.fail(now, wire.CodeRelaySilent, fmt.Sprintf("%s for %v, nor from the camera's endpoint %v", wire.CodeRelaySilent.Sentence(), a.v.cfg.AnswerTimeout, a.endpoint))
 	}
 }
+
+// deniedLogin ends an attempt because the rendezvous does not let this viewer in.
+func (a *attempt) deniedLogin(now time.Time) { a.fail(now, a.v.denied, a.v.denied.Sentence()) }
 
 // silence is why there is no direct path.
 func (a *attempt) silence() string {
@@ -441,7 +459,7 @@ func (a *attempt) directFailed(now time.Time) {
 
 func (a *attempt) deadline() time.Time {
 	d, _ := a.expiry()
-	d = core.Earliest(d, a.again)
+	d = core.Earliest(d, core.Earliest(a.again, a.near.due))
 	if a.agent != nil {
 		d = core.Earliest(d, a.agent.Deadline())
 	}

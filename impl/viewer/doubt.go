@@ -116,7 +116,7 @@ func (a *attempt) located(now time.Time, m *wire.Located) {
 		a.channel = m.Channel
 	}
 	moved := m.Endpoint.AddrPort != a.endpoint
-	a.endpoint = m.Endpoint.AddrPort
+	a.endpoint, a.candidates = m.Endpoint.AddrPort, m.Candidates
 	if !a.policy.Direct || a.sess == nil {
 		return
 	}
@@ -193,5 +193,6 @@ func (a *attempt) anew(now time.Time) {
 		next.knock(now, at)
 	} else {
 		next.sendConnect(now)
+		next.lookNear(now)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/impl/session"
 )
 
@@ -30,12 +31,16 @@ func (a *attempt) sendKnock(now time.Time) {
 }
 
 // cookie takes the camera's wish for a proof of the source address.
-func (a *attempt) cookie(now time.Time, b []byte) error {
-	if !a.knocking || a.sess != nil {
+func (a *attempt) cookie(now time.Time, path punch.Path, b []byte) error {
+	if !a.knocking && a.near.due.IsZero() || a.sess != nil || path.Route != punch.Direct {
 		return session.ErrIndex
 	}
 	if err := a.hs.HandleCookie(b); err != nil {
 		return err
+	}
+	if !a.knocking {
+		a.v.box.Send(path.Local, path.Addr, core.Handshake, a.v.box.Copy(a.hs.Message()))
+		return nil
 	}
 	a.gap = knockGap
 	a.sendKnock(now)

@@ -49,6 +49,7 @@ func (v *Viewer) Ask(now time.Time, r Request) error {
 		return fmt.Errorf("connect: %w", err)
 	}
 	a.sendConnect(now)
+	a.lookNear(now)
 	return nil
 }
 
@@ -100,30 +101,4 @@ func (v *Viewer) Disconnect(now time.Time, camera identity.UID) {
 	if a := v.watching(camera); a != nil {
 		a.close(now, wire.CodeEnded)
 	}
-}
-
-// Watch has the rendezvous tell how these cameras are, as Presence, and of no others from now on: at once and whenever it
-// changes, also after each login.
-func (v *Viewer) Watch(now time.Time, cameras []identity.UID) error {
-	v.box.Begin()
-	if v.closed {
-		return errors.New("watch: the viewer is closed")
-	}
-	return nil
-}
-
-// Manage asks a camera that is connected about who may watch it, or to change that; its answer is Managed, with the number
-// that Manage returns. It is asked again until it answers, one thing after the other. m's Sequence is set.
-func (v *Viewer) Manage(now time.Time, camera identity.UID, m wire.Manage) (uint32, error) {
-	v.box.Begin()
-	a := v.watching(camera)
-	if a == nil || a.sess == nil {
-		return 0, errors.New("manage: not connected with this camera; Connect, and wait for Connected")
-	}
-	return 0, errors.New("manage: not possible")
-}
-
-// RequestKeyFrame asks a camera that is connected for a key frame soon, for who begins to watch now.
-func (v *Viewer) RequestKeyFrame(now time.Time, camera identity.UID) {
-	v.box.Begin()
 }

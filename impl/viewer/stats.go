@@ -99,6 +99,9 @@ func (v *Viewer) Connection(camera identity.UID) (c Connection, ok bool) {
 func (a *attempt) connection() Connection {
 	c := a.c
 	c.Path, c.Confirmed, c.ByAllocation = a.path, a.twoWay, a.byAllocation()
+	if at := a.nearby(); len(at) > 0 {
+		c.Near = at
+	}
 	if a.receiver != nil {
 		c.Quality = a.receiver.Quality()
 	}

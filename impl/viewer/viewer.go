@@ -97,16 +97,18 @@ func (c Config) withDefaults() (Config, error) {
 
 // Viewer watches several cameras of one rendezvous. Not safe for concurrent use.
 type Viewer struct {
-	cfg     Config
-	box     core.Outbox
-	link    *uplink.Link
-	dev     *self.Device
-	probes  self.Probes
-	stamp   session.Stamp
-	watches []*attempt  // in the order in which they were asked for
-	last    *Connection // that was asked for
-	dropped core.Drops
-	closed  bool
+	cfg      Config
+	box      core.Outbox
+	link     *uplink.Link
+	dev      *self.Device
+	probes   self.Probes
+	stamp    session.Stamp
+	watches  []*attempt  // in the order in which they were asked for
+	last     *Connection // that was asked for
+	dropped  core.Drops
+	followed []identity.UID // whose presence is told
+	denied   wire.Code      // why the rendezvous does not let this viewer in; 0: it does, or is silent
+	closed   bool
 }
 
 // New returns a viewer. Start it.
@@ -119,7 +121,7 @@ func New(cfg Config) (*Viewer, error) {
 	v.link, err = uplink.New(uplink.Config{
 		Session: session.Config{Static: cfg.Static, Rand: cfg.Rand, Taken: v.taken}, Rendezvous: cfg.RendezvousKey,
 		Addrs: cfg.Rendezvous, Keepalive: cfg.Keepalive, Hello: &wire.Login{Version: wire.ProtocolVersion, Token: cfg.Token},
-		Up: v.loggedIn, Down: func(time.Time) {}, Moved: func(now time.Time, _, _ netip.AddrPort) { v.dev.Moved(now) },
+		Up: v.loggedIn, Down: func(time.Time) {}, Presence: v.presence, Denied: v.refusedLogin, Moved: func(now time.Time, _, _ netip.AddrPort) { v.dev.Moved(now) },
 	}, &v.box)
 	if err != nil {
 		return nil, fmt.Errorf("configure viewer: %w", err)
@@ -148,6 +150,7 @@ func (v *Viewer) Start(now time.Time) error {
 }
 
 func (v *Viewer) loggedIn(now time.Time, _ wire.Message) {
+	v.denied = 0
 	v.box.Emit(LoggedIn{At: now, Reflexive: v.link.Reflexive(), RTT: v.link.RTT()})
 	v.dev.Up(now)
 	for _, a := range v.live() {

@@ -54,6 +54,8 @@ func (a *attempt) sealed(now time.Time, path punch.Path, b []byte) error {
 		if path == a.path {
 			a.confirm(now)
 		}
+	case *wire.Managed:
+		return a.managed(now, m)
 	case *wire.Bye:
 		a.finish()
 		a.v.box.Emit(Closed{Camera: a.uid, At: now, Code: m.Code})
@@ -297,7 +299,12 @@ func (a *attempt) watchTimeout(now time.Time) {
 		a.askAgain(now)
 	}
 	if core.Due(now, a.useDue) {
-		a.checkPath(now)
+		if a.checkPath(now); a.over {
+			return
+		}
+	}
+	if core.Due(now, a.manage.due) {
+		a.sendManage(now)
 	}
 	if core.Due(now, a.consent) {
 		a.sendConsent(a.path)
@@ -313,10 +320,16 @@ func (a *attempt) watchTimeout(now time.Time) {
 func (a *attempt) checkPath(now time.Time) {
 	due := a.quietSince().Add(a.rhythm.silence())
 	switch {
+	case a.stranded(now):
+		a.anew(now)
+		return
 	case core.Due(now, a.deadAt()):
 		a.toRelay(now)
 	case a.doubting(): // still
 		a.v.link.Insist(now)
+	case a.twoWay && a.request.Quiet: // consent alone tells whether the path lives
+		a.useDue = time.Time{}
+		return
 	case a.twoWay && !now.Before(due):
 		a.doubt(now)
 		return
@@ -355,7 +368,7 @@ func (a *attempt) armConsent(now time.Time) {
 }
 
 func (a *attempt) watchDeadline() time.Time {
-	d := core.Earliest(core.Earliest(a.useDue, a.consent), core.Earliest(a.askDue, a.retryAt))
+	d := core.Earliest(core.Earliest(a.useDue, a.consent), core.Earliest(a.askDue, core.Earliest(a.retryAt, a.manage.due)))
 	return core.Earliest(d, a.receiver.Deadline())
 }
 
@@ -366,8 +379,6 @@ func (a *attempt) seal(m wire.Message) []byte {
 	}
 	return a.sess.Seal(nil, b)
 }
-
-func (a *attempt) sendControl(m wire.Message) { a.send(a.path, core.Control, a.seal(m)) }
 
 // send is the only way to the camera. Nothing is sent where a message could not be sealed.
 func (a *attempt) send(path punch.Path, p core.Purpose, b []byte) {
