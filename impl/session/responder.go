@@ -116,18 +116,9 @@ func (q *Request) MaxResponse() int { return q.size - ResponseOverhead }
 // Accept answers, once. The session is unconfirmed until its first datagram has
 // been opened.
 func (q *Request) Accept(payload []byte) (*Session, []byte, error) {
-	if len(payload) > q.MaxResponse() {
-		return nil, nil, fmt.Errorf("write response: payload of %d bytes, at most %d answer this initiation", len(payload), q.MaxResponse())
-	}
-	index, err := q.config.newIndex()
+	index, message, itor, rtoi, err := q.answer(payload)
 	if err != nil {
 		return nil, nil, err
-	}
-	plain := binary.LittleEndian.AppendUint32(make([]byte, 0, 4+len(payload)), index)
-	header := appendHeader(make([]byte, 0, ResponseOverhead+len(payload)), TypeResponse, q.remote)
-	message, itor, rtoi, err := q.hs.WriteMessage(header, append(plain, payload...))
-	if err != nil {
-		return nil, nil, fmt.Errorf("write response: %w", err)
 	}
 	s := &Session{
 		local:   index,
@@ -138,4 +129,29 @@ func (q *Request) Accept(payload []byte) (*Session, []byte, error) {
 		receive: itor.Cipher(),
 	}
 	return s, message, nil
+}
+
+// AcceptCompact is Accept for who keeps many sessions.
+func (q *Request) AcceptCompact(payload []byte) (Compact, []byte, error) {
+	index, message, itor, rtoi, err := q.answer(payload)
+	if err != nil {
+		return Compact{}, nil, err
+	}
+	return NewCompact(rtoi.UnsafeKey(), itor.UnsafeKey(), index, q.remote), message, nil
+}
+
+// answer writes the response.
+func (q *Request) answer(payload []byte) (index uint32, message []byte, itor, rtoi *noise.CipherState, err error) {
+	if len(payload) > q.MaxResponse() {
+		return 0, nil, nil, nil, fmt.Errorf("write response: payload of %d bytes, at most %d answer this initiation", len(payload), q.MaxResponse())
+	}
+	if index, err = q.config.newIndex(); err != nil {
+		return 0, nil, nil, nil, err
+	}
+	plain := binary.LittleEndian.AppendUint32(make([]byte, 0, 4+len(payload)), index)
+	header := appendHeader(make([]byte, 0, ResponseOverhead+len(payload)), TypeResponse, q.remote)
+	if message, itor, rtoi, err = q.hs.WriteMessage(header, append(plain, payload...)); err != nil {
+		return 0, nil, nil, nil, fmt.Errorf("write response: %w", err)
+	}
+	return index, message, itor, rtoi, nil
 }

@@ -59,15 +59,9 @@ func (s *Session) Seal(dst, plaintext []byte) []byte {
 // Open appends the payload of a transport datagram to dst. Each counter is
 // accepted once, and only within ReplayWindow of the greatest.
 func (s *Session) Open(dst, datagram []byte) ([]byte, error) {
-	if err := checkHeader(datagram, TypeTransport, TransportOverhead, MaxDatagram); err != nil {
-		return nil, fmt.Errorf("open datagram: %w", err)
-	}
-	if binary.LittleEndian.Uint32(datagram[4:]) != s.local {
-		return nil, fmt.Errorf("open datagram: %w", ErrIndex)
-	}
-	counter := binary.LittleEndian.Uint64(datagram[8:])
-	if counter >= RejectAfterMessages {
-		return nil, fmt.Errorf("open datagram: %w", ErrExhausted)
+	counter, err := checkTransport(datagram, s.local)
+	if err != nil {
+		return nil, err
 	}
 	if !s.window.fresh(counter) {
 		return nil, fmt.Errorf("open datagram: %w", ErrReplay)
@@ -79,6 +73,21 @@ func (s *Session) Open(dst, datagram []byte) ([]byte, error) {
 	s.window.accept(counter)
 	s.confirmed = true
 	return out, nil
+}
+
+// checkTransport checks all of a transport datagram that shows without keys, and returns its counter.
+func checkTransport(datagram []byte, local uint32) (uint64, error) {
+	if err := checkHeader(datagram, TypeTransport, TransportOverhead, MaxDatagram); err != nil {
+		return 0, fmt.Errorf("open datagram: %w", err)
+	}
+	if binary.LittleEndian.Uint32(datagram[4:]) != local {
+		return 0, fmt.Errorf("open datagram: %w", ErrIndex)
+	}
+	counter := binary.LittleEndian.Uint64(datagram[8:])
+	if counter >= RejectAfterMessages {
+		return 0, fmt.Errorf("open datagram: %w", ErrExhausted)
+	}
+	return counter, nil
 }
 
 // Export derives n bytes (at most 8,160) that both sides, and nobody else, know:
