@@ -58,22 +58,16 @@ func texts(img image.Image) iter.Seq2[string, error] {
 }
 
 // A view is a picture prepared for reading.
-type view struct {
-	gray
-	global bool // one threshold for all of it, not by neighbourhoods
-}
+type view struct{ gray }
 
 // views yields preparations of a picture, cheap and likely ones first.
 func views(full gray) iter.Seq[view] {
 	return func(yield func(view) bool) {
-		filters := []func(gray) view{
-			func(g gray) view { return view{gray: g} },
-			func(g gray) view { return view{gray: g.blur(1)} },
-			func(g gray) view { return view{gray: g.median()} },
-			func(g gray) view { return view{gray: g, global: true} },
-			func(g gray) view { return view{gray: g.blur(2)} },
-			func(g gray) view { return view{gray: g.negative()} },
-			func(g gray) view { return view{gray: g.median().blur(1)} },
+		filters := []func(gray) gray{
+			func(g gray) gray { return g },
+			func(g gray) gray { return g.blur(2) }, // against noise, and the fringes of an unsharp picture
+			gray.median,                            // against specks
+			gray.negative,                          // white on black
 		}
 		long := max(full.w, full.h)
 		for _, filter := range filters {
@@ -87,7 +81,7 @@ func views(full gray) iter.Seq[view] {
 				case n == long:
 					continue
 				}
-				if !yield(filter(g)) {
+				if !yield(view{filter(g)}) {
 					return
 				}
 			}
@@ -132,11 +126,7 @@ func (v view) with(read func(*gozxing.BinaryBitmap) error) (err error) {
 	if err != nil {
 		return ErrNoCode
 	}
-	binarizer := gozxing.NewHybridBinarizer(source)
-	if v.global {
-		binarizer = gozxing.NewGlobalHistgramBinarizer(source)
-	}
-	bitmap, err := gozxing.NewBinaryBitmap(binarizer)
+	bitmap, err := gozxing.NewBinaryBitmap(gozxing.NewHybridBinarizer(source)) // thresholds by neighbourhoods, against shadows
 	if err != nil {
 		return ErrNoCode
 	}

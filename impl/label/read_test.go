@@ -29,11 +29,11 @@ func TestReadPhotos(t *testing.T) {
 	l := testLabel(t)
 	c := mustNew(t, l.String())
 	photos := map[string]photo{
-		"noise of 60 levels":          with(func(p *photo) { p.noise = 60 }),
-		"blurred by a third a module": with(func(p *photo) { p.blur = 2 }),
+		"noise of 100 levels":         with(func(p *photo) { p.noise = 100 }),
+		"blurred by a third a module": with(func(p *photo) { p.blur = 2.2 }),
 		"shadow to a tenth":           with(func(p *photo) { p.shadow = 0.9 }),
 		"perspective of 0.3":          with(func(p *photo) { p.tilt = 0.3 }),
-		"specks on a tenth":           with(func(p *photo) { p.specks = 0.1 }),
+		"specks on a fourth":          with(func(p *photo) { p.specks, p.seed = 0.25, 3 }),
 		"two pixels a module":         with(func(p *photo) { p.module = 2 }),
 		"10 pixels a module":          with(func(p *photo) { p.module = 10 }),
 		"JPEG of quality 10":          with(func(p *photo) { p.quality = 10 }),
