@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/lab/live"
+	"github.com/punchlab/punchlab/lab/stack"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -60,7 +61,8 @@ func unsupported(f string, a ...any) error {
 }
 
 func main() {
-	live.Main() // returns unless this process is the fabric
+	live.Main()  // returns unless this process is the fabric
+	stack.Main() // or a rendezvous of a trial's
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	// A second interrupt ends the program at once. Not one that comes with the first: a terminal's reaches us directly and
 	// by the parent.

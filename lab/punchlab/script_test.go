@@ -6,11 +6,13 @@ import (
 	"testing"
 
 	"github.com/punchlab/punchlab/lab/live"
+	"github.com/punchlab/punchlab/lab/stack"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 func TestMain(m *testing.M) {
 	live.Main()
+	stack.Main()
 	testscript.Main(m, map[string]func(){"punchlab": main})
 }
 

@@ -21,6 +21,7 @@ import (
 
 func TestMain(m *testing.M) {
 	live.Main()
+	stack.Main()
 	netnstest.Main(m)
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -60,6 +61,7 @@ func (Bundled) Summary(strategy string) string {
 const (
 	optFleet = "fleet"
 	optScan  = "scan"
+	optLost  = "camera-lost"
 )
 
 // maxFleet is how many cameras a trial's fleet has at most: their handshakes are computed here.
@@ -70,6 +72,8 @@ func (Bundled) Options() []Option {
 	return []Option{
 		{Name: optFleet, Summary: "so many other cameras are registered at the rendezvous", Max: maxFleet},
 		{Name: optScan, Summary: "it begins with a photo of the camera's label, and a viewer that has never run", Values: []string{"photo"}},
+		{Name: optLost, Summary: "after the video the camera goes, and comes back, while the viewer watches its presence",
+			Values: []string{lostGoodbye, lostPowerCut, lostUnplugged}},
 	}
 }
 
@@ -96,8 +100,8 @@ func (Bundled) CheckStrategy(name string) error {
 	return err
 }
 
-// Programs names the rendezvous: a camera or a viewer that was killed has nobody to go on for it.
-func (Bundled) Programs() []string { return []string{"rendezvous"} }
+// Programs names the rendezvous: a camera or a viewer that was killed has nobody to go on for it. A topology may have up to three of them.
+func (Bundled) Programs() []string { return []string{"rendezvous", "rendezvous-2", "rendezvous-3"} }
 
 // Try registers a camera, has a viewer ask for it and receives the media.
 func (Bundled) Try(ctx context.Context, l *lab.Lab, t Trial) (o Observation, err error) {
@@ -130,6 +134,11 @@ func (Bundled) Try(ctx context.Context, l *lab.Lab, t Trial) (o Observation, err
 	if t.Idle > 0 {
 		o.Bytes["camera_idle_up"] = idle
 	}
+	if t.Options[optLost] != "" && o.Error == "" {
+		if err := b.lose(ctx, l, &o); err != nil {
+			return o, err
+		}
+	}
 	return o, ctx.Err()
 }
 
@@ -141,24 +150,24 @@ type bundle struct {
 	camera *camera.Camera
 	viewer *viewer.Viewer
 
-	headers                    int     // bytes of IP and UDP on each of the viewer's packets
-	server                     *server // the rendezvous, which events may kill
-	fleet                      *fleet  // other cameras, where the trial has them
-	coturn                     *coturn // where the policy wants one
-	names                      *names  // the DNS, where the camera has a name
-	cameraDevice, viewerDevice *hosted
-	watch                      *watch
-	source                     func() media.Source
-	relayAtDirect              atomic.Pointer[int64] // what was relayed when the direct path had stood for settle
-	sent                       atomic.Int64          // access units that the camera took from its source
-	forwarded                  netip.AddrPort        // the camera's endpoint that its owner set up, if so
-	settled                    *time.Timer
-	photo                      []byte    // of the label, where the trial begins with it
-	scanned                    time.Time // when it was looked at
-	viewerServer               netip.Addr
-	viewerKey                  identity.Key
-	viewerRandom               io.Reader
-	resolved                   time.Duration // how long it took to resolve the camera's name, if it has one
+	headers                      int              // bytes of IP and UDP on each of the viewer's packets
+	server                       rendezvousServer // which events may kill
+	fleet                        *fleet           // other cameras, where the trial has them
+	coturn                       *coturn          // where the policy wants one
+	names                        *names           // the DNS, where the camera has a name
+	cameraDevice, viewerDevice   *hosted
+	watch                        *watch
+	source                       func() media.Source
+	relayAtDirect                atomic.Pointer[int64] // what was relayed when the direct path had stood for settle
+	sent                         atomic.Int64          // access units that the camera took from its source
+	forwarded                    netip.AddrPort        // the camera's endpoint that its owner set up, if so
+	settled                      *time.Timer
+	photo                        []byte    // of the label, where the trial begins with it
+	scanned                      time.Time // when it was looked at
+	cameraServers, viewerServers []netip.Addr
+	cameraKey, viewerKey         identity.Key
+	cameraRandom, viewerRandom   io.Reader
+	resolved                     time.Duration // how long it took to resolve the camera's name, if it has one
 }
 
 // newBundle opens the sockets and starts the nodes. Keys come from the trial's seed: a lab's secrets are nobody's.
@@ -193,15 +202,17 @@ func (b *bundle) start(ctx context.Context, l *lab.Lab, random io.Reader) error 
 		keys[i] = k
 	}
 	// Where the two find it depends on the families that they have.
-	servers := map[string]netip.Addr{}
-	for _, host := range []string{"camera", "viewer"} {
-		addrs := l.Topology().AddrsFrom(host, "rendezvous")
-		if len(addrs) == 0 {
-			return fmt.Errorf("host %s has no family in common with the rendezvous", host)
+	servers := map[string][]netip.Addr{}
+	for i, host := range []string{"camera", "viewer"} {
+		for _, node := range rotate(rendezvousHosts(l.Topology()), i) { // so that the two have different ones, where there are several
+			addrs := l.Topology().AddrsFrom(host, node)
+			if len(addrs) == 0 {
+				return fmt.Errorf("host %s has no family in common with %s", host, node)
+			}
+			servers[host] = append(servers[host], addrs[0])
 		}
-		servers[host] = addrs[0]
 	}
-	at := netip.AddrPortFrom(servers["viewer"], bundledPort)
+	at := netip.AddrPortFrom(servers["viewer"][0], bundledPort)
 	b.label = identity.Label{Key: keys[1].Public(), RendezvousKey: keys[0].Public(), Rendezvous: []string{at.String()}}
 	if _, err := io.ReadFull(random, b.label.Secret[:]); err != nil {
 		return fmt.Errorf("draw pairing secret: %w", err)
@@ -210,11 +221,10 @@ func (b *bundle) start(ctx context.Context, l *lab.Lab, random io.Reader) error 
 		b.headers = ipv6UDP
 	}
 	m := l.Host("rendezvous")
-	b.server = newServer(m, keys[0], generator(random), b.watch.rendezvousEvent)
-	if err := b.server.Start(); err != nil {
+	b.watch.uid = b.label.UID()
+	if b.server, err = startServers(ctx, l, keys[0], generator(random), b.watch.rendezvousEvent); err != nil {
 		return err
 	}
-	b.server.forget = m.Run(b.server)
 	if n, _ := strconv.Atoi(b.trial.Options[optFleet]); n > 0 {
 		ctx, cancel := context.WithTimeout(ctx, fleetTimeout)
 		defer cancel()
@@ -225,7 +235,8 @@ func (b *bundle) start(ctx context.Context, l *lab.Lab, random io.Reader) error 
 	if err := b.openDevices(ctx, l, m); err != nil {
 		return err
 	}
-	if err := b.startCamera(servers["camera"], keys[1], generator(random)); err != nil {
+	b.cameraServers, b.cameraKey, b.cameraRandom = servers["camera"], keys[1], generator(random)
+	if err := b.startCamera(b.cameraServers, b.cameraKey, b.cameraRandom); err != nil {
 		return err
 	}
 	if b.policy.Forward {
@@ -233,12 +244,18 @@ func (b *bundle) start(ctx context.Context, l *lab.Lab, random io.Reader) error 
 			return err
 		}
 	}
-	b.viewerServer, b.viewerKey, b.viewerRandom = servers["viewer"], keys[2], generator(random)
+	b.viewerServers, b.viewerKey, b.viewerRandom = servers["viewer"], keys[2], generator(random)
 	if b.scanning() && !b.policy.Forward { // whom the owner has told a name and a port scans nothing
 		b.photo, err = photograph(b.label, randv2(random))
 		return err
 	}
-	return b.startViewer(b.viewerServer, b.viewerKey, b.viewerRandom)
+	return b.startViewer(b.viewerServers, b.viewerKey, b.viewerRandom)
+}
+
+// rotate begins a list with another of its items.
+func rotate(list []string, by int) []string {
+	by %= max(1, len(list))
+	return slices.Concat(list[by:], list[:by])
 }
 
 // randv2 is a generator of numbers that follows from another one.
@@ -279,10 +296,10 @@ func generator(random io.Reader) io.Reader {
 	return rand.NewChaCha8(seed)
 }
 
-func (b *bundle) startCamera(server netip.Addr, k identity.Key, random io.Reader) (err error) {
+func (b *bundle) startCamera(servers []netip.Addr, k identity.Key, random io.Reader) (err error) {
 	d := b.cameraDevice
 	b.camera, err = camera.New(camera.Config{
-		Static: k, Rendezvous: b.servers(server), RendezvousKey: b.label.RendezvousKey, Secret: b.label.Secret,
+		Static: k, Rendezvous: b.servers(servers), RendezvousKey: b.label.RendezvousKey, Secret: b.label.Secret,
 		Rand: random, Source: func() media.Source { return &counted{b.source(), &b.sent} },
 		Host: d.Host(), Relayed: d.Relayed(), Classify: device.Classifies(b.policy), Listen: b.policy.Forward,
 	})
@@ -297,10 +314,10 @@ func (b *bundle) startCamera(server netip.Addr, k identity.Key, random io.Reader
 	return err
 }
 
-func (b *bundle) startViewer(server netip.Addr, k identity.Key, random io.Reader) (err error) {
+func (b *bundle) startViewer(servers []netip.Addr, k identity.Key, random io.Reader) (err error) {
 	d := b.viewerDevice
 	b.viewer, err = viewer.New(viewer.Config{
-		Static: k, Rendezvous: b.servers(server), RendezvousKey: b.label.RendezvousKey, Rand: random,
+		Static: k, Rendezvous: b.servers(servers), RendezvousKey: b.label.RendezvousKey, Rand: random,
 		Host: d.Host(), Relayed: d.Relayed(), Classify: device.Classifies(b.policy),
 	})
 	if err != nil {
@@ -376,9 +393,13 @@ func (b *bundle) mapPorts(ctx context.Context) {
 	wg.Wait()
 }
 
-// servers is where a device finds the rendezvous at an address.
-func (b *bundle) servers(a netip.Addr) []netip.AddrPort {
-	return device.Servers([]netip.AddrPort{netip.AddrPortFrom(a, bundledPort)}, tlsPort, b.policy.Uplink)
+// servers is where a device finds its rendezvous.
+func (b *bundle) servers(addrs []netip.Addr) []netip.AddrPort {
+	var at []netip.AddrPort
+	for _, a := range addrs {
+		at = append(at, netip.AddrPortFrom(a, bundledPort))
+	}
+	return device.Servers(at, tlsPort, b.policy.Uplink)
 }
 
 // ask has the viewer ask for the camera.

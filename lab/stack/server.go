@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/netip"
@@ -10,6 +11,31 @@ import (
 	program "github.com/punchlab/punchlab/impl/program/rendezvous"
 	"github.com/punchlab/punchlab/lab"
 )
+
+// rendezvousServer is what a trial has of its rendezvous, be it one or several.
+type rendezvousServer interface {
+	relayedBytes() int64
+	close() error
+}
+
+// startServers starts a rendezvous on each host that is one.
+func startServers(ctx context.Context, l *lab.Lab, k identity.Key, random io.Reader, observe func(any)) (rendezvousServer, error) {
+	hosts := rendezvousHosts(l.Topology())
+	if len(hosts) > 1 {
+		n, err := startNodes(ctx, l, hosts, k, observe)
+		if err != nil {
+			return nil, err
+		}
+		return n, nil
+	}
+	m := l.Host("rendezvous")
+	s := newServer(m, k, random, observe)
+	if err := s.Start(); err != nil {
+		return nil, err
+	}
+	s.forget = m.Run(s)
+	return s, nil
+}
 
 // server is a trial's rendezvous. It is a lab.Program: an event may kill it, and start it again with the same key and
 // address but nothing in its memory.

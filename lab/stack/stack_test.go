@@ -20,6 +20,7 @@ import (
 
 func TestMain(m *testing.M) {
 	live.Main()
+	Main()
 	netnstest.Main(m)
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/impl/camera"
+	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/media"
 	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/impl/rendezvous"
@@ -19,6 +20,7 @@ import (
 // watch follows a trial by the events of the rendezvous and the viewer. Its event methods run on the nodes' goroutines.
 type watch struct {
 	policy      punch.Policy
+	uid         identity.UID // the camera's
 	connectOnly bool
 	frames      int // the camera has to send
 
@@ -37,6 +39,8 @@ type watch struct {
 	viaRelay  bool // the relay works both ways
 	search    bool // a direct path is looked for still: how the trial ends is open
 	moments   map[Moment]bool
+	presence  viewer.Presence // the last one
+	told      chan struct{}   // closed when it is followed by another
 }
 
 // connectFrames is what a connect-only trial streams.
@@ -46,7 +50,7 @@ func newWatch(t Trial, p punch.Policy, direct func()) *watch {
 	w := &watch{
 		policy: p, search: p.Direct, direct: direct,
 		registered: make(chan struct{}), loggedIn: make(chan struct{}), over: make(chan struct{}),
-		cameraReady: make(chan struct{}), viewerReady: make(chan struct{}),
+		cameraReady: make(chan struct{}), viewerReady: make(chan struct{}), told: make(chan struct{}),
 		frames: int(t.Media * time.Duration(media.EmbeddedClip().FPS) / time.Second), connectOnly: t.Media == 0,
 		reached: t.Reached, moments: map[Moment]bool{},
 	}
@@ -58,7 +62,7 @@ func newWatch(t Trial, p punch.Policy, direct func()) *watch {
 
 // rendezvousEvent waits for the camera to be online: the camera itself believes so a one-way delay earlier.
 func (w *watch) rendezvousEvent(e any) {
-	if _, ok := e.(rendezvous.Online); ok {
+	if e, ok := e.(rendezvous.Online); ok && e.UID == w.uid {
 		w.once[0].Do(func() { close(w.registered) })
 	}
 }
@@ -104,6 +108,8 @@ func (w *watch) viewerEvent(e any) {
 		w.once[1].Do(func() { close(w.loggedIn) })
 	case viewer.Ready:
 		w.once[4].Do(func() { close(w.viewerReady) })
+	case viewer.Presence:
+		w.tellPresence(e)
 	case viewer.Connected:
 		w.tell(Connected)
 	case viewer.FirstPacket:
@@ -182,6 +188,11 @@ func (b *bundle) observe() Observation {
 			"sockets": float64(v.Opened + c.Opened),
 		},
 		Cause: w.cause(v),
+	}
+	if n, ok := b.server.(*nodes); ok {
+		if d, ok := n.absence(); ok {
+			o.Probes["absent_s"] = d.Seconds()
+		}
 	}
 	if b.scanning() && o.FirstFrame > 0 { // who has no photo begins by asking
 		d := o.FirstFrame
