@@ -344,3 +344,32 @@ func (s *Server) Carried(now time.Time, node string, device identity.PublicKey, 
 	}
 	return errChannel
 }
+
+// Expel sends a camera away that is served here.
+func (s *Server) Expel(now time.Time, camera identity.PublicKey, code wire.Code) {
+	s.box.Begin()
+	if c := s.known(camera, Camera); c != nil && c.current != nil {
+		s.tell(c, core.Signal, &wire.Goodbye{Code: code})
+		s.away(now, c, CauseElsewhere)
+	}
+}
+
+// Challenge asks a camera whether it is still there, and returns the round trip that it usually takes; 0: it is not served here.
+// HeardSince tells whether it has answered.
+func (s *Server) Challenge(now time.Time, camera identity.PublicKey) time.Duration {
+	s.box.Begin()
+	c := s.known(camera, Camera)
+	if c == nil || c.current == nil {
+		return 0
+	}
+	l := c.current
+	l.ping++
+	s.send(l, l.local, l.remote, core.Keepalive, &wire.Ping{Sequence: l.ping})
+	return max(l.rtt, time.Millisecond)
+}
+
+// HeardSince says whether a camera that is served here has said something since then.
+func (s *Server) HeardSince(camera identity.PublicKey, then time.Time) bool {
+	c := s.known(camera, Camera)
+	return c != nil && c.current != nil && c.last.After(then)
+}
