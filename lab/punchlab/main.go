@@ -5,6 +5,7 @@
 //	exec, show, list, doctor     look around, run any program inside a topology's host
 //	classify                     RFC 5780 from the outside
 //	rendezvous, camera, viewer   the implementation as programs of their own
+//	provision, qr, account       what the maker and the operator do before
 //
 // stdout is data, stderr is for people. Every flag has an environment variable: --jobs is PUNCHLAB_JOBS. NO_COLOR is
 // honoured. Exit codes: 0 pass, 1 fail, 2 could not decide, 64 usage, 70 lab error, 127 unsupported.
@@ -109,7 +110,8 @@ well video then flows, and plots it. No root is needed: a user namespace serves.
 		return usagef("%w\nSee 'punchlab %s --help'", err, c.Name())
 	})
 	c.AddCommand(runCommand(), reportCommand(), replayCommand(), listCommand(), showCommand(), execCommand(), classifyCommand(), doctorCommand(),
-		rendezvousCommand(), cameraCommand(), viewerCommand())
+		rendezvousCommand(), cameraCommand(), viewerCommand(),
+		provisionCommand(), qrCommand(), accountCommand())
 	return c
 }
 
