@@ -42,32 +42,32 @@ func (c *Camera) fromRendezvous(now time.Time, m wire.Message) error {
 // introduced answers a viewer at once: everything of the first flight is queued before it returns.
 func (c *Camera) introduced(now time.Time, m *wire.Introduce) error {
 	id, _ := session.InitiationID(m.Noise1)
-	for _, v := range c.viewers {
-		if v.initiation == id { // a repetition: the acknowledgement was lost
+	if v := c.byInitiation(id); v != nil {
+		if v.intro == 0 { // it came without the rendezvous before
+			v.adopt(now, m)
+		} else { // the acknowledgement was lost
 			c.acknowledge(m.ID, 0)
-			return nil
 		}
+		return nil
 	}
 	req, _, err := c.responder.Open(now, m.Endpoint.AddrPort, false, m.Noise1)
 	if err != nil {
 		c.refuse(now, m.ID, nil, wire.CodeMalformed)
 		return err
 	}
-	hello, code, err := c.admit(now, req)
+	adm, code, err := c.admit(now, req)
 	if code != 0 {
 		c.refuse(now, m.ID, req, code)
 		return err
 	}
-	v, err := c.newViewer(now, m, hello, req)
+	v, err := c.newViewer(now, m, adm, req)
 	if err != nil {
 		c.acknowledge(m.ID, wire.CodeInternal)
 		return err
 	}
-	if old := c.byChannel(m.Channel); old != nil {
-		old.channel = 0 // the rendezvous gave the number away: it has closed that relay, or was restarted
-	}
+	c.giveChannel(v, m.Channel)
 	c.accept(now, v)
-	v.firstFlight(now, m, hello)
+	v.firstFlight(now, m)
 	return nil
 }
 
@@ -81,42 +81,25 @@ func (c *Camera) refuse(now time.Time, intro uint64, req *session.Request, code 
 	c.box.Emit(refused)
 }
 
+// giveChannel makes a relay's channel a viewer's. Where an older viewer had the number, the rendezvous has closed that relay, or was
+// restarted.
+func (c *Camera) giveChannel(v *viewer, channel uint16) {
+	if old := c.byChannel(channel); old != nil && old != v {
+		old.channel = 0
+	}
+	v.channel = channel
+}
+
 // accept begins to serve a viewer.
 func (c *Camera) accept(now time.Time, v *viewer) {
 	c.box.Quiet(false)
 	c.viewers = append(c.viewers, v)
 	c.byIndex[v.sess.LocalIndex()] = v
-	c.box.Emit(ViewerAccepted{At: now, Viewer: v.key.UID(), Policy: v.policy.Name})
+	c.box.Emit(ViewerAccepted{At: now, Viewer: v.key.UID(), Policy: v.policy.Name, Role: wire.Role(v.grant.Role), LAN: v.intro == 0})
 }
 
 func (c *Camera) acknowledge(id uint64, code wire.Code) {
 	c.link.Send(core.Signal, &wire.IntroduceAck{ID: id, Code: code})
-}
-
-// admit says whether a viewer may watch. A code other than 0 says why not.
-func (c *Camera) admit(now time.Time, req *session.Request) (*wire.Hello, wire.Code, error) {
-	parsed, err := wire.Unmarshal(req.Payload())
-	hello, ok := parsed.(*wire.Hello)
-	known := slices.Contains(c.cfg.Paired, req.Peer())
-	proof := identity.PairingProof(c.cfg.Secret, req.Peer(), c.cfg.Static.Public())
-	switch {
-	case err != nil:
-		return nil, wire.CodeMalformed, err
-	case !ok:
-		return nil, wire.CodeMalformed, errUnasked
-	case hello.Version != wire.ProtocolVersion:
-		return nil, wire.CodeVersion, wire.CodeVersion
-	case !known && (c.cfg.Secret == identity.Secret{} || !proof.Equal(hello.Proof)):
-		return nil, wire.CodeNotPaired, wire.CodeNotPaired
-	case hello.Profile != wire.ProfileAES128GCM:
-		return nil, wire.CodeProfile, wire.CodeProfile
-	case req.Timestamp() <= c.stamps[req.Peer()]:
-		return nil, wire.CodeMalformed, errOld
-	case len(c.viewers) >= c.cfg.MaxViewers:
-		return nil, wire.CodeBusy, wire.CodeBusy
-	}
-	c.remember(req.Peer(), req.Timestamp())
-	return hello, 0, nil
 }
 
 // remember keeps a viewer's timestamp, so that its initiation cannot be replayed.
@@ -131,29 +114,33 @@ func (c *Camera) remember(k identity.PublicKey, stamp uint64) {
 	c.stamps[k] = stamp
 }
 
-func (c *Camera) newViewer(now time.Time, m *wire.Introduce, hello *wire.Hello, req *session.Request) (*viewer, error) {
-	source := c.cfg.Source()
+func (c *Camera) newViewer(now time.Time, m *wire.Introduce, adm admission, req *session.Request) (*viewer, error) {
+	hello := adm.hello
 	v := &viewer{
-		cam: c, key: req.Peer(), initiation: req.ID(), conn: hello.ID, punchKey: hello.PunchKey,
+		cam: c, key: req.Peer(), initiation: req.ID(), conn: hello.ID, punchKey: hello.PunchKey, grant: adm.grant, name: string(hello.Name),
 		policy: punch.ForHello(hello.Flags, string(hello.Strategy)), channel: m.Channel, started: now, heard: now,
 		intro: m.ID, reflexive: m.Endpoint.AddrPort, class: hello.Class, candidates: hello.Candidates,
 	}
+	v.wished = v.policy
 	if m.Channel == 0 { // the rendezvous does not relay, or there is none
 		v.policy.Relay = false
 	}
-	welcome, err := wire.Marshal(&wire.Welcome{Profile: wire.ProfileAES128GCM, PayloadType: media.DefaultPayloadType, ClockRate: 90000})
+	welcome, err := wire.Marshal(&wire.Welcome{
+		Profile: wire.ProfileAES128GCM, PayloadType: media.DefaultPayloadType, ClockRate: 90000, Role: wire.Role(adm.grant.Role),
+	})
 	if err != nil {
 		return nil, err
 	}
 	if v.sess, v.noise2, err = req.Accept(welcome); err != nil {
 		return nil, err
 	}
-	keys := media.NewKeys(v.sess.Export)
-	sender, err := media.NewSender(media.SenderConfig{Keys: keys, MTU: c.cfg.MTU, HistoryPackets: history})
+	sender, err := media.NewSender(media.SenderConfig{
+		Keys: media.NewKeys(v.sess.Export), MTU: c.cfg.MTU, HistoryPackets: history, TransportCC: c.cfg.Estimator != nil,
+	})
 	if err != nil {
 		return nil, err
 	}
-	v.stream = stream{source: source, sender: sender, wanted: hello.Flags&wire.FlagStart != 0}
+	v.stream = stream{source: c.cfg.Source(), sender: sender, wanted: hello.Flags&wire.FlagStart != 0}
 	v.agent = punch.NewAgent(v.agentConfig(), now)
 	return v, nil
 }
@@ -170,7 +157,7 @@ func (v *viewer) agentConfig() punch.Config {
 
 // firstFlight sends Noise-2 and the first access unit: to the viewer's endpoint, which the rendezvous has validated, and
 // through the relay. The acknowledgement goes before the bulk, and Noise-2 to the host candidates after it.
-func (v *viewer) firstFlight(now time.Time, m *wire.Introduce, hello *wire.Hello) {
+func (v *viewer) firstFlight(now time.Time, m *wire.Introduce) {
 	c := v.cam
 	direct := v.agent.Add(now, punch.To(v.reflexive), punch.Reflexive) != nil
 	if direct {
@@ -185,7 +172,7 @@ func (v *viewer) firstFlight(now time.Time, m *wire.Introduce, hello *wire.Hello
 	}
 	c.acknowledge(m.ID, 0)
 	if v.stream.wanted && v.path.Route != 0 {
-		v.begin(now, direct)
+		v.startStream(now, direct)
 	}
 	v.addClaimed(now)
 	v.agent.Due(now, func(p punch.Probe) {
@@ -195,13 +182,6 @@ func (v *viewer) firstFlight(now time.Time, m *wire.Introduce, hello *wire.Hello
 	})
 	v.repeatGap = firstRepeat
 	v.repeat = now.Add(v.repeatGap)
-}
-
-// begin starts the stream.
-func (v *viewer) begin(now time.Time, direct bool) {
-	v.cam.stats.Streams++
-	v.cam.box.Emit(StreamStarted{At: now, Viewer: v.key.UID()})
-	v.startStream(now, direct)
 }
 
 // drop ends a viewer.
@@ -215,6 +195,7 @@ func (c *Camera) drop(now time.Time, v *viewer, code wire.Code) {
 	v.agent.Stop(punch.Path{})
 	v.tend(now)
 	delete(c.byIndex, v.sess.LocalIndex())
+	v.stream.close()
 	if v.stream.begun {
 		c.box.Emit(StreamStopped{At: now, Viewer: v.key.UID(), Code: code, Frames: v.stream.frames})
 	}

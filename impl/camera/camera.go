@@ -13,12 +13,12 @@
 // A viewer that is not heard for a while is the camera's reason to ask the rendezvous whether it has moved itself
 // (doubt.go). With Config.Listen viewers may come without a rendezvous (knock.go).
 //
-// Without a viewer the camera sends keepalives and nothing else. It answers only viewers that know its pairing secret or
-// are paired already. Media goes to addresses that the rendezvous has validated or that echoed a challenge; any other
+// Without a viewer the camera sends keepalives and nothing else. It answers only viewers that know its pairing secret or an
+// invitation's, or are paired already (Config.Book), and does for its owners what they ask about that (manage.go). Media goes to addresses that the rendezvous has validated or that echoed a challenge; any other
 // address gets at most punch.MaxUnconfirmedPackets, none larger than what it answers.
 //
-// A camera serves several viewers, each with a stream, keys and a source of its own. The package is a core (see
-// impl/core): not safe for concurrent use.
+// A camera serves several viewers, each with a stream, keys and a source of its own (stream.go), and sends each as much of it
+// as its path carries (quality.go). The package is a core (see impl/core): not safe for concurrent use.
 package camera
 
 import (
@@ -87,7 +87,9 @@ func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.Source == nil:
 		return c, errors.New("configure camera: no source of video; media.EmbeddedClip has one")
-	case c.Secret == identity.Secret{} && len(c.Paired) == 0:
+	case len(c.Certificate) > wire.MaxCertificate:
+		return c, fmt.Errorf("configure camera: a certificate of %d bytes: at most %d are one", len(c.Certificate), wire.MaxCertificate)
+	case c.Book == nil && c.Secret == identity.Secret{} && len(c.Paired) == 0:
 		return c, errors.New("configure camera: neither a pairing secret nor a paired viewer: nobody could watch")
 	case len(c.Host) > wire.MaxCandidates:
 		return c, fmt.Errorf("configure camera: %d host addresses, at most %d fit", len(c.Host), wire.MaxCandidates)
@@ -159,13 +161,18 @@ func New(cfg Config) (*Camera, error) {
 	sc := session.Config{Static: cfg.Static, Rand: cfg.Rand, Taken: c.taken}
 	c.link, err = uplink.New(uplink.Config{
 		Session: sc, Rendezvous: cfg.RendezvousKey, Addrs: cfg.Rendezvous, Keepalive: cfg.Keepalive, Boot: cfg.Boot,
-		Hello: &wire.Register{Version: wire.ProtocolVersion, Keepalive: uint16(cfg.Keepalive / time.Second), Boot: cfg.Boot},
+		Hello: &wire.Register{
+			Version: wire.ProtocolVersion, Keepalive: uint16(cfg.Keepalive / time.Second), Boot: cfg.Boot, Certificate: cfg.Certificate,
+		},
 		Up: func(now time.Time, m wire.Message) {
 			c.box.Emit(Registered{At: now, Reflexive: c.link.Reflexive()})
 			c.dev.Up(now)
 			c.reachable(now)
 		},
-		Down:  func(now time.Time) { c.box.Emit(Unregistered{At: now}) },
+		Down: func(now time.Time) { c.box.Emit(Unregistered{At: now}) },
+		Denied: func(now time.Time, code wire.Code, retry time.Duration) {
+			c.box.Emit(Denied{At: now, Code: code, Retry: retry})
+		},
 		Moved: func(now time.Time, _, _ netip.AddrPort) { c.dev.Moved(now) },
 	}, &c.box)
 	if err != nil {
@@ -266,7 +273,7 @@ func (c *Camera) handle(now time.Time, path punch.Path, b []byte) error {
 		}
 		return err
 	}
-	if c.cfg.Listen && wire.Classify(b) == wire.Initiation {
+	if (c.cfg.Listen || c.cfg.LAN) && wire.Classify(b) == wire.Initiation {
 		return c.knocked(now, path, b)
 	}
 	return c.fromViewer(now, path, nil, b)
@@ -307,17 +314,37 @@ func (c *Camera) HandleMoved(now time.Time) {
 // HandleFrames looks again at sources that had nothing (media.ErrPending): one of them has something now.
 func (c *Camera) HandleFrames(now time.Time) {
 	c.awake(now)
+	if c.closed {
+		return
+	}
+	for _, v := range c.viewers {
+		v.look(now)
+	}
 }
 
 // HandleLAN takes a datagram that came by a socket which the driver has beside those of the core, such as one in the multicast
 // groups of the local network. What answers it leaves by the main socket.
 func (c *Camera) HandleLAN(now time.Time, from netip.AddrPort, b []byte) {
 	c.awake(now)
+	if c.closed {
+		return
+	}
+	err := errKind
+	if c.cfg.LAN && wire.Classify(b) == wire.Initiation {
+		err = c.knocked(now, punch.To(from), b)
+	}
+	if err != nil {
+		c.stats.Dropped.Count(err)
+	}
+	c.tend(now)
 }
 
 // HandlePairings says that Config.Book was changed by somebody else than this camera: who may no longer watch is sent away.
 func (c *Camera) HandlePairings(now time.Time) {
 	c.begin()
+	if !c.closed && c.cfg.Book != nil {
+		c.recheck(now, nil)
+	}
 }
 
 // awake begins a call at now, and anew where the host has slept since it should have been made.
@@ -396,9 +423,18 @@ func (c *Camera) byIntro(id uint64) *viewer {
 	return nil
 }
 
+func (c *Camera) byInitiation(id [16]byte) *viewer {
+	for _, v := range c.viewers {
+		if v.initiation == id {
+			return v
+		}
+	}
+	return nil
+}
+
 func (c *Camera) byChannel(channel uint16) *viewer {
 	for _, v := range c.viewers {
-		if v.channel == channel {
+		if v.channel == channel && channel != 0 {
 			return v
 		}
 	}

@@ -48,10 +48,17 @@ func (v *viewer) carried(now time.Time) (paths [2]punch.Path, n int) {
 // doubt is when the viewer has been silent for so long, although media flows, that the camera may be the one that is not
 // heard: its NAT has rebooted or has another address. The relay, and the next viewer, need the rendezvous to know. Zero: never.
 func (v *viewer) doubt() time.Time {
-	if !v.confirmed || !v.stream.flowing() || v.cam.link == nil {
+	s := &v.stream
+	since := v.sign
+	switch {
+	case !v.confirmed || !s.flowing() || v.cam.link == nil:
 		return time.Time{}
+	case s.live && s.owed.IsZero(): // there was nothing to report
+		return time.Time{}
+	case s.owed.After(since):
+		since = s.owed
 	}
-	return v.sign.Add(v.patience)
+	return since.Add(v.patience)
 }
 
 // doubtful asks the rendezvous whether this camera is heard.

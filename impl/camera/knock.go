@@ -1,6 +1,7 @@
 package camera
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
@@ -26,9 +27,9 @@ func (k *knocks) crowded(now time.Time) bool {
 	return k.n > maxKnocks
 }
 
-// knocked takes an initiation that a viewer has sent to the camera itself, where a router forwards a port. Nobody
-// vouches for its source: it gets the handshake's answer, which is shorter, and media only once the session was heard
-// from there. Who may not watch gets nothing.
+// knocked takes an initiation that a viewer has sent to the camera itself: to a port that a router forwards (Config.Listen), or in
+// the local network, where it may reach every camera that there is (Config.LAN). Nobody vouches for its source: it gets the
+// handshake's answer, which is shorter, and media only once the session was heard from there. Who may not watch gets nothing.
 func (c *Camera) knocked(now time.Time, path punch.Path, b []byte) error {
 	req, cookie, err := c.responder.Open(now, path.Addr, c.knocks.crowded(now), b)
 	switch {
@@ -38,21 +39,24 @@ func (c *Camera) knocked(now time.Time, path punch.Path, b []byte) error {
 		c.box.Send(path.Local, path.Addr, core.Handshake, cookie)
 		return nil
 	}
-	for _, v := range c.viewers {
-		if v.initiation == req.ID() {
-			v.knockedAgain(now, path)
-			return nil
+	if v := c.byInitiation(req.ID()); v != nil {
+		v.knockedAgain(now, path)
+		return nil
+	}
+	if !c.cfg.Listen {
+		if g, code := c.grant(now, req.Peer(), [16]byte{}); code != 0 || !g.Paired {
+			return wire.CodeNotPaired
 		}
 	}
-	hello, _, err := c.admit(now, req)
+	adm, _, err := c.admit(now, req)
 	if err != nil {
 		return err
 	}
-	v, err := c.newViewer(now, &wire.Introduce{Endpoint: wire.Endpoint{AddrPort: path.Addr}}, hello, req)
+	v, err := c.newViewer(now, &wire.Introduce{Endpoint: wire.Endpoint{AddrPort: path.Addr}}, adm, req)
 	if err != nil {
 		return err
 	}
-	v.knocked = true
+	v.knocked = path.Addr
 	c.accept(now, v)
 	v.agent.Heard(now, path)
 	v.path = path
@@ -60,14 +64,34 @@ func (c *Camera) knocked(now time.Time, path punch.Path, b []byte) error {
 	return nil
 }
 
-// knockedAgain answers a repetition: the answer was lost. From elsewhere it may be a copy that somebody made, who was
-// faster than the viewer: none of these addresses is trusted then without a challenge.
+// knockedAgain answers a copy of an initiation: the answer was lost, or the rendezvous has brought the first one. From elsewhere it
+// may be a copy that somebody made, who was faster than the viewer: none of these addresses is trusted then without a challenge.
 func (v *viewer) knockedAgain(now time.Time, path punch.Path) {
-	if v.intro != 0 || v.confirmed || v.agent.Heard(now, path) == nil {
+	if v.confirmed || v.agent.Heard(now, path) == nil {
 		return
 	}
-	if path.Addr != v.reflexive {
-		v.knocked = false
+	if path.Addr != v.knocked {
+		v.knocked = netip.AddrPort{}
 	}
 	v.sendNoise2(path)
+}
+
+// adopt takes an introduction of a viewer that has come without the rendezvous before: it may be reached by more paths, and the
+// rendezvous tells from now on where it is. Where it has been heard already, that is all. Else it is answered as any that is
+// introduced; since the session's keys may then be had elsewhere than at the knock's source, that one is no longer trusted for them.
+func (v *viewer) adopt(now time.Time, m *wire.Introduce) {
+	v.intro, v.reflexive = m.ID, m.Endpoint.AddrPort
+	v.policy = v.wished
+	if v.cam.giveChannel(v, m.Channel); m.Channel == 0 {
+		v.policy.Relay = false
+	}
+	if v.confirmed {
+		v.cam.acknowledge(m.ID, 0)
+		return
+	}
+	near := v.path
+	v.knocked = netip.AddrPort{}
+	v.agent.Restart(now, v.agentConfig())
+	v.agent.Heard(now, near)
+	v.firstFlight(now, m)
 }

@@ -27,7 +27,11 @@ type Serving struct {
 func (c *Camera) Serving() []Serving {
 	list := make([]Serving, 0, len(c.viewers))
 	for _, v := range c.viewers {
-		list = append(list, Serving{Viewer: v.key.UID(), Since: v.started, Heard: v.confirmed, Path: v.path, Frames: v.stream.frames})
+		q := &v.stream.quality
+		list = append(list, Serving{
+			Viewer: v.key.UID(), Role: wire.Role(v.grant.Role), Since: v.started, Heard: v.confirmed, Path: v.path, Frames: v.stream.frames,
+			Thinned: q.thinned, Quality: q.shown, Target: q.target, RTT: q.rtt, Loss: q.loss,
+		})
 	}
 	return list
 }

@@ -10,26 +10,43 @@ import (
 	"github.com/punchlab/punchlab/impl/punch"
 )
 
-// stream is a viewer's video: access units leave when their PTS comes, counted from the first flight.
+// stream is a viewer's video. Stored access units leave when their PTS comes, counted from the first flight; live ones at once, but
+// for those that were there before the viewer came, which are spread like what is sent again.
 //
 //	wanted ──first flight──► flowing ──Policy.Blind bytes, viewer unheard──► paused ──Use──► flowing …
+//	   ▲ │ nothing yet         │  ▲
+//	   └─┘ HandleFrames        ▼  │ HandleFrames
+//	                         pending: a live source has nothing
 type stream struct {
-	wanted bool // from the Hello
-	begun  bool
-	ended  bool // the source has
-	paused time.Time
+	wanted  bool // from the Hello
+	begun   bool
+	direct  bool // the first flight goes to the viewer's endpoint too
+	ended   bool // the source has
+	live    bool
+	pending bool // the source has nothing yet
+	paused  time.Time
 
 	source media.Source
 	sender *media.Sender
 	next   media.AccessUnit
-	origin time.Time // when PTS 0 is due
-	blind  int       // bytes of media sent before the viewer was heard
+	start  time.Time     // of the first flight
+	origin time.Time     // when PTS 0 is due
+	due    time.Time     // before which nothing more of what was there when the viewer came is sent
+	pts    time.Duration // of the last one sent
+	owed   time.Time     // when the first packet left since the viewer's last sign; zero: none did
+	blind  int           // bytes of media sent before the viewer was heard
 	frames int64
 	packet [][]byte
 	replay replay
 	marks  [marks]mark // of the last access units
 	marked int
+
+	again   again
+	quality quality
 }
+
+// tick is more than a tick of RTP's clock.
+const tick = 12 * time.Microsecond
 
 // A viewer that was cut off gets what it missed, not all at once: that would fill queues on the way.
 const (
@@ -58,16 +75,20 @@ type mark struct {
 	seq uint64
 }
 
-// startStream sends the first access unit by the media's path, and to the viewer's endpoint too where that is another:
-// the first packet by both before the others, so that on a slow access it does not wait for the whole direct copy. The
+// startStream sends the first access unit, once there is one, by the media's path, and to the viewer's endpoint too where that is
+// another: the first packet by both before the others, so that on a slow access it does not wait for the whole direct copy. The
 // direct copy goes on before the relay's: it is the one that is on time.
 func (v *viewer) startStream(now time.Time, direct bool) {
 	s := &v.stream
-	if !v.pull() {
+	s.direct = direct
+	if !v.pull(now) {
 		return
 	}
-	s.begun = true
+	s.begun, s.start = true, now
 	s.origin = now.Add(-s.next.PTS)
+	v.cam.stats.Streams++
+	v.cam.box.Emit(StreamStarted{At: now, Viewer: v.key.UID()})
+	v.measure()
 	packets := v.packetize(now)
 	first := packets[:min(1, len(packets))]
 	if direct && v.path.Route == punch.Relay {
@@ -77,40 +98,104 @@ func (v *viewer) startStream(now time.Time, direct bool) {
 		v.sendMedia(punch.To(v.reflexive), packets)
 	}
 	v.sendMedia(v.path, packets)
-	v.pull()
+	v.pull(now)
 }
 
-// pull reads the next access unit.
-func (v *viewer) pull() bool {
+// look asks a live source again that had nothing.
+func (v *viewer) look(now time.Time) {
 	s := &v.stream
-	au, err := s.source.Next()
-	if err != nil {
-		s.ended = true
-		if !errors.Is(err, io.EOF) {
-			v.cam.stats.Dropped.Count(err)
-		}
-		return false
+	switch {
+	case !s.pending || s.ended:
+	case !s.begun:
+		v.startStream(now, s.direct && !v.nominated)
+	case v.pull(now):
+		v.streamTimeout(now)
 	}
-	s.next = au
-	return true
+}
+
+// pull reads the next access unit that the viewer is to get.
+func (v *viewer) pull(now time.Time) bool {
+	s := &v.stream
+	for {
+		au, err := v.read()
+		s.pending = errors.Is(err, media.ErrPending)
+		switch {
+		case s.pending:
+			return false
+		case err != nil:
+			s.end()
+			if !errors.Is(err, io.EOF) {
+				v.cam.stats.Dropped.Count(err)
+			}
+			return false
+		}
+		s.live = !au.Captured.IsZero()
+		if s.begun {
+			au.PTS = max(au.PTS, s.pts+tick) // a source may begin again at its last key frame
+		}
+		s.pts = au.PTS
+		if s.next = au; v.affords(now, v.leaves(now), au) {
+			return true
+		}
+	}
+}
+
+// end stops a stream for good.
+func (s *stream) end() { s.ended, s.pending = true, false }
+
+// close gives back what the stream holds.
+func (s *stream) close() {
+	s.end()
+	if c, ok := s.source.(io.Closer); ok {
+		_ = c.Close() // nothing was written
+	}
+	s.quality.close()
 }
 
 // packetize makes the packets of the next access unit.
 func (v *viewer) packetize(now time.Time) [][]byte {
 	s := &v.stream
+	captured := now
+	if s.live {
+		captured = s.next.Captured
+	}
 	var err error
-	s.packet, err = s.sender.Packetize(s.packet[:0], now, s.next)
+	s.packet, err = s.sender.Packetize(s.packet[:0], captured, s.next)
 	if err != nil {
 		v.cam.stats.Dropped.Count(err)
 		return nil
 	}
 	s.frames++
 	v.cam.stats.FramesSent++
-	if seq, ok := s.sender.LastSeq(); ok {
-		s.marks[s.marked%marks] = mark{now, seq}
-		s.marked++
+	seq, _ := s.sender.LastSeq()
+	s.marks[s.marked%marks] = mark{now, seq}
+	s.marked++
+	s.quality.sent(now, seq, s.packet)
+	if s.owed.IsZero() {
+		s.owed = now
+	}
+	if s.backlog() {
+		if s.due.Before(now) {
+			s.due = now
+		}
+		s.due = s.due.Add(time.Duration(len(s.packet)) * replayEvery / replayStep)
 	}
 	return s.packet
+}
+
+// backlog says whether the next access unit was there before the viewer came.
+func (s *stream) backlog() bool { return s.live && s.next.Captured.Before(s.start) }
+
+// leaves is when the next access unit is to leave.
+func (v *viewer) leaves(now time.Time) time.Time {
+	s := &v.stream
+	switch {
+	case !s.live:
+		return s.origin.Add(s.next.PTS)
+	case s.backlog() && s.due.After(now):
+		return s.due
+	}
+	return now
 }
 
 // sendMedia sends packets, as far as the budget of an unheard viewer goes.
@@ -129,7 +214,7 @@ func (v *viewer) sendMedia(path punch.Path, packets [][]byte) {
 	}
 }
 
-// flowing says whether access units leave by the clock.
+// flowing says whether access units leave, by the clock or as they come.
 func (s *stream) flowing() bool { return s.begun && !s.ended && s.paused.IsZero() }
 
 func (v *viewer) streamTimeout(now time.Time) {
@@ -137,7 +222,7 @@ func (v *viewer) streamTimeout(now time.Time) {
 	if core.Due(now, s.replay.due) {
 		v.replayStep(now, replayStep)
 	}
-	for s.flowing() && !now.Before(s.origin.Add(s.next.PTS)) {
+	for s.flowing() && !s.pending && !now.Before(v.leaves(now)) {
 		if !v.confirmed && s.blind+len(s.next.Data) > v.policy.Blind {
 			s.paused = now
 			return
@@ -150,15 +235,21 @@ func (v *viewer) streamTimeout(now time.Time) {
 		if b, err := s.sender.Report(now); err == nil && b != nil {
 			v.send(v.path, core.RTCP, b)
 		}
-		v.pull()
+		v.pull(now)
 	}
 }
 
 func (v *viewer) streamDeadline() time.Time {
-	if !v.stream.flowing() {
-		return v.stream.replay.due
+	s := &v.stream
+	switch {
+	case !s.flowing() || s.pending:
+		return s.replay.due
+	case s.backlog():
+		return core.Earliest(s.replay.due, s.due)
+	case s.live: // it has been there for a moment
+		return core.Earliest(s.replay.due, s.next.Captured)
 	}
-	return core.Earliest(v.stream.replay.due, v.stream.origin.Add(v.stream.next.PTS))
+	return core.Earliest(s.replay.due, s.origin.Add(s.next.PTS))
 }
 
 // rtcp takes the viewer's feedback.
@@ -169,11 +260,13 @@ func (v *viewer) rtcp(now time.Time, b []byte) error {
 	}
 	v.alive(now)
 	if f.KeyFrame {
-		v.cam.stats.KeyFrames++ // a stored stream has its next one within a second
+		v.cam.stats.KeyFrames++
+		v.keyFrame(now)
 	}
 	if f.Report {
 		v.newest = max(v.newest, f.Highest)
 	}
+	v.estimate(now, f)
 	if v.stream.replay.due.IsZero() { // else it comes anyway
 		v.resendTo(v.path, f.Resend)
 	}
@@ -234,7 +327,7 @@ func (v *viewer) moveTo(now time.Time, path punch.Path, next uint64) {
 	s := &v.stream
 	if !s.begun {
 		if s.wanted && !s.ended { // the first flight had no path for it
-			v.begin(now, false)
+			v.startStream(now, false)
 		}
 		return
 	}
@@ -255,5 +348,8 @@ func (v *viewer) changed(now time.Time, from punch.Path) {
 		return
 	}
 	v.cam.stats.PathChanges++
+	if v.stream.begun {
+		v.measure() // what the other path carries says nothing about this one
+	}
 	v.cam.box.Emit(PathChanged{At: now, Viewer: v.key.UID(), From: from, To: v.path})
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/punchlab/punchlab/impl/core"
 	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/pairing"
 	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/impl/self"
 	"github.com/punchlab/punchlab/impl/session"
@@ -33,7 +34,11 @@ type viewer struct {
 	punches    uint32 // counter of the last punch accepted
 	punched    uint32 // counter of the last punch sent
 
-	policy     punch.Policy
+	grant      pairing.Grant
+	name       string       // as it calls itself
+	ends       time.Time    // when the book's grant does; zero: never
+	wished     punch.Policy // by its Hello
+	policy     punch.Policy // as far as there is a relay
 	agent      *punch.Agent
 	intro      uint64 // the introduction's id
 	reflexive  netip.AddrPort
@@ -42,7 +47,7 @@ type viewer struct {
 	candidates []wire.Endpoint // the viewer's other addresses
 	locatedSeq uint32
 	channel    uint16
-	knocked    bool // came without a rendezvous, from reflexive and nowhere else
+	knocked    netip.AddrPort // where it came from without a rendezvous, and from nowhere else
 	gone       bool
 	path       punch.Path // of the media
 	nominated  bool       // by Use
@@ -59,7 +64,8 @@ type viewer struct {
 	repeat     time.Time // of Noise-2 through the relay
 	repeatGap  time.Duration
 
-	stream stream
+	managing managing
+	stream   stream
 }
 
 // fromViewer takes a datagram that came by a path. v is known where it came through the relay.
@@ -157,6 +163,9 @@ func (v *viewer) sealed(now time.Time, path punch.Path, b []byte) error {
 	if !v.confirmed {
 		v.confirmed = true
 		v.repeat = time.Time{}
+		if err := v.confirm(now); err != nil {
+			return err
+		}
 		v.cam.replace(now, v)
 	}
 	var cand *punch.Candidate
@@ -164,7 +173,7 @@ func (v *viewer) sealed(now time.Time, path punch.Path, b []byte) error {
 		if cand = v.agent.Heard(now, path); cand == nil {
 			return errStray
 		}
-		if v.knocked && path.Addr == v.reflexive {
+		if path.Addr == v.knocked {
 			cand.Trusted = true // nobody else was told the session's keys
 		}
 	}
@@ -180,6 +189,8 @@ func (v *viewer) message(now time.Time, path punch.Path, cand *punch.Candidate, 
 		return v.used(now, path, cand, m, size)
 	case *wire.Consent:
 		return v.consent(now, path, cand, m, size)
+	case *wire.Manage:
+		return v.manage(now, path, cand, m, size)
 	case *wire.Bye:
 		v.cam.drop(now, v, wire.CodeEnded)
 	default:
@@ -189,7 +200,10 @@ func (v *viewer) message(now time.Time, path punch.Path, cand *punch.Candidate, 
 }
 
 // alive notes a sign of the viewer.
-func (v *viewer) alive(now time.Time) { v.sign, v.patience, v.suspicious = now, viewerSilence, false }
+func (v *viewer) alive(now time.Time) {
+	v.sign, v.patience, v.suspicious = now, viewerSilence, false
+	v.stream.owed = time.Time{}
+}
 
 // replace ends older connections of the same viewer once a newer one is heard.
 func (c *Camera) replace(now time.Time, v *viewer) {
@@ -223,16 +237,23 @@ func (v *viewer) used(now time.Time, path punch.Path, cand *punch.Candidate, m *
 
 // consent is answered where the viewer is known to receive.
 func (v *viewer) consent(now time.Time, path punch.Path, cand *punch.Candidate, m *wire.Consent, size int) error {
-	ack := &wire.ConsentAck{Sequence: m.Sequence}
-	if cand == nil || cand.Trusted {
-		v.sealTo(path, ack)
-		return nil
+	to, ok := v.receives(path, cand)
+	if !ok {
+		return v.challenge(now, cand, size)
 	}
-	if v.nominated && v.path.Route == punch.Direct {
-		v.sealTo(v.path, ack)
-		return nil
+	v.sealTo(to, &wire.ConsentAck{Sequence: m.Sequence})
+	return nil
+}
+
+// receives is where to answer what came by a path: there, if the viewer is known to receive there, else by the direct path in use.
+func (v *viewer) receives(path punch.Path, cand *punch.Candidate) (punch.Path, bool) {
+	switch {
+	case cand == nil || cand.Trusted:
+		return path, true
+	case v.nominated && v.path.Route == punch.Direct:
+		return v.path, true
 	}
-	return v.challenge(now, cand, size)
+	return punch.Path{}, false
 }
 
 // challenge asks whether the viewer receives at an address, in no more bytes than room.
@@ -262,6 +283,9 @@ func (v *viewer) timeout(now time.Time) {
 		return
 	case now.Sub(v.heard) >= v.cam.cfg.Consent, now.Sub(v.started) >= session.RejectAfterTime:
 		v.cam.drop(now, v, wire.CodeExpired)
+		return
+	case core.Due(now, v.ends), core.Due(now, v.managing.leave):
+		v.sendAway(now, wire.CodeRevoked)
 		return
 	}
 	if core.Due(now, v.repeat) {
@@ -330,6 +354,7 @@ func (v *viewer) deadline() time.Time {
 		d = core.Earliest(d, v.started.Add(unheardLife))
 	}
 	d = core.Earliest(d, core.Earliest(v.repeat, v.doubt()))
+	d = core.Earliest(d, core.Earliest(v.ends, v.managing.leave))
 	d = core.Earliest(d, v.agent.Deadline())
 	return core.Earliest(d, v.streamDeadline())
 }

@@ -81,6 +81,9 @@ type Grant struct {
 	by     basis
 }
 
+// Unlisted says that the viewer may watch without being in the book: it has the label of an open one.
+func (g Grant) Unlisted() bool { return g.by == byOpenLabel }
+
 type basis uint8
 
 const (
@@ -155,13 +158,13 @@ func (b *Book) Take(now time.Time, g Grant, name string) (m Member, changed bool
 	return m, true, nil
 }
 
-// Role is what a viewer in the book may do; false: it is not in it, or its time is over.
-func (b *Book) Role(now time.Time, viewer identity.PublicKey) (Role, bool) {
+// Member is a viewer's entry; false: it is not in the book, or its time is over.
+func (b *Book) Member(now time.Time, viewer identity.PublicKey) (Member, bool) {
 	at := b.member(now, viewer)
 	if at < 0 {
-		return 0, false
+		return Member{}, false
 	}
-	return b.members[at].Role, true
+	return b.members[at], true
 }
 
 // Claimed says whether the camera has an owner.
