@@ -17,6 +17,10 @@ type LoggedIn struct {
 	RTT       time.Duration
 }
 
+// LoggedOut says that the rendezvous fell silent, or said goodbye; the viewer logs in again. Connections go on, and what Presence
+// has told is no longer known.
+type LoggedOut struct{ At time.Time }
+
 // Denied says that the rendezvous does not let this viewer in, and why. Where waiting helps, the viewer asks again.
 type Denied struct {
 	At    time.Time

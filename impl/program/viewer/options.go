@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"time"
 
 	"github.com/punchlab/punchlab/impl/device"
 	"github.com/punchlab/punchlab/impl/identity"
@@ -92,10 +91,4 @@ func resolve(host string) (at []netip.AddrPort, err error) {
 		}
 	}
 	return at, err
-}
-
-// AddOptions say how a camera is added.
-type AddOptions struct {
-	Name string        // "": "camera", "camera-2" …
-	Wait time.Duration // how long an offline camera is waited for; 0: not at all
 }
