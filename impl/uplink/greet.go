@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
@@ -36,6 +37,26 @@ func (w *way) going() bool { return w.hs != nil || !w.retry.IsZero() }
 
 func (w *way) stop() { w.hs, w.retry, w.tries = nil, time.Time{}, 0 }
 
+// step is how often the present gap between datagrams has doubled. In the first round each address is asked as quickly as the
+// one before, triesEach times; then one after the other, more and more slowly.
+func (w *way) step() int {
+	n := len(w.addrs)
+	if !w.round {
+		n = 1
+	}
+	if w.tries < triesEach*n {
+		return w.tries % triesEach
+	}
+	return w.tries - triesEach*(n-1)
+}
+
+// goTo makes an address the present one.
+func (w *way) goTo(a netip.AddrPort) {
+	if i := slices.Index(w.addrs, a); i >= 0 {
+		w.at = i
+	}
+}
+
 func isStream(a netip.AddrPort) bool {
 	p, _ := core.ProtoOf(a)
 	return p != core.UDP
@@ -54,6 +75,9 @@ func (l *Link) wayOf(index uint32) *way {
 // Start begins the handshake.
 func (l *Link) Start(now time.Time) error {
 	w := l.begin(now)
+	if !l.turn(now, w, w.at) {
+		return nil
+	}
 	return l.initiate(now, w)
 }
 
@@ -80,10 +104,9 @@ func (l *Link) renew(now time.Time) error {
 		w = &l.ways[streams]
 	}
 	w.tries, w.round = 0, false
-	for i, a := range w.addrs {
-		if a == l.remote {
-			w.at = i
-		}
+	w.goTo(l.remote)
+	if !l.turn(now, w, w.at) {
+		return nil
 	}
 	return l.initiate(now, w)
 }
@@ -107,7 +130,7 @@ func (l *Link) initiate(now time.Time, w *way) error {
 // send sends the initiation to an address and sets the time of the next.
 func (l *Link) send(now time.Time, w *way, to netip.AddrPort) {
 	l.box.Send(netip.AddrPort{}, to, core.Handshake, l.box.Copy(w.hs.Message()))
-	gap := min(firstRetry<<min(w.tries, 10), lastRetry)
+	gap := min(firstRetry<<min(w.step(), 10), lastRetry)
 	w.tries++
 	if isStream(to) {
 		w.begun = true
@@ -124,8 +147,12 @@ func (l *Link) repeat(now time.Time, w *way) {
 	if !core.Due(now, w.retry) {
 		return
 	}
-	if w.round && w.tries > 0 && (isStream(w.addrs[0]) || w.tries%triesEach == 0) {
-		w.at = (w.at + 1) % len(w.addrs)
+	at := w.at
+	if w.round && w.tries > 0 && (isStream(w.addrs[0]) || w.tries%triesEach == 0 || w.tries > triesEach*len(w.addrs)) {
+		at++
+	}
+	if !l.turn(now, w, at) {
+		return
 	}
 	if w.hs != nil && now.Sub(w.made) < freshAfter || l.initiate(now, w) != nil {
 		l.again(now, w)
@@ -179,6 +206,10 @@ func (l *Link) response(now time.Time, from netip.AddrPort, b []byte) error {
 	if err != nil {
 		return err
 	}
+	if m, ok := answer.(*wire.Denied); ok {
+		l.denied(now, w, from, m.Code, m.Retry)
+		return nil
+	}
 	if err := l.welcomed(now, from, answer); err != nil {
 		return err
 	}
@@ -190,6 +221,8 @@ func (l *Link) response(now time.Time, from netip.AddrPort, b []byte) error {
 	}
 	l.sess, l.stamped, l.remote, l.since, l.proven = sess, w.stamp, from, now, false
 	w.stop()
+	w.goTo(from)
+	l.served(from)
 	for i := range l.ways {
 		l.ways[i].retry = time.Time{} // what was sent may still be answered
 	}
@@ -200,6 +233,7 @@ func (l *Link) response(now time.Time, from netip.AddrPort, b []byte) error {
 	}
 	l.sendPing(now) // confirms the session to the rendezvous
 	l.restartReport(now)
+	l.restartWatch(now)
 	l.cfg.Up(now, answer)
 	return nil
 }
@@ -222,15 +256,32 @@ func (l *Link) welcomed(now time.Time, from netip.AddrPort, answer wire.Message)
 	return nil
 }
 
-// lost begins again from the handshake.
+// lost begins again from the handshake, with the next server if there are several.
 func (l *Link) lost(now time.Time) {
-	l.closeStreams(netip.AddrPort{})
-	l.sess, l.next, l.udp = nil, time.Time{}, time.Time{}
-	l.report.next = time.Time{}
-	l.cfg.Down(now)
-	if w := l.begin(now); !isStream(w.addrs[0]) { // one that is closed with this batch takes nothing: it is due
+	l.drop(now)
+	w := l.begin(now)
+	if !isStream(w.addrs[0]) && l.turn(now, w, w.at) { // a stream that is closed with this batch takes nothing: it is due
 		_ = l.initiate(now, w) // an error comes from the source of randomness and would repeat
 	}
+}
+
+// drop ends the session.
+func (l *Link) drop(now time.Time) {
+	l.closeStreams(netip.AddrPort{})
+	l.sess, l.next, l.udp, l.spoke = nil, time.Time{}, time.Time{}, time.Time{}
+	l.report.next = time.Time{}
+	l.avoid(l.remote)
+	l.cfg.Down(now)
+}
+
+// dismissed takes the rendezvous' goodbye. One that is about this device counts as a refusal.
+func (l *Link) dismissed(now time.Time, from netip.AddrPort, code wire.Code) {
+	if !ofDevice(code) {
+		l.lost(now)
+		return
+	}
+	l.drop(now)
+	l.denied(now, &l.ways[datagrams], from, code, 0)
 }
 
 // proved ends the race once a pong has come: the other way's handshake, and streams that are not used.

@@ -30,8 +30,13 @@ func (l *Link) message(now time.Time, from netip.AddrPort, m wire.Message) wire.
 	case *wire.Reported:
 		l.reported(m)
 		return nil
+	case *wire.Presence:
+		l.presence(now, m)
+		return nil
 	case *wire.Goodbye:
-		l.lost(now)
+		if l.sess != nil {
+			l.dismissed(now, from, m.Code)
+		}
 		return m
 	}
 	return m
@@ -52,7 +57,7 @@ func (l *Link) pong(now time.Time, from netip.AddrPort, m *wire.Pong) {
 		l.appears(now, m.Endpoint.AddrPort, l.idle)
 	}
 	l.unanswer, l.idle = 0, 0
-	l.next = now.Add(l.rhythm.every - l.jitter(l.rhythm.every/5))
+	l.next = now.Add(l.rhythm.every - l.jitter(l.rhythm.every/5) - l.lead())
 	l.proved()
 }
 
@@ -109,11 +114,11 @@ func (l *Link) askAgain(now time.Time) {
 	l.asked = l.ping
 	l.pinged = now
 	l.unanswer++
-	rto := l.RTO()
-	if isStream(l.remote) {
-		rto = max(rto, streamRTO)
+	wait := l.pongRTO() << min(l.unanswer-1, 5)
+	if l.unanswer >= maxPings {
+		wait = max(wait, lastWait)
 	}
-	l.next = now.Add(rto << min(l.unanswer-1, 5))
+	l.next = now.Add(wait)
 	l.Send(core.Keepalive, &wire.Ping{Sequence: l.ping})
 	l.spoke = now
 }

@@ -24,7 +24,7 @@ type forgetful struct {
 func newForgetful(t *testing.T, timeout, longest time.Duration) *forgetful {
 	p := newPair(t)
 	cfg := p.l.cfg
-	cfg.Longest = longest
+	cfg.Longest, cfg.Addrs = longest, cfg.Addrs[:1]
 	var err error
 	p.l, err = New(cfg, &p.box)
 	p.must(err)

@@ -1,7 +1,7 @@
 // Package uplink is a device's relation with its rendezvous, alike for cameras and viewers: one session, kept alive.
 //
-//	        Start              response                   3 pings unanswered, session too old
-//	idle ─────────► greeting ────────────► up ──────────────────────────────► greeting
+//	        Start              response                   3 pings unanswered, session too old, goodbye
+//	idle ─────────► greeting ────────────► up ───────────────────────────────────────► greeting, the next server first
 //	                 │  ▲  initiation again after     │  ▲
 //	                 └──┘  0.25 s, 0.5 s … 8 s,       └──┘ Ping every Keepalive × 0.8–1,
 //	                       next address each 3rd time      again after an RTO
@@ -18,6 +18,14 @@
 //	0.75 s     stream 1  a newer initiation
 //	1.00 s     stream 2  the same            …  round again after 2 s, 4 s, 8 s
 //	up, by a stream:     pings by UDP after 1 s, 2 s … 5 min
+//
+// Where there are several servers, the pings leave so early that a silent one is left, and the next one asked, before Keepalive
+// is over (see servers.go). A response may also be a refusal:
+//
+//	denied, for what is the server's (overloaded, shutting-down …)   it is let alone for the time it says; others are asked at once
+//	denied, for what is the device's (certificate, revoked …)        all are let alone: for the time it says, or 1 min, 2 min … 1 h
+//
+// Watch follows cameras' presence: it is asked in each session until answered, and what comes is acknowledged.
 //
 // The NAT shows in the pongs, which say where this device appears from: see rhythm. What the device knows of itself is told
 // by Report, again after each handshake, until it is acknowledged.
@@ -50,7 +58,8 @@ const (
 	lastUDP    = 5 * time.Minute
 	streamRTO  = time.Second     // least wait for a pong by a stream, whose own repetitions take their time
 	linger     = 5 * time.Second // of a stream that was left: what is on its way may still come
-	maxPings   = 4               // unanswered ones after which the rendezvous has forgotten us, or died
+	maxPings   = 3               // unanswered ones after which the rendezvous has forgotten us, or died
+	lastWait   = time.Second     // least wait for an answer to the last of them: a busy server that pauses loses nobody
 	triesEach  = 3               // of an address, before the next is tried
 )
 
@@ -110,8 +119,10 @@ type Link struct {
 	left    netip.AddrPort // a stream to close
 	leave   time.Time
 
-	report report
-	watch  watch
+	report  report
+	watch   watch
+	refused hold                    // of this device, by every server
+	held    map[netip.AddrPort]hold // of servers, by their addresses
 
 	srtt, rttvar time.Duration
 	reflexive    netip.AddrPort
@@ -136,7 +147,7 @@ func New(cfg Config, box *core.Outbox) (*Link, error) {
 		}
 	}
 	cfg.Session.Prologue = []byte(core.PrologueRendezvous)
-	l := &Link{cfg: cfg, box: box, stamp: session.Stamp{Boot: cfg.Boot}}
+	l := &Link{cfg: cfg, box: box, stamp: session.Stamp{Boot: cfg.Boot}, held: map[netip.AddrPort]hold{}}
 	l.rhythm.reset(cfg.Keepalive, cfg.Longest)
 	for _, a := range cfg.Addrs {
 		w := &l.ways[datagrams]
@@ -277,6 +288,7 @@ func (l *Link) HandleTimeout(now time.Time) {
 		return
 	}
 	l.repeatReport(now)
+	l.repeatWatch(now)
 	l.tryDatagrams(now)
 	if core.Due(now, l.next) {
 		l.keep(now)
@@ -292,7 +304,7 @@ func (l *Link) Deadline() time.Time {
 	if l.sess == nil {
 		return d
 	}
-	for _, t := range [...]time.Time{l.next, l.report.next, l.udp, l.since.Add(session.RejectAfterTime)} {
+	for _, t := range [...]time.Time{l.next, l.report.next, l.watch.next, l.udp, l.since.Add(session.RejectAfterTime)} {
 		d = core.Earliest(d, t)
 	}
 	return d
