@@ -84,6 +84,11 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
+// encodes says whether video is encoded from the beginning.
+func (c Config) encodes() bool {
+	return c.Mode == Encode || c.Mode == Auto && (c.Input.Kind == Device || c.Input.Kind == Filter)
+}
+
 // What is accepted: bit rates in bits a second, frames a second, pixels.
 const (
 	minBitrate = 20_000

@@ -1,0 +1,206 @@
+package source
+
+import (
+	"context"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/media"
+)
+
+// encoder is an ffmpeg that codes a session's pictures at one rate.
+//
+//	session ── food ──► queue ──► Matroska ──► ffmpeg ──► FLV ──► rendition
+//	                                 └─── plates: which picture has which time ──┘
+type encoder struct {
+	*rendition
+	session *session
+	queue   chan *food
+	cancel  context.CancelFunc
+	gone    chan struct{} // closed when its process and goroutines have ended
+	force   atomic.Bool   // the next picture is to be a key frame
+	broken  bool          // H.264 was dropped before it: nothing until the next key frame; the Hub's lock guards it
+	fed     bool          // it has its first picture; likewise
+	joined  bool          // its first picture has come out; likewise
+
+	mu     sync.Mutex
+	plates []plate
+}
+
+// food is a picture on its way to an encoder.
+type food struct {
+	raw      *rawFrame // nil: H.264
+	data     []byte
+	key      bool
+	captured time.Time
+	pts      time.Duration
+}
+
+func (f *food) release() {
+	if f.raw != nil {
+		f.raw.release()
+	}
+}
+
+// plate is a picture inside ffmpeg.
+type plate struct {
+	ms       int64 // its time there
+	captured time.Time
+	pts      time.Duration
+}
+
+// Pictures that wait for an encoder: uncompressed ones are large, and a group of H.264 comes at once.
+const (
+	rawQueue = 6
+	avcQueue = maxUnits
+)
+
+// startEncoder starts an encoder; the Hub's lock is held.
+func (s *session) startEncoder(rate int) *encoder {
+	size := rawQueue
+	if s.asIs != nil {
+		size = avcQueue
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	e := &encoder{rendition: newRendition(rate), session: s, queue: make(chan *food, size), cancel: cancel, gone: make(chan struct{})}
+	if s.asIs != nil && s.asIs.key >= 0 { // it begins where a decoder can
+		for n := s.asIs.key; n < s.asIs.end(); n++ {
+			u := s.asIs.at(n)
+			e.feed(&food{data: u.data, key: u.key, captured: u.captured, pts: u.pts})
+		}
+	}
+	s.encoders = append(s.encoders, e)
+	s.hub.stats.Encoders++
+	s.hub.wg.Go(func() { e.run(ctx) })
+	return e
+}
+
+// stop ends the encoder soon; the Hub's lock is held.
+func (e *encoder) stop() {
+	e.over = true
+	e.cancel()
+}
+
+// feed queues a picture, or leaves it out where the encoder is too slow; the Hub's lock is held.
+func (e *encoder) feed(f *food) {
+	if f.raw == nil && !f.key && (e.broken || !e.fed) {
+		return
+	}
+	select {
+	case e.queue <- f:
+		e.broken, e.fed = false, true
+	default:
+		f.release()
+		e.broken = true
+		e.session.hub.stats.Dropped++
+	}
+}
+
+// run runs ffmpeg until it ends or is ended.
+func (e *encoder) run(ctx context.Context) {
+	defer close(e.gone)
+	h := e.session.hub
+	fps := 0
+	if e.session.asIs == nil {
+		fps = e.session.format.num / e.session.format.den
+	}
+	p, err := h.cfg.spawn(encoderArgs(h.cfg, e.rate, fps), true)
+	if err != nil {
+		h.failed(e, err)
+		return
+	}
+	defer p.close()
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		e.write(ctx, p.stdin)
+		e.cancel()
+	})
+	writer.Go(func() { p.follow(ctx, 0) })
+	err = e.read(p.stdout)
+	wanted := ctx.Err() == nil
+	e.cancel()
+	p.end(0)
+	writer.Wait()
+	if wanted {
+		h.failed(e, p.reason("encode", err))
+	}
+}
+
+// write writes what is queued to ffmpeg. It ends with the context, or when ffmpeg takes no more.
+func (e *encoder) write(ctx context.Context, stdin *os.File) {
+	stop := context.AfterFunc(ctx, func() { _ = stdin.SetWriteDeadline(time.Unix(1, 0)) })
+	defer stop()
+	var m *mkvWriter
+	var begun time.Duration
+	for {
+		var f *food
+		select {
+		case f = <-e.queue:
+		case <-ctx.Done():
+			return
+		}
+		if m == nil {
+			var err error
+			if f.raw != nil {
+				m, err = newRawMKV(stdin, e.session.format)
+			} else {
+				m, err = newAVCMKV(stdin)
+			}
+			if begun = f.pts; err != nil {
+				f.release()
+				return
+			}
+		}
+		force := e.force.Swap(false)
+		ms := m.time(f.pts-begun, force)
+		e.mu.Lock()
+		e.plates = append(e.plates, plate{ms: ms, captured: f.captured, pts: f.pts})
+		e.mu.Unlock()
+		err := m.write(ms, f.data, f.key)
+		f.release()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// read takes what ffmpeg has encoded.
+func (e *encoder) read(stdout *os.File) error {
+	h := e.session.hub
+	f := newFLVReader(stdout)
+	for {
+		p, at, err := f.next()
+		if err != nil {
+			return err
+		}
+		pl, ok := e.plate(at.Milliseconds())
+		if !ok {
+			continue
+		}
+		h.mu.Lock()
+		if !e.over {
+			e.add(unit{data: p.data, hash: media.Sum(p.data), key: p.key, captured: pl.captured, pts: pl.pts})
+		}
+		if !e.joined {
+			e.joined = true
+			e.force.Store(h.awaited(e)) // it runs, and is about to have caught up: its readers come at the next key frame
+		}
+		h.mu.Unlock()
+		h.notify()
+	}
+}
+
+// plate finds the picture that ffmpeg has given a time.
+func (e *encoder) plate(ms int64) (plate, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i, p := range e.plates {
+		if p.ms >= ms {
+			e.plates = e.plates[i+1:]
+			return p, p.ms == ms
+		}
+	}
+	return plate{}, false
+}

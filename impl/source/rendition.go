@@ -1,0 +1,125 @@
+package source
+
+import (
+	"time"
+
+	"github.com/punchlab/punchlab/impl/media"
+)
+
+// rendition is one coding of the input's pictures: the last groups of them, which readers read at their own pace. The Hub's lock
+// guards it.
+//
+//	units   K p p p p K p p p p K p p
+//	                  └ reader A  └ key: where a new reader begins
+type rendition struct {
+	rate  int // bits a second that an encoder aims at; 0: as the input has it
+	units []unit
+	first int64 // number of units[0]
+	key   int64 // number of the newest key frame; -1: none is held
+	bytes int   // of units
+	over  bool  // nothing is added any more
+	meter meter
+}
+
+// unit is an access unit in a rendition. The same picture has the same captured in every rendition, and no other has.
+type unit struct {
+	data     []byte
+	hash     media.Hash
+	key      bool
+	captured time.Time
+	pts      time.Duration // on the Hub's timeline
+}
+
+// What a rendition holds at most.
+const (
+	maxUnits = 2048
+	maxBytes = 24 << 20
+)
+
+func newRendition(rate int) *rendition { return &rendition{rate: rate, key: -1} }
+
+// end is the number of the next unit.
+func (r *rendition) end() int64 { return r.first + int64(len(r.units)) }
+
+// at returns a unit that is held.
+func (r *rendition) at(n int64) *unit {
+	if n < r.first || n >= r.end() {
+		return nil
+	}
+	return &r.units[n-r.first]
+}
+
+// add appends a unit, and forgets what is older than the group before this one.
+func (r *rendition) add(u unit) {
+	if u.key {
+		if r.key >= 0 {
+			r.drop(int(r.key - r.first))
+		}
+		r.key = r.end()
+	}
+	r.units = append(r.units, u)
+	r.bytes += len(u.data)
+	for len(r.units) > maxUnits || r.bytes > maxBytes {
+		r.drop(1)
+	}
+	r.meter.add(u.captured, len(u.data))
+}
+
+// drop forgets the oldest n units.
+func (r *rendition) drop(n int) {
+	for _, u := range r.units[:n] {
+		r.bytes -= len(u.data)
+	}
+	clear(r.units[:n])
+	r.units = r.units[n:]
+	r.first += int64(n)
+	if r.key < r.first {
+		r.key = -1
+	}
+}
+
+// keyAfter finds the oldest key frame of a picture newer than t.
+func (r *rendition) keyAfter(t time.Time) (n int64, ok bool) {
+	for i := range r.units {
+		if u := &r.units[i]; u.key && u.captured.After(t) {
+			return r.first + int64(i), true
+		}
+	}
+	return 0, false
+}
+
+// meter measures a bit rate over the last seconds.
+type meter struct {
+	slots [meterSlots]int // bytes of the last seconds, in a ring
+	begun time.Time       // of slot 0's first second
+	last  int64           // the newest second since then
+}
+
+const meterSlots = 5 // the newest is not over yet
+
+func (m *meter) add(at time.Time, bytes int) {
+	if m.begun.IsZero() {
+		m.begun = at
+	}
+	s := max(int64(at.Sub(m.begun)/time.Second), m.last)
+	for ; m.last < s; m.last++ {
+		if s-m.last > meterSlots {
+			m.last = s - meterSlots
+		}
+		m.slots[(m.last+1)%meterSlots] = 0
+	}
+	m.slots[s%meterSlots] += bytes
+}
+
+// rate is in bits a second, over whole seconds; 0: not known yet.
+func (m *meter) rate() int {
+	whole := min(m.last, meterSlots-1)
+	if whole <= 0 {
+		return 0
+	}
+	sum := 0
+	for i := range whole {
+		sum += m.slots[(m.last-1-i)%meterSlots]
+	}
+	return sum * 8 / int(whole)
+}
