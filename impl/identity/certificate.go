@@ -46,8 +46,7 @@ type Certificate struct {
 	Device PublicKey
 	Serial uint64 // the maker's count or batch number; nothing hangs on it
 
-	// NotBefore is when it was issued, in unix seconds. A clock that says less is wrong: see Trust.
-	NotBefore int64
+	NotBefore int64 // when it was issued, in unix seconds; a clock that says less is wrong, and refuses nothing: see Trust
 	NotAfter  int64 // when it ceases to hold, in unix seconds; 0: never
 }
 

@@ -35,3 +35,23 @@ func FuzzParseLabel(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParseCertificate(f *testing.F) {
+	f.Add(testMaker(f, 1).Certify(testCertificate(f)))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if c, err := decodeCertificate(b); err == nil {
+			if again := testMaker(t, 1).Certify(c); string(again[33:CertificateSize-signatureSize]) != string(b[33:CertificateSize-signatureSize]) {
+				t.Errorf("%x parses, and is encoded as %x", b, again)
+			}
+		}
+	})
+}
+
+func FuzzParseRevocationList(f *testing.F) {
+	f.Add(testMaker(f, 1).Revoke(NewRevocationList(3, issued, []UID{testKey(f, 1).Public().UID()})))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if l, err := ParseRevocationList(b); err == nil && len(l.UIDs()) > len(b) {
+			t.Error("more devices than bytes")
+		}
+	})
+}

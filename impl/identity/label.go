@@ -88,7 +88,8 @@ func ParseLabel(s string) (Label, error) {
 		return Label{}, fmt.Errorf("parse label: it does not start with %s/ or %s/: this is not a camera's label", labelPrefix, invitePrefix)
 	}
 	if parts[0] != labelPrefix && parts[0] != invitePrefix {
-		return Label{}, fmt.Errorf("parse label: version %q is not known, only %s and %s: update this program", parts[0], labelPrefix, invitePrefix)
+		shown := parts[0][:min(len(parts[0]), 8)] // without slashes this would be all of it
+		return Label{}, fmt.Errorf("parse label: version %q is not known, only %s and %s: update this program", shown, labelPrefix, invitePrefix)
 	}
 	if len(parts) != 6 {
 		return Label{}, fmt.Errorf("parse label: it has %d parts between slashes, want 6: it is cut short or two labels ran together", len(parts))

@@ -24,7 +24,11 @@ func TestLabelRoundTrip(t *testing.T) {
 	} {
 		l := testLabel(t)
 		l.Rendezvous = hosts
+		l.Invited = len(hosts) > 1
 		text := l.String()
+		if strings.HasPrefix(text, "PI1/") != l.Invited {
+			t.Errorf("invitation %v: %q", l.Invited, text[:4])
+		}
 		for _, s := range []string{text, strings.ToLower(text), "  " + text + "\n"} {
 			got, err := ParseLabel(s)
 			if err != nil {
@@ -84,9 +88,11 @@ func TestLabelErrorsSayWhat(t *testing.T) {
 	}
 	p := strings.Split(text, "/")
 	for name, c := range map[string]struct{ in, want string }{
-		"empty":      {"", "does not start with PL1/"},
+		"empty":      {"", "does not start with PL1/ or PI1/"},
 		"other code": {"https://example.com", "does not start with PL1/"},
 		"version":    {part(0, "PL2"), `version "PL2" is not known`},
+		"no version": {part(0, "PI1SECRETSECRET"), `version "PI1SECRE" is not known`},
+		"other kind": {part(0, "PI1"), "check characters do not match"},
 		"cut":        {strings.Join(p[:4], "/"), "has 4 parts between slashes, want 6"},
 		"key short":  {part(1, p[1][1:]), "the camera's key has 51 characters, want 52"},
 		"key symbol": {part(1, "U"+p[1][1:]), `the camera's key has 'U', which is not a base32 character, at position 1`},

@@ -21,10 +21,10 @@ var ErrOldList = errors.New("the list of revocations is older than the one held"
 
 // Trust says whose cameras a rendezvous serves. The zero value and nil serve everybody's.
 //
-// It does not rely on the clock alone. A clock that stands before something that has been signed is wrong: the greatest of
-// the clock, Floor, the issue of the lists and of the certificate in question is taken for the time. So a rendezvous that
-// came up in 1970 refuses no new camera, and an expired certificate does not come back to life by a dead battery. A clock
-// far ahead finds everything expired; the errors name both dates.
+// It does not rely on the clock alone. The greatest of the clock, Floor and the lists' times of issue is taken for the time:
+// an expired certificate does not come back to life by a dead battery. A certificate from the future is accepted, since it
+// is the clock that is wrong: a rendezvous that came up in 1970 refuses no camera. A clock far ahead finds everything
+// expired; the errors name both dates.
 //
 // Checking does not change it: it can be shared by readers, and replaced whole.
 type Trust struct {
@@ -70,7 +70,7 @@ func (t *Trust) Check(now int64, device PublicKey, cert []byte) error {
 // CheckFacts is Check for a certificate whose signature has been checked before: what a change of makers or lists, or
 // the passing of time, can have changed.
 func (t *Trust) CheckFacts(now int64, device PublicKey, c Certificate) error {
-	switch now = max(t.Now(now), c.NotBefore); {
+	switch now = t.Now(now); {
 	case t == nil || len(t.Makers) == 0:
 		return nil
 	case c.Device != device:
