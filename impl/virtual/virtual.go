@@ -2,7 +2,7 @@
 //
 //	host ─ NAT ─ delay ─┐             one site a side; hosts of a site share its NAT and see each other directly
 //	host ─ NAT ─ delay ─┼─ backbone   d(x, y) = delay(x) + delay(y)
-//	host ─────── delay ─┘
+//	host ─────── delay ─┘             a multicast group reaches the hosts of a site that have joined it
 //
 // Datagrams are lost and cut off as the sites say, and die where their TTL ends. Streams (streams.go) go through the same
 // NATs and come whole and in order. A core that asks for sockets gets them.
@@ -80,6 +80,7 @@ type Host struct {
 	StreamDrops int
 
 	site    *Site
+	groups  map[netip.AddrPort]func(now time.Time, from netip.AddrPort, b []byte)
 	lent    map[netip.AddrPort]*allocation
 	down    bool
 	fixed   int    // of Addrs, those that it began with
@@ -122,6 +123,14 @@ func (s *Site) Host(name string, c core.Core, addrs ...netip.AddrPort) *Host {
 func (h *Host) Do(f func(now time.Time)) {
 	f(h.site.net.Now)
 	h.site.net.drain(h)
+}
+
+// Join puts the host into a multicast group of its site's network: what the site's other hosts send there is handed to hand.
+func (h *Host) Join(group netip.AddrPort, hand func(now time.Time, from netip.AddrPort, b []byte)) {
+	if h.groups == nil {
+		h.groups = map[netip.AddrPort]func(time.Time, netip.AddrPort, []byte){}
+	}
+	h.groups[group] = hand
 }
 
 // Down cuts the host off (and stops its clock) or brings it back.
@@ -273,6 +282,10 @@ func (h *Host) close(a netip.AddrPort) {
 // send translates a packet at the host's own NAT and puts it on its way.
 func (n *Net) send(h *Host, f *flight) {
 	f.at = n.Now.Add(h.site.LAN)
+	if f.to.Addr().IsMulticast() {
+		n.multicast(h, f)
+		return
+	}
 	for _, o := range n.hosts {
 		if o.site == h.site && o.has(f.to) {
 			f.local = o
@@ -307,6 +320,27 @@ func (n *Net) send(h *Host, f *flight) {
 	}
 	f.ordered()
 	n.push(f)
+}
+
+// multicast brings a packet to the hosts of the site that have joined its group.
+func (n *Net) multicast(h *Host, f *flight) {
+	for _, o := range n.hosts {
+		hand := o.groups[f.to]
+		if o == h || o.site != h.site || hand == nil {
+			continue
+		}
+		g := *f
+		g.timer = func() {
+			if o.down {
+				return
+			}
+			n.trace(g.from, g.to, g.b, "delivered")
+			fmt.Fprintf(n.digest, "%d %v %v %x\n", n.Now.UnixNano(), g.from, g.to, g.b)
+			hand(n.Now, g.from, slices.Clone(g.b))
+			n.drain(o)
+		}
+		n.push(&g)
+	}
 }
 
 // expires says whether a packet dies at one of so many routers: each takes one off its TTL.
