@@ -145,7 +145,9 @@ func told[T any](r *rig) (all []T) {
 // feed writes the clip for d, in its own time: inside a bubble that is no time.
 func (r *rig) feed(d time.Duration) {
 	for range int(d / (40 * time.Millisecond)) {
-		r.Write(media.EmbeddedClip().At(r.next))
+		if err := r.Write(media.EmbeddedClip().At(r.next)); err != nil {
+			r.t.Fatal(err)
+		}
 		r.next++
 		time.Sleep(40 * time.Millisecond)
 		synctest.Wait()

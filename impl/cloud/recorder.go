@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -59,8 +60,11 @@ func NewRecorder(c Config) (*Recorder, error) {
 	return r, nil
 }
 
-// Write records an access unit, in decoding order. Its data must not change afterwards.
-func (r *Recorder) Write(au media.AccessUnit) {
+// ErrClosed says that a recorder records no more.
+var ErrClosed = errors.New("the recorder is closed")
+
+// Write records an access unit, in decoding order. Its data must not change afterwards. The only error is ErrClosed.
+func (r *Recorder) Write(au media.AccessUnit) error {
 	at := au.Captured
 	if at.IsZero() {
 		at = r.cfg.Now()
@@ -68,19 +72,20 @@ func (r *Recorder) Write(au media.AccessUnit) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return
+		return ErrClosed
 	}
 	if !r.skip || au.Key {
 		select {
 		case r.in <- input{au: au, at: at}:
 			r.skip = false
-			return
+			return nil
 		default:
 			r.skip = true
 		}
 	}
 	r.skipped++
 	r.stats.Overrun++
+	return nil
 }
 
 // Motion says that something moves now: where the recorder waits for it, a part begins with the pre-roll, or goes on.
