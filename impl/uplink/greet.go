@@ -274,9 +274,13 @@ func (l *Link) drop(now time.Time) {
 	l.cfg.Down(now)
 }
 
-// dismissed takes the rendezvous' goodbye. One that is about this device counts as a refusal.
+// dismissed takes the rendezvous' goodbye. One that is about this device counts as a refusal. A server that shuts down is let alone
+// for a moment: it would refuse now, and say for longer than it takes to start again.
 func (l *Link) dismissed(now time.Time, from netip.AddrPort, code wire.Code) {
 	if !ofDevice(code) {
+		if code == wire.CodeShuttingDown {
+			l.held[server(l.remote)] = hold{until: now.Add(restartWait + l.jitter(restartWait))}
+		}
 		l.lost(now)
 		return
 	}

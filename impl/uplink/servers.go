@@ -9,10 +9,12 @@ import (
 	"github.com/punchlab/punchlab/impl/wire"
 )
 
-// How long a server that denies its service, without saying for how long, is let alone.
+// How long a server is let alone: one that denies its service without saying for how long, and one that has said that it shuts
+// down, which takes up to twice as long.
 const (
 	firstDenied = time.Minute
 	lastDenied  = time.Hour
+	restartWait = 2 * time.Second
 )
 
 // hold is a refusal: nothing is asked before it ends.

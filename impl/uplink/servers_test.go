@@ -158,23 +158,35 @@ func TestShuttingDown(t *testing.T) {
 		t.Errorf("by %v, up %v, down %d times, denied %v", s.l.Remote(), s.l.Up(), s.down, s.told)
 	}
 
-	s = newServers(t, first)
-	s.serve(first)
-	s.start()
-	s.answers[first] = &wire.Denied{Code: wire.CodeShuttingDown, Retry: 4}
-	s.tell(first, &wire.Goodbye{Code: wire.CodeShuttingDown})
-	s.take(s.sent())
-	if len(s.asked) != 2 || s.l.Up() || fmt.Sprint(s.told) != "[shutting-down]" || s.retry < 4*time.Second || s.retry > 5*time.Second {
-		t.Errorf("asked %d times; denied %v for %v", len(s.asked), s.told, s.retry)
-	}
-	s.live(s.retry - time.Millisecond)
-	if len(s.asked) != 2 {
-		t.Errorf("asked %d times before", len(s.asked)-2)
-	}
-	s.serve(first)
-	s.live(time.Millisecond)
-	if !s.l.Up() {
-		t.Error("not up when the time is over")
+	for _, back := range []bool{true, false} { // when it is asked again
+		s = newServers(t, first)
+		s.serve(first)
+		s.start()
+		s.tell(first, &wire.Goodbye{Code: wire.CodeShuttingDown})
+		if s.take(s.sent()); !back {
+			s.answers[first] = &wire.Denied{Code: wire.CodeShuttingDown, Retry: 30}
+		}
+		s.live(restartWait - time.Millisecond)
+		if len(s.asked) != 1 {
+			t.Errorf("asked %d times before it can be back", len(s.asked)-1)
+		}
+		if s.live(restartWait + time.Millisecond); len(s.asked) != 2 || s.l.Up() != back {
+			t.Fatalf("asked %d times, up %v", len(s.asked)-1, s.l.Up())
+		}
+		if back {
+			continue
+		}
+		if fmt.Sprint(s.told) != "[shutting-down]" || s.retry < 30*time.Second || s.retry > 38*time.Second {
+			t.Errorf("denied %v for %v", s.told, s.retry)
+		}
+		s.live(s.l.Deadline().Sub(s.now) - time.Millisecond)
+		if len(s.asked) != 2 {
+			t.Errorf("asked %d times before it is over", len(s.asked)-2)
+		}
+		s.serve(first)
+		if s.live(time.Millisecond); !s.l.Up() {
+			t.Error("not up when the time is over")
+		}
 	}
 }
 
