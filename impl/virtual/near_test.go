@@ -8,6 +8,7 @@ import (
 
 	"github.com/punchlab/punchlab/impl/camera"
 	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/pairing"
 	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/impl/viewer"
 	"github.com/punchlab/punchlab/impl/virtual"
@@ -124,6 +125,75 @@ func TestNearAndAway(t *testing.T) {
 	longest, _ := w.standstill(at)
 	t.Logf("stood still for %v", longest)
 	if longest > 4*time.Second {
+		t.Errorf("stood still for %v", longest)
+	}
+}
+
+// lanWorld has a camera that is looked for by multicast, with a book of who may watch.
+func lanWorld(t *testing.T, seed uint64) *world {
+	w := newWorld(t, worldConfig{seed: seed, cameraNAT: symmetric, sameLAN: true, camera: func(c *camera.Config) {
+		c.LAN = true
+		c.Book = pairing.New(pairing.Config{Camera: c.Static.Public(), Secret: c.Secret})
+	}})
+	w.cameraHost.Join(group, w.camera.HandleLAN)
+	return w
+}
+
+// A camera that has another address than the last time is found by multicast, by who is paired with it.
+func TestNearByMulticast(t *testing.T) {
+	w := lanWorld(t, 76)
+	w.serverHost.Down(true)
+	w.ask(group)
+	w.net.Run(6*time.Second, nil)
+	if f, ok := first[viewer.Failed](w.viewerHost); !ok || f.Code != wire.CodeRendezvousSilent {
+		t.Errorf("a stranger in the house is answered: %+v; events%s", f, events(w))
+	}
+	w.serverHost.Down(false)
+	w.net.Run(40*time.Second, nil) // the links are back
+	w.connect("adaptive")
+	w.net.Run(2*time.Second, nil)
+	if c, ok := w.viewer.Connection(w.label.UID()); !ok || c.Role != wire.RoleOwner {
+		t.Fatalf("paired as %v", c.Role)
+	}
+	w.viewerHost.Do(func(now time.Time) { w.viewer.Disconnect(now, w.label.UID()) })
+	w.net.Run(time.Second, nil)
+	w.serverHost.Down(true)
+	start := w.net.Now
+	w.ask(nobodyLAN, group)
+	w.net.Run(3*time.Second, nil)
+	c, ok := w.viewer.Connection(w.label.UID())
+	if !ok || c.Path != punch.To(cameraLAN) || c.Connected.Sub(start) > 5*time.Millisecond || c.Frames < 60 {
+		t.Errorf("path %v after %v, %d frames", c.Path, c.Connected.Sub(start), c.Frames)
+	}
+}
+
+// A connection that began nearby, of which the rendezvous knows nothing, is made anew with its help when the local network fails.
+func TestNearIsStranded(t *testing.T) {
+	w := nearWorld(t, 77)
+	cut := func(from *virtual.Host, p core.Packet) bool { return from.Name != "camera" || betweenPeers(from, p) }
+	w.net.Filter = cut
+	w.serverHost.Do(func(time.Time) {})
+	w.net.Run(2*time.Minute, func() bool { return w.server.Stats().Online == 0 })
+	w.ask(cameraLAN)
+	w.net.Run(5*time.Second, nil)
+	if c, _ := w.viewer.Connection(w.label.UID()); c.Path != punch.To(cameraLAN) || !c.PeerKnown.IsZero() {
+		t.Fatalf("path %v, peer known %v", c.Path, c.PeerKnown)
+	}
+	w.net.Filter = nil
+	w.net.Run(2*time.Minute, func() bool { return w.server.Stats().Online == 1 })
+	if c, _ := w.viewer.Connection(w.label.UID()); !c.PeerKnown.IsZero() {
+		t.Skip("the rendezvous has learnt of it")
+	}
+	w.net.Filter = func(from *virtual.Host, p core.Packet) bool { return !betweenPeers(from, p) }
+	at := w.net.Now
+	w.net.Run(8*time.Second, nil)
+	if _, ok := first[viewer.Reconnecting](w.viewerHost); !ok {
+		t.Errorf("events%s", events(w))
+	}
+	if s := w.viewer.Stats(); s.Path != punch.ViaRelay || s.Frames == 0 {
+		t.Errorf("path %v", s.Path)
+	}
+	if longest, _ := w.standstill(at); longest > 5*time.Second {
 		t.Errorf("stood still for %v", longest)
 	}
 }
