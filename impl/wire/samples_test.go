@@ -50,7 +50,7 @@ func samples(t testing.TB) []sample {
 		{"registered", &wire.Registered{Endpoint: v4, Keepalive: 15, Expiry: 60}},
 		{"registered-ipv6", &wire.Registered{Endpoint: v6, Keepalive: 25, Expiry: 100}},
 		{"registered-alternate", &wire.Registered{Endpoint: tcp, Keepalive: 15, Expiry: 60, Alternate: v6}},
-		{"register-certificate", &wire.Register{Version: wire.ProtocolVersion, Certificate: fixed(0, 181)}},
+		{"register-certificate", &wire.Register{Version: wire.ProtocolVersion, Certificate: fixed(0, 153)}},
 		{"login-token", &wire.Login{Version: wire.ProtocolVersion, Token: fixed(0x80, 105)}},
 		{"login", &wire.Login{Version: wire.ProtocolVersion}},
 		{"logged-in", &wire.LoggedIn{Endpoint: v4, Expiry: 60}},

@@ -248,4 +248,47 @@ func TestIdentityVector(t *testing.T) {
 		"viewer_public":    h(viewer[:]),
 		"pairing_proof":    h(proof[:]),
 	})
+	invitation := label
+	invitation.Invited = true
+	maker, err := identity.NewMakerKey(bytes.NewReader(fixed(0x11, 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	account, err := identity.NewAccountKey(bytes.NewReader(fixed(0x31, 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	makerPublic, accountPublic := maker.Public(), account.Public()
+	c := identity.Certificate{Device: camera, Serial: 1 << 40, NotBefore: 1767225600, NotAfter: 2082844800}
+	certificate := maker.Certify(c)
+	if got, err := identity.ParseCertificate(certificate); err != nil || got.Device != camera || got.Maker != makerPublic {
+		t.Errorf("the certificate parses as %+v, %v", got, err)
+	}
+	revocations := identity.NewRevocationList(7, 1767312000, []identity.UID{viewer.UID(), camera.UID()})
+	token := account.Issue(identity.Token{Viewer: viewer, NotAfter: 1798761600})
+	verify(t, "authority", vector{
+		"scenario":         "what makers, operators and owners give out; serial and times as decimal strings, times in unix seconds",
+		"camera_public":    h(camera[:]),
+		"viewer_public":    h(viewer[:]),
+		"maker_seed":       h(fixed(0x11, 32)),
+		"maker_public":     h(makerPublic[:]),
+		"serial":           strconv.FormatUint(c.Serial, 10),
+		"not_before":       strconv.FormatInt(c.NotBefore, 10),
+		"not_after":        strconv.FormatInt(c.NotAfter, 10),
+		"certificate":      h(certificate),
+		"certificate_text": identity.CertificateText(certificate),
+		"revoked":          []string{viewer.UID().String(), camera.UID().String()},
+		"number":           "7",
+		"issued":           "2026-01-02T00:00:00Z",
+		"revocation_list":  string(maker.Revoke(revocations)),
+		"account_seed":     h(fixed(0x31, 32)),
+		"account_public":   h(accountPublic[:]),
+		"token_not_after":  "1798761600",
+		"token":            h(token),
+		"token_text":       identity.TokenText(token),
+		"rendezvous_key":   h(rendezvous[:]),
+		"rendezvous_hosts": label.Rendezvous,
+		"secret":           h(label.Secret[:]),
+		"invitation":       invitation.String(),
+	})
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks the test vectors from PROTOCOL.md alone: no code of this project runs.
 
-Needs Python 3 and the package cryptography (X25519, ChaCha20-Poly1305); BLAKE2s is
+Needs Python 3 and the package cryptography (X25519, Ed25519, ChaCha20-Poly1305); BLAKE2s is
 Python's own. Exit code 0: every vector is as the document says.
 """
 import hashlib
@@ -12,6 +12,7 @@ import pathlib
 import struct
 import sys
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -251,10 +252,14 @@ def gf(a, b):
     return p
 
 
-def identity():
-    v = load("identity")
-    camera, rendezvous, secret = x(v["camera_public"]), x(v["rendezvous_key"]), x(v["secret"])
-    digits = [ALPHABET.index(c) for c in base32(H(b"punchlab uid v1" + camera), 26)]
+def label(prefix, v, camera):
+    hosts = "+".join(h.upper() for h in v["rendezvous_hosts"])
+    body = f"{prefix}/{base32(camera, 52)}/{base32(x(v['rendezvous_key']), 52)}/{base32(x(v['secret']), 26)}/{hosts}"
+    return body + "/" + base32(H(b"punchlab label v1" + body.encode()), 6)
+
+
+def uid_of(public):
+    digits = [ALPHABET.index(c) for c in base32(H(b"punchlab uid v1" + public), 26)]
     powers = [1]
     for _ in range(30):
         powers.append(gf(powers[-1], 2))
@@ -263,14 +268,57 @@ def identity():
         a, b = a ^ d, b ^ gf(d, powers[i])
     want = b ^ gf(powers[27], a)
     d26 = next(d for d in range(32) if gf(d, powers[26] ^ powers[27]) == want)
-    uid = "".join(ALPHABET[d] for d in digits + [d26, a ^ d26])
-    expect("UID", "-".join(uid[i : i + 4] for i in range(0, 28, 4)), v["uid"])
+    return "".join(ALPHABET[d] for d in digits + [d26, a ^ d26])
+
+
+def grouped(uid):
+    return "-".join(uid[i : i + 4] for i in range(0, 28, 4))
+
+
+def identity():
+    v = load("identity")
+    camera, secret = x(v["camera_public"]), x(v["secret"])
+    uid = uid_of(camera)
+    expect("UID", grouped(uid), v["uid"])
     expect("UID on the wire", uid.encode(), x(v["uid_on_the_wire"]))
     expect("key text", base32(camera, 52), v["camera_key_text"])
-    hosts = "+".join(h.upper() for h in v["rendezvous_hosts"])
-    body = f"PL1/{base32(camera, 52)}/{base32(rendezvous, 52)}/{base32(secret, 26)}/{hosts}"
-    expect("label", body + "/" + base32(H(b"punchlab label v1" + body.encode()), 6), v["label"])
+    expect("label", label("PL1", v, camera), v["label"])
     expect("pairing proof", MAC(secret, b"punchlab pairing v1" + x(v["viewer_public"]) + camera), x(v["pairing_proof"]))
+
+
+def authority():
+    v = load("authority")
+    camera, viewer = x(v["camera_public"]), x(v["viewer_public"])
+    keys = {}
+    for who in ("maker", "account"):
+        keys[who] = Ed25519PrivateKey.from_private_bytes(x(v[who + "_seed"]))
+        expect(who + " key", keys[who].public_key().public_bytes(Encoding.Raw, PublicFormat.Raw), x(v[who + "_public"]))
+    body = b"\1" + x(v["maker_public"]) + camera + struct.pack(">QQQ", int(v["serial"]), int(v["not_before"]), int(v["not_after"]))
+    certificate = body + keys["maker"].sign(b"punchlab certificate v1" + body)
+    expect("certificate", certificate, x(v["certificate"]))
+    expect("certificate text", "PC1/" + base32(certificate, (len(certificate) * 8 + 4) // 5), v["certificate_text"])
+    expect("revoked", sorted(v["revoked"]), sorted(grouped(uid_of(k)) for k in (camera, viewer)))
+    lines = ["PR1", "maker " + base32(x(v["maker_public"]), 52), "number " + v["number"], "issued " + v["issued"]]
+    text = "".join(line + "\n" for line in lines + ["revoked " + u for u in sorted(v["revoked"])])
+    signature = keys["maker"].sign(b"punchlab revocations v1" + text.encode())
+    expect("revocation list", text + "signature " + base32(signature, 103) + "\n", v["revocation_list"])
+    body = b"\1" + viewer + struct.pack(">Q", int(v["token_not_after"]))
+    token = body + keys["account"].sign(b"punchlab account v1" + body)
+    expect("token", token, x(v["token"]))
+    expect("token text", "PT1/" + base32(token, (len(token) * 8 + 4) // 5), v["token_text"])
+    expect("invitation", label("PI1", v, camera), v["invitation"])
+
+
+def statuses():
+    """What the 33 bytes of each status in a presence say."""
+    for path in sorted(HERE.glob("message-presence*.json")):
+        raw = x(json.loads(path.read_text())["bytes"])
+        at = raw.find(b"\x58\x21")
+        while at >= 0:
+            uid, state, age = raw[at + 2 : at + 30].decode(), raw[at + 30], int.from_bytes(raw[at + 31 : at + 35], "big")
+            expect("status' UID", all(c in ALPHABET for c in uid), True)
+            expect("status' state", state <= 3 and (state > 0 or age == 0), True)
+            at = raw.find(b"\x58\x21", at + 35)
 
 
 def cbor(value):
@@ -311,5 +359,7 @@ if __name__ == "__main__":
     fields()
     stun()
     identity()
+    authority()
+    statuses()
     messages()
     print(f"{checks} values are as PROTOCOL.md says")
