@@ -107,16 +107,27 @@ func (n *Node) announceAll() {
 	}
 }
 
-// refresh writes entries again that would expire.
+// refresh writes entries again that could not be written, and from time to time those that would expire.
 func (n *Node) refresh() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.cameras == nil {
 		return
 	}
+	failed := n.failed
+	n.failed = nil
+	for _, uid := range failed {
+		if n.held[uid] != nil {
+			n.settle(uid)
+		}
+	}
 	now := n.cfg.Now()
-	for uid, h := range n.held { // a look at each costs less than a list by time, at one a second
-		if !h.busy && (now.Sub(h.written) > refresh || h.written.IsZero()) {
+	if now.Sub(n.refreshed) < refresh/100 {
+		return
+	}
+	n.refreshed = now
+	for uid, h := range n.held {
+		if !h.busy && now.Sub(h.written) > refresh {
 			n.settle(uid)
 		}
 	}
@@ -137,8 +148,11 @@ func (n *Node) write(uid identity.UID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	h.busy = false
-	if err == nil {
+	switch {
+	case err == nil:
 		h.rev, h.written = rev, n.cfg.Now()
+	case !errors.Is(err, errHeld) && h.state == wire.StateOnline:
+		n.failed = append(n.failed, uid)
 	}
 	switch {
 	case h.again:
@@ -251,50 +265,59 @@ func (n *Node) readEntry(uid identity.UID, b []byte) (e entry, err error) {
 	return e, err
 }
 
-// find is the node that serves a camera, another one; "": none does.
+// find is the node that serves a camera, another one; "": none does. For a while after a node's end, and where the directory has
+// no quorum, all nodes are asked for whom it does not know: what they serve may not stand in it yet.
 func (n *Node) find(uid identity.UID) string {
 	kv, _ := n.buckets()
 	if kv == nil {
 		return ""
 	}
 	e, _, err := n.look(kv, uid)
-	switch {
-	case err != nil:
-		return n.seek(uid) // the directory has no quorum, say: nodes that live still answer
-	case e.State == wire.StateOnline && e.Node != n.cfg.Name && n.lives(e.Node, e.Epoch):
+	if err == nil && e.State == wire.StateOnline && e.Node != n.cfg.Name && n.lives(e.Node, e.Epoch) {
 		return e.Node
 	}
+	n.mu.Lock()
+	unsure := err != nil || n.cfg.Now().Before(n.unsure)
+	n.mu.Unlock()
+	if unsure {
+		return n.seek(uid)
+	}
 	return ""
 }
 
-// seek asks all nodes for a camera.
+// seek asks all nodes for a camera, until one has it or none has.
 func (n *Node) seek(uid identity.UID) string {
-	ref, answer := n.wait()
+	n.mu.Lock()
+	others := len(n.alive())
+	n.mu.Unlock()
+	ref, answers := n.wait(others)
 	defer n.forgetWait(ref)
 	n.send("", &letter{Kind: kindSeek, UID: uid, Ref: ref})
-	select {
-	case l := <-answer:
-		return l.Node
-	case <-time.After(n.cfg.Timeout):
-	case <-n.ctx.Done():
+	end := time.NewTimer(n.cfg.Timeout)
+	defer end.Stop()
+	for range others {
+		select {
+		case l := <-answers:
+			if l.Alive {
+				return l.Node
+			}
+		case <-end.C:
+			return ""
+		case <-n.ctx.Done():
+			return ""
+		}
 	}
 	return ""
 }
 
-// sought answers seek where this node serves the camera.
+// sought answers seek.
 func (n *Node) sought(l *letter) {
-	n.mu.Lock()
-	h := n.held[l.UID]
-	here := h != nil && h.state == wire.StateOnline
-	n.mu.Unlock()
-	if here {
-		n.send(l.Node, &letter{Kind: kindHere, Ref: l.Ref})
-	}
+	n.send(l.Node, &letter{Kind: kindHere, Ref: l.Ref, Alive: n.serves(l.UID)})
 }
 
 // challenge asks the node that holds a camera whether the camera is still there. It is not where the node does not say so.
 func (n *Node) challenge(node string, camera identity.PublicKey) bool {
-	ref, answer := n.wait()
+	ref, answer := n.wait(1)
 	defer n.forgetWait(ref)
 	n.send(node, &letter{Kind: kindChallenge, Device: camera, Ref: ref})
 	select {

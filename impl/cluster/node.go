@@ -48,7 +48,10 @@ type Node struct {
 	waits   map[uint64]chan *letter // for answers
 	watched map[identity.UID]*watched
 	ref     uint64
-	stats   Stats
+	failed  []identity.UID // their entries could not be written
+	// refreshed is when entries were last looked after; until unsure the directory may not know who has registered anew.
+	refreshed, unsure time.Time
+	stats             Stats
 }
 
 // Stats counts since New.

@@ -97,6 +97,9 @@ func (n *Node) lost(p *peer) {
 		return
 	}
 	n.cfg.Log.Warn("a node has ended", "node", p.name)
+	n.mu.Lock()
+	n.unsure = n.cfg.Now().Add(2 * n.cfg.Keepalive)
+	n.mu.Unlock()
 	n.do(func(now time.Time) { n.core.Load().NodeGone(now, p.name) })
 	n.orphaned(p)
 }
@@ -178,14 +181,14 @@ func (n *Node) own(l *letter) {
 	}
 }
 
-// wait prepares for an answer.
-func (n *Node) wait() (ref uint64, answer chan *letter) {
-	answer = make(chan *letter, 1)
+// wait prepares for up to most answers.
+func (n *Node) wait(most int) (ref uint64, answers chan *letter) {
+	answers = make(chan *letter, most)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.ref++
-	n.waits[n.ref] = answer
-	return n.ref, answer
+	n.waits[n.ref] = answers
+	return n.ref, answers
 }
 
 func (n *Node) forgetWait(ref uint64) {
@@ -197,11 +200,10 @@ func (n *Node) forgetWait(ref uint64) {
 // answered hands an answer to who waits for it.
 func (n *Node) answered(l *letter) {
 	n.mu.Lock()
-	c := n.waits[l.Ref]
-	delete(n.waits, l.Ref)
-	n.mu.Unlock()
-	if c != nil {
-		c <- l
+	defer n.mu.Unlock()
+	select {
+	case n.waits[l.Ref] <- l: // a nil channel takes nothing
+	default:
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/fxamacker/cbor/v2"
 	"github.com/nats-io/nats.go/jetstream"
@@ -52,17 +53,29 @@ func (n *Node) dropTie(t rendezvous.Tie) {
 	}
 }
 
+// tieTries is how often something is tried with the connections, a second apart: NATS takes as long to choose another leader.
+const tieTries = 12
+
 // tieOp does something with the connections, if NATS is there: one that is not kept ends with its node, and no sooner.
 func (n *Node) tieOp(do func(context.Context, jetstream.KeyValue) error) {
-	_, kv := n.buckets()
-	if kv == nil {
-		return
+	for range tieTries {
+		_, kv := n.buckets()
+		if kv == nil {
+			break
+		}
+		ctx, cancel := context.WithTimeout(n.ctx, n.cfg.Timeout)
+		err := do(ctx, kv)
+		cancel()
+		if err == nil {
+			return
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-n.ctx.Done():
+			return
+		}
 	}
-	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.Timeout)
-	defer cancel()
-	if err := do(ctx, kv); err != nil {
-		n.count(func(s *Stats) { s.Lost++ })
-	}
+	n.count(func(s *Stats) { s.Lost++ })
 }
 
 // loadTie is a party's connection; false: it is not known.

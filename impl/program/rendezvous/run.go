@@ -4,19 +4,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/punchlab/punchlab/impl/cluster"
 	"github.com/punchlab/punchlab/impl/node"
 	"github.com/punchlab/punchlab/impl/rendezvous"
+	"github.com/punchlab/punchlab/impl/store"
 )
 
 // Handle is a server that runs. It is safe for concurrent use.
 type Handle struct {
-	opt  Options
-	core *rendezvous.Server // inside node.Do alone
-	node *node.Node
+	opt     Options
+	policy  atomic.Pointer[policy]
+	core    *rendezvous.Server // inside node.Do alone
+	node    *node.Node
+	store   *store.Store    // nil: memory
+	cluster *cluster.Node   // nil: it is alone
+	nats    *cluster.Server // nil: it is another process', or there is none
+	http    *http.Server    // nil: none
+	at      net.Addr        // of http
+	ctx     context.Context // ends with the server
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+
+	draining atomic.Bool
+	failing  atomic.Pointer[string] // the database cannot be written to
 
 	mu   sync.Mutex
 	last *rendezvous.Stats // of a server that has ended
@@ -24,31 +41,94 @@ type Handle struct {
 
 // Stats is what a server has done so far.
 type Stats struct {
-	Core rendezvous.Stats
-	Node node.Stats
+	Core    rendezvous.Stats
+	Node    node.Stats
+	Cluster cluster.Stats // zero without NATS
+	Records int           // in the database
 }
 
-// Start opens the sockets and serves until Close or Kill. Of Options, Ready, Reload and Drain are Run's alone.
+// recheckEvery is how often certificates are looked at again, since they expire.
+const recheckEvery = 10 * time.Minute
+
+// Start opens what the server needs and serves until Close or Kill. Of Options, Ready, Reload and Drain are Run's alone.
 func Start(opt Options) (*Handle, error) {
 	opt, err := opt.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	h := &Handle{opt: opt}
-	cfg := opt.Limits
-	cfg.Static, cfg.Rand, cfg.Grids = opt.Key, opt.Rand, opt.grids()
-	if h.core, err = rendezvous.New(cfg); err != nil {
-		return nil, err
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	if err := h.start(); err != nil {
+		h.cancel()
+		h.wg.Wait()
+		return nil, errors.Join(err, h.closeRest())
 	}
-	socks, err := opt.listen()
+	return h, nil
+}
+
+func (h *Handle) start() error {
+	p, err := h.opt.policy(nil)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("start rendezvous: %w", err)
+	}
+	h.policy.Store(p)
+	cfg := h.opt.Limits
+	cfg.Static, cfg.Rand, cfg.Grids = h.opt.Key, h.opt.Rand, h.opt.grids()
+	cfg.Trust, cfg.Standing, cfg.Account = h.camera, h.standing, h.viewer
+	if h.opt.Database != "" {
+		if h.store, err = store.Open(h.opt.Database, store.Options{Report: h.stored}); err != nil {
+			return fmt.Errorf("start rendezvous: %w", err)
+		}
+		cfg.Store = h.store
+	}
+	if err := h.join(); err != nil {
+		return err
+	}
+	if h.cluster != nil {
+		cfg.Others = h.cluster
+	}
+	if h.core, err = rendezvous.New(cfg); err != nil {
+		return err
+	}
+	return h.serve()
+}
+
+// serve opens the sockets.
+func (h *Handle) serve() error {
+	socks, err := h.opt.listen()
+	if err != nil {
+		return err
 	}
 	h.node, err = node.New(h.core, socks.udp, node.Options{Observe: h.observe, Accept: socks.streams})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start rendezvous: %w", err), socks.close())
+		return errors.Join(fmt.Errorf("start rendezvous: %w", err), socks.close())
 	}
-	return h, nil
+	if h.cluster != nil {
+		if err := h.cluster.Start(h.core, h.node.Do); err != nil {
+			return errors.Join(err, h.node.Close())
+		}
+	}
+	if err := h.listenHTTP(); err != nil {
+		return errors.Join(err, h.node.Close())
+	}
+	if len(h.opt.Makers) > 0 {
+		h.wg.Go(h.recheck)
+	}
+	return nil
+}
+
+// recheck has certificates looked at again from time to time.
+func (h *Handle) recheck() {
+	tick := time.NewTicker(recheckEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-h.ctx.Done():
+			return
+		case <-tick.C:
+			h.node.Do(h.core.Recheck)
+		}
+	}
 }
 
 // Run serves until the context ends, and then drains.
@@ -60,27 +140,31 @@ func Run(ctx context.Context, opt Options) error {
 	if opt.Ready != nil {
 		opt.Ready(h)
 	}
-	for {
+	for serving := true; serving; {
 		select {
 		case <-opt.Reload:
 			if err := h.Reload(); err != nil {
-				h.opt.Log.Error("reload: what was read before stays in force", "error", err)
+				h.opt.Log.Error("cannot read again: what was read before stays in force", "error", err)
 			}
-			continue
 		case <-ctx.Done():
+			serving = false
 		}
-		break
 	}
 	if h.opt.Drain > 0 {
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.opt.Drain)
 		defer cancel()
-		_ = h.Drain(drain) // what still goes on then ends with the sockets
+		if h.Drain(drain) != nil {
+			h.opt.Log.Warn("relays still in use end now", "relays", h.Stats().Core.Relays)
+		}
 	}
 	return h.Close()
 }
 
 // observe is given the core's events, on the goroutine that drives it.
 func (h *Handle) observe(e any) {
+	if h.cluster != nil {
+		h.cluster.Observe(e)
+	}
 	h.log(e)
 	if h.opt.Observe != nil {
 		h.opt.Observe(e)
@@ -90,14 +174,23 @@ func (h *Handle) observe(e any) {
 // Addrs lists the UDP sockets' addresses.
 func (h *Handle) Addrs() []netip.AddrPort { return h.node.LocalAddrs() }
 
+// HTTP is where metrics and health are; nil: nowhere.
+func (h *Handle) HTTP() net.Addr { return h.at }
+
 // Stats returns the counts so far; after Close or Kill the last ones.
 func (h *Handle) Stats() (s Stats) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s.Node = h.node.Stats()
+	if h.cluster != nil {
+		s.Cluster = h.cluster.Stats()
+	}
 	if h.last != nil {
 		s.Core = *h.last
 		return s
+	}
+	if h.store != nil {
+		s.Records = h.store.Count()
 	}
 	h.node.Do(func(time.Time) { s.Core = h.core.Stats() })
 	return s
@@ -108,27 +201,70 @@ func (h *Handle) Do(f func(now time.Time, core *rendezvous.Server)) {
 	h.node.Do(func(now time.Time) { f(now, h.core) })
 }
 
-// Reload reads the files of makers, revocations and account again. Who is revoked loses his session at once. On an error what
-// was read before stays in force.
-func (h *Handle) Reload() error { return nil }
+// drainStep is how often Drain looks whether anything is relayed any more.
+const drainStep = 50 * time.Millisecond
 
 // Drain asks devices to go elsewhere and returns when nothing is relayed any more, or with the context's error.
-func (h *Handle) Drain(ctx context.Context) error { return nil }
-
-// Kill ends the server at once, without a word to anybody: as kill -9 would.
-func (h *Handle) Kill() { _ = h.end() }
-
-// end closes the sockets.
-func (h *Handle) end() error {
-	st := h.Stats().Core
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.last != nil {
-		return nil
+func (h *Handle) Drain(ctx context.Context) error {
+	h.draining.Store(true)
+	h.opt.Log.Info("draining")
+	h.node.Do(h.core.Drain)
+	tick := time.NewTicker(drainStep)
+	defer tick.Stop()
+	for {
+		drained := true
+		h.node.Do(func(time.Time) { drained = h.core.Drained() })
+		if drained {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-h.ctx.Done():
+			return nil
+		case <-tick.C:
+		}
 	}
-	h.last = &st
-	return h.node.Close()
 }
 
+// Kill ends the server at once, without a word to anybody. What waits to be written is written: a process that is to be killed
+// altogether must be one of its own.
+func (h *Handle) Kill() { _ = h.finish((*cluster.Node).Kill) }
+
 // Close says goodbye to the cluster, closes the sockets and the database, and waits for what runs.
-func (h *Handle) Close() error { return h.end() }
+func (h *Handle) Close() error { return h.finish(func(n *cluster.Node) { _ = n.Close() }) }
+
+// finish ends the server, once.
+func (h *Handle) finish(leave func(*cluster.Node)) error {
+	st := h.Stats().Core
+	h.mu.Lock()
+	ended := h.last != nil
+	h.last = &st
+	h.mu.Unlock()
+	if ended {
+		return nil
+	}
+	h.cancel()
+	if h.cluster != nil {
+		leave(h.cluster)
+	}
+	err := h.node.Close()
+	h.wg.Wait()
+	return errors.Join(err, h.closeRest())
+}
+
+// closeRest closes what is behind the core.
+func (h *Handle) closeRest() error {
+	var errs []error
+	if h.http != nil {
+		errs = append(errs, h.http.Close())
+	}
+	if h.cluster != nil {
+		h.cluster.Kill()
+	}
+	errs = append(errs, h.closeNATS())
+	if h.store != nil {
+		errs = append(errs, h.store.Close())
+	}
+	return errors.Join(errs...)
+}

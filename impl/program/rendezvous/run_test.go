@@ -133,7 +133,7 @@ func TestRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ready := false
-	err := Run(ctx, Options{Key: newKey(t), Addrs: loopback(1), Port: freePorts(t), Ready: func(h *Handle) {
+	err := Run(ctx, Options{Key: newKey(t), Addrs: loopback(1), Port: freePorts(t), Drain: 100 * time.Millisecond, Ready: func(h *Handle) {
 		ready = len(h.Addrs()) == 1
 		cancel()
 	}})

@@ -1,0 +1,127 @@
+package rendezvous
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+// policy is whom a server serves, as its files say. It is replaced whole.
+type policy struct {
+	trust   identity.Trust
+	account identity.AccountPublic // zero: every viewer is served
+}
+
+// policy reads the files that Options name. Revocation lists that are older than those in force are refused.
+func (o Options) policy(held *policy) (*policy, error) {
+	p := &policy{}
+	for _, m := range o.Makers {
+		for _, text := range lines(m) {
+			k, err := identity.ParseMakerPublic(text)
+			if err != nil {
+				return nil, fmt.Errorf("maker's public key %q (a key, or a file of keys, as 'punchlab provision --print-maker' prints it): %w", m, err)
+			}
+			p.trust.Makers = append(p.trust.Makers, k)
+		}
+	}
+	if len(o.Revoked) > 0 && len(p.trust.Makers) == 0 {
+		return nil, errors.New("a list of revocations is of no use without its maker's public key: name the makers whose cameras are served")
+	}
+	if held != nil {
+		p.trust.Revoked = append(p.trust.Revoked, held.trust.Revoked...)
+	}
+	for _, name := range o.Revoked {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("list of revocations: %w", err)
+		}
+		l, err := identity.ParseRevocationList(b)
+		if err == nil {
+			err = p.trust.Hold(l)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list of revocations %s: %w", name, err)
+		}
+	}
+	if o.Account != "" {
+		text := strings.Join(lines(o.Account), "")
+		var err error
+		if p.account, err = identity.ParseAccountPublic(text); err != nil {
+			return nil, fmt.Errorf("account's public key %q (a key, or a file, as 'punchlab account new' prints it): %w", o.Account, err)
+		}
+	}
+	return p, nil
+}
+
+// lines is what a file of the name holds, without empty lines and comments, or the name itself where there is no such file.
+func lines(name string) (all []string) {
+	b, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) || err != nil && !strings.ContainsAny(name, "/.") {
+		return []string{name}
+	}
+	for line := range strings.Lines(string(b)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			all = append(all, line)
+		}
+	}
+	return all
+}
+
+// camera is the core's Config.Trust.
+func (h *Handle) camera(now time.Time, device identity.PublicKey, certificate []byte) wire.Code {
+	return code(h.policy.Load().trust.Check(now.Unix(), device, certificate))
+}
+
+// standing is the core's Config.Standing.
+func (h *Handle) standing(now time.Time, device identity.PublicKey, c identity.Certificate) wire.Code {
+	return code(h.policy.Load().trust.CheckFacts(now.Unix(), device, c))
+}
+
+// viewer is the core's Config.Account.
+func (h *Handle) viewer(now time.Time, viewer identity.PublicKey, token []byte) wire.Code {
+	a := h.policy.Load().account
+	if a.IsZero() {
+		return 0
+	}
+	switch err := a.CheckToken(now.Unix(), viewer, token); {
+	case err == nil:
+		return 0
+	case errors.Is(err, identity.ErrTokenExpired):
+		return wire.CodeAccountExpired
+	}
+	return wire.CodeAccount
+}
+
+// code is what a device is told of its certificate.
+func code(err error) wire.Code {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, identity.ErrWrongMaker):
+		return wire.CodeWrongMaker
+	case errors.Is(err, identity.ErrExpired):
+		return wire.CodeCertificateExpired
+	case errors.Is(err, identity.ErrRevoked):
+		return wire.CodeRevoked
+	}
+	return wire.CodeCertificate
+}
+
+// Reload reads the files of makers, revocations and account again. Who is revoked loses his session at once. On an error what
+// was read before stays in force.
+func (h *Handle) Reload() error {
+	p, err := h.opt.policy(h.policy.Load())
+	if err != nil {
+		return err
+	}
+	h.policy.Store(p)
+	h.node.Do(h.core.Recheck)
+	h.opt.Log.Info("read again", "makers", len(p.trust.Makers), "revocations", len(p.trust.Revoked))
+	return nil
+}
