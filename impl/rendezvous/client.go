@@ -1,8 +1,8 @@
 package rendezvous
 
 import (
-	"container/list"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
@@ -16,251 +16,359 @@ const (
 	pingAgain   = 2 * time.Second // between them
 )
 
-type clientKey struct {
-	key  identity.PublicKey
-	role Role
-}
-
-// client is a device that proved its key.
+// client is the record of a device that proved its key: all that a camera costs while nobody watches it. The fields are in an
+// order that leaves no gaps, those with pointers first.
 type client struct {
-	key        clientKey
-	uid        identity.UID
-	current    *link // confirmed; nil: offline, or a proxy
-	proxy      *Proxy
-	since      time.Time // online
-	pending    *link     // waits for confirmation
-	last       time.Time
-	pings      int // unanswered ones
-	timer      timer
-	place      *list.Element // among the offline ones
-	intros     map[uint64]*intro
-	connects   bucket
-	channel    uint16 // the last one given out
-	ends       []*relayEnd
-	relayed    bucket     // bytes, of all its relays
-	ties       []*side    // the longest unused first
-	class      wire.Class // as reported
-	candidates []wire.Endpoint
+	busy       *affairs       // nil: none
+	remote     netip.AddrPort // validated; of a visitor, by its node
+	candidates string         // as reported, packed
+	crypt      session.Compact
+	key        identity.PublicKey
+	stamp      uint64 // the greatest of its handshakes
+	serial     uint64 // of its certificate, as the next three
+	notBefore  int64
+	notAfter   int64
+	last       instant // heard
+	started    instant // its session
+	since      instant // online
+	due        instant // the next ping, while it is asked
+	id         uint32  // in the slab
+	prev, next uint32  // in its queue
+	rtt        uint32  // microseconds; 0: unknown
+	ping       uint32  // the number of the last one
+	reported   uint32  // sequence of the last Report
+	class      wire.Class
+	local      uint16 // the socket that it speaks to
+	maker      uint16 // of its certificate; 0: it has none
+	role       Role   // 0: the record is free
+	queue      queueKind
+	pings      uint8 // unanswered ones
 }
 
-// link is one session of a device.
-type link struct {
-	client        *client
-	sess          *session.Session
-	remote, local netip.AddrPort // validated
-	initiation    [16]byte
-	response      []byte
-	started       time.Time
-	rtt           time.Duration
-	ping          uint64
-	probing       netip.AddrPort // where the last probe of a new address went
-	probe         uint64         // its number
-	credit        int            // bytes that may go there
-	asked         *wire.Again    // from a new address
-	reported      uint32         // sequence of the last Report
+// affairs are what a device has going on beside being online.
+type affairs struct {
+	pending  *pending // waits for confirmation
+	proxy    *Proxy   // it visits from another node
+	intros   map[uint64]*intro
+	asked    []*intro // of a camera
+	connects bucket
+	unknown  bucket // cameras asked for that are not online
+	channel  uint16 // the last one given out
+	ends     []*relayEnd
+	relayed  bucket  // bytes, of all its relays
+	ties     []*side // the longest unused first
+	probe    *probe
+	watching *watching
+	duel     time.Time // until then, whoever registers with its key from elsewhere is a copy
 }
+
+// probe is a question to an address that is not the device's.
+type probe struct {
+	to     netip.AddrPort
+	number uint64
+	credit int         // bytes that may go there
+	asked  *wire.Again // from there
+}
+
+// idle says whether nothing is going on that must be remembered.
+func (a *affairs) idle() bool {
+	return a.pending == nil && a.proxy == nil && len(a.intros) == 0 && len(a.asked) == 0 && len(a.ends) == 0 && len(a.ties) == 0 &&
+		a.probe == nil && a.watching == nil && a.duel.IsZero()
+}
+
+// affairs are the device's, made where it has none.
+func (c *client) affairs() *affairs {
+	if c.busy == nil {
+		c.busy = &affairs{}
+	}
+	return c.busy
+}
+
+// settle forgets a camera's affairs once there are none. A viewer's stay: what it has asked for lately is among them.
+func (c *client) settle() {
+	if c.busy != nil && c.role == Camera && c.busy.idle() {
+		c.busy = nil
+	}
+}
+
+func (c *client) pending() *pending {
+	if c.busy == nil {
+		return nil
+	}
+	return c.busy.pending
+}
+
+// proxy is how a device visits from another node; nil: it does not.
+func (c *client) proxy() *Proxy {
+	if c.busy == nil {
+		return nil
+	}
+	return c.busy.proxy
+}
+
+func (c *client) ties() []*side {
+	if c.busy == nil {
+		return nil
+	}
+	return c.busy.ties
+}
+
+func (c *client) ends() []*relayEnd {
+	if c.busy == nil {
+		return nil
+	}
+	return c.busy.ends
+}
+
+// uid is the device's name.
+func (c *client) uid() identity.UID { return c.key.UID() }
+
+// here says whether a device has a session with this node.
+func (c *client) here() bool { return c.crypt.LocalIndex() != 0 }
 
 // online says whether a device can be told something, here or by its node.
-func (c *client) online() bool { return c.current != nil || c.proxy != nil }
+func (c *client) online() bool { return c.here() || c.proxy() != nil }
 
 // endpoint is where a device has been seen to receive; zero: it is offline.
 func (c *client) endpoint() netip.AddrPort {
-	switch {
-	case c.current != nil:
-		return c.current.remote
-	case c.proxy != nil:
-		return c.proxy.Endpoint
+	if !c.online() {
+		return netip.AddrPort{}
 	}
-	return netip.AddrPort{}
+	return c.remote
 }
 
-// rtt is the round trip to a device; 0: unknown.
-func (c *client) rtt() time.Duration {
-	switch {
-	case c.current != nil:
-		return c.current.rtt
-	case c.proxy != nil:
-		return c.proxy.RTT
-	}
-	return 0
+// trip is the round trip to a device; 0: unknown.
+func (c *client) trip() time.Duration { return time.Duration(c.rtt) * time.Microsecond }
+
+// setTrip keeps a round trip, of at most an hour.
+func (c *client) setTrip(d time.Duration) {
+	c.rtt = uint32(min(max(0, d), time.Hour) / time.Microsecond)
 }
 
 // known is the record of a device; nil: there is none.
-func (s *Server) known(k identity.PublicKey, r Role) *client { return s.clients[clientKey{k, r}] }
-
-// tell sends a message to a device at its endpoint, or by its node; to one that is offline, nowhere.
-func (s *Server) tell(c *client, p core.Purpose, m wire.Message) {
-	switch {
-	case c.current != nil:
-		s.send(c.current, c.current.local, c.current.remote, p, m)
-	case c.proxy != nil:
-		s.cfg.Others.Tell(*c.proxy, c.key.key, c.key.role, m)
+func (s *Server) known(k identity.PublicKey, r Role) *client {
+	if id := s.names[r].find(k.UID()); id != 0 {
+		return s.slab.at(id)
 	}
+	return nil
+}
+
+// camera is the one of that name that is online here; nil: there is none.
+func (s *Server) camera(u identity.UID) *client {
+	if id := s.names[Camera].online[u]; id != 0 {
+		return s.slab.at(id)
+	}
+	return nil
 }
 
 // client finds or makes the record of a device.
-func (s *Server) client(k clientKey) (*client, error) {
-	if c := s.clients[k]; c != nil {
-		return c, nil
+func (s *Server) client(now time.Time, k identity.PublicKey, r Role) (*client, error) {
+	u := k.UID()
+	if id := s.names[r].find(u); id != 0 {
+		return s.slab.at(id), nil
 	}
-	if len(s.clients) >= s.cfg.MaxRegistrations {
-		oldest := s.offline.Front()
+	if s.slab.used >= s.cfg.MaxRegistrations {
+		oldest := s.head(queueOffline)
 		if oldest == nil {
 			return nil, errFull
 		}
-		s.forget(oldest.Value.(*client))
+		s.forget(now, oldest)
 	}
-	c := &client{key: k, uid: k.key.UID()}
-	c.timer.due = func(now time.Time) { s.check(now, c) }
-	c.place = s.offline.PushBack(c)
-	s.clients[k] = c
+	c := s.slab.get()
+	c.key, c.role = k, r
+	if s.cfg.Store != nil {
+		known, _ := s.cfg.Store.Load(k)
+		c.stamp = known.Stamp
+	}
+	s.names[r].away[u] = c.id
+	s.enqueue(c, queueOffline)
 	return c, nil
 }
 
-func (s *Server) forget(c *client) {
+// forget makes room: nothing refers to the device afterwards, which is offline.
+func (s *Server) forget(now time.Time, c *client) {
 	s.dropPending(c)
-	for len(c.ties) > 0 {
-		s.untie(c.ties[0].tie)
+	s.unwatch(now, c)
+	for len(c.ties()) > 0 {
+		s.untie(c.busy.ties[0].tie)
 	}
-	s.timers.set(&c.timer, time.Time{})
-	s.offline.Remove(c.place)
-	delete(s.clients, c.key)
-	other := clientKey{c.key.key, Camera + Viewer - c.key.role}
-	if _, memory := s.cfg.Store.(Memory); memory && s.clients[other] == nil {
-		s.cfg.Store.Forget(c.key.key)
+	for len(c.ends()) > 0 {
+		s.closeRelay(c.busy.ends[0].relay)
+	}
+	s.endIntros(c)
+	s.dequeue(c)
+	u := c.uid()
+	delete(s.names[c.role].away, u)
+	if s.cfg.Store != nil && s.names[Camera+Viewer-c.role].find(u) == 0 {
+		s.cfg.Store.Forget(c.key)
+	}
+	s.slab.put(c)
+}
+
+// tell sends a message to a device at its endpoint, or by its node; to one that is offline, nowhere.
+func (s *Server) tell(c *client, p core.Purpose, m wire.Message) {
+	switch proxy := c.proxy(); {
+	case c.here():
+		s.send(c, s.sockets[c.local], c.remote, p, m)
+	case proxy != nil:
+		s.cfg.Others.Tell(*proxy, c.key, c.role, m)
 	}
 }
 
-func (s *Server) dropPending(c *client) {
-	if c.pending != nil {
-		delete(s.byIndex, c.pending.sess.LocalIndex())
-		c.pending = nil
+// socket is the number under which records know one of the server's sockets.
+func (s *Server) socket(local netip.AddrPort) uint16 {
+	at := slices.Index(s.sockets, local)
+	if at < 0 {
+		at = len(s.sockets)
+		s.sockets = append(s.sockets, local)
 	}
+	return uint16(at)
 }
 
-// confirm makes a pending session the device's own: it has shown that it holds the keys and receives at its address.
-func (s *Server) confirm(now time.Time, l *link) {
-	c := l.client
-	old := c.current
-	c.pending, c.current = nil, l
-	l.rtt = now.Sub(l.started)
-	l.response = nil
-	switch {
-	case old != nil:
-		delete(s.byIndex, old.sess.LocalIndex())
-		if old.remote != l.remote || old.local != l.local {
-			s.rebind(c)
-			s.box.Emit(Moved{UID: c.uid, From: old.remote, To: l.remote, At: now})
-		}
-	default:
-		s.offline.Remove(c.place)
-		c.place = nil
-		c.proxy = nil
-		s.rebind(c)
-		c.class, c.candidates = wire.Class{}, nil // it may be behind another NAT now
-		if c.key.role == Camera {
-			s.cameras[c.uid] = c
-			s.stats.Online++
-			c.since = now
-			s.box.Emit(Online{UID: c.uid, Key: c.key.key, Endpoint: l.remote, At: now})
-		}
-	}
-	s.timers.set(&c.timer, now.Add(s.patience()))
-	s.moved(now, c)
+// heard notes a sign of life.
+func (s *Server) heard(now time.Time, c *client) {
+	c.last, c.pings = s.at(now), 0
+	s.enqueue(c, queueQuiet)
+}
+
+// gap is the time between pings to a silent device, so that they fit between its own silence and the expiry.
+func (s *Server) gap() time.Duration {
+	return min(pingAgain, (s.cfg.Expiry-s.cfg.Keepalive)/serverPings)
 }
 
 // patience is the silence after which a device is asked.
-func (s *Server) patience() time.Duration {
-	return max(s.cfg.Expiry-serverPings*pingAgain, s.cfg.Keepalive)
+func (s *Server) patience() time.Duration { return s.cfg.Expiry - serverPings*s.gap() }
+
+// survey asks devices that have been silent, and lets those go that do not answer.
+func (s *Server) survey(now time.Time) {
+	for c := s.head(queueQuiet); c != nil && s.at(now) >= c.last+instant(s.patience()); c = s.head(queueQuiet) {
+		s.question(now, c)
+	}
+	for c := s.head(queueAsked); c != nil && s.at(now) >= c.due; c = s.head(queueAsked) {
+		s.question(now, c)
+	}
 }
 
-func (c *client) heard(now time.Time) {
-	c.last = now
-	c.pings = 0
-}
-
-// check is the device's timer: it asks a silent one, and lets it go when it does not answer.
-func (s *Server) check(now time.Time, c *client) {
-	if p := c.pending; p != nil && now.Sub(p.started) >= pendingLife {
-		s.dropPending(c)
-	}
-	if c.current == nil {
-		return
-	}
-	l := c.current
-	end := l.started.Add(session.RejectAfterTime)
-	if core.Due(now, end) {
+// question pings a silent device, or lets it go.
+func (s *Server) question(now time.Time, c *client) {
+	switch {
+	case s.ended(now, c):
 		s.away(now, c, CauseEnded)
-		return
-	}
-	if due := c.last.Add(s.patience()); now.Before(due) {
-		s.timers.set(&c.timer, core.Earliest(due, end))
-		return
-	}
-	if c.pings >= serverPings {
+	case c.pings >= serverPings:
 		s.away(now, c, CauseSilent)
-		return
+	default:
+		c.pings++
+		c.ping++
+		c.due = s.at(now) + instant(s.gap())
+		s.enqueue(c, queueAsked)
+		s.tell(c, core.Keepalive, &wire.Ping{Sequence: uint64(c.ping)})
 	}
-	c.pings++
-	l.ping++
-	s.send(l, l.local, l.remote, core.Keepalive, &wire.Ping{Sequence: l.ping})
-	s.timers.set(&c.timer, now.Add(pingAgain))
+}
+
+// surveyDue is when survey is wanted.
+func (s *Server) surveyDue() (at time.Time) {
+	if c := s.head(queueQuiet); c != nil {
+		at = s.time(c.last).Add(s.patience())
+	}
+	if c := s.head(queueAsked); c != nil {
+		at = core.Earliest(at, s.time(c.due))
+	}
+	return at
+}
+
+// ended says whether a device's session has lasted as long as one may.
+func (s *Server) ended(now time.Time, c *client) bool {
+	return s.at(now)-c.started >= instant(session.RejectAfterTime)
 }
 
 // away marks a device offline.
 func (s *Server) away(now time.Time, c *client, cause Cause) {
-	if c.current == nil {
+	if !c.here() {
 		return
 	}
-	delete(s.byIndex, c.current.sess.LocalIndex())
-	c.current = nil
-	s.timers.set(&c.timer, time.Time{})
-	if c.pending != nil {
-		s.timers.set(&c.timer, c.pending.started.Add(pendingLife))
+	delete(s.byIndex, c.crypt.LocalIndex())
+	c.crypt = session.Compact{}
+	s.enqueue(c, queueOffline)
+	s.dropProbe(c)
+	s.unwatch(now, c)
+	u := c.uid()
+	delete(s.names[c.role].online, u)
+	s.names[c.role].away[u] = c.id
+	if cause != CauseDraining { // what is relayed goes on
+		s.rebind(c)
 	}
-	c.place = s.offline.PushBack(c)
-	s.rebind(c)
-	if c.key.role == Camera {
-		delete(s.cameras, c.uid)
+	s.save(now, c, 0)
+	if c.role == Camera {
 		s.stats.Online--
-		s.box.Emit(Offline{UID: c.uid, Key: c.key.key, Cause: cause, Since: c.since, At: now})
+		s.box.Emit(Offline{UID: u, Key: c.key, Cause: cause, Since: s.time(c.since), At: now})
+		s.changed(now, u, cause.state(), now)
 	} else if s.cfg.Others != nil {
-		s.box.Emit(Left{Viewer: c.key.key})
+		s.box.Emit(Left{Viewer: c.key})
 	}
+	c.settle()
 }
 
-// probe asks whether a device receives at an address it has sent size bytes from. No more bytes go there than came. The
-// number is random: a device that forges its source address cannot answer for whom it names.
-func (s *Server) probe(l *link, from, to netip.AddrPort, size int) {
-	if l.probing != from {
-		l.probing, l.credit = from, 0
-		l.probe = s.random()
-	}
-	l.credit += size
-	b, err := wire.Marshal(&wire.Ping{Sequence: l.probe})
-	if err != nil || l.probe == 0 {
+// save writes what must outlive a restart. boot is what the device said; 0: as before.
+func (s *Server) save(now time.Time, c *client, boot uint64) {
+	if s.cfg.Store == nil {
 		return
 	}
-	if cost := len(b) + session.TransportOverhead; cost <= l.credit {
-		l.credit -= cost
-		s.seal(l, to, from, core.Keepalive, b)
+	known, _ := s.cfg.Store.Load(c.key)
+	known.Stamp, known.LastSeen, known.Role = max(known.Stamp, c.stamp), now.Unix(), c.role
+	if boot != 0 {
+		known.Boot = boot
+	}
+	s.cfg.Store.Save(c.key, known)
+}
+
+// probe asks whether a device receives at an address that it has sent size bytes from. No more bytes go there than came. The number
+// is random: a device that forges its source address cannot answer for whom it names.
+func (s *Server) probe(c *client, from, to netip.AddrPort, size int) *probe {
+	a := c.affairs()
+	if a.probe == nil || a.probe.to != from {
+		a.probe = &probe{to: from, number: s.random()}
+	}
+	p := a.probe
+	p.credit += size
+	b, err := wire.Marshal(&wire.Ping{Sequence: p.number})
+	if err != nil || p.number == 0 {
+		return p
+	}
+	if cost := len(b) + session.TransportOverhead; cost <= p.credit {
+		p.credit -= cost
+		s.seal(&c.crypt, to, from, core.Keepalive, b)
+	}
+	return p
+}
+
+func (s *Server) dropProbe(c *client) {
+	if c.busy != nil {
+		c.busy.probe = nil
 	}
 }
 
 // pong moves the endpoint where it answers a probe from the address probed.
-func (s *Server) pong(now time.Time, l *link, from, to netip.AddrPort, m *wire.Pong) {
-	if l.client.current != l || l.probe == 0 || m.Sequence != l.probe || from != l.probing || !from.IsValid() {
+func (s *Server) pong(now time.Time, c *client, from, to netip.AddrPort, m *wire.Pong) {
+	if p := c.pending(); p != nil && p.challenge != 0 && m.Sequence == p.challenge {
+		s.duplicated(now, c, p)
+	}
+	if c.busy == nil || c.busy.probe == nil {
 		return
 	}
-	old := l.remote
-	l.remote, l.local, l.probing = from, to, netip.AddrPort{}
-	s.rebind(l.client)
-	s.box.Emit(Moved{UID: l.client.uid, From: old, To: from, At: now})
-	s.moved(now, l.client)
-	if m := l.asked; m != nil {
-		l.asked = nil
-		s.again(now, l.client, from, m)
+	p := c.busy.probe
+	if p.number == 0 || m.Sequence != p.number || from != p.to || !from.IsValid() {
+		return
 	}
+	s.dropProbe(c)
+	old := c.remote
+	c.remote, c.local = from, s.socket(to)
+	s.rebind(c)
+	s.box.Emit(Moved{UID: c.uid(), From: old, To: from, At: now})
+	s.moved(now, c)
+	if p.asked != nil {
+		s.again(now, c, from, p.asked)
+	}
+	c.settle()
 }
 
 // Release lets a camera go that has registered at another node, which stands in for this one from now on.

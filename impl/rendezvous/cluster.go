@@ -69,13 +69,12 @@ func (s *Server) ToNode(to netip.AddrPort, n int, write func([]byte) []byte) {
 // Describe is a device that is served here, as another node needs to know it; false: it is not. Proxy.Node is left empty.
 func (s *Server) Describe(device identity.PublicKey, role Role) (v Visit, ok bool) {
 	c := s.known(device, role)
-	if c == nil || c.current == nil {
+	if c == nil || !c.here() {
 		return v, false
 	}
-	known, _ := s.cfg.Store.Load(device)
 	return Visit{
-		Device: device, Role: role, Stamp: known.Stamp, Proxy: Proxy{Endpoint: c.endpoint(), RTT: c.rtt()},
-		Class: c.class, Candidates: slices.Clone(c.candidates), From: c.endpoint(),
+		Device: device, Role: role, Stamp: c.stamp, Proxy: Proxy{Endpoint: c.endpoint(), RTT: c.trip()},
+		Class: c.class, Candidates: unpack(c.candidates), From: c.endpoint(),
 	}, true
 }
 
@@ -97,7 +96,7 @@ func (s *Server) Visit(now time.Time, v Visit) error {
 func (s *Server) Resume(now time.Time, t Tie, device identity.PublicKey, role Role, from netip.AddrPort, m wire.Message) error {
 	s.box.Begin()
 	c := s.known(device, role)
-	if c == nil || c.current == nil {
+	if c == nil || !c.here() {
 		return errNotReady
 	}
 	if !s.restore(now, t) {
@@ -126,7 +125,7 @@ func (s *Server) asks(now time.Time, c *client, from netip.AddrPort, m wire.Mess
 	switch m := m.(type) {
 	case nil:
 	case *wire.Connect:
-		if c.key.role != Viewer {
+		if c.role != Viewer {
 			return errUnasked
 		}
 		s.connect(now, c, from, m)
@@ -145,28 +144,29 @@ func (s *Server) asks(now time.Time, c *client, from netip.AddrPort, m wire.Mess
 // visitor makes a device one that another node serves. It stays among those that are offline, so that it makes room for
 // others like them.
 func (s *Server) visitor(now time.Time, v Visit) (*client, error) {
-	known, _ := s.cfg.Store.Load(v.Device)
-	if v.Stamp < known.Stamp {
+	if v.Stamp < s.stamp(s.known(v.Device, v.Role), v.Device) {
 		return nil, errElsewhere
 	}
-	c, err := s.client(clientKey{v.Device, v.Role})
+	c, err := s.client(now, v.Device, v.Role)
 	if err != nil {
 		return nil, err
 	}
-	if c.current != nil {
-		if v.Stamp == known.Stamp {
+	if c.here() {
+		if v.Stamp == c.stamp {
 			return nil, errElsewhere
 		}
 		s.away(now, c, CauseElsewhere)
 	}
-	if v.Stamp > known.Stamp {
-		known.Stamp, known.Role = v.Stamp, v.Role
-		s.cfg.Store.Save(v.Device, known)
+	if v.Stamp > c.stamp {
+		c.stamp = v.Stamp
+		s.save(now, c, 0)
 	}
 	p := v.Proxy
-	moved := c.proxy == nil || *c.proxy != p
-	c.proxy, c.class, c.candidates = &p, v.Class, v.Candidates
-	s.offline.MoveToBack(c.place)
+	moved := c.proxy() == nil || *c.proxy() != p
+	c.affairs().proxy = &p
+	c.remote, c.class, c.candidates = p.Endpoint, v.Class, pack(v.Candidates)
+	c.setTrip(p.RTT)
+	s.enqueue(c, queueOffline)
 	if moved {
 		s.rebind(c)
 		s.moved(now, c)
@@ -177,8 +177,8 @@ func (s *Server) visitor(now time.Time, v Visit) (*client, error) {
 // Leave takes that a node does not serve a device any more.
 func (s *Server) Leave(now time.Time, node string, device identity.PublicKey, role Role) {
 	s.box.Begin()
-	if c := s.known(device, role); c != nil && c.proxy != nil && c.proxy.Node == node {
-		c.proxy = nil
+	if c := s.known(device, role); c != nil && c.proxy() != nil && c.proxy().Node == node {
+		c.busy.proxy = nil
 		s.rebind(c)
 	}
 }
@@ -186,9 +186,9 @@ func (s *Server) Leave(now time.Time, node string, device identity.PublicKey, ro
 // NodeGone takes that a node has ended: it serves nobody any more.
 func (s *Server) NodeGone(now time.Time, node string) {
 	s.box.Begin()
-	for _, c := range s.clients {
-		if c.proxy != nil && c.proxy.Node == node {
-			c.proxy = nil
+	for _, c := range s.slab.all(0) {
+		if c.proxy() != nil && c.proxy().Node == node {
+			c.busy.proxy = nil
 			s.rebind(c)
 		}
 	}
@@ -197,18 +197,18 @@ func (s *Server) NodeGone(now time.Time, node string) {
 // restore makes a connection one that the core knows, with the parties that it has now; false: one of them is not here.
 func (s *Server) restore(now time.Time, t Tie) bool {
 	v, c := s.known(t.Viewer, Viewer), s.known(t.Camera, Camera)
-	if v == nil || c == nil || !v.online() || c.current == nil {
+	if v == nil || c == nil || !v.online() || !c.here() {
 		return false
 	}
 	for _, of := range []struct {
 		c  *client
 		id uint64
 	}{{c, t.CameraID}, {v, t.ViewerID}} {
-		at := slices.IndexFunc(of.c.ties, func(d *side) bool { return d.id == of.id })
+		at := slices.IndexFunc(of.c.ties(), func(d *side) bool { return d.id == of.id })
 		if at < 0 {
 			continue
 		}
-		old := of.c.ties[at].tie
+		old := of.c.ties()[at].tie
 		if old.sides[0].client == v && old.sides[1].client == c && old.names() == t {
 			return true
 		}
@@ -236,8 +236,8 @@ func (s *Server) Cede(now time.Time, device identity.PublicKey, role Role, id ui
 	if c == nil {
 		return
 	}
-	if at := slices.IndexFunc(c.ties, func(d *side) bool { return d.id == id }); at >= 0 {
-		s.cede(c.ties[at].tie)
+	if at := slices.IndexFunc(c.ties(), func(d *side) bool { return d.id == id }); at >= 0 {
+		s.cede(c.ties()[at].tie)
 	}
 }
 
@@ -252,7 +252,7 @@ func (s *Server) cede(t *tie) {
 // Refuse tells a device that is served here that nobody could do what it asked for.
 func (s *Server) Refuse(now time.Time, device identity.PublicKey, role Role, id uint64, code wire.Code) {
 	s.box.Begin()
-	if c := s.known(device, role); c != nil && c.current != nil {
+	if c := s.known(device, role); c != nil && c.here() {
 		s.refuse(c, id, code)
 	}
 }
@@ -261,7 +261,7 @@ func (s *Server) Refuse(now time.Time, device identity.PublicKey, role Role, id 
 func (s *Server) Told(now time.Time, node string, device identity.PublicKey, role Role, m wire.Message) error {
 	s.box.Begin()
 	c := s.known(device, role)
-	if c == nil || c.current == nil {
+	if c == nil || !c.here() {
 		return errStranger
 	}
 	switch m := m.(type) {
@@ -287,7 +287,7 @@ func (s *Server) relayTo(now time.Time, c *client, node string, theirs uint16) u
 		e.relay.last = now
 		return e.channel
 	}
-	if s.nrelays >= s.cfg.MaxIntroductions || len(c.ends) >= relaysEach {
+	if s.nrelays >= s.cfg.MaxIntroductions || len(c.ends()) >= relaysEach {
 		return 0
 	}
 	ours, ok := c.freeChannel()
@@ -297,11 +297,12 @@ func (s *Server) relayTo(now time.Time, c *client, node string, theirs uint16) u
 	r := &relay{tie: &tie{}, last: now}
 	r.tie.relay = r
 	// The far end has a record of its own, which stands for the device at the node that opened the relay.
-	far := &client{key: c.key, uid: c.uid, proxy: &Proxy{Node: node}}
+	far := &client{key: c.key, role: c.role, busy: &affairs{proxy: &Proxy{Node: node}}}
 	r.ends[0] = relayEnd{relay: r, other: &r.ends[1], client: c, channel: ours}
 	r.ends[1] = relayEnd{relay: r, other: &r.ends[0], client: far, channel: theirs}
 	for i := range r.ends {
-		r.ends[i].client.ends = append(r.ends[i].client.ends, &r.ends[i])
+		a := r.ends[i].client.affairs()
+		a.ends = append(a.ends, &r.ends[i])
 	}
 	s.bind(&r.ends[0])
 	r.timer.due = func(now time.Time) { s.idle(now, r) }
@@ -312,8 +313,8 @@ func (s *Server) relayTo(now time.Time, c *client, node string, theirs uint16) u
 
 // endAt is the device's end of a relay that another node has opened for it.
 func (c *client) endAt(node string, theirs uint16) *relayEnd {
-	for _, e := range c.ends {
-		if far := e.other.client.proxy; far != nil && far.Node == node && e.other.client.key == c.key && e.other.channel == theirs {
+	for _, e := range c.ends() {
+		if far := e.other.client.proxy(); far != nil && far.Node == node && e.other.client.key == c.key && e.other.channel == theirs {
 			return e
 		}
 	}
@@ -334,10 +335,10 @@ func (s *Server) Carried(now time.Time, node string, device identity.PublicKey, 
 	if e := c.endAt(node, channel); e != nil {
 		return s.carry(now, e.other, frame, data)
 	}
-	if c.proxy == nil || c.proxy.Node != node {
+	if c.proxy() == nil || c.proxy().Node != node {
 		return errStranger
 	}
-	for _, e := range c.ends {
+	for _, e := range c.ends() {
 		if e.channel == channel {
 			return s.carry(now, e, frame, data)
 		}
@@ -348,7 +349,7 @@ func (s *Server) Carried(now time.Time, node string, device identity.PublicKey, 
 // Expel sends a camera away that is served here.
 func (s *Server) Expel(now time.Time, camera identity.PublicKey, code wire.Code) {
 	s.box.Begin()
-	if c := s.known(camera, Camera); c != nil && c.current != nil {
+	if c := s.known(camera, Camera); c != nil && c.here() {
 		s.tell(c, core.Signal, &wire.Goodbye{Code: code})
 		s.away(now, c, CauseElsewhere)
 	}
@@ -359,17 +360,16 @@ func (s *Server) Expel(now time.Time, camera identity.PublicKey, code wire.Code)
 func (s *Server) Challenge(now time.Time, camera identity.PublicKey) time.Duration {
 	s.box.Begin()
 	c := s.known(camera, Camera)
-	if c == nil || c.current == nil {
+	if c == nil || !c.here() {
 		return 0
 	}
-	l := c.current
-	l.ping++
-	s.send(l, l.local, l.remote, core.Keepalive, &wire.Ping{Sequence: l.ping})
-	return max(l.rtt, time.Millisecond)
+	c.ping++
+	s.tell(c, core.Keepalive, &wire.Ping{Sequence: uint64(c.ping)})
+	return max(c.trip(), time.Millisecond)
 }
 
 // HeardSince says whether a camera that is served here has said something since then.
 func (s *Server) HeardSince(camera identity.PublicKey, then time.Time) bool {
 	c := s.known(camera, Camera)
-	return c != nil && c.current != nil && c.last.After(then)
+	return c != nil && c.here() && s.time(c.last).After(then)
 }

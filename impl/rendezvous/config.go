@@ -49,6 +49,9 @@ type Config struct {
 	STUNPerSecond int    // more binding requests are dropped; 0: 10,000
 	MaxTies       int    // connections remembered beyond their introduction; 0: 100,000. The longest unused makes room
 	MaxWatches    int    // cameras that viewers watch, each counted for each viewer; 0: 1,000,000
+
+	UnknownPerSecond int // connects of all viewers to cameras that are not online, with bursts of a second's; 0: 1,000
+	WatchesPerSecond int // cameras that all viewers together ask to watch, with such bursts; 0: 20,000
 }
 
 // Grid is four UDP sockets of the server, two addresses of one family with two ports each: what STUN's behaviour discovery
@@ -84,9 +87,6 @@ func (c Config) withDefaults() (Config, error) {
 			*v = d
 		}
 	}
-	if c.Store == nil {
-		c.Store = Memory{}
-	}
 	if c.Keepalive == 0 {
 		c.Keepalive = 15 * time.Second
 	}
@@ -109,6 +109,8 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.STUNPerSecond, 10_000)
 	def(&c.MaxTies, 100_000)
 	def(&c.MaxWatches, 1_000_000)
+	def(&c.UnknownPerSecond, 1000)
+	def(&c.WatchesPerSecond, 20_000)
 	switch {
 	case c.Static.IsZero():
 		return c, errors.New("configure rendezvous: the static key is missing")
@@ -119,7 +121,7 @@ func (c Config) withDefaults() (Config, error) {
 	case c.Expiry <= c.Keepalive || c.Expiry%time.Second != 0 || c.Expiry > 65535*time.Second:
 		return c, fmt.Errorf("configure rendezvous: expiry %v: use whole seconds, more than the keepalive of %v", c.Expiry, c.Keepalive)
 	case slices.Min([]int{c.MaxRegistrations, c.MaxIntroductions, c.RelayRate, c.RelayBurst, c.DeviceRate, c.TotalRate, c.STUNPerSecond,
-		c.MaxTies, c.MaxWatches}) < 0 || c.RelayIdle < 0 || c.ConnectsPerSecond < 0:
+		c.MaxTies, c.MaxWatches, c.UnknownPerSecond, c.WatchesPerSecond}) < 0 || c.RelayIdle < 0 || c.ConnectsPerSecond < 0:
 		return c, errors.New("configure rendezvous: a limit is below 0")
 	}
 	for _, g := range c.Grids {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
@@ -16,6 +17,9 @@ const (
 	introGiveUp  = 5 * time.Second  // without the camera's acknowledgement
 	introMemory  = 30 * time.Second // an acknowledged one is remembered, to answer a repeated Connect
 	connectBurst = 10               // times Config.ConnectsPerSecond
+
+	unknownPerSecond = 1 // connects of a viewer to cameras that are not online, with bursts of unknownBurst
+	unknownBurst     = 30
 )
 
 // intro is a viewer's request to a camera.
@@ -32,14 +36,17 @@ type intro struct {
 
 // connect answers a viewer. Whether the camera exists or is merely offline shows neither in the answer nor in its time.
 func (s *Server) connect(now time.Time, v *client, from netip.AddrPort, m *wire.Connect) {
-	if in := v.intros[m.ID]; in != nil { // a repetition: its answer was lost, or is late
+	a := v.affairs()
+	if in := a.intros[m.ID]; in != nil { // a repetition: its answer was lost, or is late
 		s.sendPeer(in)
 		return
 	}
-	cam := s.cameras[m.Camera]
+	cam := s.camera(m.Camera)
 	code := wire.Code(0)
 	switch {
-	case v.proxy == nil && !v.connects.take(now, s.cfg.ConnectsPerSecond, connectBurst*s.cfg.ConnectsPerSecond, 1):
+	case a.proxy == nil && !a.connects.take(now, s.cfg.ConnectsPerSecond, connectBurst*s.cfg.ConnectsPerSecond, 1):
+		code = wire.CodeRateLimited
+	case cam == nil && !s.mayMiss(now, a):
 		code = wire.CodeRateLimited
 	case cam == nil && s.ask(now, v, from, m):
 		return
@@ -63,13 +70,14 @@ func (s *Server) connect(now time.Time, v *client, from netip.AddrPort, m *wire.
 	if m.Relay {
 		s.openRelay(now, in.tie)
 	}
-	if v.intros == nil {
-		v.intros = map[uint64]*intro{}
+	if a.intros == nil {
+		a.intros = map[uint64]*intro{}
 	}
-	v.intros[m.ID] = in
+	a.intros[m.ID] = in
 	s.intros[id] = in
+	cam.affairs().asked = append(cam.busy.asked, in)
 	s.stats.Introductions++
-	in.gap = max(2*cam.rtt(), minRTO)
+	in.gap = max(2*cam.trip(), minRTO)
 	s.introduce(now, in) // first: the first flight waits for it
 	s.sendPeer(in)
 }
@@ -77,7 +85,7 @@ func (s *Server) connect(now time.Time, v *client, from netip.AddrPort, m *wire.
 // ask hands a message about what is not known here to the other nodes, if there are any. What comes from another node goes to
 // no third one.
 func (s *Server) ask(now time.Time, c *client, from netip.AddrPort, m wire.Message) bool {
-	return s.cfg.Others != nil && c.proxy == nil && s.cfg.Others.Ask(now, c.key.key, c.key.role, from, m)
+	return s.cfg.Others != nil && c.proxy() == nil && s.cfg.Others.Ask(now, c.key, c.role, from, m)
 }
 
 // newID draws the id of an introduction; 0 where there is no randomness left.
@@ -112,7 +120,7 @@ func (s *Server) sendPeer(in *intro) {
 	d := &in.tie.sides[0]
 	d.told = c.endpoint()
 	s.tell(v, core.Signal, &wire.Peer{ID: in.viewerID, Endpoint: wire.At(d.told), Channel: d.channel(), Class: c.class,
-		Candidates: c.candidates})
+		Candidates: unpack(c.candidates)})
 }
 
 // introduce sends Introduce and arms the repetition.
@@ -164,13 +172,13 @@ func (s *Server) acknowledged(now time.Time, c *client, m *wire.IntroduceAck) er
 		s.end(in)
 		return nil
 	}
-	s.box.Emit(Introduced{Camera: c.uid, Viewer: in.viewer.uid, Relay: in.tie.relay != nil, At: now})
+	s.box.Emit(Introduced{Camera: c.uid(), Viewer: in.viewer.uid(), Relay: in.tie.relay != nil, At: now})
 	s.supersede(in.tie)
 	in.tie.acked = true
 	if s.cfg.Others != nil {
 		s.box.Emit(Tied{Tie: in.tie.names(), At: now})
 	}
-	if in.tie.place == nil && s.clients[in.viewer.key] == in.viewer { // others' requests have pushed it out
+	if in.tie.place == nil { // others' requests have pushed it out
 		s.keep(now, in.tie)
 	}
 	if d := &in.tie.sides[1]; in.viewer.online() && d.told != in.viewer.endpoint() {
@@ -186,5 +194,29 @@ func (s *Server) end(in *intro) {
 	}
 	s.timers.set(&in.timer, time.Time{})
 	delete(s.intros, in.id)
-	delete(in.viewer.intros, in.viewerID)
+	delete(in.viewer.affairs().intros, in.viewerID)
+	a := in.camera.affairs()
+	at := slices.Index(a.asked, in)
+	a.asked = slices.Delete(a.asked, at, at+1)
+	in.viewer.settle()
+	in.camera.settle()
+}
+
+// endIntros forgets the introductions that a device is part of.
+func (s *Server) endIntros(c *client) {
+	for c.busy != nil && len(c.busy.asked) > 0 {
+		s.end(c.busy.asked[0])
+	}
+	if c.busy == nil {
+		return
+	}
+	for _, in := range c.busy.intros {
+		s.end(in)
+	}
+}
+
+// mayMiss counts a viewer's question for a camera that is not online: whoever guesses names has few guesses.
+func (s *Server) mayMiss(now time.Time, a *affairs) bool {
+	all := float64(s.cfg.UnknownPerSecond)
+	return a.proxy != nil || a.unknown.take(now, unknownPerSecond, unknownBurst, 1) && s.unknown.take(now, all, all, 1)
 }

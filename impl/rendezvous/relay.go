@@ -42,7 +42,7 @@ type relayKey struct {
 // openRelay binds a relay to a tie that has none, if one is to be had.
 func (s *Server) openRelay(now time.Time, t *tie) {
 	v, c := t.sides[0].client, t.sides[1].client
-	if t.relay != nil || s.cfg.NoRelay || s.nrelays >= s.cfg.MaxIntroductions || len(v.ends) >= relaysEach {
+	if t.relay != nil || s.cfg.NoRelay || s.nrelays >= s.cfg.MaxIntroductions || len(v.ends()) >= relaysEach {
 		return
 	}
 	vc, ok1 := v.freeChannel()
@@ -56,7 +56,7 @@ func (s *Server) openRelay(now time.Time, t *tie) {
 	r.ends[1] = relayEnd{relay: r, other: &r.ends[0], client: c, channel: cc}
 	for i := range r.ends {
 		e := &r.ends[i]
-		e.client.ends = append(e.client.ends, e)
+		e.client.affairs().ends = append(e.client.busy.ends, e)
 		s.bind(e)
 	}
 	r.timer.due = func(now time.Time) { s.idle(now, r) }
@@ -66,13 +66,14 @@ func (s *Server) openRelay(now time.Time, t *tie) {
 
 // freeChannel is the device's next channel number, each used again only after all the others.
 func (c *client) freeChannel() (uint16, bool) {
+	a := c.affairs()
 	for range wire.MaxChannel - wire.MinChannel + 1 {
-		c.channel++
-		if c.channel < wire.MinChannel || c.channel > wire.MaxChannel {
-			c.channel = wire.MinChannel
+		a.channel++
+		if a.channel < wire.MinChannel || a.channel > wire.MaxChannel {
+			a.channel = wire.MinChannel
 		}
-		if !slices.ContainsFunc(c.ends, func(e *relayEnd) bool { return e.channel == c.channel }) {
-			return c.channel, true
+		if !slices.ContainsFunc(a.ends, func(e *relayEnd) bool { return e.channel == a.channel }) {
+			return a.channel, true
 		}
 	}
 	return 0, false
@@ -83,22 +84,22 @@ func (s *Server) bind(e *relayEnd) {
 		delete(s.relays, k)
 	}
 	e.addr, e.local = netip.AddrPort{}, netip.AddrPort{}
-	if l := e.client.current; l != nil {
-		e.addr, e.local = l.remote, l.local
+	if c := e.client; c.here() {
+		e.addr, e.local = c.remote, s.sockets[c.local]
 		s.relays[relayKey{e.addr, e.channel}] = e
 	}
 }
 
 // rebind follows a device to its new address, or away.
 func (s *Server) rebind(c *client) {
-	for _, e := range c.ends {
+	for _, e := range c.ends() {
 		s.bind(e)
 	}
 }
 
 // idle is the relay's timer.
 func (s *Server) idle(now time.Time, r *relay) {
-	if due := r.last.Add(s.cfg.RelayIdle); now.Before(due) {
+	if due := r.last.Add(s.relayIdle()); now.Before(due) {
 		s.timers.set(&r.timer, due)
 		return
 	}
@@ -112,11 +113,12 @@ func (s *Server) closeRelay(r *relay) {
 	}
 	for i := range r.ends {
 		e := &r.ends[i]
-		at := slices.Index(e.client.ends, e)
+		at := slices.Index(e.client.ends(), e)
 		if at < 0 {
 			return // closed already
 		}
-		e.client.ends = slices.Delete(e.client.ends, at, at+1)
+		e.client.busy.ends = slices.Delete(e.client.busy.ends, at, at+1)
+		e.client.settle()
 		if k := (relayKey{e.addr, e.channel}); s.relays[k] == e {
 			delete(s.relays, k)
 		}
@@ -139,7 +141,7 @@ func (s *Server) relay(now time.Time, from, to netip.AddrPort, b []byte) error {
 
 // carry passes a frame on that came from one end, as a whole and without framing, to the other end.
 func (s *Server) carry(now time.Time, e *relayEnd, b, data []byte) error {
-	proxy := e.other.client.proxy
+	proxy := e.other.client.proxy()
 	if proxy == nil && !e.other.addr.IsValid() {
 		return errNotReady
 	}
@@ -151,7 +153,7 @@ func (s *Server) carry(now time.Time, e *relayEnd, b, data []byte) error {
 	s.stats.RelayedFrames++
 	s.stats.RelayedBytes += int64(len(data))
 	if proxy != nil {
-		s.cfg.Others.Frame(*proxy, e.other.client.key.key, e.other.client.key.role, e.other.channel, data)
+		s.cfg.Others.Frame(*proxy, e.other.client.key, e.other.client.role, e.other.channel, data)
 		return nil
 	}
 	binary.BigEndian.PutUint16(b, e.other.channel)
@@ -164,7 +166,7 @@ func (s *Server) carry(now time.Time, e *relayEnd, b, data []byte) error {
 func (s *Server) affordable(now time.Time, e *relayEnd, n float64) bool {
 	device, total := float64(s.cfg.DeviceRate), float64(s.cfg.TotalRate)
 	burst := float64(s.cfg.RelayBurst)
-	one, other := &e.client.relayed, &e.other.client.relayed
+	one, other := &e.client.busy.relayed, &e.other.client.busy.relayed
 	if !e.relay.quota.fill(now, float64(s.cfg.RelayRate), burst, n) ||
 		!one.fill(now, device, max(device, burst), n) || !other.fill(now, device, max(device, burst), n) ||
 		!s.relayed.fill(now, total, max(total, burst), n) {

@@ -20,7 +20,7 @@ type relayed struct {
 func (r *rig) relayed(v, c *device, id uint64) relayed {
 	r.t.Helper()
 	p := r.introduce(v, c, id, true)
-	ends := r.s.clients[clientKey{v.key.Public(), Viewer}].ends
+	ends := r.s.known(v.key.Public(), Viewer).ends()
 	e := ends[len(ends)-1]
 	return relayed{p, [2]uint16{e.channel, e.other.channel}}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -126,6 +127,31 @@ func (d *device) join(hello wire.Message, stamp uint64) {
 	if _, ok := d.read().(*wire.Pong); !ok {
 		d.r.t.Fatal("no pong")
 	}
+}
+
+// refused begins a handshake and returns why it was denied; nil: it was not.
+func (d *device) refused(hello wire.Message, stamp uint64) *wire.Denied {
+	d.r.t.Helper()
+	d.r.give(d.addr, d.initiation(hello, stamp))
+	b := d.take()
+	if b == nil {
+		d.r.t.Fatal("no answer")
+	}
+	_, payload, err := d.hs.Finish(b)
+	if err != nil {
+		d.r.t.Fatal(err)
+	}
+	m, err := wire.Unmarshal(payload)
+	if err != nil {
+		d.r.t.Fatal(err)
+	}
+	denied, _ := m.(*wire.Denied)
+	return denied
+}
+
+// discard drops what is on its way to an address.
+func (r *rig) discard(to netip.AddrPort) {
+	r.out = slices.DeleteFunc(r.out, func(p core.Packet) bool { return p.To == to })
 }
 
 // take returns the next datagram for the device, nil where there is none.

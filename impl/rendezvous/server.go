@@ -12,9 +12,6 @@ import (
 	"github.com/punchlab/punchlab/impl/wire"
 )
 
-// pendingLife is how long an unconfirmed session is kept.
-const pendingLife = 10 * time.Second
-
 // Server is a rendezvous.
 type Server struct {
 	cfg       Config
@@ -22,10 +19,14 @@ type Server struct {
 	responder *session.Responder
 	timers    timers
 
-	clients map[clientKey]*client
-	byIndex map[uint32]*link
-	cameras map[identity.UID]*client
-	offline *list.List // of *client, the longest first
+	base    time.Time // of instants
+	slab    slab
+	queues  [queues]queue
+	names   [Viewer + 1]directory
+	byIndex map[uint32]uint32 // of sessions, pending ones too
+	sockets []netip.AddrPort  // that devices speak to
+	makers  makers
+	watched map[identity.UID]*watched
 	intros  map[uint64]*intro
 	relays  map[relayKey]*relayEnd
 	ties    list.List // of *tie, the longest unused first
@@ -35,6 +36,12 @@ type Server struct {
 	window     time.Time // handshakes are counted from then, for a second
 	handshakes int
 	nrelays    int
+	nwatches   int
+	unknown    bucket // cameras asked for that are not online, by all viewers
+	lookups    bucket // cameras named in watches, by all viewers
+	denials    bucket // events
+	recheck    walk
+	drain      drain
 	stats      Stats
 }
 
@@ -55,6 +62,10 @@ type Stats struct {
 	Bindings      int64 // STUN requests answered
 	Samples       int64 // passed on
 	Ties          int   // now
+	Denied        int64 // devices that were not admitted
+	Duplicates    int64 // of them, those that hold the key of another one
+	Watches       int   // now: cameras that viewers watch, each counted for each viewer
+	Presences     int64 // messages that told of them
 }
 
 // New returns a server.
@@ -64,14 +75,16 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, offline: list.New(),
-		clients: map[clientKey]*client{}, byIndex: map[uint32]*link{}, cameras: map[identity.UID]*client{},
+		cfg: cfg, byIndex: map[uint32]uint32{}, watched: map[identity.UID]*watched{},
 		intros: map[uint64]*intro{}, relays: map[relayKey]*relayEnd{},
 		stats: Stats{Dropped: core.Drops{}},
 	}
+	for _, r := range []Role{Camera, Viewer} {
+		s.names[r] = directory{online: map[identity.UID]uint32{}, away: map[identity.UID]uint32{}}
+	}
 	s.responder, err = session.NewResponder(session.Config{
 		Static: cfg.Static, Rand: cfg.Rand, Prologue: []byte(core.PrologueRendezvous),
-		Taken: func(i uint32) bool { return s.byIndex[i] != nil },
+		Taken: func(i uint32) bool { return s.byIndex[i] != 0 },
 	})
 	return s, err
 }
@@ -101,10 +114,16 @@ func (s *Server) HandlePacket(now time.Time, from, to netip.AddrPort, b []byte) 
 func (s *Server) HandleTimeout(now time.Time) {
 	s.box.Begin()
 	s.timers.run(now)
+	s.survey(now)
+	s.walkOn(now)
+	s.drainOn(now)
 }
 
 // Deadline is when HandleTimeout is wanted.
-func (s *Server) Deadline() time.Time { return s.timers.deadline() }
+func (s *Server) Deadline() time.Time {
+	at := core.Earliest(s.timers.deadline(), s.surveyDue())
+	return core.Earliest(core.Earliest(at, s.recheck.due), s.drain.due)
+}
 
 // Ready returns what is to be sent and was noticed.
 func (s *Server) Ready() core.Output { return s.box.Ready() }
@@ -117,7 +136,8 @@ func (s *Server) Stats() Stats {
 	for k, v := range s.stats.Dropped {
 		st.Dropped[k] = v
 	}
-	st.Registrations = len(s.clients)
+	st.Registrations = s.slab.used
+	st.Watches = s.nwatches
 	st.Relays = s.nrelays
 	st.Ties = s.ties.Len()
 	return st
@@ -138,6 +158,8 @@ var (
 	errTie      = errors.New("unknown connection")
 	errSample   = errors.New("sample from another address than the device's")
 	errRate     = errors.New("too many samples for one connection")
+	errContest  = errors.New("its key's holder is asked first")
+	errWatches  = errors.New("too many cameras asked for in a short time")
 )
 
 // underLoad counts a handshake and says whether cookies are due.
@@ -149,177 +171,112 @@ func (s *Server) underLoad(now time.Time) bool {
 	return s.cfg.HandshakesPerSecond < 0 || s.handshakes > s.cfg.HandshakesPerSecond
 }
 
-// initiation opens a handshake. Retransmissions get the same response again.
-func (s *Server) initiation(now time.Time, from, to netip.AddrPort, b []byte) error {
-	load := s.underLoad(now)
-	req, reply, err := s.responder.Open(now, from, load, b)
-	if err != nil {
-		return err
-	}
-	if reply != nil {
-		s.stats.Cookies++
-		s.box.Send(to, from, core.Handshake, reply)
-		return nil
-	}
-	m, err := wire.Unmarshal(req.Payload())
-	if err != nil {
-		return err
-	}
-	role, err := roleOf(m)
-	if err != nil {
-		return err
-	}
-	c, err := s.client(clientKey{req.Peer(), role})
-	if err != nil {
-		return err
-	}
-	if l := c.pending; l != nil && l.initiation == req.ID() && l.remote == from {
-		s.box.Send(l.local, from, core.Handshake, l.response)
-		return nil
-	}
-	if known, ok := s.cfg.Store.Load(req.Peer()); ok && req.Timestamp() <= known.Stamp {
-		return errOld
-	}
-	return s.accept(now, c, req, from, to)
-}
-
-func roleOf(m wire.Message) (Role, error) {
-	version := uint8(0)
-	r := Camera
-	switch m := m.(type) {
-	case *wire.Register:
-		version = m.Version
-	case *wire.Login:
-		version, r = m.Version, Viewer
-	default:
-		return 0, errUnasked
-	}
-	if version != wire.ProtocolVersion {
-		return 0, wire.CodeVersion
-	}
-	return r, nil
-}
-
-// accept answers a handshake with a session that is pending until it is confirmed.
-func (s *Server) accept(now time.Time, c *client, req *session.Request, from, to netip.AddrPort) error {
-	expiry := uint16(s.cfg.Expiry / time.Second)
-	var alternate wire.Endpoint
-	if other := s.alternate(to); other.IsValid() {
-		alternate = wire.At(other)
-	}
-	var answer wire.Message = &wire.LoggedIn{Endpoint: wire.At(from), Expiry: expiry, Alternate: alternate}
-	if c.key.role == Camera {
-		answer = &wire.Registered{Endpoint: wire.At(from), Keepalive: uint16(s.cfg.Keepalive / time.Second), Expiry: expiry,
-			Alternate: alternate}
-	}
-	payload, err := wire.Marshal(answer)
-	if err != nil {
-		return err
-	}
-	sess, response, err := req.Accept(payload)
-	if err != nil {
-		return err
-	}
-	s.cfg.Store.Save(req.Peer(), Record{Stamp: req.Timestamp(), LastSeen: now.Unix(), Role: c.key.role})
-	s.stats.Handshakes++
-	s.dropPending(c)
-	c.pending = &link{client: c, sess: sess, remote: from, local: to, initiation: req.ID(), response: response, started: now}
-	s.byIndex[sess.LocalIndex()] = c.pending
-	if c.current == nil {
-		s.timers.set(&c.timer, now.Add(pendingLife))
-	}
-	s.box.Send(to, from, core.Handshake, response)
-	return nil
-}
-
 // transport opens a sealed message.
 func (s *Server) transport(now time.Time, from, to netip.AddrPort, b []byte) error {
 	index, _ := session.ReceiverIndex(b)
-	l := s.byIndex[index]
-	if l == nil {
+	id := s.byIndex[index]
+	if id == 0 {
 		return errSession
 	}
-	if age := now.Sub(l.started); age >= session.RejectAfterTime || l.client.pending == l && age >= pendingLife {
+	c := s.slab.at(id)
+	if p := c.pending(); p != nil && p.crypt.LocalIndex() == index {
+		return s.unconfirmed(now, c, p, from, to, b)
+	}
+	if s.ended(now, c) {
+		s.away(now, c, CauseEnded)
 		return session.ErrExpired
 	}
-	plain, err := l.sess.Open(nil, b)
+	m, err := s.open(&c.crypt, b)
 	if err != nil {
 		return err
 	}
-	m, err := wire.Unmarshal(plain)
+	return s.received(now, c, from, to, m, len(b))
+}
+
+// open opens and decodes a sealed message.
+func (s *Server) open(x *session.Compact, b []byte) (wire.Message, error) {
+	plain, err := x.Open(nil, b)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if l.client.pending == l {
-		if from != l.remote {
-			return errSource
-		}
-		s.confirm(now, l)
-	}
+	return wire.Unmarshal(plain)
+}
+
+// received takes an authentic message of size bytes of a device that is online.
+func (s *Server) received(now time.Time, c *client, from, to netip.AddrPort, m wire.Message, size int) error {
 	if m, ok := m.(*wire.Sample); ok { // it says nothing about the device's endpoint, and gets no answer
-		return s.sample(now, l.client, from, m)
+		return s.sample(now, c, from, m)
 	}
-	l.client.heard(now)
-	if _, pong := m.(*wire.Pong); !pong && (from != l.remote || to != l.local) {
-		return s.elsewhere(now, l, from, to, m, len(b))
+	s.heard(now, c)
+	if _, pong := m.(*wire.Pong); !pong && (from != c.remote || to != s.sockets[c.local]) {
+		return s.elsewhere(now, c, from, to, m, size)
 	}
-	return s.message(now, l, from, to, m)
+	return s.message(now, c, from, to, m)
 }
 
 // elsewhere takes a message that came from an address, or to a socket, that is not the device's endpoint.
-func (s *Server) elsewhere(now time.Time, l *link, from, to netip.AddrPort, m wire.Message, size int) error {
-	s.probe(l, from, to, size)
+func (s *Server) elsewhere(now time.Time, c *client, from, to netip.AddrPort, m wire.Message, size int) error {
+	p := s.probe(c, from, to, size)
 	switch m := m.(type) {
-	case *wire.Ping, *wire.Connect, *wire.Report: // the answer, or the camera, would go to an address that nobody vouches for
+	case *wire.Ping, *wire.Connect, *wire.Report, *wire.Watch: // the answer, or the camera, would go to an address that nobody vouches for
 		return errSource
 	case *wire.Again: // once the probe is answered
-		l.asked = m
+		p.asked = m
 		return nil
 	}
-	return s.message(now, l, from, to, m)
+	return s.message(now, c, from, to, m)
 }
 
 // message does what a device asks for.
-func (s *Server) message(now time.Time, l *link, from, to netip.AddrPort, m wire.Message) error {
+func (s *Server) message(now time.Time, c *client, from, to netip.AddrPort, m wire.Message) error {
 	switch m := m.(type) {
 	case *wire.Ping:
-		s.send(l, to, from, core.Keepalive, &wire.Pong{Sequence: m.Sequence, Endpoint: wire.At(from)})
+		s.send(c, to, from, core.Keepalive, &wire.Pong{Sequence: m.Sequence, Endpoint: wire.At(from)})
 	case *wire.Pong:
-		s.pong(now, l, from, to, m)
+		s.pong(now, c, from, to, m)
 	case *wire.Goodbye:
-		s.away(now, l.client, CauseGoodbye)
+		s.away(now, c, CauseGoodbye)
 	case *wire.Connect:
-		if l.client.key.role != Viewer {
+		if c.role != Viewer {
 			return errUnasked
 		}
-		s.connect(now, l.client, from, m)
+		s.connect(now, c, from, m)
 	case *wire.IntroduceAck:
-		return s.acknowledged(now, l.client, m)
+		return s.acknowledged(now, c, m)
 	case *wire.Report:
-		s.report(l, m)
+		s.report(c, m)
 	case *wire.Again:
-		s.again(now, l.client, from, m)
+		s.again(now, c, from, m)
 	case *wire.LocatedAck:
-		return s.located(now, l.client, from, m)
+		return s.located(now, c, from, m)
+	case *wire.Watch:
+		return s.watch(now, c, m)
+	case *wire.PresenceAck:
+		return s.presenceAck(now, c, m)
 	default:
 		return errUnasked
 	}
 	return nil
 }
 
-// send seals a message to a device.
-func (s *Server) send(l *link, from, to netip.AddrPort, p core.Purpose, m wire.Message) {
+// send seals a message to a device that is here.
+func (s *Server) send(c *client, from, to netip.AddrPort, p core.Purpose, m wire.Message) {
+	s.sendBy(&c.crypt, from, to, p, m)
+}
+
+// sendBy seals a message by a session.
+func (s *Server) sendBy(x *session.Compact, from, to netip.AddrPort, p core.Purpose, m wire.Message) {
 	b, err := wire.Marshal(m)
 	if err != nil { // a programmer's mistake, but no reason to stop serving everybody
 		s.stats.Dropped.Count(err)
 		return
 	}
-	s.seal(l, from, to, p, b)
+	s.seal(x, from, to, p, b)
 }
 
 // seal sends a message unless the session's counters are used up.
-func (s *Server) seal(l *link, from, to netip.AddrPort, p core.Purpose, b []byte) {
-	if sealed := l.sess.Seal(nil, b); sealed != nil {
+func (s *Server) seal(x *session.Compact, from, to netip.AddrPort, p core.Purpose, b []byte) {
+	if sealed := x.Seal(s.box.Room(len(b)+session.TransportOverhead), b); sealed != nil {
 		s.box.Send(from, to, p, sealed)
 	}
 }

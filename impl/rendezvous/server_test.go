@@ -111,14 +111,13 @@ func TestMemoryIsBounded(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.MaxRegistrations = 3; c.MaxIntroductions = 2 })
 	a, b, v := r.camera(), r.camera(), r.viewer()
 	d := r.device()
-	r.give(d.addr, d.initiation(&wire.Register{Version: wire.ProtocolVersion}, 1))
-	if d.take() != nil || r.dropped("no room for another device") != 1 {
-		t.Error("a device too many was let in")
+	if m := d.refused(&wire.Register{Version: wire.ProtocolVersion}, 1); m == nil || m.Code != wire.CodeOverloaded || m.Retry != 60 {
+		t.Errorf("a device too many got %+v", m)
 	}
 	a.send(&wire.Goodbye{})
 	b.send(&wire.Goodbye{})
 	d.join(&wire.Register{Version: wire.ProtocolVersion}, 2)
-	if s := r.s.Stats(); s.Registrations != 3 || r.s.clients[clientKey{a.key.Public(), Camera}] != nil || r.s.clients[clientKey{b.key.Public(), Camera}] == nil {
+	if s := r.s.Stats(); s.Registrations != 3 || r.s.known(a.key.Public(), Camera) != nil || r.s.known(b.key.Public(), Camera) == nil {
 		t.Errorf("not the one that went offline first was forgotten: %+v", s)
 	}
 	for id := range uint64(4) {
@@ -149,7 +148,7 @@ func TestNewSessionReplacesTheOldOnlyWhenConfirmed(t *testing.T) {
 	if r.dropped("initiation is not newer than the last") != 1 {
 		t.Errorf("dropped %v", r.s.Stats().Dropped)
 	}
-	if r.s.cameras[c.key.Public().UID()].current.remote != oldAddr {
+	if r.s.camera(c.key.Public().UID()).remote != oldAddr {
 		t.Error("moved by an unconfirmed session")
 	}
 	sess, _, err := c.hs.Finish(one)
@@ -158,7 +157,11 @@ func TestNewSessionReplacesTheOldOnlyWhenConfirmed(t *testing.T) {
 	}
 	c.sess = sess
 	c.send(&wire.Ping{Sequence: 1})
-	if r.s.cameras[c.key.Public().UID()].current.remote != c.addr {
+	if r.s.camera(c.key.Public().UID()).remote != oldAddr {
+		t.Error("moved before the old address was asked")
+	}
+	r.advance(holderPings * holderRTO)
+	if r.s.camera(c.key.Public().UID()).remote != c.addr {
 		t.Error("not moved by the confirmed session")
 	}
 	r.give(oldAddr, old.Seal(nil, []byte{0xa2, 0, 5, 1, 1}))

@@ -18,16 +18,3 @@ type Store interface {
 	Save(identity.PublicKey, Record)
 	Forget(identity.PublicKey)
 }
-
-// Memory is a Store that forgets with the process. A replay after that is still harmless: what it starts is never
-// confirmed.
-type Memory map[identity.PublicKey]Record
-
-// Load returns what Save was given.
-func (m Memory) Load(k identity.PublicKey) (Record, bool) { r, ok := m[k]; return r, ok }
-
-// Save remembers a record.
-func (m Memory) Save(k identity.PublicKey, r Record) { m[k] = r }
-
-// Forget forgets a device.
-func (m Memory) Forget(k identity.PublicKey) { delete(m, k) }

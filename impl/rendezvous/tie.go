@@ -78,7 +78,7 @@ func (d *side) channel() uint16 {
 // names is the tie as another node understands it.
 func (t *tie) names() Tie {
 	v, c := &t.sides[0], &t.sides[1]
-	return Tie{Viewer: v.client.key.key, Camera: c.client.key.key, ViewerID: v.id, CameraID: c.id}
+	return Tie{Viewer: v.client.key, Camera: c.client.key, ViewerID: v.id, CameraID: c.id}
 }
 
 // newTie ties a viewer to a camera by the ids that they know their connection by.
@@ -97,7 +97,7 @@ func (s *Server) newTie(now time.Time, v, c *client, viewerID, cameraID uint64) 
 // keep remembers a tie and makes room for it.
 func (s *Server) keep(now time.Time, t *tie) {
 	for i, most := range []int{tiesOfViewer, tiesOfCamera} {
-		for c := t.sides[i].client; len(c.ties) >= most; {
+		for c := t.sides[i].client; len(c.ties()) >= most; {
 			s.untie(c.leastTie())
 		}
 	}
@@ -106,7 +106,7 @@ func (s *Server) keep(now time.Time, t *tie) {
 	}
 	for i := range t.sides {
 		d := &t.sides[i]
-		d.client.ties = append(d.client.ties, d)
+		d.client.affairs().ties = append(d.client.busy.ties, d)
 	}
 	t.used = now
 	s.timers.set(&t.timer, now.Add(tieLife))
@@ -116,27 +116,28 @@ func (s *Server) keep(now time.Time, t *tie) {
 // leastTie is the one that makes room: the longest unused one whose introduction the camera has not taken, so that requests
 // alone push nobody's connection out; else the longest unused one.
 func (c *client) leastTie() *tie {
-	for _, d := range c.ties {
+	for _, d := range c.ties() {
 		if !d.tie.acked {
 			return d.tie
 		}
 	}
-	return c.ties[0].tie
+	return c.ties()[0].tie
 }
 
 // find is the side of a tie that a party knows by an id, which counts as used.
 func (s *Server) find(now time.Time, c *client, id uint64) *side {
-	at := slices.IndexFunc(c.ties, func(d *side) bool { return d.id == id })
+	at := slices.IndexFunc(c.ties(), func(d *side) bool { return d.id == id })
 	if at < 0 {
 		return nil
 	}
-	d := c.ties[at]
+	d := c.ties()[at]
 	d.tie.used = now
 	s.ties.MoveToBack(d.tie.place)
 	for i := range d.tie.sides {
 		e := &d.tie.sides[i]
-		at := slices.Index(e.client.ties, e)
-		e.client.ties = append(slices.Delete(e.client.ties, at, at+1), e)
+		a := e.client.affairs()
+		at := slices.Index(a.ties, e)
+		a.ties = append(slices.Delete(a.ties, at, at+1), e)
 	}
 	return d
 }
@@ -164,15 +165,17 @@ func (s *Server) untie(t *tie) {
 	for i := range t.sides {
 		d := &t.sides[i]
 		s.timers.set(&d.timer, time.Time{})
-		at := slices.Index(d.client.ties, d)
-		d.client.ties = slices.Delete(d.client.ties, at, at+1)
+		a := d.client.affairs()
+		at := slices.Index(a.ties, d)
+		a.ties = slices.Delete(a.ties, at, at+1)
+		d.client.settle()
 	}
 }
 
 // supersede ends the older ties between the same two: a newer connection of a viewer's to a camera ends the older one.
 func (s *Server) supersede(t *tie) {
 	v, c := t.sides[0].client, t.sides[1].client
-	for _, d := range slices.Clone(v.ties) {
+	for _, d := range slices.Clone(v.ties()) {
 		if d.tie != t && d.tie.sides[1].client == c && d.tie.acked {
 			s.untie(d.tie)
 		}
@@ -225,7 +228,7 @@ func (s *Server) again(now time.Time, c *client, from netip.AddrPort, m *wire.Ag
 // moved tells the other parties of a device's ties where it is now, the latest used first, and the device what it has
 // missed.
 func (s *Server) moved(now time.Time, c *client) {
-	for _, d := range slices.Backward(c.ties) {
+	for _, d := range slices.Backward(c.ties()) {
 		for _, e := range []*side{d.other(), d} {
 			if at := e.other().client.endpoint(); at.IsValid() && e.told != at {
 				s.locate(now, e)
@@ -242,7 +245,7 @@ func (s *Server) locate(now time.Time, d *side) {
 		return
 	}
 	d.sequence++
-	d.begun, d.gap = now, max(2*d.client.rtt(), minRTO)
+	d.begun, d.gap = now, max(2*d.client.trip(), minRTO)
 	if !d.budget.take(now, tellPerSecond, tellBurst, 1) {
 		s.timers.set(&d.timer, now.Add(time.Second/tellPerSecond))
 		return
@@ -260,21 +263,21 @@ func (s *Server) relocate(now time.Time, d *side) {
 	}
 	d.told = other.endpoint()
 	s.tell(d.client, core.Signal, &wire.Located{ID: d.id, Sequence: d.sequence, Endpoint: wire.At(d.told),
-		Channel: d.channel(), Class: other.class, Candidates: other.candidates})
+		Channel: d.channel(), Class: other.class, Candidates: unpack(other.candidates)})
 	s.timers.set(&d.timer, now.Add(d.gap))
 	d.gap = min(2*d.gap, lastGap)
 }
 
 // located ends the repetition, and the tie if the party says that the connection is over.
 func (s *Server) located(now time.Time, c *client, from netip.AddrPort, m *wire.LocatedAck) error {
-	at := slices.IndexFunc(c.ties, func(d *side) bool { return d.id == m.ID })
+	at := slices.IndexFunc(c.ties(), func(d *side) bool { return d.id == m.ID })
 	if at < 0 && s.ask(now, c, from, m) {
 		return nil
 	}
 	if at < 0 {
 		return errTie
 	}
-	d := c.ties[at]
+	d := c.ties()[at]
 	if m.Sequence != d.sequence {
 		return nil // of an older one
 	}

@@ -124,7 +124,7 @@ func TestReportFromElsewhere(t *testing.T) {
 	c := r.camera()
 	c.addr = addr("198.51.100.77:7")
 	c.send(&wire.Report{Sequence: 1, Class: random})
-	if m, ok := c.read().(*wire.Ping); !ok || len(r.out) != 0 || !r.s.cameras[c.key.Public().UID()].class.IsZero() {
+	if m, ok := c.read().(*wire.Ping); !ok || len(r.out) != 0 || !r.s.camera(c.key.Public().UID()).class.IsZero() {
 		t.Errorf("answered by %+v and %d more", m, len(r.out))
 	}
 }
@@ -266,7 +266,7 @@ func TestLocatedIsRepeated(t *testing.T) {
 func TestLocatedWaitsForSlowParties(t *testing.T) {
 	r := newRig(t, nil)
 	p := r.pair(false)
-	r.s.clients[clientKey{p.v.key.Public(), Viewer}].current.rtt = 400 * time.Millisecond
+	r.s.known(p.v.key.Public(), Viewer).setTrip(400 * time.Millisecond)
 	p.v.send(&wire.Again{ID: p.vid})
 	p.v.read()
 	r.advance(799 * time.Millisecond)
@@ -316,8 +316,11 @@ func TestMovedPartyIsLocated(t *testing.T) {
 	same(t, "camera's", p.c.located(), &wire.Located{ID: p.cid, Sequence: 1, Endpoint: wire.At(p.v.addr)})
 	p.c.move(addr("198.51.100.2:2"))
 	same(t, "viewer's", p.v.located(), &wire.Located{ID: p.vid, Sequence: 1, Endpoint: wire.At(p.c.addr)})
+	was := p.c.addr
 	p.c.addr = addr("198.51.100.3:3") // by a new handshake
 	p.c.join(&wire.Register{Version: wire.ProtocolVersion}, 2)
+	r.advance(holderPings * holderRTO)
+	r.discard(was) // where it does not answer any more
 	same(t, "viewer's second", p.v.located(), &wire.Located{ID: p.vid, Sequence: 2, Endpoint: wire.At(p.c.addr)})
 	p.c.join(&wire.Register{Version: wire.ProtocolVersion}, 3) // nowhere else
 	stream := core.Over(core.TLS, addr("198.51.100.3:4"))
@@ -515,7 +518,7 @@ func TestTiesEnd(t *testing.T) {
 	ties("introduced again", 3)
 	r.advance(introGiveUp + time.Second)
 	ties("the late one given up", 2)
-	r.s.untie(r.s.clients[clientKey{v.key.Public(), Viewer}].ties[0].tie)
+	r.s.untie(r.s.known(v.key.Public(), Viewer).ties()[0].tie)
 	v.send(connect(3, silent))
 	ties("before the acknowledgement", 2)
 	r.advance(introGiveUp + time.Second)
@@ -556,9 +559,9 @@ func TestTiesAreBounded(t *testing.T) {
 		greedy.send(&wire.Again{ID: first.vid}) // keeps it in use
 		r.out = nil
 	}
-	v := r.s.clients[clientKey{greedy.key.Public(), Viewer}]
-	if len(v.ties) != tiesOfViewer || v.ties[tiesOfViewer-1].id != first.vid || r.s.Stats().Ties != tiesOfViewer {
-		t.Errorf("%d ties of one viewer, %d in all", len(v.ties), r.s.Stats().Ties)
+	v := r.s.known(greedy.key.Public(), Viewer)
+	if len(v.ties()) != tiesOfViewer || v.ties()[tiesOfViewer-1].id != first.vid || r.s.Stats().Ties != tiesOfViewer {
+		t.Errorf("%d ties of one viewer, %d in all", len(v.ties()), r.s.Stats().Ties)
 	}
 	popular := r.camera()
 	for range 100 {
@@ -568,16 +571,16 @@ func TestTiesAreBounded(t *testing.T) {
 		}
 		r.out = nil
 	}
-	c := r.s.clients[clientKey{popular.key.Public(), Camera}]
-	if len(c.ties) != tiesOfCamera || r.s.Stats().Ties != r.s.cfg.MaxTies {
-		t.Errorf("%d ties of one camera, %d in all", len(c.ties), r.s.Stats().Ties)
+	c := r.s.known(popular.key.Public(), Camera)
+	if len(c.ties()) != tiesOfCamera || r.s.Stats().Ties != r.s.cfg.MaxTies {
+		t.Errorf("%d ties of one camera, %d in all", len(c.ties()), r.s.Stats().Ties)
 	}
-	if len(v.ties) != 10 || !slices.ContainsFunc(v.ties, func(d *side) bool { return d.id == first.vid }) {
-		t.Errorf("of the first viewer %d are left, and not the one in use", len(v.ties))
+	if len(v.ties()) != 10 || !slices.ContainsFunc(v.ties(), func(d *side) bool { return d.id == first.vid }) {
+		t.Errorf("of the first viewer %d are left, and not the one in use", len(v.ties()))
 	}
 	r.advance(introGiveUp + 5*time.Second)
-	if n := r.s.Stats().Ties; n != len(v.ties) || len(c.ties) != 0 {
-		t.Errorf("%d ties in all, %d of the viewer, %d of the camera", n, len(v.ties), len(c.ties))
+	if n := r.s.Stats().Ties; n != len(v.ties()) || len(c.ties()) != 0 {
+		t.Errorf("%d ties in all, %d of the viewer, %d of the camera", n, len(v.ties()), len(c.ties()))
 	}
 }
 
@@ -606,7 +609,7 @@ func TestRequestsPushNoTieOut(t *testing.T) {
 			t.Errorf("connection %#x: %+v", p.vid, m)
 		}
 	}
-	if n := len(r.s.clients[clientKey{c.key.Public(), Camera}].ties); n != tiesOfCamera {
+	if n := len(r.s.known(c.key.Public(), Camera).ties()); n != tiesOfCamera {
 		t.Errorf("%d ties of the camera", n)
 	}
 }
