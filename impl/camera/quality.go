@@ -9,19 +9,22 @@ import (
 // Where Config has an Estimator, each viewer gets as much as its path is taken to carry:
 //
 //	feedback ─► Estimator ─► target ─┬─► an adaptive source is asked for it, never for less than its floor
-//	                                 └─► bucket: filled at the target, emptied by access units
-//	                                       empty before a picture: it and the rest of its group are left out (Thinned)
-//	                                       empty before a key frame: no picture but key frames, and fewer (KeyFrames)
+//	                                 └─► an allowance of bytes, which access units use up
+//	                                       not enough for a picture: it and the rest of its group are left out (Thinned)
+//	                                       nothing left at a key frame: it is left out as well (KeyFrames, and fewer)
 //
-// The bucket holds a second's worth. So a source that follows the target is never thinned but where it cannot go as low, or
-// takes longer than that.
+// The allowance grows at the target and holds a second's worth. So a source that follows the target is never thinned but where it
+// cannot go as low, or takes longer than that. A group of pictures may use at its beginning what it will have earned when it ends,
+// up to a second's worth: each group then loses as much of its end as the others, instead of one everything and the next nothing.
 const (
 	// share of the target that the encoder is asked for; the rest is for headers and for what is sent again.
 	share = 0.9
 	// askEvery is how often a source is asked for another bitrate at most; askStep is by how much it has to differ.
 	askEvery = 250 * time.Millisecond
 	askStep  = 0.05
-	bucket   = time.Second
+	horizon  = time.Second
+	// slack is how much of a second's worth is kept of a group that was cut: its end was left out for the others to be on time.
+	slack = 0.1
 )
 
 // quality is what is known of a viewer's path, and what follows.
@@ -33,11 +36,12 @@ type quality struct {
 	rtt       time.Duration
 	loss      float64
 
-	level   float64 // of the bucket, bytes; below 0 after a large key frame
-	filled  time.Time
-	cut     bool      // the rest of the group of pictures is left out
-	cutAt   time.Time // since then
-	group   int       // pictures of the group beside its key frame, and how many of them were left out
+	spare   float64       // of the allowance when the group began, less what was sent since; bytes
+	began   time.Time     // the group of pictures
+	ahead   time.Duration // of the group's time, from its beginning, may be used up already
+	cut     bool          // the rest of the group of pictures is left out
+	cutAt   time.Time     // since then
+	group   int           // pictures of the group beside its key frame, and how many of them were left out
 	dropped int
 	thinned int64 // in all
 	shown   Quality
@@ -89,10 +93,10 @@ func (v *viewer) estimate(now time.Time, f media.Feedback) {
 		q.estimator.Lost(now, f.Lost)
 	}
 	if target := q.estimator.Target(); target > 0 {
-		if q.target == 0 { // the bucket is full
-			q.level, q.filled = capacity(target), now
+		if q.target == 0 {
+			q.spare, q.began, q.ahead = second(target), now, horizon
 		}
-		q.target = target
+		q.target, q.spare = target, min(q.spare, second(target))
 		v.adapt(now)
 	}
 }
@@ -111,38 +115,37 @@ func (v *viewer) adapt(now time.Time) {
 	}
 }
 
-// capacity is the bucket's, in bytes.
-func capacity(target int) float64 { return float64(target) / 8 * bucket.Seconds() }
+// second is how many bytes a second of a bitrate has.
+func second(bps int) float64 { return float64(bps) / 8 }
 
-// fill brings the bucket up to now.
-func (q *quality) fill(now time.Time) {
-	if d := now.Sub(q.filled); d > 0 {
-		q.level = min(q.level+capacity(q.target)*float64(d)/float64(bucket), capacity(q.target))
-		q.filled = now
-	}
+// earned is the allowance at a time, of which nothing is taken ahead.
+func (q *quality) earned(at time.Time) float64 {
+	return q.spare + second(q.target)*max(at.Sub(q.began), 0).Seconds()
 }
 
-// affords says whether an access unit that is to leave at a time is sent, and takes it from the bucket.
+// allowance is what may be sent at a time.
+func (q *quality) allowance(at time.Time) float64 {
+	return q.spare + second(q.target)*max(at.Sub(q.began), q.ahead).Seconds()
+}
+
+// affords says whether an access unit that is to leave at a time is sent, and takes it from the allowance.
 func (v *viewer) affords(now, at time.Time, au media.AccessUnit) bool {
 	q := &v.stream.quality
 	if q.target == 0 {
 		return true
 	}
 	if au.Key {
-		v.groupEnds(now)
+		v.groupEnds(now, at)
 	} else {
 		q.group++
 	}
-	q.fill(at)
-	switch size := float64(len(au.Data)); {
-	case !au.Key && (q.cut || q.level < size), au.Key && q.level <= 0:
+	size, allowed := float64(len(au.Data)), q.allowance(at)
+	if au.Key && allowed <= 0 || !au.Key && (q.cut || allowed < size) {
 		v.leaveOut(now, at, au.Key)
 		return false
-	default:
-		q.level -= size
-		q.cut = false
-		return true
 	}
+	q.spare -= size
+	return true
 }
 
 // leaveOut counts an access unit that is not sent, and with it the rest of its group.
@@ -158,15 +161,15 @@ func (v *viewer) leaveOut(now, at time.Time, key bool) {
 	}
 	v.show(now, max(q.shown, Thinned))
 	// In a long group of pictures, waiting for the next one would last longer than the path needs to recover.
-	if source, ok := v.stream.source.(media.KeyFramer); ok && at.Sub(q.cutAt) >= keyGap && q.level >= capacity(q.target)/2 &&
-		at.Sub(v.stream.again.asked) >= bucket {
+	if source, ok := v.stream.source.(media.KeyFramer); ok && at.Sub(q.cutAt) >= keyGap && q.earned(at) >= second(q.target)/2 &&
+		at.Sub(v.stream.again.asked) >= horizon {
 		v.stream.again.asked = at
 		source.RequestKeyFrame()
 	}
 }
 
-// groupEnds tells how much of the group of pictures before a key frame was sent.
-func (v *viewer) groupEnds(now time.Time) {
+// groupEnds tells how much of the group of pictures before a key frame was sent, and begins another.
+func (v *viewer) groupEnds(now, at time.Time) {
 	q := &v.stream.quality
 	switch {
 	case q.dropped == 0 && !q.cut:
@@ -176,13 +179,19 @@ func (v *viewer) groupEnds(now time.Time) {
 	default:
 		v.show(now, KeyFrames)
 	}
-	q.group, q.dropped = 0, 0
+	most := second(q.target)
+	if q.cut {
+		most *= slack
+	}
+	q.spare = min(q.earned(at), most)
+	q.ahead, q.began = min(max(at.Sub(q.began), 0), horizon), at
+	q.group, q.dropped, q.cut = 0, 0, false
 }
 
 // show tells of another quality; of a better one only when the one before has lasted for a while.
 func (v *viewer) show(now time.Time, level Quality) {
 	q := &v.stream.quality
-	if q.shown == level || level < q.shown && now.Sub(q.shownAt) < bucket {
+	if q.shown == level || level < q.shown && now.Sub(q.shownAt) < horizon {
 		return
 	}
 	q.shown, q.shownAt = level, now
