@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path"
 	"syscall"
 	"time"
 
@@ -49,7 +50,7 @@ func (b *bucket) explain(verb, name string, err error) error {
 	if reason == ClockSkew && skew.Abs() > time.Minute {
 		text += fmt.Sprintf(": it is %v from the store's", skew)
 	}
-	return &StoreError{Reason: reason, Err: fmt.Errorf("%s %s in %s at %s: %w: %s", verb, name, b.Bucket, b.Endpoint, err, text)}
+	return &StoreError{Reason: reason, Err: fmt.Errorf("%s %s at %s: %w: %s", verb, path.Join(b.Bucket, b.name(name)), b.Endpoint, err, text)}
 }
 
 // classify tells a reason from an S3 error code, an HTTP status or a failed connection.
@@ -66,7 +67,7 @@ func classify(err error, res minio.ErrorResponse, skew time.Duration) Reason {
 	switch res.Code {
 	case "RequestTimeTooSkewed", "RequestExpired":
 		return ClockSkew
-	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken":
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "XAdminUserNotFound": // versitygw's, of one user
 		return Credentials
 	case "NoSuchBucket":
 		return NoBucket

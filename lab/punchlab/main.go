@@ -111,7 +111,8 @@ well video then flows, and plots it. No root is needed: a user namespace serves.
 	})
 	c.AddCommand(runCommand(), reportCommand(), replayCommand(), listCommand(), showCommand(), execCommand(), classifyCommand(), doctorCommand(),
 		rendezvousCommand(), cameraCommand(), viewerCommand(),
-		provisionCommand(), qrCommand(), accountCommand())
+		provisionCommand(), qrCommand(), accountCommand(),
+		recordingsCommand())
 	return c
 }
 
