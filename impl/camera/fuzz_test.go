@@ -6,12 +6,19 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/pairing"
 	"github.com/punchlab/punchlab/impl/session"
 	"github.com/punchlab/punchlab/impl/wire"
 )
 
 func FuzzViewer(f *testing.F) {
-	for _, m := range []wire.Message{&wire.Use{Sequence: 1}, &wire.Use{Sequence: 9, Next: 1 << 40, Token: wire.Token{1}}, &wire.Consent{Sequence: 1}, &wire.PathResponse{Token: wire.Token{1}}, &wire.Bye{}} {
+	for _, m := range []wire.Message{
+		&wire.Use{Sequence: 1}, &wire.Use{Sequence: 9, Next: 1 << 40, Token: wire.Token{1}}, &wire.Consent{Sequence: 1}, &wire.PathResponse{Token: wire.Token{1}}, &wire.Bye{},
+		&wire.Manage{Sequence: 1, Op: wire.OpList}, &wire.Manage{Sequence: 2, Op: wire.OpRelease},
+		&wire.Manage{Sequence: 1, Op: wire.OpInvite, Secret: identity.Secret{9}, Role: wire.RoleOwner, Seconds: 1},
+		&wire.Manage{Sequence: 3, Op: wire.OpRevoke, Key: key(f, 10).Public()},
+	} {
 		b, err := wire.Marshal(m)
 		if err != nil {
 			f.Fatal(err)
@@ -22,7 +29,7 @@ func FuzzViewer(f *testing.F) {
 		if max(len(first), len(second)) > session.MaxPayload {
 			return
 		}
-		c := newCamera(t, nil)
+		c := booked(t, nil)
 		g := newGuest(t, c, 10, wire.FlagDirect|wire.FlagRelay)
 		now := epoch
 		ps, err := g.introduce(now, g.introduction(1, 1, wire.MinChannel))
@@ -45,6 +52,9 @@ func FuzzViewer(f *testing.F) {
 		}
 		if n := c.Stats().Traffic.Of(core.Media).Bytes; n > 2<<20 {
 			t.Errorf("%d bytes of media", n)
+		}
+		if _, err := pairing.Load(pairing.Config{Camera: c.cfg.Static.Public()}, c.cfg.Book.Marshal()); err != nil {
+			t.Errorf("the book cannot be read again: %v", err)
 		}
 	})
 }
