@@ -121,7 +121,7 @@ func (c *constants) timers() (out []string) {
 }
 
 // notLimits are constants with tables of their own, and numbers of STUN's formats.
-var notLimits = regexp.MustCompile(`\.(Type|Code|Flag|Op[A-Z]|Role[A-Z]|State[A-Z]|FirstLocalCode|Profile|EndpointIndependent$|Address(AndPort)?Dependent$|Ports[A-Z]|` +
+var notLimits = regexp.MustCompile(`\.(Type|Code|Flag|Op[A-Z]|Role[A-Z]|(Owner|Guest)$|State[A-Z]|FirstLocalCode|Profile|EndpointIndependent$|Address(AndPort)?Dependent$|Ports[A-Z]|` +
 	`stun[A-Z]|change[A-Z])`)
 
 // limits lists the exported numbers, and all of a rendezvous'.

@@ -236,7 +236,7 @@ func TestProtocolStrategies(t *testing.T) {
 }
 
 func TestProtocolTimersAndLimits(t *testing.T) {
-	c := readConstants(t, "session", "wire", "identity", "punch", "uplink", "rendezvous", "camera", "viewer")
+	c := readConstants(t, "session", "wire", "identity", "punch", "uplink", "rendezvous", "camera", "viewer", "pairing")
 	table := func(heading string) (out []string) {
 		for _, r := range rows(section(t, heading)) {
 			if strings.HasPrefix(r[0], "`") {
@@ -246,5 +246,5 @@ func TestProtocolTimersAndLimits(t *testing.T) {
 		return out
 	}
 	same(t, "timer", table("## 14 Timers"), c.timers())
-	same(t, "limit", table("## 15 Limits"), c.limits("session", "wire", "identity", "punch", "rendezvous"))
+	same(t, "limit", table("## 15 Limits"), c.limits("session", "wire", "identity", "punch", "rendezvous", "pairing"))
 }
