@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,40 +19,60 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// viewerFlags are what 'viewer' and its commands have in common.
 type viewerFlags struct {
-	key, strategy, save string
-	at                  string
-	length, wait        time.Duration
-	fps                 int
-	json                bool
+	key, book, strategy, as, token string
+	fps                            int
+	noLAN, json                    bool
+}
+
+// labelFlags are those of 'viewer LABEL'.
+type labelFlags struct {
+	viewerFlags
+	save, at     string
+	length, wait time.Duration
 }
 
 func viewerCommand() *cobra.Command {
-	var f viewerFlags
+	var f labelFlags
 	c := &cobra.Command{
 		Use:   "viewer LABEL",
-		Short: "Watch a camera",
-		Long: `Ask the rendezvous for the camera of a label (the text of its QR code), punch through, and receive its video. It says
-when it is connected, by which path, and how the video flows.`,
-		Example: `  punchlab viewer 'PL1/…' --for 10s --save door.h264
+		Short: "Watch cameras: by a label, or by the names of a book of cameras",
+		Long: `Add cameras by their labels, see which of them are online, watch them, and say who else may. With a label alone: ask the
+rendezvous for that camera, punch through, and receive its video, without writing anything down.`,
+		Example: `  punchlab viewer add label.png --name door      pair with the camera; its first viewer becomes the owner
+  punchlab viewer list                           what is online, and since when
+  punchlab viewer watch door --for 10s --save door.h264
+  punchlab viewer share door --for 24h           an invitation, as a QR code
+
+  punchlab viewer 'PL1/…' --for 10s --save door.h264
   ffplay door.h264`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), args[0]) },
 	}
+	common := c.PersistentFlags()
+	common.StringVar(&f.key, "key", keyFile("viewer"), "`file` of the viewer's key; made if missing")
+	common.StringVar(&f.book, "book", filepath.Join(filepath.Dir(keyFile("viewer")), "cameras.json"), "`file` of the cameras; made if missing")
+	common.StringVar(&f.strategy, "strategy", "adaptive", "how to reach a camera: "+strings.Join(punch.Names(), ", "))
+	common.StringVar(&f.as, "as", "", "the `name` that a camera's owner sees of this viewer")
+	common.StringVar(&f.token, "token", "", "`file` of an account's token, where the rendezvous wants one")
+	common.BoolVar(&f.noLAN, "no-lan", false, "do not look for cameras on the local network")
+	common.IntVar(&f.fps, "fps", 25, "the camera's frames per second")
+	common.BoolVar(&f.json, "json", false, "print each event, or each camera, as a line of JSON on standard output")
 	fl := c.Flags()
-	fl.StringVar(&f.key, "key", keyFile("viewer"), "`file` of the viewer's key; made if missing")
-	fl.StringVar(&f.strategy, "strategy", "adaptive", "how to reach the camera: "+strings.Join(punch.Names(), ", "))
 	fl.StringVar(&f.at, "at", "", "with --strategy port-forward: the `HOST:PORT` that the camera's owner has forwarded to it")
 	fl.StringVar(&f.save, "save", "", "write the video to `FILE.h264`")
 	fl.DurationVar(&f.length, "for", 0, "stop after so much video (default: until interrupted)")
 	fl.DurationVar(&f.wait, "wait", 0, "keep asking so long for a camera that is offline")
-	fl.IntVar(&f.fps, "fps", 25, "the camera's frames per second")
-	fl.BoolVar(&f.json, "json", false, "print each event as a line of JSON on standard output")
 	_ = c.RegisterFlagCompletionFunc("strategy", cobra.FixedCompletions(punch.Names(), cobra.ShellCompDirectiveNoFileComp))
+	c.AddCommand(viewerAddCommand(&f.viewerFlags), viewerListCommand(&f.viewerFlags), viewerWatchCommand(&f.viewerFlags),
+		viewerShareCommand(&f.viewerFlags), viewerGuestsCommand(&f.viewerFlags), viewerRevokeCommand(&f.viewerFlags),
+		viewerRoleCommand(&f.viewerFlags), viewerReleaseCommand(&f.viewerFlags), viewerRenameCommand(&f.viewerFlags),
+		viewerRemoveCommand(&f.viewerFlags), viewerKeyCommand(&f.viewerFlags))
 	return c
 }
 
-func (f *viewerFlags) run(ctx context.Context, text string) error {
+func (f *labelFlags) run(ctx context.Context, text string) error {
 	label, err := identity.ParseLabel(text)
 	if err != nil {
 		return usage(err)
@@ -73,6 +94,10 @@ func (f *viewerFlags) run(ctx context.Context, text string) error {
 	if err != nil {
 		return usage(err)
 	}
+	token, err := f.account()
+	if err != nil {
+		return err
+	}
 	d, err := device.Open(device.Host(), policy, 0)
 	if err != nil {
 		return labError(err)
@@ -80,15 +105,16 @@ func (f *viewerFlags) run(ctx context.Context, text string) error {
 	defer d.Close()
 	v, err := viewer.New(viewer.Config{
 		Static: k, Rendezvous: device.Servers(addrs, rendezvousTLS, policy.Uplink), RendezvousKey: label.RendezvousKey, Rand: rand.Reader, FPS: f.fps,
-		Host: d.Host(), Classify: device.Classifies(policy),
+		Host: d.Host(), Classify: device.Classifies(policy), Name: f.as, Token: token,
 	})
 	if err != nil {
 		return usage(err)
 	}
-	s, err := newScreen(f)
+	s, err := newScreen(f.save, f.length, f.fps, f.json)
 	if err != nil {
 		return usage(err)
 	}
+	s.wait = f.wait
 	ctx, s.stop = context.WithCancel(ctx)
 	defer s.stop()
 	if err := d.Drive(v, s.event); err != nil {
@@ -127,7 +153,8 @@ func (f *viewerFlags) run(ctx context.Context, text string) error {
 // screen shows a viewer's events and keeps its video. Its event method runs on the node's goroutine; the rest follows the
 // node's end.
 type screen struct {
-	flags  *viewerFlags
+	json   bool
+	wait   time.Duration // for an offline camera
 	start  time.Time
 	file   *os.File
 	video  *media.Writer
@@ -142,12 +169,13 @@ type screen struct {
 // askEvery is how often an offline camera is asked for.
 const askEvery = 300 * time.Millisecond
 
-func newScreen(f *viewerFlags) (*screen, error) {
-	s := &screen{flags: f, start: time.Now(), again: make(chan struct{}, 1), want: int(f.length * time.Duration(f.fps) / time.Second)}
-	if f.save == "" {
+// newScreen keeps video in a file, if one is named, and wants length of it; 0: all there is.
+func newScreen(save string, length time.Duration, fps int, json bool) (*screen, error) {
+	s := &screen{json: json, start: time.Now(), again: make(chan struct{}, 1), want: int(length * time.Duration(fps) / time.Second)}
+	if save == "" {
 		return s, nil
 	}
-	file, err := os.Create(f.save)
+	file, err := os.Create(save)
 	if err != nil {
 		return nil, err
 	}
@@ -169,10 +197,12 @@ func (s *screen) event(e any) {
 		s.say("path changed", "from", e.From.Route.String(), "to", e.To.Route.String())
 	case viewer.DirectFailed:
 		s.say("no direct path", "cause", e.Cause)
+	case viewer.Denied:
+		s.say("denied", "code", e.Code.String(), "cause", e.Code.Sentence())
 	case viewer.FrameReceived:
-		s.frame(e)
+		s.frame(e.Frame, e.Path.Route.String())
 	case viewer.Failed:
-		if e.Code == wire.CodeUnavailable && time.Since(s.start) < s.flags.wait {
+		if e.Code == wire.CodeUnavailable && time.Since(s.start) < s.wait {
 			time.AfterFunc(askEvery, func() { offer(s.again, struct{}{}) })
 			return
 		}
@@ -185,14 +215,13 @@ func (s *screen) event(e any) {
 	}
 }
 
-func (s *screen) frame(e viewer.FrameReceived) {
+func (s *screen) frame(f media.Frame, path string) {
 	s.frames++
-	if s.frames == 1 || e.Frame.Key {
-		s.say("key frame", "index", e.Frame.Index, "frames", s.frames, "path", e.Path.Route.String(),
-			"latency_s", e.Frame.Complete.Sub(e.Frame.Captured).Seconds())
+	if s.frames == 1 || f.Key {
+		s.say("key frame", "index", f.Index, "frames", s.frames, "path", path, "latency_s", f.Complete.Sub(f.Captured).Seconds())
 	}
 	if s.video != nil && s.err == nil {
-		s.err = s.video.WriteFrame(e.Frame)
+		s.err = s.video.WriteFrame(f)
 	}
 	if s.want > 0 && s.frames >= s.want || s.err != nil {
 		s.stop()
@@ -202,7 +231,7 @@ func (s *screen) frame(e viewer.FrameReceived) {
 // say prints an event: a JSON object on standard output, or a line for people on standard error.
 func (s *screen) say(what string, pairs ...any) {
 	at := time.Since(s.start)
-	if s.flags.json {
+	if s.json {
 		o := map[string]any{"event": what, "at_s": at.Seconds()}
 		for i := 0; i < len(pairs); i += 2 {
 			o[pairs[i].(string)] = pairs[i+1]
@@ -219,11 +248,17 @@ func (s *screen) say(what string, pairs ...any) {
 	fmt.Fprintln(os.Stderr)
 }
 
+// close closes the file.
+func (s *screen) close() error {
+	if s.file == nil {
+		return nil
+	}
+	return s.file.Close()
+}
+
 // end closes the file and turns what happened into an exit code.
 func (s *screen) end() error {
-	if s.file != nil {
-		s.err = errors.Join(s.err, s.file.Close())
-	}
+	s.err = errors.Join(s.err, s.close())
 	switch {
 	case s.err != nil:
 		return labError(fmt.Errorf("save video: %w", s.err))

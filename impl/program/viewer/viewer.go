@@ -217,7 +217,7 @@ func (v *Viewer) names() string {
 	if len(all) == 0 {
 		return "there is none yet; add one by its label"
 	}
-	return "there are " + strings.Join(all, ", ")
+	return "the book has " + strings.Join(all, ", ")
 }
 
 // Cameras lists the cameras in the book, by name.

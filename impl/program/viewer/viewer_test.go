@@ -176,7 +176,7 @@ func TestNames(t *testing.T) {
 	}{
 		{"rename to a name that is taken", v.Rename("door", "Garden"), "already"},
 		{"rename to a path", v.Rename("door", "a/b"), "slashes"},
-		{"rename nothing", v.Rename("cellar", "attic"), "there are camera, door, garden"},
+		{"rename nothing", v.Rename("cellar", "attic"), "the book has camera, door, garden"},
 		{"remove nothing", v.Remove("x"), "no camera is called"},
 		{"rename", v.Rename("door", "DOOR"), ""},
 		{"remove", v.Remove("gard"), ""},
