@@ -124,7 +124,8 @@ type Report struct {
 // maxObject bounds an object that is read: above any segment.
 const maxObject = 4 * maxSegment
 
-// Read checks a part, and writes its good segments, decrypted, to w: one MPEG-TS stream. Nil: it only checks.
+// Read checks a part, and writes its good segments, decrypted, to w: MPEG-TS, which Join makes
+// one stream of. Nil: it only checks.
 func (a Archive) Read(ctx context.Context, p *Recorded, w io.Writer) (Report, error) {
 	if w == nil {
 		w = io.Discard

@@ -65,11 +65,13 @@ func (c *cutter) handle(in input) error {
 		return c.motion(in.at)
 	}
 	if c.seen {
-		c.step = in.au.PTS - c.last.au.PTS
-		if c.step <= 0 || c.step > maxJump {
-			c.cut(c.last.au.PTS)
-			c.needKey, c.jump, c.step = true, true, 0
+		step := in.au.PTS - c.last.au.PTS
+		if step <= 0 || step > maxJump {
+			c.cut(c.last.au.PTS + c.step)
+			c.needKey, c.jump = true, true
 			c.ring, c.bytes = nil, 0
+		} else {
+			c.step = step
 		}
 	}
 	c.last, c.seen = in, true
@@ -138,7 +140,8 @@ func (c *cutter) record(in input) error {
 	if c.seg == nil {
 		c.begin(in)
 	}
-	b, err := c.mux.write(in.au, in.au.PTS == c.segPTS)
+	first := in.au.PTS == c.segPTS
+	b, err := c.mux.write(in.au, first, first && c.seg.name.Jump)
 	if err != nil {
 		return err
 	}
@@ -203,6 +206,6 @@ func (c *cutter) endPart() {
 
 // stop ends what is recorded: the source says nothing more.
 func (c *cutter) stop() {
-	c.end(c.last.au.PTS + max(c.step, 0))
+	c.end(c.last.au.PTS + c.step)
 	c.needKey, c.jump = true, true
 }

@@ -15,9 +15,6 @@ import (
 
 // load reads the folders that an earlier run left. All its parts have ended.
 func (s *spool) load() error {
-	if err := s.loadState(); err != nil {
-		return err
-	}
 	dirs, err := os.ReadDir(s.cfg.Spool)
 	if err != nil {
 		return err
@@ -30,6 +27,7 @@ func (s *spool) load() error {
 			s.parts = append(s.parts, s.newPart(n))
 		}
 	}
+	err = errors.Join(err, s.loadState())
 	slices.SortFunc(s.parts, func(a, b *part) int {
 		return cmp.Or(cmp.Compare(a.name.Series, b.name.Series), cmp.Compare(a.name.First, b.name.First))
 	})

@@ -56,8 +56,8 @@ func newMuxer() (*muxer, error) {
 }
 
 // write returns the packets of an access unit, valid until the next call. The first of a segment has tables and, where it is a
-// key frame, parameter sets.
-func (m *muxer) write(au media.AccessUnit, first bool) ([]byte, error) {
+// key frame, parameter sets. jump: its timestamps do not go on from the one before.
+func (m *muxer) write(au media.AccessUnit, first, jump bool) ([]byte, error) {
 	m.out.Reset()
 	m.complete(au, first)
 	if first && !au.Key {
@@ -69,9 +69,10 @@ func (m *muxer) write(au media.AccessUnit, first bool) ([]byte, error) {
 	_, err := m.ts.WriteData(&astits.MuxerData{
 		PID: videoPID,
 		AdaptationField: &astits.PacketAdaptationField{
-			RandomAccessIndicator: au.Key, // brings the tables with it
-			HasPCR:                true,
-			PCR:                   &astits.ClockReference{Base: clock(au.PTS, ptsOffset-clockLead)},
+			RandomAccessIndicator:  au.Key, // brings the tables with it
+			DiscontinuityIndicator: jump,
+			HasPCR:                 true,
+			PCR:                    &astits.ClockReference{Base: clock(au.PTS, ptsOffset-clockLead)},
 		},
 		PES: &astits.PESData{
 			Header: &astits.PESHeader{OptionalHeader: &astits.PESOptionalHeader{

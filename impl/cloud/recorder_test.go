@@ -8,6 +8,7 @@ import (
 )
 
 func TestEveryPictureIsStored(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory()
 		r := newRig(t, m, func(c *Config) { c.Part = 20 * time.Second })

@@ -131,10 +131,20 @@ func (s *spool) saveState() {
 	s.noteDisk(writeFile(filepath.Join(s.cfg.Spool, stateName), append(b, '\n')))
 }
 
-// loadState reads the state, or begins a series.
+// loadState reads the state. Where it is gone, the series of the newest part goes on, or one begins.
 func (s *spool) loadState() error {
 	b, err := os.ReadFile(filepath.Join(s.cfg.Spool, stateName))
 	if err == nil && json.Unmarshal(b, &s.state) == nil && len(s.state.Series) == 8 {
+		return nil
+	}
+	var newest *part
+	for _, p := range s.parts {
+		if newest == nil || p.name.Start.After(newest.name.Start) {
+			newest = p
+		}
+	}
+	if newest != nil {
+		s.state = state{Series: newest.name.Series}
 		return nil
 	}
 	var series [4]byte

@@ -61,6 +61,7 @@ func (r *rig) pour(d time.Duration) {
 
 // Killed and started again in the middle, the gateway has every picture once, and a player that has the key plays them.
 func TestGatewayKilledAndRestarted(t *testing.T) {
+	t.Parallel()
 	g := cloudtest.Start(t)
 	r := newRig(t, nil, func(c *Config) {
 		c.Store, c.Part, c.RetryMin = open(t, g, nil), 40*time.Second, 50*time.Millisecond

@@ -253,6 +253,7 @@ func (f *recordingsFlags) save(cmd *cobra.Command, a cloud.Archive, some []*clou
 		}()
 		w = file
 	}
+	w = cloud.Join(w)
 	var reports []cloud.Report
 	for _, p := range some {
 		rep, err := a.Read(cmd.Context(), p, w)
