@@ -64,7 +64,7 @@ func background(t *testing.T, dir string, args ...string) *exec.Cmd {
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	t.Cleanup(func() {
 		if c.Process != nil {
-			_ = c.Process.Signal(syscall.SIGTERM)
+			_ = c.Process.Kill()
 			_ = c.Wait()
 		}
 	})
