@@ -169,9 +169,9 @@ func TestTheFirstHeardIsTheOwner(t *testing.T) {
 	if _, events := second.say(epoch, &wire.Consent{Sequence: 2}); len(changes(events)) != 0 {
 		t.Error("paired twice")
 	}
-	ps, events = first.say(epoch, &wire.Consent{Sequence: 1})
-	if code := first.bye(ps); code != wire.CodeClaimed || len(changes(events)) != 0 || len(c.viewers) != 1 {
-		t.Errorf("the one heard later is told %v, %d viewers", code, len(c.viewers))
+	ps, events = first.say(epoch, &wire.Use{Sequence: 1})
+	if code := first.bye(ps); code != wire.CodeClaimed || len(changes(events)) != 0 || len(c.viewers) != 1 || len(ps) != 1 {
+		t.Errorf("the one heard later is told %v, sent %v, %d viewers", code, kinds(ps), len(c.viewers))
 	}
 	third := newGuest(t, c, 12, wire.FlagDirect)
 	if code := admitted(c, third.introduction(9, 9, 0)); code != wire.CodeClaimed {
@@ -333,6 +333,36 @@ func TestHandlePairings(t *testing.T) {
 	c.HandlePairings(epoch)
 	if ps := packets(c); owner.bye(ps) != wire.CodeRevoked || len(c.viewers) != 1 || c.Serving()[0].Role != wire.RoleOwner {
 		t.Errorf("serving %+v", c.Serving())
+	}
+}
+
+// Who is not in the book because the label suffices, or because nobody has heard him yet, is not sent away for that.
+func TestOnlyThePairedAreSentAway(t *testing.T) {
+	c := booked(t, func(cfg *Config) {
+		cfg.Book = pairing.New(pairing.Config{Camera: cfg.Static.Public(), Secret: labelSecret, Open: true})
+	})
+	owner, g, unheard := newGuest(t, c, 10, wire.FlagDirect), newGuest(t, c, 11, wire.FlagDirect), newGuest(t, c, 12, wire.FlagDirect)
+	for i, x := range []*guest{owner, g, unheard} {
+		if role, want := x.come(epoch, uint64(i)+1), wire.RoleGuest; (role == want) == (x == owner) {
+			t.Errorf("viewer %d is %v", i, role)
+		}
+		if x != unheard {
+			x.say(epoch, &wire.Consent{Sequence: 1})
+		}
+		c.HandlePairings(epoch)
+		packets(c)
+	}
+	if len(c.viewers) != 3 || len(c.cfg.Book.Members(epoch)) != 1 {
+		t.Errorf("%d viewers, %d in the book", len(c.viewers), len(c.cfg.Book.Members(epoch)))
+	}
+	invited := identity.Secret{5}
+	owner.asks(epoch, &wire.Manage{Sequence: 1, Op: wire.OpInvite, Secret: invited, Role: wire.RoleGuest})
+	late := newGuest(t, c, 13, wire.FlagDirect).shows(invited)
+	late.come(epoch, 9)
+	c.HandlePairings(epoch)
+	packets(c)
+	if _, events := late.say(epoch, &wire.Consent{Sequence: 1}); len(changes(events)) != 1 || len(c.viewers) != 4 {
+		t.Errorf("the invited: %v, %d viewers", changes(events), len(c.viewers))
 	}
 }
 

@@ -23,8 +23,6 @@ const (
 	askEvery = 250 * time.Millisecond
 	askStep  = 0.05
 	horizon  = time.Second
-	// slack is how much of a second's worth is kept of a group that was cut: its end was left out for the others to be on time.
-	slack = 0.1
 )
 
 // quality is what is known of a viewer's path, and what follows.
@@ -179,11 +177,7 @@ func (v *viewer) groupEnds(now, at time.Time) {
 	default:
 		v.show(now, KeyFrames)
 	}
-	most := second(q.target)
-	if q.cut {
-		most *= slack
-	}
-	q.spare = min(q.earned(at), most)
+	q.spare = min(q.earned(at), second(q.target))
 	q.ahead, q.began = min(max(at.Sub(q.began), 0), horizon), at
 	q.group, q.dropped, q.cut = 0, 0, false
 }

@@ -272,6 +272,49 @@ func TestAdaptiveSources(t *testing.T) {
 	}
 }
 
+// A group that was cut stays cut, even if the path recovers meanwhile, and what a wide path left over is not spent on a narrow one.
+func TestTheAllowance(t *testing.T) {
+	x := newGauged(t, &tenth{})
+	v := x.c.viewers[0]
+	q := &v.stream.quality
+	now := epoch
+	target := func(bps int) {
+		x.setTarget(bps)
+		v.estimate(now, media.Feedback{Report: true})
+	}
+	give := func(key bool, size int) bool {
+		now = now.Add(40 * time.Millisecond)
+		return v.affords(now, now, media.AccessUnit{Key: key, Data: make([]byte, size)})
+	}
+	target(8_000_000) // a megabyte a second
+	if !give(true, 1_500_000) || give(false, 900_000) || give(false, 10) {
+		t.Error("a picture that is too large is sent, or one after it")
+	}
+	target(80_000_000)
+	if give(false, 10) || !give(true, 10) || !give(false, 10) {
+		t.Error("a group goes on in its midst, or not with the next key frame")
+	}
+	target(80_000)
+	if q.spare > 10_000 || give(false, 21_000) {
+		t.Errorf("%v bytes are left of a wide path", q.spare)
+	}
+}
+
+// However the estimate jumps, an encoder is not asked more than four times a second.
+func TestEncodersAreNotHurried(t *testing.T) {
+	d := &dial{floor: 1000}
+	x := newGauged(t, d)
+	x.run(time.Second)
+	v := x.c.viewers[0]
+	for i := range 100 {
+		x.setTarget(1_000_000 * (1 + i%2))
+		v.estimate(x.now.Add(time.Duration(i)*20*time.Millisecond), media.Feedback{Report: true})
+	}
+	if len(d.asked) < 2 || len(d.asked) > 9 {
+		t.Errorf("asked %d times in 2 s", len(d.asked))
+	}
+}
+
 // The transport-wide number of a packet is its RTP sequence number, also across 2^16.
 func TestNumbersWrap(t *testing.T) {
 	q := quality{estimator: &gauge{sent: map[uint16]int{}}}
