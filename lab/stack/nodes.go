@@ -253,9 +253,12 @@ func runNode(in io.Reader, out io.Writer) error {
 		return err
 	}
 	defer h.Close()
-	say(nodeNews{Ready: true})
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
+	if err := h.Joined(ctx); err != nil {
+		return err
+	}
+	say(nodeNews{Ready: true})
 	gone := make(chan struct{})
 	go func() {
 		_, _ = io.Copy(io.Discard, r)
