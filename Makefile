@@ -5,7 +5,7 @@ PKGS    := ./...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build run peers test check bench soak docs fuzz clean
+.PHONY: help build run peers store test check bench soak docs fuzz clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,12 @@ DCUTR := impl/peers/dcutr
 peers: ## build bin/dcutr, the go-libp2p peer (a Go module of its own)
 	cd $(DCUTR) && $(GO) build -trimpath -o ../../../bin/dcutr .
 
-test: peers ## every test
+STORE := impl/cloud/versitygw
+
+store: ## build bin/versitygw, the S3 server that recordings are tested against (a Go module of its own)
+	cd $(STORE) && $(GO) build -trimpath -o ../../../bin/versitygw github.com/versity/versitygw/cmd/versitygw
+
+test: peers store ## every test
 	cd $(DCUTR) && $(GO) test ./...
 	$(GO) test $(PKGS)
 
@@ -43,7 +48,7 @@ bench: build ## the figures of README.md, each beside its bound or peer
 	$(GO) test -p 1 -run '^$$' -bench 'Relay|MediaThroughput|MediaAllocations' -benchtime 7x -timeout 10m ./lab/stack
 	$(GO) test -p 1 -run '^$$' -bench MediaGoodput -benchtime 2x ./lab/stack
 
-soak: build peers ## longer sweeps: every behaviour pair, strategy, peer and link on both engines, every event and quirk
+soak: build peers store ## longer sweeps: every behaviour pair, strategy, peer and link on both engines, every event and quirk
 	$(BIN) run nat-pairs links cgn same-lan reboot renumbering handover rendezvous-killed port-mapping engines --trials 50 --out out/soak
 	$(BIN) run strategies helped peers paper-tables birthday-curve traditional-vs-p2p lossy-punch roaming sleep --out out/soak
 	$(BIN) run inbound-first inbound-blocked low-ttl-arrives icmp-error flow-limit misclassified path-flapping no-relay --trials 50 --out out/soak
