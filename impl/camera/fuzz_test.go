@@ -14,7 +14,8 @@ import (
 
 func FuzzViewer(f *testing.F) {
 	for _, m := range []wire.Message{
-		&wire.Use{Sequence: 1}, &wire.Use{Sequence: 9, Next: 1 << 40, Token: wire.Token{1}}, &wire.Consent{Sequence: 1}, &wire.PathResponse{Token: wire.Token{1}}, &wire.Bye{},
+		&wire.Use{Sequence: 1}, &wire.Use{Sequence: 9, Next: 1 << 40, Token: wire.Token{1}}, &wire.Consent{Sequence: 1},
+		&wire.PathResponse{Token: wire.Token{1}}, &wire.Bye{},
 		&wire.Manage{Sequence: 1, Op: wire.OpList}, &wire.Manage{Sequence: 2, Op: wire.OpRelease},
 		&wire.Manage{Sequence: 1, Op: wire.OpInvite, Secret: identity.Secret{9}, Role: wire.RoleOwner, Seconds: 1},
 		&wire.Manage{Sequence: 3, Op: wire.OpRevoke, Key: key(f, 10).Public()},
@@ -76,7 +77,8 @@ func FuzzHello(f *testing.F) {
 		}
 		c := newCamera(t, nil)
 		g := newGuest(t, c, 10, 0)
-		hs, err := session.NewInitiator(session.Config{Static: g.key, Rand: random(9), Prologue: []byte(core.PrologueCamera)}, c.cfg.Static.Public(), 1, payload)
+		cfg := session.Config{Static: g.key, Rand: random(9), Prologue: []byte(core.PrologueCamera)}
+		hs, err := session.NewInitiator(cfg, c.cfg.Static.Public(), 1, payload)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -38,7 +38,8 @@ func (f *feed) Close() error     { f.closed++; return nil }
 
 // unit is a picture of so many bytes taken at a time.
 func unit(at time.Time, key bool, size int) media.AccessUnit {
-	return media.AccessUnit{PTS: at.Sub(epoch.Add(-time.Minute)), Key: key, Captured: at, Data: append([]byte{0, 0, 0, 1, 0x65}, bytes.Repeat([]byte{7}, size)...)}
+	data := append([]byte{0, 0, 0, 1, 0x65}, bytes.Repeat([]byte{7}, size)...)
+	return media.AccessUnit{PTS: at.Sub(epoch.Add(-time.Minute)), Key: key, Captured: at, Data: data}
 }
 
 // put adds pictures taken at times after epoch.
