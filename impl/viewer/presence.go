@@ -38,8 +38,8 @@ func (v *Viewer) Watch(now time.Time, cameras []identity.UID) error {
 		}
 	}
 	v.followed = slices.Concat(slices.DeleteFunc(v.followed, func(u identity.UID) bool { return slices.Contains(gone, u) }), came)
-	v.link.Unwatch(now, gone...)
 	v.link.Watch(now, came...)
+	v.link.Unwatch(now, gone...)
 	return nil
 }
 

@@ -26,6 +26,8 @@ var (
 
 func random(n byte) io.Reader { return rand.NewChaCha8([32]byte{n}) }
 
+func home() []netip.AddrPort { return []netip.AddrPort{rendezvous} }
+
 func key(t testing.TB, n byte) identity.Key {
 	k, err := identity.NewKey(random(n))
 	if err != nil {
@@ -46,6 +48,7 @@ type scene struct {
 	cam      *session.Session
 	response []byte
 	sender   *media.Sender
+	welcome  wire.Welcome
 	said     []any
 }
 
@@ -58,6 +61,7 @@ func newScene(t testing.TB) *scene {
 		t.Fatal(err)
 	}
 	s.v = v
+	s.welcome = wire.Welcome{Profile: wire.ProfileAES128GCM, PayloadType: media.DefaultPayloadType, ClockRate: 90000}
 	s.must(v.Start(s.now))
 	r, err := session.NewResponder(session.Config{Static: key(t, 2), Rand: random(5), Prologue: []byte(core.PrologueRendezvous)})
 	s.must(err)
@@ -127,7 +131,7 @@ func (s *scene) ask(strategy string) {
 	m, err = wire.Unmarshal(req.Payload())
 	s.must(err)
 	s.hello = m.(*wire.Hello)
-	s.cam, s.response, err = req.Accept(s.marshal(&wire.Welcome{Profile: wire.ProfileAES128GCM, PayloadType: media.DefaultPayloadType, ClockRate: 90000}))
+	s.cam, s.response, err = req.Accept(s.marshal(&s.welcome))
 	s.must(err)
 	s.sender, err = media.NewSender(media.SenderConfig{Keys: media.NewKeys(s.cam.Export)})
 	s.must(err)
