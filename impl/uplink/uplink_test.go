@@ -325,7 +325,9 @@ func TestResponseFromElsewhere(t *testing.T) {
 
 // FuzzHandle feeds a link a datagram before and after its handshake, and a sealed message.
 func FuzzHandle(f *testing.F) {
-	for _, m := range []wire.Message{&wire.Ping{Sequence: 3}, &wire.Pong{Sequence: 1, Endpoint: wire.At(me)}, &wire.Goodbye{}, &wire.Refused{ID: 1, Code: 1}} {
+	for _, m := range []wire.Message{&wire.Ping{Sequence: 3}, &wire.Pong{Sequence: 1, Endpoint: wire.At(me)}, &wire.Goodbye{}, &wire.Refused{ID: 1, Code: 1},
+		&wire.Goodbye{Code: wire.CodeShuttingDown}, &wire.Goodbye{Code: wire.CodeRevoked}, &wire.Reported{Sequence: 1},
+		&wire.Presence{Sequence: 1, Answers: 1, Cameras: []wire.Status{{UID: uid(1), State: wire.StateOnline}}}} {
 		b, err := wire.Marshal(m)
 		if err != nil {
 			f.Fatal(err)
@@ -337,6 +339,7 @@ func FuzzHandle(f *testing.F) {
 			return
 		}
 		p := newPair(t)
+		p.l.Watch(p.now, uid(1), uid(2))
 		p.must(p.l.Start(p.now))
 		hello := p.sent()[0].B
 		for _, from := range []netip.AddrPort{first, me} {

@@ -121,8 +121,8 @@ func (c *constants) timers() (out []string) {
 }
 
 // notLimits are constants with tables of their own, and numbers of STUN's formats.
-var notLimits = regexp.MustCompile(`\.(Type|Code|Flag|Op[A-Z]|Role[A-Z]|(Owner|Guest)$|State[A-Z]|FirstLocalCode|Profile|EndpointIndependent$|Address(AndPort)?Dependent$|Ports[A-Z]|` +
-	`stun[A-Z]|change[A-Z])`)
+var notLimits = regexp.MustCompile(`\.(Type|Code|Flag|Op[A-Z]|Role[A-Z]|(Owner|Guest)$|State[A-Z]|FirstLocalCode|Profile|` +
+	`EndpointIndependent$|Address(AndPort)?Dependent$|Ports[A-Z]|stun[A-Z]|change[A-Z])`)
 
 // limits lists the exported numbers, and all of a rendezvous'.
 func (c *constants) limits(packages ...string) (out []string) {
