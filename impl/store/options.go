@@ -5,11 +5,21 @@ import "time"
 // Options of a Store. Zero values take the defaults named.
 type Options struct {
 	Delay      time.Duration // between a change and its writing; 0: 50 ms
-	MaxPending int           // changes kept in memory while the disk does not take them; 0: 2,000,000. Beyond it the oldest are dropped
+	MaxPending int           // changes kept in memory while the disk does not take them; 0: 2,000,000. Beyond it some are dropped
 
-	// Report is told what the owner should know: Salvaged, Failing or Recovered. Salvaged comes from within Open, the others
-	// from the store's goroutine. nil: nobody is told.
+	// Report is told what the owner should know: Salvaged, Failing or Recovered. It is called from within Open and from the store's
+	// goroutine, and must not call the store. nil: nobody is told.
 	Report func(event any)
+}
+
+func (o Options) withDefaults() Options {
+	if o.Delay <= 0 {
+		o.Delay = 50 * time.Millisecond
+	}
+	if o.MaxPending <= 0 {
+		o.MaxPending = 2_000_000
+	}
+	return o
 }
 
 // Salvaged says that the database was damaged, and what became of it.
