@@ -6,8 +6,16 @@ import (
 )
 
 // BenchmarkPacketize: per packet of the clip, encryption and history included.
-func BenchmarkPacketize(b *testing.B) {
-	s, _ := newPair(b, SenderConfig{}, ReceiverConfig{})
+func BenchmarkPacketize(b *testing.B) { bothWays(b, benchmarkPacketize) }
+
+// bothWays runs a benchmark without and with feedback for an estimator.
+func bothWays(b *testing.B, run func(b *testing.B, cfg SenderConfig)) {
+	b.Run("plain", func(b *testing.B) { run(b, SenderConfig{}) })
+	b.Run("feedback", func(b *testing.B) { run(b, SenderConfig{TransportCC: true}) })
+}
+
+func benchmarkPacketize(b *testing.B, cfg SenderConfig) {
+	s, _ := newPair(b, cfg, ReceiverConfig{})
 	clip, dst := EmbeddedClip(), make([][]byte, 0, 64)
 	b.ReportAllocs()
 	for i, n := 0, 0; n < b.N; i++ {
@@ -20,8 +28,10 @@ func BenchmarkPacketize(b *testing.B) {
 }
 
 // BenchmarkHandlePacket: per packet of the clip, decryption, frames and their hashes included.
-func BenchmarkHandlePacket(b *testing.B) {
-	s, r := newPair(b, SenderConfig{}, ReceiverConfig{})
+func BenchmarkHandlePacket(b *testing.B) { bothWays(b, benchmarkHandlePacket) }
+
+func benchmarkHandlePacket(b *testing.B, cfg SenderConfig) {
+	s, r := newPair(b, cfg, ReceiverConfig{})
 	clip := EmbeddedClip()
 	var packets [][]byte
 	for i := 0; len(packets) < b.N; i++ {
