@@ -195,6 +195,9 @@ func (s *Server) late(now time.Time, c *client, p *pending) {
 		return
 	}
 	s.dropPending(c)
+	if !c.proven {
+		s.forget(now, c) // whoever sent the initiation may not even receive at the address that it names
+	}
 }
 
 // unconfirmed takes what came by a session that is pending: it confirms it.
@@ -228,7 +231,7 @@ func (s *Server) confirm(now time.Time, c *client, p *pending) {
 	s.timers.set(&p.timer, time.Time{})
 	s.dropProbe(c)
 	c.crypt, c.remote, c.local = p.crypt, p.remote, s.socket(p.local)
-	c.started, c.reported = s.at(p.started), 0
+	c.started, c.reported, c.proven = s.at(p.started), 0, true
 	c.setTrip(now.Sub(p.started))
 	s.certify(c, p.hello.certificate)
 	s.heard(now, c)

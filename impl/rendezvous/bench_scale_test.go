@@ -127,7 +127,7 @@ func live() int64 {
 
 // A camera that is online, with its session, its addresses and its places in maps and queues, fits in a KiB.
 func TestCameraFitsInAKiB(t *testing.T) {
-	const n = 50_000
+	const n = 20_000
 	before := live()
 	f := newFleet(t, n)
 	each := (live() - before) / n

@@ -43,6 +43,7 @@ type client struct {
 	role       Role   // 0: the record is free
 	queue      queueKind
 	pings      uint8 // unanswered ones
+	proven     bool  // it has been online, here or elsewhere
 }
 
 // affairs are what a device has going on beside being online.
@@ -199,7 +200,7 @@ func (s *Server) forget(now time.Time, c *client) {
 	s.dequeue(c)
 	u := c.uid()
 	delete(s.names[c.role].away, u)
-	if s.cfg.Store != nil && s.names[Camera+Viewer-c.role].find(u) == 0 {
+	if s.cfg.Store != nil && c.proven && s.names[Camera+Viewer-c.role].find(u) == 0 {
 		s.cfg.Store.Forget(c.key)
 	}
 	s.slab.put(c)

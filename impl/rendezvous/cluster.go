@@ -163,7 +163,7 @@ func (s *Server) visitor(now time.Time, v Visit) (*client, error) {
 	}
 	p := v.Proxy
 	moved := c.proxy() == nil || *c.proxy() != p
-	c.affairs().proxy = &p
+	c.affairs().proxy, c.proven = &p, true
 	c.remote, c.class, c.candidates = p.Endpoint, v.Class, pack(v.Candidates)
 	c.setTrip(p.RTT)
 	s.enqueue(c, queueOffline)

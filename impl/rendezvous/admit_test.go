@@ -1,0 +1,288 @@
+package rendezvous
+
+import (
+	"bytes"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/session"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+// notebook is a Store.
+type notebook map[identity.PublicKey]Record
+
+func (n notebook) Load(k identity.PublicKey) (Record, bool) { r, ok := n[k]; return r, ok }
+func (n notebook) Save(k identity.PublicKey, r Record)      { n[k] = r }
+func (n notebook) Forget(k identity.PublicKey)              { delete(n, k) }
+
+var register, login = &wire.Register{Version: wire.ProtocolVersion}, &wire.Login{Version: wire.ProtocolVersion}
+
+// Who is not admitted is told why, in no more bytes than it sent, and leaves nothing behind.
+func TestAdmission(t *testing.T) {
+	var asked [][]byte
+	r := newRig(t, func(c *Config) {
+		c.Trust = func(_ time.Time, _ identity.PublicKey, certificate []byte) wire.Code {
+			asked = append(asked, certificate)
+			return map[string]wire.Code{"": wire.CodeCertificate, "other": wire.CodeWrongMaker}[string(certificate)]
+		}
+		c.Account = func(_ time.Time, _ identity.PublicKey, token []byte) wire.Code {
+			return map[string]wire.Code{"": wire.CodeAccount}[string(token)]
+		}
+	})
+	for _, c := range []struct {
+		hello wire.Message
+		want  wire.Code
+	}{
+		{register, wire.CodeCertificate},
+		{&wire.Register{Version: 1, Certificate: []byte("other")}, wire.CodeWrongMaker},
+		{login, wire.CodeAccount},
+	} {
+		d := r.device()
+		b := d.initiation(c.hello, 1)
+		for range 2 { // a retransmission is answered anew
+			r.give(d.addr, b)
+			answer := d.take()
+			if len(answer) == 0 || len(answer) > len(b) {
+				t.Fatalf("%+v: %d bytes answer %d", c.hello, len(answer), len(b))
+			}
+		}
+		if m := d.refused(c.hello, 2); m == nil || m.Code != c.want || m.Retry != 0 {
+			t.Errorf("%+v: %+v, want %v", c.hello, m, c.want)
+		}
+		if e := all[Denied](r.said); len(e) == 0 || e[len(e)-1] != (Denied{UID: d.key.Public().UID(), From: d.addr, Code: c.want, At: r.now}) {
+			t.Errorf("events %+v", e)
+		}
+	}
+	if s := r.s.Stats(); r.s.slab.used != 0 || len(r.s.byIndex) != 0 || len(r.s.timers) != 0 || s.Denied != 9 || s.Handshakes != 0 {
+		t.Errorf("%d records, %d sessions, %+v", r.s.slab.used, len(r.s.byIndex), s)
+	}
+	r.device().join(&wire.Register{Version: 1, Certificate: []byte("good")}, 1)
+	r.device().join(&wire.Login{Version: 1, Token: []byte("good")}, 1)
+	if !slices.ContainsFunc(asked, func(b []byte) bool { return string(b) == "good" }) {
+		t.Errorf("asked about %q", asked)
+	}
+	for n := range 100 {
+		r.device().refused(login, uint64(n+1))
+	}
+	if n := len(all[Denied](r.said)); n > 30 {
+		t.Errorf("%d events of 109 at once", n)
+	}
+}
+
+// The makers' certificates, from the handshake to the revocation while the camera is online.
+func TestRecheck(t *testing.T) {
+	maker, err := identity.NewMakerKey(rand.NewChaCha8([32]byte{5}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust := &identity.Trust{Makers: []identity.MakerPublic{maker.Public()}}
+	code := func(err error) wire.Code {
+		if err != nil {
+			return wire.CodeRevoked
+		}
+		return 0
+	}
+	var seen []identity.Certificate
+	r := newRig(t, func(c *Config) {
+		c.Trust = func(now time.Time, k identity.PublicKey, b []byte) wire.Code {
+			return code(trust.Check(now.Unix(), k, b))
+		}
+		c.Standing = func(now time.Time, k identity.PublicKey, c identity.Certificate) wire.Code {
+			seen = append(seen, c)
+			return code(trust.CheckFacts(now.Unix(), k, c))
+		}
+	})
+	camera := func(serial uint64, until time.Time) *device {
+		d := r.device()
+		cert := identity.Certificate{Maker: maker.Public(), Device: d.key.Public(), Serial: serial, NotBefore: epoch.Unix(), NotAfter: until.Unix()}
+		d.join(&wire.Register{Version: 1, Certificate: maker.Certify(cert)}, 1)
+		return d
+	}
+	good, expiring, revoked := camera(1, epoch.Add(24*time.Hour)), camera(2, epoch.Add(10*time.Second)), camera(3, epoch.Add(24*time.Hour))
+	v := r.viewer()
+	r.s.Recheck(r.now)
+	r.drain()
+	if len(r.out) != 0 || len(seen) != 3 || seen[0].Serial != 1 || seen[2].NotBefore != epoch.Unix() || r.s.Stats().Online != 3 {
+		t.Fatalf("at first: %d packets, %+v", len(r.out), seen)
+	}
+	trust = &identity.Trust{Makers: trust.Makers}
+	text := maker.Revoke(identity.NewRevocationList(1, epoch.Unix(), []identity.UID{revoked.key.Public().UID()}))
+	list, err := identity.ParseRevocationList(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := trust.Hold(list); err != nil {
+		t.Fatal(err)
+	}
+	r.advance(11 * time.Second)
+	r.s.Recheck(r.now)
+	r.drain()
+	for _, d := range []*device{expiring, revoked} {
+		if m, _ := d.read().(*wire.Goodbye); m == nil || m.Code != wire.CodeRevoked {
+			t.Errorf("%v got %+v", d.addr, m)
+		}
+	}
+	off := all[Offline](r.said)
+	if len(off) != 2 || off[1].Cause != CauseUntrusted || good.take() != nil || v.take() != nil || !r.s.Deadline().After(r.now) {
+		t.Errorf("offline: %+v; next %v", off, r.s.Deadline())
+	}
+	if m := revoked.refused(&wire.Register{Version: 1}, 9); m == nil || m.Code != wire.CodeRevoked {
+		t.Errorf("back: %+v", m)
+	}
+}
+
+// Many are looked at in steps, between which others are served; records made and freed meanwhile do no harm.
+func TestRecheckGoesInSteps(t *testing.T) {
+	const n = 10_000
+	f := newFleet(t, n)
+	asked := 0
+	f.s.cfg.Standing = func(time.Time, identity.PublicKey, identity.Certificate) wire.Code {
+		asked++
+		return wire.CodeRevoked
+	}
+	f.s.Recheck(f.now)
+	steps := 1
+	for ; f.s.Deadline().Equal(f.now) && steps < 100; steps++ {
+		f.s.Ready()
+		f.s.HandleTimeout(f.now)
+	}
+	if asked != n || f.s.Stats().Online != 0 || steps < 3 || steps > 5 {
+		t.Errorf("%d asked about in %d steps, %d online", asked, steps, f.s.Stats().Online)
+	}
+}
+
+// What must outlive a restart is saved when a device has shown that it receives, and read at its first contact.
+func TestStore(t *testing.T) {
+	kept := notebook{}
+	keep := func(c *Config) { c.Store = kept }
+	r := newRig(t, keep)
+	c := r.device()
+	first := bytes.Clone(c.initiation(&wire.Register{Version: 1, Boot: 7}, 5))
+	r.give(c.addr, first)
+	if len(kept) != 0 {
+		t.Fatalf("kept before it was confirmed: %v", kept)
+	}
+	r.out = nil
+	c.join(&wire.Register{Version: 1, Boot: 7}, 6)
+	if got := kept[c.key.Public()]; got != (Record{Stamp: 6, Boot: 7, LastSeen: epoch.Unix(), Role: Camera}) {
+		t.Errorf("kept %+v", got)
+	}
+	r.advance(time.Minute)
+	if got := kept[c.key.Public()]; got.LastSeen != epoch.Add(30*time.Second).Unix() || got.Boot != 7 {
+		t.Errorf("after it went: %+v", got)
+	}
+	again := newRig(t, keep)
+	c.r = again
+	again.give(c.addr, first)
+	if again.dropped(errOld.Error()) != 1 || again.s.slab.used != 0 {
+		t.Errorf("a replay after a restart: %v", again.s.Stats().Dropped)
+	}
+	before := maps.Clone(kept)
+	again.give(c.addr, c.initiation(&wire.Register{Version: 1}, 7))
+	again.advance(time.Minute)
+	again.out = nil
+	if again.s.slab.used != 0 || !maps.Equal(kept, before) {
+		t.Errorf("who did not confirm is remembered: %d records, kept %v", again.s.slab.used, kept)
+	}
+	c.join(&wire.Register{Version: 1}, 8)
+	if got := kept[c.key.Public()]; got.Stamp != 8 || got.Boot != 7 {
+		t.Errorf("kept %+v", got)
+	}
+}
+
+// A lost camera is known within two keepalives, whatever the keepalive is; a goodbye is at once.
+func TestExpiry(t *testing.T) {
+	for _, keepalive := range []time.Duration{time.Second, 5 * time.Second, 15 * time.Second, time.Minute} {
+		r := newRig(t, func(c *Config) { c.Keepalive = keepalive })
+		c := r.camera()
+		polite := r.camera()
+		polite.send(&wire.Goodbye{})
+		if off := all[Offline](r.said); len(off) != 1 || off[0].Cause != CauseGoodbye || off[0].At != r.now {
+			t.Errorf("goodbye: %+v", off)
+		}
+		r.advance(keepalive / 2)
+		c.send(&wire.Ping{Sequence: 2})
+		c.read()
+		heard := r.now
+		pings := 0
+		r.advance(2*keepalive - time.Nanosecond)
+		for c.read() != nil {
+			pings++
+		}
+		if pings != serverPings || r.s.Stats().Online != 1 {
+			t.Errorf("keepalive %v: %d pings, %d online", keepalive, pings, r.s.Stats().Online)
+		}
+		r.advance(time.Nanosecond)
+		off := all[Offline](r.said)
+		if len(off) != 2 || off[1].Cause != CauseSilent || off[1].At.Sub(heard) != 2*keepalive || off[1].Since != epoch {
+			t.Errorf("keepalive %v: offline %+v", keepalive, off)
+		}
+	}
+}
+
+// Whoever guesses names has few guesses, alone and together; a camera that is online is found all the same.
+func TestUnknownCamerasAreLimited(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.ConnectsPerSecond = 1e6; c.UnknownPerSecond = unknownBurst + 10 })
+	c := r.camera()
+	offline := r.camera()
+	offline.send(&wire.Goodbye{})
+	never := r.device()
+	id := uint64(0)
+	ask := func(v *device, n int, of *device) map[wire.Code]int {
+		codes := map[wire.Code]int{}
+		for range n {
+			id++
+			v.send(connect(id, of))
+			if m, ok := v.read().(*wire.Refused); ok {
+				codes[m.Code]++
+			}
+		}
+		return codes
+	}
+	first, second := r.viewer(), r.viewer()
+	if codes := ask(first, 100, never); codes[wire.CodeUnavailable] != unknownBurst || codes[wire.CodeRateLimited] != 100-unknownBurst {
+		t.Errorf("one viewer: %v", codes)
+	}
+	if codes := ask(second, 20, offline); codes[wire.CodeUnavailable] != 10 {
+		t.Errorf("all: %v", codes)
+	}
+	if codes := ask(first, 3, c); len(codes) != 0 {
+		t.Errorf("a camera that is online: %v", codes)
+	}
+	r.advance(2 * time.Second)
+	if codes := ask(first, 5, never); codes[wire.CodeUnavailable] != 2 {
+		t.Errorf("2 s later: %v", codes)
+	}
+}
+
+func TestPackedEndpoints(t *testing.T) {
+	for _, of := range [][]wire.Endpoint{nil, candidates, wire.Ats([]netip.AddrPort{core.Over(core.TCP, addr("192.0.2.1:65535")), core.Over(core.TCP, addr("[2001:db8::1]:1"))})} {
+		if got := unpack(pack(of)); !slices.Equal(got, of) {
+			t.Errorf("%v became %v", of, got)
+		}
+	}
+}
+
+// A session's end is noticed at the first message after it.
+func TestNoSessionOutlivesItsTime(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.camera()
+	id := r.s.camera(c.key.Public().UID()).id
+	r.s.slab.at(id).started -= instant(session.RejectAfterTime - time.Second)
+	c.send(&wire.Ping{Sequence: 1})
+	if c.take() == nil {
+		t.Error("ended too early")
+	}
+	r.advance(time.Second)
+	c.send(&wire.Ping{Sequence: 1})
+	if off := all[Offline](r.said); c.take() != nil || len(off) != 1 || off[0].Cause != CauseEnded {
+		t.Errorf("offline %+v", off)
+	}
+}
