@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"time"
 )
@@ -82,6 +83,23 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("configure source: key frames each %v, linger %v, stall %v: use at least 100 ms, 0 and 1 s", c.Group, c.Linger, c.Stall)
 	}
 	return c, nil
+}
+
+// Check says what keeps a Config from working, as far as that can be known before anybody reads: ErrNoFFmpeg among others.
+func Check(c Config) error {
+	c, err := c.withDefaults()
+	if err != nil {
+		return err
+	}
+	if c.Input.Kind == Device {
+		if _, err := os.Stat(c.Input.Name); err != nil {
+			return fmt.Errorf("open input: %w: is the camera plugged in? ls /dev/video* lists those that are", err)
+		}
+	}
+	if c.Input.Kind != Pipe {
+		_, err = c.program()
+	}
+	return err
 }
 
 // encodes says whether video is encoded from the beginning.

@@ -41,12 +41,21 @@ const (
 // ErrNoFFmpeg says that ffmpeg is missing (errors.Is).
 var ErrNoFFmpeg = errors.New("ffmpeg is not installed")
 
-// spawn starts ffmpeg.
-func (c Config) spawn(args []string, stdin bool) (p *process, err error) {
+// program finds ffmpeg.
+func (c Config) program() (string, error) {
 	path, err := exec.LookPath(c.FFmpeg)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %q is not in PATH: install it (Debian: apt install ffmpeg), or give an H.264 file or stream, which needs none",
+		return "", fmt.Errorf("%w: %q is not in PATH: install it (Debian: apt install ffmpeg), or give an H.264 file or stream, which needs none",
 			ErrNoFFmpeg, c.FFmpeg)
+	}
+	return path, nil
+}
+
+// spawn starts ffmpeg.
+func (c Config) spawn(args []string, stdin bool) (p *process, err error) {
+	path, err := c.program()
+	if err != nil {
+		return nil, err
 	}
 	p = &process{cmd: exec.Command(path, args...), tail: &tail{secrets: c.Input.secrets()}, done: make(chan struct{})}
 	p.cmd.Stderr, p.cmd.WaitDelay = p.tail, pipeGrace

@@ -2,6 +2,7 @@ package camera
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"log/slog"
@@ -23,7 +24,10 @@ const (
 	LabelFile       = "label.txt"
 	PairingsFile    = "pairings.json"
 	BootFile        = "boot"
+	AddressesFile   = "addresses.json" // where the rendezvous was last found
+	RecordingKey    = "recording.key"  // of the recordings, by punchlab camera --record
 	SpoolDir        = "spool"
+	lockFile        = "lock"
 )
 
 // Port and TLS are the rendezvous' ports where a label or flag does not say. LANPort is where cameras hear viewers on their own network.
@@ -53,65 +57,61 @@ type Options struct {
 	// Resolve finds the addresses of a host's name; nil: the host's resolver. Addresses in the label need none.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	NoMap   bool // ask the router for no port mapping
-	NoLAN   bool // hear no viewers that come without a rendezvous
-	// ListenLAN opens the socket for viewers on the LAN: bound to LANPort, a member of LANGroups. nil: this host's, unless Network is
-	// given.
-	ListenLAN func() (net.PacketConn, error)
+	NoLAN   bool // hear no viewers that come without a rendezvous; without Dir none do
 
 	Input  string        // as source.ParseInput reads it; "": the built-in clip, again and again
 	Stdin  io.Reader     // for input "-"; nil: os.Stdin
 	Source source.Config // the rest of the video: rates, ffmpeg, processes. Input, Pipe, Notify and Observe are filled in
 
-	Record func(spool string) (Recorder, error) // nil: nothing is recorded
+	// Record opens a camera's recorder, which keeps what is not yet stored in a folder of its own, Dir's; nil: nothing is recorded.
+	Record func(camera identity.UID, spool string) (Recorder, error)
 
 	Keepalive  time.Duration // as impl/camera.Config's
 	MaxViewers int           // the same
 
 	Rand    io.Reader        // cryptographically random; nil: crypto/rand
 	Log     *slog.Logger     // nil: none
-	Observe func(event any)  // given each event of the core, as node.Options.Observe is
+	Observe func(event any)  // given each event of the core, as node.Options.Observe is, and of the source
 	Ready   func(*Handle)    // called by Run once the camera runs; it may not be registered yet
 	Motion  <-chan os.Signal // Run tells the recorder that something moves
+
+	ownHost bool
 }
 
-// Recorder records what the camera sees. Write and Motion do not wait for the network.
+// Recorder records what the camera sees. Write and Motion do not wait for the network or the disk.
 type Recorder interface {
 	Write(media.AccessUnit) error
 	Motion(now time.Time)
 	Close(ctx context.Context) error
 }
 
-// Handle is a camera that runs. It is safe for concurrent use.
-type Handle struct{}
-
-// Start opens the folder and the sockets, and serves until Close or Kill. Of Options, Ready and Motion are Run's alone.
-func Start(opt Options) (*Handle, error) { return nil, errors.New("start camera: not possible yet") }
-
-// Run serves until the context ends; then the camera says goodbye.
-func Run(ctx context.Context, opt Options) error {
-	h, err := Start(opt)
-	if err != nil {
-		return err
+func (o Options) withDefaults() (Options, error) {
+	if o.Network.ListenUDP == nil {
+		o.Network = device.Host()
+		o.ownHost = true
 	}
-	if opt.Ready != nil {
-		opt.Ready(h)
+	if o.TLS == 0 {
+		o.TLS = TLS
 	}
-	<-ctx.Done()
-	return h.Close()
+	if o.Resolve == nil {
+		o.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.Stdin == nil {
+		o.Stdin = os.Stdin
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Dir == "" && o.Key.IsZero() {
+		return o, errors.New("start camera: neither a folder nor a key is given: name the folder that 'punchlab provision' made")
+	}
+	if o.Dir == "" && o.Record != nil {
+		return o, errors.New("start camera: recording needs a folder: what is not yet stored waits there")
+	}
+	return o, nil
 }
-
-// Close says goodbye to the viewers and the rendezvous, and ends everything.
-func (h *Handle) Close() error { return nil }
-
-// Kill ends the camera as a power cut does: nobody is told.
-func (h *Handle) Kill() {}
-
-// Label is what viewers need. It holds the pairing secret.
-func (h *Handle) Label() identity.Label { return identity.Label{} }
-
-// Motion tells the recorder that something moves.
-func (h *Handle) Motion() {}
-
-// Reset makes a state folder what the maker delivered: pairings, invitations and spool go, so that the label works again. Key,
-// certificate and label stay. It refuses while a camera uses the folder.
-func Reset(dir string) error { return errors.New("reset camera: not possible yet") }
