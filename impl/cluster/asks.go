@@ -109,30 +109,15 @@ func (n *Node) ask(v rendezvous.Visit) {
 	}
 }
 
-// connect sends a viewer's request to the node that serves the camera.
+// connect sends a viewer's request to the node that serves the camera. A repeated one may find it at another node.
 func (n *Node) connect(v rendezvous.Visit, m *wire.Connect) {
-	k := routeKey{v.Device, m.ID}
-	n.mu.Lock()
-	to, known := n.routes.find(k)
-	n.mu.Unlock()
-	if !known || to.camera != m.Camera || !n.there(to.home) {
-		home := n.find(m.Camera)
-		if home == "" {
-			n.refuse(v, m.ID)
-			return
-		}
-		to = route{home: home, camera: m.Camera}
-		n.route(k, to)
+	to := route{home: n.find(m.Camera), camera: m.Camera}
+	if to.home == "" {
+		n.refuse(v, m.ID)
+		return
 	}
+	n.route(routeKey{v.Device, m.ID}, to)
 	n.visit(to, v)
-}
-
-// there says whether a node lives.
-func (n *Node) there(name string) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	p := n.peers[name]
-	return p != nil && !p.dead
 }
 
 func (n *Node) route(k routeKey, to route) {

@@ -315,18 +315,27 @@ func (n *Node) sought(l *letter) {
 	n.send(l.Node, &letter{Kind: kindHere, Ref: l.Ref, Alive: n.serves(l.UID)})
 }
 
-// challenge asks the node that holds a camera whether the camera is still there. It is not where the node does not say so.
+// challenge asks the node that holds a camera whether the camera is still there. It is not where the node does not say so; a node
+// that does not even say that it asks has ended, though that may not have been noticed yet.
 func (n *Node) challenge(node string, camera identity.PublicKey) bool {
-	ref, answer := n.wait(1)
+	ref, answers := n.wait(2)
 	defer n.forgetWait(ref)
 	n.send(node, &letter{Kind: kindChallenge, Device: camera, Ref: ref})
-	select {
-	case l := <-answer:
-		return l.Alive
-	case <-time.After(maxChallenge + n.cfg.Timeout):
-	case <-n.ctx.Done():
+	end := time.NewTimer(n.cfg.Timeout / 3)
+	defer end.Stop()
+	for {
+		select {
+		case l := <-answers:
+			if !l.Answer { // it asks, and will say
+				return l.Alive
+			}
+			end.Reset(maxChallenge + n.cfg.Timeout)
+		case <-end.C:
+			return false
+		case <-n.ctx.Done():
+			return false
+		}
 	}
-	return false
 }
 
 const (
@@ -338,6 +347,7 @@ const (
 
 // challenged asks a camera that is served here, and answers the node that wants it.
 func (n *Node) challenged(l *letter) {
+	n.send(l.Node, &letter{Kind: kindVerdict, Ref: l.Ref, Answer: true})
 	var begun time.Time
 	var rtt time.Duration
 	n.do(func(now time.Time) { begun = now; rtt = n.core.Load().Challenge(now, l.Device) })

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -33,10 +34,12 @@ type Server struct {
 	temp string // folder to be removed
 	user string
 	pass string
+
+	starting sync.WaitGroup
 }
 
-// startTimeout is how long a NATS server may take until it listens.
-const startTimeout = 10 * time.Second
+// startTimeout is how long a NATS server may take until it listens, startStep how often it is looked at.
+const startTimeout, startStep = 10 * time.Second, 5 * time.Millisecond
 
 // Embed starts a NATS server with JetStream in this process.
 func Embed(c ServerConfig) (*Server, error) {
@@ -48,8 +51,9 @@ func Embed(c ServerConfig) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{user: "punchlab", pass: fmt.Sprintf("%x", secrets.derive("NATS password", 24))}
+	// Routes wait for the clients' port, so that one of several servers has one, if only on loopback.
 	o := &natsserver.Options{
-		ServerName: c.Name, NoSigs: true, NoLog: c.Log == nil, DontListen: c.Listen == "", Username: s.user, Password: s.pass,
+		ServerName: c.Name, NoSigs: true, NoLog: c.Log == nil, DontListen: c.Listen == "" && c.Routes == "", Username: s.user, Password: s.pass,
 		JetStream: true, StoreDir: c.Dir, JetStreamMaxMemory: 1 << 30, JetStreamMaxStore: 8 << 30, DisableJetStreamBanner: true,
 	}
 	if o.Host, o.Port, err = hostPort(c.Listen); err == nil && c.Routes != "" {
@@ -74,13 +78,25 @@ func Embed(c ServerConfig) (*Server, error) {
 	if c.Log != nil {
 		s.nats.SetLoggerV2(&natsLog{c.Log}, false, false, false)
 	}
-	go s.nats.Start()
-	if !s.nats.ReadyForConnections(startTimeout) {
-		s.nats.Shutdown()
+	s.starting.Go(s.nats.Start)
+	if !s.listens(c) {
 		return nil, errors.Join(fmt.Errorf("embed NATS: it does not listen at %q and %q; is another program there, or is %s not to be written?",
-			c.Listen, c.Routes, o.StoreDir), s.remove())
+			c.Listen, c.Routes, o.StoreDir), s.Close())
 	}
 	return s, nil
+}
+
+// listens waits until the server listens. One of several is of use only once most of them are there; that is not waited for.
+func (s *Server) listens(c ServerConfig) bool {
+	if c.Routes == "" {
+		return s.nats.ReadyForConnections(startTimeout)
+	}
+	for end := time.Now().Add(startTimeout); time.Now().Before(end); time.Sleep(startStep) {
+		if s.nats.ClusterAddr() != nil && s.nats.Addr() != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // hostPort reads an address; "": a port of the host's choice.
@@ -126,6 +142,7 @@ func (s *Server) Routes() string {
 func (s *Server) Close() error {
 	s.nats.Shutdown()
 	s.nats.WaitForShutdown()
+	s.starting.Wait()
 	return s.remove()
 }
 
@@ -136,16 +153,17 @@ func (s *Server) remove() error {
 	return os.RemoveAll(s.temp)
 }
 
-// natsLog writes the server's log as ours. Its notices are of no interest to who runs a rendezvous.
+// natsLog writes the server's log as ours, a step lower: what matters of it shows in how the node stands (Health).
 type natsLog struct{ log *slog.Logger }
 
 func (l *natsLog) Noticef(string, ...any)    {}
 func (l *natsLog) Debugf(string, ...any)     {}
 func (l *natsLog) Tracef(string, ...any)     {}
-func (l *natsLog) Warnf(f string, v ...any)  { l.log.Warn("nats: " + said(f, v)) }
-func (l *natsLog) Errorf(f string, v ...any) { l.log.Error("nats: " + said(f, v)) }
+func (l *natsLog) Warnf(f string, v ...any)  { l.log.Debug("nats: " + said(f, v)) }
+func (l *natsLog) Errorf(f string, v ...any) { l.log.Warn("nats: " + said(f, v)) }
 func (l *natsLog) Fatalf(f string, v ...any) { l.log.Error("nats: " + said(f, v)) }
-func said(f string, v []any) string          { return strings.TrimSpace(fmt.Sprintf(f, v...)) }
+
+func said(f string, v []any) string { return strings.TrimSpace(fmt.Sprintf(f, v...)) }
 
 // Credentials lets a client of another process into an embedded server with this key.
 func Credentials(k identity.Key) (nats.Option, error) {

@@ -35,7 +35,7 @@ type letter struct {
 	Epoch uint64 `cbor:"2,keyasint"` // the sender's process
 
 	Endpoints []netip.AddrPort `cbor:"3,keyasint,omitempty"` // hello: for relay frames
-	Answer    bool             `cbor:"4,keyasint,omitempty"` // hello: wanted
+	Answer    bool             `cbor:"4,keyasint,omitempty"` // hello: wanted; verdict: to come
 
 	Visit  *visit             `cbor:"5,keyasint,omitempty"`
 	Camera []byte             `cbor:"6,keyasint,omitempty"` // visit: what the camera had asked by call, which goes on now

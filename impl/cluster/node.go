@@ -221,12 +221,16 @@ func (n *Node) arrive() {
 			return
 		}
 	}
+	why := "NATS does not give its buckets yet: " + err.Error()
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrNoResponders) {
+		why = "NATS has no JetStream leader yet: most of its servers have to be there"
+	}
 	n.mu.Lock()
-	first := n.why != err.Error()
-	n.why = err.Error()
+	first := n.why != why
+	n.why = why
 	n.mu.Unlock()
 	if first && n.ctx.Err() == nil {
-		n.cfg.Log.Warn("the cluster's buckets are not to be had: this node serves its own devices until they are", "error", err)
+		n.cfg.Log.Warn("alone for now: this node serves its own devices", "why", why)
 	}
 }
 
