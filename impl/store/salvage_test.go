@@ -36,6 +36,7 @@ func TestTornPages(t *testing.T) {
 	for name, tear := range tears {
 		for _, p := range used {
 			t.Run(fmt.Sprintf("%s/page %d", name, p), func(t *testing.T) {
+				t.Parallel()
 				path := filepath.Join(t.TempDir(), "records.db")
 				torn := bytes.Clone(sound)
 				page := torn[p*pageSize : (p+1)*pageSize]
@@ -168,8 +169,11 @@ func TestScan(t *testing.T) {
 func TestDamageWhileOpen(t *testing.T) {
 	const n = 2000
 	for name, touch := range map[string]func(t *testing.T, s *Store){
-		"verified": func(*testing.T, *Store) {},
-		"loaded":   func(t *testing.T, s *Store) { holds(t, s, n) },
+		"verified": func(_ *testing.T, s *Store) {
+			for from := (key{}); s.verifySome(&from); {
+			}
+		},
+		"loaded": func(t *testing.T, s *Store) { holds(t, s, n) },
 		"written": func(_ *testing.T, s *Store) {
 			for i := range n {
 				k, r := nth(i)
@@ -204,24 +208,25 @@ func TestDamageWhileOpen(t *testing.T) {
 // scribble destroys a few pages of records.
 func scribble(t *testing.T, path string) {
 	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
+	b := read(t, path)
+	done := 0
+	for p := 2; p*4096 < len(b) && done < 3; p++ {
+		if bytes.Count(b[p*4096:(p+1)*4096], magic) >= 10 {
+			overwrite(t, path, int64(p*4096), bytes.Repeat([]byte{0x5a}, 4096))
+			done++
+		}
 	}
+}
+
+func overwrite(t *testing.T, path string, at int64, b []byte) {
+	t.Helper()
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	done := 0
-	for p := 2; p*4096 < len(b) && done < 3; p++ {
-		if bytes.Count(b[p*4096:(p+1)*4096], magic) < 10 {
-			continue
-		}
-		if _, err := f.WriteAt(bytes.Repeat([]byte{0x5a}, 4096), int64(p*4096)); err != nil {
-			t.Fatal(err)
-		}
-		done++
+	if _, err := f.WriteAt(b, at); err != nil {
+		t.Fatal(err)
 	}
 }
 
