@@ -89,7 +89,7 @@ func (l *Link) appears(now time.Time, at netip.AddrPort, idle time.Duration) {
 // keep sends the ping that is due, or does something about the silence.
 func (l *Link) keep(now time.Time) {
 	switch {
-	case l.unanswer >= maxPings:
+	case l.unanswer >= l.most():
 		l.lost(now)
 	case !l.ways[datagrams].going() && !l.ways[streams].going() && (now.Sub(l.since) > session.RekeyAfterTime || l.sess.NeedsRekey()):
 		_ = l.renew(now)
@@ -115,7 +115,7 @@ func (l *Link) askAgain(now time.Time) {
 	l.pinged = now
 	l.unanswer++
 	wait := l.pongRTO() << min(l.unanswer-1, 5)
-	if l.unanswer >= maxPings {
+	if l.unanswer >= l.most() {
 		wait = max(wait, lastWait)
 	}
 	l.next = now.Add(wait)

@@ -109,7 +109,20 @@ func (l *Link) avoid(gone netip.AddrPort) {
 	}
 }
 
-// patience is how long a silent server is waited for, from the first unanswered ping on.
+// elsewhere says whether there is another server than the present one.
+func (l *Link) elsewhere() bool {
+	return slices.ContainsFunc(l.cfg.Addrs, func(a netip.AddrPort) bool { return server(a) != server(l.remote) })
+}
+
+// most is how many unanswered pings end a session. Where there is nowhere else to go, nothing is gained by haste.
+func (l *Link) most() int {
+	if l.elsewhere() {
+		return maxPings
+	}
+	return maxPings + 1
+}
+
+// patience is how long a silent server is waited for where there is another one, from the first unanswered ping on.
 func (l *Link) patience() time.Duration {
 	rto := l.pongRTO()
 	return (1<<(maxPings-1)-1)*rto + max(rto<<(maxPings-1), lastWait)
@@ -126,10 +139,8 @@ func (l *Link) pongRTO() time.Duration {
 // lead is how much earlier a ping leaves where there is another server to go to: it has the device by the time at which the
 // ping would have been due, though the present one died behind the last pong.
 func (l *Link) lead() time.Duration {
-	for _, a := range l.cfg.Addrs {
-		if server(a) != server(l.remote) {
-			return min(l.patience()+l.RTO(), l.rhythm.every/4)
-		}
+	if !l.elsewhere() {
+		return 0
 	}
-	return 0
+	return min(l.patience()+l.RTO(), l.rhythm.every/4)
 }

@@ -145,6 +145,27 @@ func TestPauseIsNoDeath(t *testing.T) {
 	}
 }
 
+// Where there is one server, a fourth ping is waited for: a lossy path would end the session too often.
+func TestOnlyServer(t *testing.T) {
+	for _, addrs := range [][]netip.AddrPort{{first}, {first, other}} {
+		s := newServers(t, addrs...)
+		s.serve(first)
+		s.start()
+		s.live(time.Minute)
+		s.lives = netip.AddrPort{}
+		clear(s.answers)
+		pings := 0
+		for s.down == 0 {
+			before := s.l.ping
+			s.live(s.l.Deadline().Sub(s.now))
+			pings += int(s.l.ping - before)
+		}
+		if want := maxPings + 2 - len(addrs); pings != want {
+			t.Errorf("with %d servers left after %d pings, want %d", len(addrs), pings, want)
+		}
+	}
+}
+
 // A server that says that it shuts down is left at once; where it is the only one, it is asked again as it comes back.
 func TestShuttingDown(t *testing.T) {
 	s := newServers(t, first, other)

@@ -1,7 +1,7 @@
 // Package uplink is a device's relation with its rendezvous, alike for cameras and viewers: one session, kept alive.
 //
-//	        Start              response                   3 pings unanswered, session too old, goodbye
-//	idle ─────────► greeting ────────────► up ───────────────────────────────────────► greeting, the next server first
+//	        Start              response                   3 or 4 pings unanswered, session too old, goodbye
+//	idle ─────────► greeting ────────────► up ────────────────────────────────────────────► greeting, the next server first
 //	                 │  ▲  initiation again after     │  ▲
 //	                 └──┘  0.25 s, 0.5 s … 8 s,       └──┘ Ping every Keepalive × 0.8–1,
 //	                       next address each 3rd time      again after an RTO
@@ -58,7 +58,7 @@ const (
 	lastUDP    = 5 * time.Minute
 	streamRTO  = time.Second     // least wait for a pong by a stream, whose own repetitions take their time
 	linger     = 5 * time.Second // of a stream that was left: what is on its way may still come
-	maxPings   = 3               // unanswered ones after which the rendezvous has forgotten us, or died
+	maxPings   = 3               // unanswered ones after which the server has forgotten us, or died; one more where there is no other
 	lastWait   = time.Second     // least wait for an answer to the last of them: a busy server that pauses loses nobody
 	triesEach  = 3               // of an address, before the next is tried
 )
@@ -236,7 +236,7 @@ func (l *Link) sendTo(to netip.AddrPort, p core.Purpose, m wire.Message) {
 	}
 	sealed := l.sess.Seal(nil, b)
 	if sealed == nil {
-		l.next, l.unanswer = l.since, maxPings
+		l.next, l.unanswer = l.since, l.most()
 		return
 	}
 	l.box.Send(netip.AddrPort{}, to, p, sealed)
