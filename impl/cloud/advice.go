@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"path"
 	"syscall"
 	"time"
@@ -50,7 +51,20 @@ func (b *bucket) explain(verb, name string, err error) error {
 	if reason == ClockSkew && skew.Abs() > time.Minute {
 		text += fmt.Sprintf(": it is %v from the store's", skew)
 	}
-	return &StoreError{Reason: reason, Err: fmt.Errorf("%s %s at %s: %w: %s", verb, path.Join(b.Bucket, b.name(name)), b.Endpoint, err, text)}
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err // without the URL, which says nothing new
+	}
+	return &StoreError{Reason: reason, Err: fmt.Errorf("%s %s at %s: %w: %s", verb, short(path.Join(b.Bucket, b.name(name))), b.Endpoint, err, text)}
+}
+
+// short cuts a name: a segment's ends in its HMAC.
+func short(name string) string {
+	const most = 110
+	if len(name) <= most {
+		return name
+	}
+	return name[:most] + "…"
 }
 
 // classify tells a reason from an S3 error code, an HTTP status or a failed connection.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/s3utils"
 )
 
 // S3 is where an S3-compatible store is and how to log in.
@@ -93,6 +94,9 @@ func (s S3) Open() (Store, error) {
 		return nil, errors.New("open the store: give its host and a bucket")
 	case s.AccessKey == "" || s.SecretKey == "":
 		return nil, errors.New("open the store: give an access key and its secret")
+	}
+	if err := s3utils.CheckValidBucketName(s.Bucket); err != nil {
+		return nil, fmt.Errorf("open the store: bucket %q: %w", s.Bucket, err)
 	}
 	if b.Region == "" {
 		b.Region = defaultRegion
