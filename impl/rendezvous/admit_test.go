@@ -263,7 +263,8 @@ func TestUnknownCamerasAreLimited(t *testing.T) {
 }
 
 func TestPackedEndpoints(t *testing.T) {
-	for _, of := range [][]wire.Endpoint{nil, candidates, wire.Ats([]netip.AddrPort{core.Over(core.TCP, addr("192.0.2.1:65535")), core.Over(core.TCP, addr("[2001:db8::1]:1"))})} {
+	streams := wire.Ats([]netip.AddrPort{core.Over(core.TCP, addr("192.0.2.1:65535")), core.Over(core.TCP, addr("[2001:db8::1]:1"))})
+	for _, of := range [][]wire.Endpoint{nil, candidates, streams} {
 		if got := unpack(pack(of)); !slices.Equal(got, of) {
 			t.Errorf("%v became %v", of, got)
 		}

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/session"
 	"github.com/punchlab/punchlab/impl/wire"
 )
@@ -29,7 +30,7 @@ func FuzzMessage(f *testing.F) {
 	for _, m := range []wire.Message{
 		&wire.Ping{Sequence: 1}, &wire.Pong{Sequence: 1}, &wire.Goodbye{}, &wire.IntroduceAck{ID: 1}, &wire.Refused{ID: 1, Code: 1},
 		&wire.Report{Sequence: 1, Class: sequential}, &wire.Sample{ID: 7}, &wire.Again{ID: 7, Relay: true},
-		&wire.LocatedAck{ID: 7, Sequence: 1, Code: 1},
+		&wire.LocatedAck{ID: 7, Sequence: 1, Code: 1}, &wire.Watch{Sequence: 1, Cameras: []identity.UID{uid(1)}}, &wire.PresenceAck{Sequence: 1},
 	} {
 		b, err := wire.Marshal(m)
 		if err != nil {

@@ -45,10 +45,9 @@ type Tie struct {
 // Others are the other nodes of a cluster, asked by the core of one. The calls are made on the core's goroutine and return at
 // once; what comes of them is handed back by the methods in cluster.go.
 //
-//	connect, again, sample, located-ack    Ask                                               Forwarded
-//	of a camera or tie not known here    ───────►  the node that the camera is at, or none  ───────────► its core
-//	                                     ◄───────                                           ◄───────────
-//	sealed to the device                  Deliver                                              Tell, Frame: to a proxy
+//	about a camera or tie not known here   Ask ───────► the node that serves the camera, if any: Visit or Resume
+//	to a device that visits from elsewhere Tell, Frame ─► the node that serves the device: Told, Carried
+//	about a camera that is watched here    Watch ──────► whoever knows: Presence
 type Others interface {
 	// Ask takes a message of a device that is served here, about a camera or connection that is not known here: *wire.Connect,
 	// *wire.Again, *wire.Sample, *wire.LocatedAck. from is where it came from. False: there is nobody to ask now.
@@ -57,7 +56,7 @@ type Others interface {
 	Tell(p Proxy, device identity.PublicKey, role Role, m wire.Message)
 	// Frame takes a relay frame for a proxy; b is the datagram without framing, and valid until the call returns.
 	Frame(p Proxy, device identity.PublicKey, role Role, channel uint16, b []byte)
-	// Watch says that somebody here watches a camera that is not known here, or that nobody does any more. What is known of
-	// it, now and later, is handed back by Presence.
+	// Watch says that somebody here watches a camera, wherever it is, or that nobody does any more. What is known of it at
+	// other nodes, now and later, is handed back by Presence.
 	Watch(now time.Time, camera identity.UID, on bool)
 }
