@@ -74,6 +74,8 @@ type attempt struct {
 	heard    time.Time // anything authentic
 	consent  time.Time
 	consents uint32
+	asking   asking     // the last one by path
+	rttOf    punch.Path // of which the round trip is known
 
 	manage manage
 

@@ -1,4 +1,5 @@
-// Package viewer is the viewer's side of the protocol.
+// Package viewer is the viewer's side of the protocol. A Viewer has one session with a rendezvous, and watches several
+// cameras at once; for each of them:
 //
 //	        Start, LoggedIn                   Connect                Noise-2, by any path
 //	offline ──────────────► idle or waiting ─────────► connecting ───────────────────────► watching
@@ -16,6 +17,9 @@
 //	                                   └── the path, or another direct one, is heard ─────────┘
 //
 // Doubt (doubt.go) has the rendezvous say where the camera is now, for which the search for a direct path begins anew.
+// A camera that was met before is looked for on the local network too, at the same time (near.go). Its owner manages it over
+// the session (manage.go). Which cameras are online, the rendezvous tells (presence.go).
+//
 // Use needs no acknowledgement: it is repeated for as long as newer media comes by another path than the one named.
 // The receiver knows the stream's first sequence number and drops duplicates, so that a move loses and repeats nothing.
 //
@@ -104,6 +108,7 @@ type Viewer struct {
 	probes   self.Probes
 	stamp    session.Stamp
 	watches  []*attempt  // in the order in which they were asked for
+	due      []*attempt  // scratch
 	last     *Connection // that was asked for
 	dropped  core.Drops
 	followed []identity.UID // whose presence is told
@@ -244,9 +249,11 @@ func (v *Viewer) HandleTimeout(now time.Time) {
 	}
 	v.link.HandleTimeout(now)
 	v.dev.HandleTimeout(now)
-	for _, a := range v.live() {
+	v.due = append(v.due[:0], v.watches...) // some may be gone, or replaced, then
+	for _, a := range v.due {
 		a.timeout(now)
 	}
+	clear(v.due)
 	v.tend(now)
 }
 

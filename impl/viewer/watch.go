@@ -50,6 +50,7 @@ func (a *attempt) sealed(now time.Time, path punch.Path, b []byte) error {
 	case *wire.PathChallenge:
 		a.challenged(now, path, m.Token)
 	case *wire.ConsentAck:
+		a.roundTrip(now, path, m.Sequence)
 		a.directHeard(now, path)
 		if path == a.path {
 			a.confirm(now)
@@ -262,7 +263,7 @@ func (a *attempt) sendUse(now time.Time) {
 	a.use++
 	by, token := a.path, a.token
 	if a.doubting() {
-		a.sendConsent(a.path)
+		a.sendConsent(now, a.path)
 		if a.channel != 0 {
 			by, token = punch.ViaRelay, wire.Token{}
 		}
@@ -271,9 +272,9 @@ func (a *attempt) sendUse(now time.Time) {
 	m.Next, _ = a.receiver.Wanted()
 	a.send(by, core.Control, a.seal(m))
 	if !a.twoWay { // the camera may not hear this path, though the viewer does
-		a.sendConsent(a.path)
+		a.sendConsent(now, a.path)
 		if a.path.Route == punch.Direct && a.channel != 0 {
-			a.sendConsent(punch.ViaRelay)
+			a.sendConsent(now, punch.ViaRelay)
 		}
 	}
 	a.c.Uses++
@@ -307,7 +308,7 @@ func (a *attempt) watchTimeout(now time.Time) {
 		a.sendManage(now)
 	}
 	if core.Due(now, a.consent) {
-		a.sendConsent(a.path)
+		a.sendConsent(now, a.path)
 		a.armConsent(now)
 	}
 	if core.Due(now, a.receiver.Deadline()) {
@@ -337,7 +338,7 @@ func (a *attempt) checkPath(now time.Time) {
 		a.useDue = due
 		return
 	case a.twoWay && a.use > 0:
-		a.sendConsent(a.path) // the answer tells a dead path from a source that has nothing to send
+		a.sendConsent(now, a.path) // the answer tells a dead path from a source that has nothing to send
 	}
 	a.sendUse(now)
 }
@@ -357,8 +358,32 @@ func (a *attempt) deadAt() time.Time {
 	return dead
 }
 
-func (a *attempt) sendConsent(path punch.Path) {
+// asking is a Consent whose answer tells the round trip.
+type asking struct {
+	sequence uint32
+	path     punch.Path
+	at       time.Time
+}
+
+// roundTrip measures the way to the camera and back, smoothed as RFC 6298 §2 does.
+func (a *attempt) roundTrip(now time.Time, path punch.Path, sequence uint32) {
+	c := a.asking
+	if sequence != c.sequence || path != c.path || path != a.path {
+		return
+	}
+	rtt := now.Sub(c.at)
+	if a.rttOf != path {
+		a.rttOf, a.c.RTT = path, rtt
+		return
+	}
+	a.c.RTT += (rtt - a.c.RTT) / 8
+}
+
+func (a *attempt) sendConsent(now time.Time, path punch.Path) {
 	a.consents++
+	if path == a.path {
+		a.asking = asking{a.consents, path, now}
+	}
 	a.send(path, core.Control, a.seal(&wire.Consent{Sequence: a.consents}))
 }
 

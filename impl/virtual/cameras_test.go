@@ -119,6 +119,13 @@ func TestSeveralCamerasAtOnce(t *testing.T) {
 		t.Error("a camera that was disconnected still serves")
 	}
 	w.checkOf(more[1], 80+14*25)
+	// By the relay: this side's 15 ms, and the camera's 14 and 5, both twice.
+	if c, _ := w.viewer.Connection(more[1].label.UID()); c.RTT != 68*time.Millisecond {
+		t.Errorf("round trip %v by %v", c.RTT, c.Path)
+	}
+	if c, _ := w.viewer.Connection(w.label.UID()); c.RTT != 40*time.Millisecond {
+		t.Errorf("round trip %v by %v", c.RTT, c.Path)
+	}
 	if n := len(w.of(w.label.UID())); n < 80+14*25 {
 		t.Errorf("the first camera: %d frames", n)
 	}

@@ -47,6 +47,7 @@ type camera struct {
 	noted     bool // the book is to be told of it
 
 	measured meter
+	rtt      time.Duration
 	latency  time.Duration
 }
 
@@ -147,7 +148,7 @@ func (c *camera) snapshot() Camera {
 	if c.path.Route != punch.Direct {
 		s.Peer = netip.AddrPort{}
 	}
-	s.RTT, s.Latency, s.Loss, s.Bitrate, s.Rate = c.measured.last.RTT, c.latency, c.measured.loss, c.measured.bits, c.measured.rate
+	s.RTT, s.Latency, s.Loss, s.Bitrate, s.Rate = c.rtt, c.latency, c.measured.loss, c.measured.bits, c.measured.rate
 	s.Frames = int64(c.measured.last.FramesReceived)
 	return s
 }

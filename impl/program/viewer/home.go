@@ -302,7 +302,7 @@ func (h *home) measure(now time.Time, c *camera) {
 		return
 	}
 	c.measured.read(now, x.Quality)
-	c.path = x.Path
+	c.path, c.rtt = x.Path, x.RTT
 	if len(x.Near) > 0 {
 		c.Near = x.Near
 	}
