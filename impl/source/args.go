@@ -20,9 +20,10 @@ const (
 const networkTimeout = 5 * time.Second
 
 // captureArgs are ffmpeg's arguments for a capture that passes H.264 on, as FLV, or decodes it to uncompressed pictures, as Y4M.
-func captureArgs(c Config, copies bool) []string {
+// patient is for another try, after one that has found too little out about the input.
+func captureArgs(c Config, copies, patient bool) []string {
 	args := append([]string{}, common...)
-	args = append(args, inputArgs(c, copies)...)
+	args = append(args, inputArgs(c, copies, patient)...)
 	args = append(args, "-map", "0:v:0")
 	if copies {
 		return append(args, "-c:v", "copy", "-f", "flv", "-flvflags", "no_duration_filesize", "-flush_packets", "1", "pipe:1")
@@ -30,7 +31,7 @@ func captureArgs(c Config, copies bool) []string {
 	return append(args, "-vf", filters(c), "-fps_mode", "passthrough", "-f", "yuv4mpegpipe", "-flush_packets", "1", "pipe:1")
 }
 
-func inputArgs(c Config, copies bool) (args []string) {
+func inputArgs(c Config, copies, patient bool) (args []string) {
 	name := c.Input.Name
 	if !copies {
 		args = append(args, "-flags", "low_delay", "-thread_type", "slice") // threads that take a picture each keep pictures back
@@ -53,8 +54,10 @@ func inputArgs(c Config, copies bool) (args []string) {
 	case Filter:
 		return append(args, "-re", "-f", "lavfi", "-i", name)
 	}
-	// A network camera says what it has before it plays: little is looked at, and no picture waited for to guess the rate.
-	args = append(args, "-protocol_whitelist", networkProtocols, "-analyzeduration", "1000000", "-fpsprobesize", "0")
+	args = append(args, "-protocol_whitelist", networkProtocols)
+	if !patient { // most cameras say what they have before they play
+		args = append(args, "-analyzeduration", "200000", "-fpsprobesize", "0")
+	}
 	micros := strconv.FormatInt(networkTimeout.Microseconds(), 10)
 	switch scheme, _, _ := strings.Cut(strings.ToLower(name), "://"); scheme {
 	case "rtsp", "rtsps":

@@ -26,8 +26,8 @@ type session struct {
 
 var errInputOver = errors.New("the input has ended")
 
-// capture runs one session and says why it has ended.
-func (h *Hub) capture() error {
+// capture runs one session, after so many that failed, and says why it has ended.
+func (h *Hub) capture(tries int) error {
 	ctx, cancel := context.WithCancelCause(h.ctx)
 	defer cancel(nil)
 	s := &session{hub: h, ctx: ctx, cancel: cancel, clock: clock{begun: h.begun}, keyless: time.Now()}
@@ -44,9 +44,9 @@ func (h *Hub) capture() error {
 	case h.cfg.Input.Kind == Pipe:
 		err = s.readPipe()
 	case encode:
-		err = s.run(false, s.readRaw)
+		err = s.run(false, tries, s.readRaw)
 	default:
-		err = s.run(true, s.readFLV)
+		err = s.run(true, tries, s.readFLV)
 	}
 	s.end()
 	cause := context.Cause(ctx)
@@ -74,9 +74,9 @@ func cannotCopy(err error) bool {
 }
 
 // run runs ffmpeg and reads what it captures.
-func (s *session) run(copies bool, read func(io.Reader, *time.Timer) error) error {
+func (s *session) run(copies bool, tries int, read func(io.Reader, *time.Timer) error) error {
 	what := "capture " + s.hub.cfg.Input.String()
-	p, err := s.hub.cfg.spawn(captureArgs(s.hub.cfg, copies), false)
+	p, err := s.hub.cfg.spawn(captureArgs(s.hub.cfg, copies, tries > 0), false)
 	if err != nil {
 		return err
 	}

@@ -14,17 +14,21 @@ import (
 )
 
 // require skips the test where a program is missing, or fails it if PUNCHLAB_REQUIRE (comma-separated) names it.
-func require(t *testing.T, program string) string {
+func require(t *testing.T, program string) {
 	t.Helper()
-	path, err := exec.LookPath(program)
+	_, err := exec.LookPath(program)
+	missing(t, program, err)
+}
+
+func missing(t *testing.T, what string, err error) {
+	t.Helper()
 	switch {
 	case err == nil:
-	case slices.Contains(strings.Split(os.Getenv("PUNCHLAB_REQUIRE"), ","), program):
-		t.Fatalf("PUNCHLAB_REQUIRE names %s: %v", program, err)
+	case slices.Contains(strings.Split(os.Getenv("PUNCHLAB_REQUIRE"), ","), what):
+		t.Fatalf("PUNCHLAB_REQUIRE names %s: %v", what, err)
 	default:
-		t.Skipf("%v", err)
+		t.Skipf("%s: %v", what, err)
 	}
-	return path
 }
 
 // log keeps what a hub tells.

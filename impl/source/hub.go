@@ -125,7 +125,7 @@ func (h *Hub) supervise() {
 	tries := 0
 	for h.await() {
 		from := time.Now()
-		err := h.capture()
+		err := h.capture(tries)
 		switch {
 		case errors.Is(err, errUnwanted):
 			h.observe(Stopped{Input: h.cfg.Input})
