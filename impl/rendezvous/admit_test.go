@@ -287,3 +287,22 @@ func TestNoSessionOutlivesItsTime(t *testing.T) {
 		t.Errorf("offline %+v", off)
 	}
 }
+
+// Where all devices are silent at once they are asked, and let go, a part at a time.
+func TestSurveyGoesInSteps(t *testing.T) {
+	const n = 5000
+	f := newFleet(t, n)
+	f.now = f.now.Add(f.s.cfg.Expiry - serverPings*pingAgain)
+	most, pings, gone := 0, 0, 0
+	for gone < n && f.s.Deadline().Before(f.now.Add(time.Minute)) {
+		f.now = f.now.Add(max(0, f.s.Deadline().Sub(f.now)))
+		f.s.HandleTimeout(f.now)
+		out := f.s.Ready()
+		most = max(most, len(out.Packets)+len(out.Events))
+		pings += len(out.Packets)
+		gone += len(out.Events)
+	}
+	if gone != n || pings != serverPings*n || most > 2000 {
+		t.Errorf("%d gone after %d pings, %d at once", gone, pings, most)
+	}
+}

@@ -240,12 +240,22 @@ func (s *Server) gap() time.Duration {
 // patience is the silence after which a device is asked.
 func (s *Server) patience() time.Duration { return s.cfg.Expiry - serverPings*s.gap() }
 
-// survey asks devices that have been silent, and lets those go that do not answer.
+// survey asks devices that have been silent, and lets those go that do not answer: so many at a time that others are served
+// meanwhile, also where a million are silent at once because this server was cut off.
 func (s *Server) survey(now time.Time) {
-	for c := s.head(queueQuiet); c != nil && s.at(now) >= c.last+instant(s.patience()); c = s.head(queueQuiet) {
+	const step = 1000
+	for range step {
+		c := s.head(queueQuiet)
+		if c == nil || s.at(now) < c.last+instant(s.patience()) {
+			break
+		}
 		s.question(now, c)
 	}
-	for c := s.head(queueAsked); c != nil && s.at(now) >= c.due; c = s.head(queueAsked) {
+	for range step {
+		c := s.head(queueAsked)
+		if c == nil || s.at(now) < c.due {
+			break
+		}
 		s.question(now, c)
 	}
 }

@@ -254,7 +254,8 @@ func TestPresenceElsewhere(t *testing.T) {
 	tell(uid(1), wire.StateOnline)
 	want(t, "there", v.presence(), wire.Presence{Sequence: 2, Cameras: []wire.Status{{UID: uid(1), State: wire.StateOnline, Age: 5}}})
 	late := r.viewer()
-	want(t, "a newcomer", late.watch(1, uid(1)), wire.Presence{Sequence: 1, Answers: 1, Cameras: []wire.Status{{UID: uid(1), State: wire.StateOnline, Age: 5}}})
+	want(t, "a newcomer", late.watch(1, uid(1)), wire.Presence{Sequence: 1, Answers: 1,
+		Cameras: []wire.Status{{UID: uid(1), State: wire.StateOnline, Age: 5}}})
 	r.s.Release(r.now, c.key.Public())
 	tell(c.uid(), wire.StateOnline)
 	if m := v.presence(); m == nil || m.Cameras[0].State != wire.StateOnline {
