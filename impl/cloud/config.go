@@ -27,7 +27,9 @@ type Config struct {
 
 	RetryMin, RetryMax time.Duration // a refused upload is tried again after RetryMin, twice that, … RetryMax; zero: 1 s, 60 s
 
-	Event func(any)        // told each event, one at a time, from the recorder's goroutines; it must not block. Nil: nobody is told
+	// Event is told each event, one at a time, from the recorder's goroutines, what was found in the spool before NewRecorder
+	// returns. It must not block, nor close the recorder. Nil: nobody is told.
+	Event func(any)
 	Now   func() time.Time // nil: time.Now
 }
 

@@ -115,3 +115,57 @@ func TestOverrun(t *testing.T) {
 		t.Errorf("writing to a closed recorder: %v", err)
 	}
 }
+
+// A source that sends key frames rarely, or never again, is cut all the same.
+func TestRareKeyFrames(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		r := newRig(t, m, func(c *Config) { c.Segment = time.Second })
+		clip := media.EmbeddedClip()
+		for i := range 20 * 25 {
+			au := clip.At(i)
+			au.Key = i == 0 || i == 75
+			if err := r.Write(au); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(40 * time.Millisecond)
+			synctest.Wait()
+		}
+		r.close()
+		ts, _ := archived(t, m)
+		wantPictures(t, ts, units(0, 500))
+		var at []string
+		for _, o := range m.order {
+			at = append(at, strings.Split(o, "-")[6])
+		}
+		if got := strings.Join(at, " "); got != "3000 8000 8000 1000" {
+			t.Errorf("segments of %s ms, want a key frame's and then one each 8 s", got)
+		}
+	})
+}
+
+// A clock that is set while recording begins a part, so that its name tells the time.
+func TestClockIsSet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		start := time.Now()
+		r := newRig(t, m, func(c *Config) {
+			c.Now = func() time.Time {
+				if d := time.Since(start); d < 6*time.Second {
+					return time.Unix(0, 0).Add(d)
+				}
+				return time.Now()
+			}
+		})
+		r.feed(12 * time.Second)
+		r.close()
+		ts, reports := archived(t, m)
+		wantPictures(t, ts, units(0, r.next))
+		if len(reports) != 2 || reports[0].Start.Year() != 1970 || reports[1].Start.Year() != 2000 {
+			t.Errorf("parts %+v, want one of the unset clock and one of the set one", reports)
+		}
+		wantNothingMissing(t, m)
+	})
+}

@@ -49,7 +49,7 @@ func NewRecorder(c Config) (*Recorder, error) {
 	r.sp = sp
 	cut, err := newCutter(&r.cfg, sp, r.tell)
 	if err != nil {
-		return nil, fmt.Errorf("record: %w", err)
+		return nil, fmt.Errorf("record: %w", errors.Join(err, sp.close()))
 	}
 	up := &uploader{cfg: &r.cfg, sp: sp, tell: r.tell, count: r.count}
 	ctx, cancel := context.WithCancel(context.Background())

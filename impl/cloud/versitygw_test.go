@@ -13,7 +13,7 @@ import (
 )
 
 // open opens a gateway's store, changed as a test wants it.
-func open(t *testing.T, g *cloudtest.Gateway, change func(*S3)) Store {
+func open(t testing.TB, g *cloudtest.Gateway, change func(*S3)) Store {
 	t.Helper()
 	s, err := ParseURL(g.URL())
 	if err != nil {
