@@ -95,7 +95,53 @@ func testTorn(t *testing.T, path string, torn []byte, n, least int) {
 	}
 }
 
-// A file cut short anywhere keeps what it has.
+// bbolt has two first pages, and does with one. With neither, everything is rescued all the same.
+func TestBothFirstPagesTorn(t *testing.T) {
+	const n, pageSize, meta = 120, 4096, 16
+	path := filepath.Join(t.TempDir(), "records.db")
+	fill(t, path, n)
+	sound := read(t, path)
+	for name, at := range map[string]int{"magic": meta, "version": meta + 4, "root": meta + 20, "checksum": meta + 60} {
+		torn := bytes.Clone(sound)
+		torn[at] ^= 1
+		torn[pageSize+at] ^= 1
+		t.Run(name, func(t *testing.T) { testTorn(t, filepath.Join(t.TempDir(), "records.db"), torn, n, n) })
+	}
+}
+
+// Who saves while the store finds its damage and mends it reads what he saved, then and after a restart.
+func TestSavesWhileMending(t *testing.T) {
+	const n = 3000
+	path := filepath.Join(t.TempDir(), "records.db")
+	fill(t, path, n)
+	e := &events{}
+	s := mustOpen(t, path, e)
+	scribble(t, path)
+	saved := map[key]record{}
+	random := rand.New(rand.NewPCG(1, 2))
+	for stamp := uint64(n); len(e.list()) == 0; stamp++ {
+		k, r := nth(random.IntN(100))
+		r.Stamp = stamp
+		s.Save(k, r)
+		saved[k] = r
+		k, _ = nth(random.IntN(100))
+		if want, ok := saved[k]; ok {
+			if got, _ := s.Load(k); got != want {
+				t.Fatalf("loaded %+v, saved %+v", got, want)
+			}
+		}
+	}
+	mustClose(t, s)
+	s = mustOpen(t, path, nil)
+	defer mustClose(t, s)
+	for k, want := range saved {
+		if got, _ := s.Load(k); got != want {
+			t.Errorf("opened again: %+v, saved was %+v", got, want)
+		}
+	}
+}
+
+// A file cut short anywhere keeps what it has, and that is noticed when it is opened.
 func TestCutShort(t *testing.T) {
 	const n, pageSize = 120, 4096
 	path := filepath.Join(t.TempDir(), "records.db")
@@ -119,6 +165,13 @@ func TestCutShort(t *testing.T) {
 				return
 			}
 			testTorn(t, filepath.Join(t.TempDir(), "records.db"), f, n, distinct(f))
+			path := filepath.Join(t.TempDir(), "records.db")
+			if err := os.WriteFile(path, f, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			e := &events{}
+			mustClose(t, mustOpen(t, path, e))
+			e.salvaged(t)
 		})
 	}
 }
