@@ -137,7 +137,7 @@ func TestRareKeyFrames(t *testing.T) {
 		wantPictures(t, ts, units(0, 500))
 		var at []string
 		for _, o := range m.order {
-			at = append(at, strings.Split(o, "-")[6])
+			at = append(at, strings.Split(o, "-")[4])
 		}
 		if got := strings.Join(at, " "); got != "3000 8000 8000 1000" {
 			t.Errorf("segments of %s ms, want a key frame's and then one each 8 s", got)
