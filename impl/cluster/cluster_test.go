@@ -69,7 +69,7 @@ func TestCamerasNodeDies(t *testing.T) {
 	n[0].Kill()
 	died := time.Now()
 	await(t, n[1].events, yes[rendezvous.Online])
-	if away := time.Since(died); away > 2*keepalive {
+	if away := time.Since(died); away > 4*keepalive { // one, and what a busy machine adds
 		t.Errorf("the camera was away for %v", away)
 	}
 	drain(v.events)

@@ -33,7 +33,7 @@ func (h *Handle) join() (err error) {
 	}
 	if len(c.Endpoints) == 0 {
 		for _, a := range o.Addrs {
-			c.Endpoints = append(c.Endpoints, netip.AddrPortFrom(a, o.Port))
+			c.Endpoints = append(c.Endpoints, netip.AddrPortFrom(o.public(a), o.Port))
 		}
 	}
 	if o.NATS == Embedded {

@@ -29,6 +29,7 @@ type Options struct {
 	Key     identity.Key   // all nodes of a cluster have the same
 	Network device.Network // where sockets are made; without ListenUDP: this host
 	Addrs   []netip.Addr   // to listen at; none: all of the network's. With two of a family devices learn how their NATs behave
+	Public  []netip.Addr   // as others see Addrs, in their order, where the provider translates them one to one; none: the same
 	Port    uint16         // UDP and TCP; 0: 4479
 	Second  uint16         // a second UDP port, where a family has two addresses; 0: Port+1
 	TLS     uint16         // TCP port for TLS; 0: none
@@ -83,6 +84,9 @@ func (o Options) withDefaults() (Options, error) {
 	if len(o.Addrs) == 0 {
 		return o, errors.New("start rendezvous: this host has no address that others reach; name one to listen at")
 	}
+	if len(o.Public) > 0 && len(o.Public) != len(o.Addrs) {
+		return o, fmt.Errorf("start rendezvous: %d public addresses for %d that it listens at: name one for each", len(o.Public), len(o.Addrs))
+	}
 	if o.Port == 0 {
 		o.Port = Port
 	}
@@ -124,11 +128,23 @@ func (o Options) families() (of [][]netip.Addr) {
 	return of
 }
 
+// public is how others see an address of the server's.
+func (o Options) public(a netip.Addr) netip.Addr {
+	if i := slices.Index(o.Addrs, a); i >= 0 && i < len(o.Public) {
+		return o.Public[i]
+	}
+	return a
+}
+
 // grids are the sockets by which devices learn how their NATs behave.
 func (o Options) grids() (all []rendezvous.Grid) {
 	for _, addrs := range o.families() {
 		if len(addrs) > 1 {
-			all = append(all, rendezvous.Grid{Addrs: [2]netip.Addr(addrs[:2]), Ports: [2]uint16{o.Port, o.Second}})
+			g := rendezvous.Grid{Addrs: [2]netip.Addr(addrs[:2]), Ports: [2]uint16{o.Port, o.Second}}
+			if len(o.Public) > 0 {
+				g.Public = [2]netip.Addr{o.public(addrs[0]), o.public(addrs[1])}
+			}
+			all = append(all, g)
 		}
 	}
 	return all
