@@ -31,7 +31,7 @@ func (f *viewerFlags) account() ([]byte, error) {
 }
 
 // open opens the book of cameras, and logs in where they are.
-func (f *viewerFlags) open(observe func(any)) (*viewer.Viewer, error) {
+func (f *viewerFlags) open(observe func(any)) (viewer.Session, error) {
 	k, err := loadKey(f.key)
 	if err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func (f *viewerFlags) open(observe func(any)) (*viewer.Viewer, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := viewer.Open(viewer.Options{
+	v, err := viewer.Use(viewer.Options{
 		Key: k, Book: f.book, TLS: rendezvousTLS, Name: f.as, Token: token, Strategy: f.strategy, NoLAN: f.noLAN, FPS: f.fps, Observe: observe,
 	})
 	if err != nil {
@@ -50,7 +50,7 @@ func (f *viewerFlags) open(observe func(any)) (*viewer.Viewer, error) {
 }
 
 // with opens the book, and closes it.
-func (f *viewerFlags) with(do func(v *viewer.Viewer) error) error {
+func (f *viewerFlags) with(do func(v viewer.Session) error) error {
 	v, err := f.open(nil)
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ must be online: it is asked once, and says what this viewer may do there. The fi
 			if err != nil {
 				return usage(err)
 			}
-			return f.with(func(v *viewer.Viewer) error {
+			return f.with(func(v viewer.Session) error {
 				ctx, cancel := context.WithTimeout(cmd.Context(), max(askWithin, o.Wait))
 				defer cancel()
 				cam, err := v.Add(ctx, l, o)
@@ -153,7 +153,7 @@ nobody polls. It does not say whether a camera that is offline exists, so since 
 		Example: "  punchlab viewer list --follow",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.with(func(v *viewer.Viewer) error { return f.list(cmd.Context(), v, follow, wait) })
+			return f.with(func(v viewer.Session) error { return f.list(cmd.Context(), v, follow, wait) })
 		},
 	}
 	c.Flags().BoolVar(&follow, "follow", false, "go on, and print a camera again whenever it has changed")
@@ -162,7 +162,7 @@ nobody polls. It does not say whether a camera that is offline exists, so since 
 }
 
 // list prints the cameras, once the rendezvous has said how they are.
-func (f *viewerFlags) list(ctx context.Context, v *viewer.Viewer, follow bool, wait time.Duration) error {
+func (f *viewerFlags) list(ctx context.Context, v viewer.Session, follow bool, wait time.Duration) error {
 	changed, cancel := v.Changed()
 	defer cancel()
 	timeout := time.After(wait)
@@ -216,7 +216,7 @@ func because(failure string) string {
 }
 
 // unknown counts the cameras of which nothing has been said.
-func unknown(v *viewer.Viewer) (n int) {
+func unknown(v viewer.Session) (n int) {
 	for _, c := range v.Cameras() {
 		if c.Presence == viewer.Unknown {
 			n++
@@ -314,7 +314,7 @@ func viewerRenameCommand(f *viewerFlags) *cobra.Command {
 		Example: "  punchlab viewer rename camera-2 garden",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return f.with(func(v *viewer.Viewer) error { return noConnection(v.Rename(args[0], args[1])) })
+			return f.with(func(v viewer.Session) error { return noConnection(v.Rename(args[0], args[1])) })
 		},
 	}
 }
@@ -328,7 +328,7 @@ the owner 'viewer revoke' him.`,
 		Example: "  punchlab viewer remove door",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return f.with(func(v *viewer.Viewer) error { return noConnection(v.Remove(args[0])) })
+			return f.with(func(v viewer.Session) error { return noConnection(v.Remove(args[0])) })
 		},
 	}
 }

@@ -16,8 +16,8 @@ import (
 )
 
 // asking opens the book and gives a camera so long to answer.
-func (f *viewerFlags) asking(cmd *cobra.Command, do func(ctx context.Context, v *viewer.Viewer) error) error {
-	return f.with(func(v *viewer.Viewer) error {
+func (f *viewerFlags) asking(cmd *cobra.Command, do func(ctx context.Context, v viewer.Session) error) error {
+	return f.with(func(v viewer.Session) error {
 		ctx, cancel := context.WithTimeout(cmd.Context(), askWithin)
 		defer cancel()
 		return do(ctx, v)
@@ -38,7 +38,7 @@ the camera.`,
 			if i.Role, err = parseRole(role); err != nil {
 				return usage(err)
 			}
-			return f.asking(cmd, func(ctx context.Context, v *viewer.Viewer) error {
+			return f.asking(cmd, func(ctx context.Context, v viewer.Session) error {
 				l, err := v.Invite(ctx, args[0], i)
 				if err != nil {
 					return noConnection(err)
@@ -90,7 +90,7 @@ func viewerGuestsCommand(f *viewerFlags) *cobra.Command {
 		Example: "  punchlab viewer guests door",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.asking(cmd, func(ctx context.Context, v *viewer.Viewer) error {
+			return f.asking(cmd, func(ctx context.Context, v viewer.Session) error {
 				all, err := v.Members(ctx, args[0])
 				if err != nil {
 					return noConnection(err)
@@ -132,7 +132,7 @@ func (f *viewerFlags) printMembers(all []wire.Member) error {
 }
 
 // member finds who is meant by a name, a key, or a key's beginning.
-func member(ctx context.Context, v *viewer.Viewer, camera, who string) (identity.PublicKey, error) {
+func member(ctx context.Context, v viewer.Session, camera, who string) (identity.PublicKey, error) {
 	all, err := v.Members(ctx, camera)
 	if err != nil {
 		return identity.PublicKey{}, err
@@ -161,7 +161,7 @@ With an invitation's text in place of WHO, one that nobody has used yet is taken
 		Example: "  punchlab viewer revoke door Ann",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.asking(cmd, func(ctx context.Context, v *viewer.Viewer) error {
+			return f.asking(cmd, func(ctx context.Context, v viewer.Session) error {
 				if l, err := identity.ParseLabel(args[1]); err == nil {
 					return noConnection(v.Cancel(ctx, args[0], l))
 				}
@@ -186,7 +186,7 @@ func viewerRoleCommand(f *viewerFlags) *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
-			return f.asking(cmd, func(ctx context.Context, v *viewer.Viewer) error {
+			return f.asking(cmd, func(ctx context.Context, v viewer.Session) error {
 				key, err := member(ctx, v, args[0], args[1])
 				if err == nil {
 					err = v.SetRole(ctx, args[0], key, role)
@@ -210,7 +210,7 @@ ends at once.`,
 			if !yes {
 				return usagef("everybody loses %s: say --yes if that is meant", args[0])
 			}
-			return f.asking(cmd, func(ctx context.Context, v *viewer.Viewer) error { return noConnection(v.Release(ctx, args[0])) })
+			return f.asking(cmd, func(ctx context.Context, v viewer.Session) error { return noConnection(v.Release(ctx, args[0])) })
 		},
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "do it")

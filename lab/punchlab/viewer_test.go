@@ -107,6 +107,20 @@ func TestViewerCommands(t *testing.T) {
 	if video, err := os.ReadFile(filepath.Join(dir, "door.h264")); err != nil || !bytes.HasPrefix(video, []byte{0, 0, 0, 1}) {
 		t.Errorf("the video: %d bytes, %v", len(video), err)
 	}
+	beside := background(t, dir, "viewer", "watch", "door", "--for", "2s")
+	var said bytes.Buffer
+	beside.Stderr = &said
+	if err := beside.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 { // they share one session, so that nobody is put out
+		if code, out, stderr := punchlab(t, dir, "viewer", "list"); code != 0 || !strings.Contains(out, "online") {
+			t.Errorf("list beside watch: exit code %d, %s%s", code, out, stderr)
+		}
+	}
+	if err := beside.Wait(); err != nil || !strings.Contains(said.String(), "50 frames") || strings.Contains(said.String(), "reconnecting") {
+		t.Errorf("watch beside list: %v, %s", err, &said)
+	}
 	followed(t, dir, func() { _ = camera.Process.Signal(syscall.SIGTERM) })
 	if code, _, stderr := punchlab(t, dir, "viewer", "watch", "door"); code != 1 || !strings.Contains(stderr, "offline") {
 		t.Errorf("watch what is offline: exit code %d, %s", code, stderr)

@@ -62,7 +62,7 @@ func (f *watchFlags) run(ctx context.Context, name string) error {
 }
 
 // watch shows a camera until the context ends.
-func (f *watchFlags) watch(ctx context.Context, v *viewer.Viewer, name string, s *screen, says <-chan any) error {
+func (f *watchFlags) watch(ctx context.Context, v viewer.Session, name string, s *screen, says <-chan any) error {
 	feed, err := v.Watch(name, viewer.WatchOptions{Once: f.wait == 0})
 	if err != nil {
 		return usage(err)
@@ -94,7 +94,7 @@ func (f *watchFlags) watch(ctx context.Context, v *viewer.Viewer, name string, s
 }
 
 // pump takes frames from a feed until its end, of which it tells last.
-func pump(ctx context.Context, feed *viewer.Feed) (<-chan viewer.Frame, <-chan error) {
+func pump(ctx context.Context, feed viewer.Stream) (<-chan viewer.Frame, <-chan error) {
 	frames, failed := make(chan viewer.Frame), make(chan error, 1)
 	go func() {
 		for {

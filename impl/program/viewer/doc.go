@@ -11,5 +11,7 @@
 // it. A connection that fails is made again, as soon as the rendezvous says that the camera is back or after a while, unless
 // the camera or the rendezvous has refused it for good.
 //
+// One process at a time has a book open; others of the same user ask it (Use), so that their sessions do not put each other out.
+//
 // All methods may be called from any goroutine.
 package viewer

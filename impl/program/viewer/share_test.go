@@ -44,7 +44,7 @@ func TestShare(t *testing.T) {
 	if err != nil || len(all) != 2 || all[0].Role != wire.RoleOwner || string(all[0].Name) != "phone" || string(all[1].Name) != "Ann" || all[1].Seconds == 0 {
 		t.Errorf("members %+v, %v", all, err)
 	}
-	feed, err := guest.Watch("camera", WatchOptions{})
+	feed, err := guest.Feed("camera", WatchOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestManageWhileWatching(t *testing.T) {
 	if _, err := v.Add(ctx, c.label, AddOptions{Name: "door", Wait: 10 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
-	feed, err := v.Watch("door", WatchOptions{})
+	feed, err := v.Feed("door", WatchOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

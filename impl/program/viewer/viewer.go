@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -17,13 +18,14 @@ import (
 
 // Viewer is open until Close.
 type Viewer struct {
-	opt    Options
-	policy punch.Policy
-	book   *book
-	ctx    context.Context
-	cancel context.CancelFunc
-	wg     sync.WaitGroup // homes and the saver
-	dirty  chan struct{}  // facts are to be saved
+	opt      Options
+	policy   punch.Policy
+	book     *book
+	ctx      context.Context
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup // homes, the saver, and calls of other processes
+	listener net.Listener   // for those; nil: the book is in memory
+	dirty    chan struct{}  // facts are to be saved
 
 	mu        sync.Mutex
 	cameras   []*camera // by name
@@ -45,7 +47,7 @@ func Run(ctx context.Context, o Options) error {
 	return v.Close()
 }
 
-// Open reads the book and logs in at the cameras' rendezvous servers.
+// Open reads the book and logs in at the cameras' rendezvous servers. One process at a time has a book open: see Use for the others.
 func Open(o Options) (*Viewer, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -57,8 +59,14 @@ func Open(o Options) (*Viewer, error) {
 	if v.policy, err = punch.Lookup(o.Strategy); err != nil {
 		return nil, err
 	}
+	if err := v.listen(); err != nil {
+		return nil, err
+	}
 	all, err := v.book.read()
 	if err != nil {
+		if v.listener != nil {
+			_ = v.listener.Close() // the other error says what to do
+		}
 		return nil, err
 	}
 	v.ctx, v.cancel = context.WithCancel(context.Background())
@@ -66,6 +74,7 @@ func Open(o Options) (*Viewer, error) {
 	v.sync(all)
 	v.mu.Unlock()
 	v.wg.Go(v.saver)
+	v.serve()
 	return v, nil
 }
 
@@ -89,6 +98,9 @@ func (v *Viewer) Close() error {
 	}
 	v.mu.Unlock()
 	v.cancel()
+	if v.listener != nil {
+		_ = v.listener.Close() // nobody waits for it
+	}
 	v.wg.Wait()
 	return v.save()
 }
@@ -278,8 +290,17 @@ func (v *Viewer) changed() {
 	}
 }
 
-// Watch begins to watch a camera.
-func (v *Viewer) Watch(name string, o WatchOptions) (*Feed, error) {
+// Watch begins to watch a camera: see Feed.
+func (v *Viewer) Watch(name string, o WatchOptions) (Stream, error) {
+	f, err := v.Feed(name, o)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Feed begins to watch a camera.
+func (v *Viewer) Feed(name string, o WatchOptions) (*Feed, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	c, err := v.named(name)

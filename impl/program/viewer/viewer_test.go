@@ -24,7 +24,7 @@ func TestAddAndWatch(t *testing.T) {
 		t.Fatalf("added %+v, %v", got, err)
 	}
 	await(t, v, "Door", func(c Camera) bool { return c.Phase == Idle })
-	one, err := v.Watch("door", WatchOptions{})
+	one, err := v.Feed("door", WatchOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestAddAndWatch(t *testing.T) {
 		frames = append(frames, f)
 	}
 	checkFrames(t, frames)
-	two, err := v.Watch(c.label.UID().String()[:6], WatchOptions{}) // it has the group of pictures from its beginning
+	two, err := v.Feed(c.label.UID().String()[:6], WatchOptions{}) // it has the group of pictures from its beginning
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestSeveralCameras(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f, err := v.Watch(x.Name, WatchOptions{})
+		f, err := v.Feed(x.Name, WatchOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +132,7 @@ func TestOffline(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.away()
-	f, err := v.Watch("door", WatchOptions{Once: true})
+	f, err := v.Feed("door", WatchOptions{Once: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestOffline(t *testing.T) {
 	if _, err := v.Add(within(t), label, AddOptions{}); err == nil || !strings.Contains(err.Error(), "nothing was added") || len(v.Cameras()) != 1 {
 		t.Errorf("added what is not there: %v", err)
 	}
-	f, err = v.Watch("door", WatchOptions{})
+	f, err = v.Feed("door", WatchOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,30 +190,6 @@ func TestNames(t *testing.T) {
 	}
 	if all := v.Cameras(); len(all) != 2 || all[0].Name != "DOOR" {
 		t.Errorf("there are %+v", all)
-	}
-}
-
-// Two processes have one book: neither's change is lost.
-func TestBookIsShared(t *testing.T) {
-	s := newScene(t)
-	o := s.options()
-	a, b := s.viewer(o), s.viewer(o)
-	label := func() identity.Label {
-		return identity.Label{Key: must(identity.NewKey(a.opt.Rand)).Public(), RendezvousKey: s.key.Public(), Rendezvous: []string{s.addr.String()}}
-	}
-	for _, v := range []*Viewer{a, b} {
-		if _, err := v.Enter(label(), ""); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(b.Cameras()) != 2 {
-		t.Errorf("the second knows %+v", b.Cameras())
-	}
-	if err := a.Rename("camera", "door"); err != nil || len(a.Cameras()) != 2 {
-		t.Errorf("the first knows %+v, %v", a.Cameras(), err)
-	}
-	if err := b.Remove("camera-2"); err != nil || len(b.Cameras()) != 1 || b.Cameras()[0].Name != "door" {
-		t.Errorf("the second knows %+v, %v", b.Cameras(), err)
 	}
 }
 

@@ -1,0 +1,139 @@
+package viewer
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+// A second process with the same book asks the first one: what it adds, lists, watches and manages goes by that one's session.
+func TestSecondProcess(t *testing.T) {
+	s := newScene(t)
+	c := s.camera()
+	o := s.options()
+	first := s.viewer(o)
+	if _, err := Open(o); !errors.Is(err, ErrInUse) {
+		t.Fatalf("opened twice: %v", err)
+	}
+	second, err := Use(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	ctx := within(t)
+	got, err := second.Add(ctx, c.label, AddOptions{Name: "door", Wait: 10 * time.Second})
+	if err != nil || got.Role != wire.RoleOwner || len(first.Cameras()) != 1 || len(second.Cameras()) != 1 {
+		t.Fatalf("added %+v, %v", got, err)
+	}
+	if _, err := second.Add(ctx, c.label, AddOptions{}); err == nil || !strings.Contains(err.Error(), `in the book as "door"`) {
+		t.Errorf("added again: %v", err)
+	}
+	one, err := first.Feed("door", WatchOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := one.Next(ctx); err != nil {
+		t.Fatal(err)
+	}
+	two, err := second.Watch("door", WatchOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var frames []Frame
+	for range 30 {
+		f, err := two.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frames = append(frames, f)
+	}
+	checkFrames(t, frames)
+	two.RequestKeyFrame()
+	if all, err := second.Members(ctx, "door"); err != nil || len(all) != 1 {
+		t.Errorf("members %+v, %v", all, err)
+	}
+	if err := second.SetRole(ctx, "door", identity.PublicKey{1}, wire.RoleGuest); codeOf(err) == 0 {
+		t.Errorf("a refusal comes as %v", err)
+	}
+	if l, err := second.Invite(ctx, "door", Invitation{For: time.Hour}); err != nil || !l.Invited {
+		t.Errorf("invited: %v", err)
+	} else if err := second.Cancel(ctx, "door", l); err != nil {
+		t.Errorf("canceled: %v", err)
+	}
+	if x, err := second.Camera("door"); err != nil || x.Feeds != 2 || x.Stream != frames[0].Stream || x.Phase != Watching {
+		t.Errorf("the camera is %+v, %v", x, err)
+	}
+	changed, cancel := second.Changed()
+	defer cancel()
+	<-changed // the beginning
+	two.Close()
+	for err = nil; err == nil; {
+		_, err = two.Next(ctx)
+	}
+	if err != io.EOF {
+		t.Errorf("after Close: %v", err)
+	}
+	await(t, first, "door", func(c Camera) bool { return c.Feeds == 1 })
+	if err := second.Rename("door", "gate"); err != nil {
+		t.Fatal(err)
+	}
+	for second.Cameras()[0].Name != "gate" {
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			t.Fatal("not told of the new name")
+		}
+	}
+	if err := second.Remove("gate"); err != nil || len(first.Cameras()) != 0 {
+		t.Errorf("removed: %v", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.Enter(c.label, "door"); err == nil || !strings.Contains(err.Error(), "try again") {
+		t.Errorf("the first has gone: %v", err)
+	}
+	third, err := Use(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := third.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The file is locked and read again for each change, also by processes that do not see each other's socket.
+func TestBookIsShared(t *testing.T) {
+	s := newScene(t)
+	path := s.options().Book
+	a, b := &book{path: path}, &book{path: path}
+	add := func(k *book, n byte) {
+		label := identity.Label{Key: identity.PublicKey{n}, RendezvousKey: s.key.Public(), Rendezvous: []string{s.addr.String()}}
+		if _, err := k.change(func(c *content) error {
+			c.Cameras = append(c.Cameras, &entry{Name: c.free(), Label: label.String(), label: label, uid: label.UID()})
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+	}
+	done := make(chan bool)
+	for i, k := range []*book{a, b} {
+		go func() {
+			for n := range byte(5) {
+				add(k, 1+n+byte(10*i))
+			}
+			done <- true
+		}()
+	}
+	<-done
+	<-done
+	all, err := a.read()
+	if err != nil || len(all) != 10 {
+		t.Errorf("the book has %d cameras, %v", len(all), err)
+	}
+}
