@@ -55,12 +55,12 @@ type Camera struct {
 }
 
 // Of is the backend that a viewer is.
-func Of(v *viewer.Viewer) Backend { return program{v} }
+func Of(v viewer.Session) Backend { return program{v} }
 
-type program struct{ *viewer.Viewer }
+type program struct{ viewer.Session }
 
 func (p program) Cameras() (list []Camera) {
-	for _, c := range p.Viewer.Cameras() {
+	for _, c := range p.Session.Cameras() {
 		list = append(list, state(c))
 	}
 	return list
@@ -94,16 +94,16 @@ func at(t time.Time) *time.Time {
 }
 
 func (p program) Watch(camera string) (Feed, error) {
-	f, err := p.Viewer.Watch(camera, viewer.WatchOptions{})
+	f, err := p.Session.Watch(camera, viewer.WatchOptions{})
 	if err != nil {
 		return nil, err
 	}
 	return feed{f}, nil
 }
 
-type feed struct{ *viewer.Feed }
+type feed struct{ viewer.Stream }
 
 func (f feed) Next(ctx context.Context) (Frame, error) {
-	got, err := f.Feed.Next(ctx)
+	got, err := f.Stream.Next(ctx)
 	return Frame{Frame: got.Frame, Stream: got.Stream}, err
 }
