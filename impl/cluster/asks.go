@@ -84,11 +84,36 @@ func (n *Node) Ask(_ time.Time, device identity.PublicKey, role rendezvous.Role,
 	if v.Message, err = wire.Unmarshal(body); err != nil {
 		return false
 	}
-	if !n.asks.push(func() { n.ask(v) }) {
+	if !n.begin(device) {
+		return false
+	}
+	if !n.asks.push(func() { defer n.ended(device); n.ask(v) }) {
+		n.ended(device)
 		return false
 	}
 	n.count(func(s *Stats) { s.Asked++ })
 	return true
+}
+
+// asksEach is how much one device may ask at a time, so that others are asked for besides.
+const asksEach = 32
+
+func (n *Node) begin(device identity.PublicKey) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.asking[device] >= asksEach {
+		return false
+	}
+	n.asking[device]++
+	return true
+}
+
+func (n *Node) ended(device identity.PublicKey) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.asking[device]--; n.asking[device] == 0 {
+		delete(n.asking, device)
+	}
 }
 
 // ask finds out who is meant and lets him know.
@@ -116,6 +141,7 @@ func (n *Node) connect(v rendezvous.Visit, m *wire.Connect) {
 		n.refuse(v, m.ID)
 		return
 	}
+	n.do(func(time.Time) { n.core.Load().Found(v.Device) })
 	n.route(routeKey{v.Device, m.ID}, to)
 	n.visit(to, v)
 }
@@ -205,7 +231,9 @@ func (n *Node) call(v rendezvous.Visit, m *wire.Again) {
 	if err != nil {
 		return
 	}
-	n.send("", &letter{Kind: kindCall, Device: t.Viewer, Role: rendezvous.Viewer, Tie: &t, Body: body})
+	if n.anyone(&letter{Kind: kindCall, Device: t.Viewer, Role: rendezvous.Viewer, Tie: &t, Body: body}) == "" {
+		n.refuse(v, m.ID)
+	}
 }
 
 // called answers call where this node serves the viewer.
@@ -221,6 +249,7 @@ func (n *Node) called(l *letter) {
 			core.Cede(now, l.Device, rendezvous.Viewer, l.Tie.ViewerID)
 		}
 	})
+	n.send(l.Node, &letter{Kind: kindHere, Ref: l.Ref, Alive: here})
 	if !here {
 		return
 	}

@@ -285,14 +285,18 @@ func (n *Node) find(uid identity.UID) string {
 	return ""
 }
 
-// seek asks all nodes for a camera, until one has it or none has.
-func (n *Node) seek(uid identity.UID) string {
+// seek asks all nodes for a camera.
+func (n *Node) seek(uid identity.UID) string { return n.anyone(&letter{Kind: kindSeek, UID: uid}) }
+
+// anyone asks all nodes something, until one says yes or all have said no, and returns the one that did.
+func (n *Node) anyone(l *letter) string {
 	n.mu.Lock()
 	others := len(n.alive())
 	n.mu.Unlock()
 	ref, answers := n.wait(others)
 	defer n.forgetWait(ref)
-	n.send("", &letter{Kind: kindSeek, UID: uid, Ref: ref})
+	l.Ref = ref
+	n.send("", l)
 	end := time.NewTimer(n.cfg.Timeout)
 	defer end.Stop()
 	for range others {

@@ -22,7 +22,7 @@ const (
 	kindTell                      // to the device's node: what the core says to it
 	kindCall                      // to all: who serves this viewer? Its camera asks for it
 	kindSeek                      // to all: who serves this camera? For when the directory does not answer
-	kindHere                      // answers seek
+	kindHere                      // answers seek and call
 	kindChallenge                 // to the holder of a camera: is it still there?
 	kindVerdict                   // answers challenge
 	kindRelease                   // to the former holder of a camera: it has been taken over

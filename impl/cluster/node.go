@@ -47,6 +47,7 @@ type Node struct {
 	routes  routes
 	waits   map[uint64]chan *letter // for answers
 	watched map[identity.UID]*watched
+	asking  map[identity.PublicKey]int // what a device waits for
 	ref     uint64
 	failed  []identity.UID // their entries could not be written
 	// refreshed is when entries were last looked after; until unsure the directory may not know who has registered anew.
@@ -98,7 +99,7 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, kick: make(chan struct{}, 1), since: cfg.Now(), why: "not connected yet",
 		peers: map[string]*peer{}, trunks: map[uint64]*peer{}, held: map[identity.UID]*holding{}, waits: map[uint64]chan *letter{},
-		watched: map[identity.UID]*watched{},
+		watched: map[identity.UID]*watched{}, asking: map[identity.PublicKey]int{},
 	}
 	if n.secrets, err = newSecrets(cfg.Key); err != nil {
 		return nil, err

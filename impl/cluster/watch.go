@@ -13,6 +13,8 @@ type watched struct {
 	sub  *nats.Subscription
 	last entry
 	said bool // something, to the core
+	// doubted is since when nobody says that the camera is online, though it was; zero: it is not in doubt.
+	doubted time.Time
 }
 
 // Watch is rendezvous.Others'.
@@ -68,6 +70,16 @@ func (n *Node) lookAt(camera identity.UID) {
 	}
 }
 
+// lookAgain is lookAt for one that may be in doubt since before NATS was away.
+func (n *Node) lookAgain(camera identity.UID) {
+	n.mu.Lock()
+	if w := n.watched[camera]; w != nil {
+		w.doubted = time.Time{}
+	}
+	n.mu.Unlock()
+	n.lookAt(camera)
+}
+
 // lookAtAll reads how all watched cameras are, after NATS was away.
 func (n *Node) lookAtAll() {
 	n.mu.Lock()
@@ -76,23 +88,28 @@ func (n *Node) lookAtAll() {
 		if w.sub == nil {
 			n.asks.push(func() { n.watch(camera) })
 		} else {
-			n.asks.push(func() { n.lookAt(camera) })
+			n.asks.push(func() { n.lookAgain(camera) })
 		}
 	}
 }
 
-// seen takes how a watched camera is.
+// seen takes what the directory says of a watched camera.
 func (n *Node) seen(camera identity.UID, e entry) {
 	if e.State == wire.StateOnline && !n.lives(e.Node, e.Epoch) {
-		e.State = wire.StateUnavailable // until it registers with another node
+		e = entry{}
 	}
 	n.mu.Lock()
 	w := n.watched[camera]
-	if w == nil || w.said && w.last == e {
+	switch {
+	case w == nil || w.said && w.last == e:
+		n.mu.Unlock()
+		return
+	case w.said && w.last.State == wire.StateOnline && e.State == wire.StateUnavailable:
+		n.doubt(camera, w)
 		n.mu.Unlock()
 		return
 	}
-	w.last, w.said = e, true
+	w.last, w.said, w.doubted = e, true, time.Time{}
 	n.mu.Unlock()
 	if e.Node == n.cfg.Name && e.State == wire.StateOnline {
 		return // the core knows
@@ -104,41 +121,48 @@ func (n *Node) present(camera identity.UID, e entry) {
 	n.do(func(now time.Time) { n.core.Load().Presence(now, camera, e.State, time.Unix(e.Since, 0)) })
 }
 
-// orphaned looks after the watched cameras of a node that has ended: those that have not registered with another one after a
-// keepalive have gone.
+// orphaned doubts the watched cameras of a node that has ended.
 func (n *Node) orphaned(p *peer) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	at := n.cfg.Now()
-	var all []identity.UID
 	for camera, w := range n.watched {
 		if w.last.Node == p.name && w.last.Epoch == p.epoch && w.last.State == wire.StateOnline {
-			all = append(all, camera)
+			n.doubt(camera, w)
 		}
 	}
-	if len(all) == 0 {
-		return
-	}
-	n.wg.Go(func() {
-		select {
-		case <-time.After(n.cfg.Keepalive):
-		case <-n.ctx.Done():
-			return
-		}
-		for _, camera := range all {
-			n.silent(camera, p, at)
-		}
-	})
 }
 
-// silent tells that a camera has gone, unless it has another node by now.
-func (n *Node) silent(camera identity.UID, p *peer, at time.Time) {
+// doubt gives a camera whose node has ended, or is not known any more, a keepalive to register with another one. The caller
+// holds mu.
+func (n *Node) doubt(camera identity.UID, w *watched) {
+	if !w.doubted.IsZero() {
+		return
+	}
+	w.doubted = n.cfg.Now()
+	time.AfterFunc(n.cfg.Keepalive, func() { n.asks.push(func() { n.resolve(camera) }) })
+}
+
+// resolve ends the doubt, unless NATS is away: then it is ended when that is back.
+func (n *Node) resolve(camera identity.UID) {
+	kv, _ := n.buckets()
+	if kv == nil {
+		return
+	}
+	e, _, err := n.look(kv, camera)
+	if err != nil {
+		return
+	}
+	if e.State != wire.StateOnline || n.lives(e.Node, e.Epoch) {
+		if e.State != wire.StateUnavailable {
+			n.seen(camera, e)
+			return
+		}
+	}
 	n.mu.Lock()
 	w := n.watched[camera]
-	gone := w != nil && w.last.Node == p.name && w.last.Epoch == p.epoch && w.last.State == wire.StateOnline
-	var e entry
+	gone := w != nil && !w.doubted.IsZero()
 	if gone {
-		w.last.State, w.last.Since = wire.StateSilent, at.Unix()
+		w.last.State, w.last.Since, w.doubted = wire.StateSilent, w.doubted.Unix(), time.Time{}
 		e = w.last
 	}
 	n.mu.Unlock()

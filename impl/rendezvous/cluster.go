@@ -257,6 +257,14 @@ func (s *Server) Refuse(now time.Time, device identity.PublicKey, role Role, id 
 	}
 }
 
+// Found takes that a camera that a viewer asked for is served at another node: the question does not count as one in vain.
+func (s *Server) Found(viewer identity.PublicKey) {
+	if c := s.known(viewer, Viewer); c != nil && c.busy != nil {
+		c.busy.unknown.tokens++
+		s.unknown.tokens++
+	}
+}
+
 // Told takes what another node's core says to a device that is served here.
 func (s *Server) Told(now time.Time, node string, device identity.PublicKey, role Role, m wire.Message) error {
 	s.box.Begin()
