@@ -138,7 +138,7 @@ func FindOption(name string) (Option, error) {
 // Systems lists what can be put under test. No two have a strategy of the same name.
 func Systems() []System { return slices.Clone(systems()) }
 
-var systems = sync.OnceValue(func() []System { return append([]System{Bundled{}, ICE{}}, Externals()...) })
+var systems = sync.OnceValue(func() []System { return append([]System{Bundled{}, ICE{}, Cloud{}}, Externals()...) })
 
 // Strategies lists the strategies of all systems, without parameters.
 func Strategies() (names []string) {
