@@ -35,12 +35,18 @@ func TestStoreRefuses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, nil, func(c *Config) { c.Store, c.RetryMin = open(t, g, tt.change), 20*time.Millisecond })
+			var wire counted
+			r := newRig(t, nil, func(c *Config) {
+				c.Store, c.RetryMin = open(t, g, func(s *S3) { s.Dial = wire.dial; tt.change(s) }), 20*time.Millisecond
+			})
 			r.pour(5 * time.Second)
 			await(t, "the refusal to be told", func() bool { return len(told[StoreFailed](r)) > 0 && r.Stats().Failures > 1 })
 			e := told[StoreFailed](r)
 			if len(e) != 1 || e[0].Reason != tt.reason || !strings.Contains(e[0].Err.Error(), tt.says) {
 				t.Errorf("told %+v, want once %v and %q", e, tt.reason, tt.says)
+			}
+			if n := wire.sent.Load(); n > askFrom {
+				t.Errorf("%d bytes were sent to be refused", n)
 			}
 			if s := e[0].Err.Error(); strings.Contains(s, cloudtest.SecretKey) || strings.Contains(s, "hunter2") {
 				t.Errorf("the error names a secret: %s", s)

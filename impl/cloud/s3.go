@@ -122,17 +122,24 @@ func (s S3) transport() *http.Transport {
 	return &http.Transport{
 		Proxy: http.ProxyFromEnvironment, DialContext: dial, TLSHandshakeTimeout: 15 * time.Second,
 		TLSClientConfig:       &tls.Config{RootCAs: s.CA, MinVersion: tls.VersionTLS12},
-		ResponseHeaderTimeout: time.Minute, IdleConnTimeout: 30 * time.Second, MaxIdleConnsPerHost: 2, DisableCompression: true,
+		ResponseHeaderTimeout: time.Minute, ExpectContinueTimeout: 2 * time.Second, IdleConnTimeout: 30 * time.Second, MaxIdleConnsPerHost: 2, DisableCompression: true,
 	}
 }
 
-// dated learns how far the clocks are apart.
+// dated learns how far the clocks are apart, and asks before a large body is sent (RFC 9110 §10.1.1): what is refused costs no
+// upstream, and the refusal is not lost in a connection that the store resets.
 type dated struct {
 	next http.RoundTripper
 	skew *atomic.Int64
 }
 
+const askFrom = 64 << 10 // bytes
+
 func (d *dated) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.ContentLength >= askFrom {
+		r = r.Clone(r.Context())
+		r.Header.Set("Expect", "100-continue")
+	}
 	res, err := d.next.RoundTrip(r)
 	if err == nil {
 		if at, e := http.ParseTime(res.Header.Get("Date")); e == nil {
