@@ -217,10 +217,14 @@ type keyed struct {
 	change
 }
 
+func sortByKey(changes []keyed) {
+	slices.SortFunc(changes, func(a, b keyed) int { return bytes.Compare(a.key[:], b.key[:]) })
+}
+
 // write applies changes in one transaction, and returns how many records there are then. It sorts them, so that
 // neighbours share pages.
 func (d *database) write(changes []keyed) (count uint64, err error) {
-	slices.SortFunc(changes, func(a, b keyed) int { return bytes.Compare(a.key[:], b.key[:]) })
+	sortByKey(changes)
 	err = d.update(func(tx *bbolt.Tx) error {
 		records, meta := tx.Bucket(recordsBucket), tx.Bucket(metaBucket)
 		count = countIn(meta)

@@ -13,10 +13,16 @@ import (
 
 // found is what a damaged file holds.
 type found struct {
-	records map[key]record
+	records map[key]copied
 	damaged int  // keys of which no copy is whole
 	blank   bool // the file is all zeros, as after a crash of the file system
 	named   bool // it has a bucket of our name
+}
+
+// copied is a record as one transaction wrote it.
+type copied struct {
+	record
+	write uint64
 }
 
 // scan looks for records at every byte of a file, whatever its structure. bbolt writes pages anew rather than over the old
@@ -28,7 +34,12 @@ func scan(path string) (found, error) {
 		return found{}, err
 	}
 	defer f.Close()
-	s := scanner{found: found{records: map[key]record{}, blank: true}, writes: map[key]uint64{}, broken: map[key]bool{}}
+	info, err := f.Stat()
+	if err != nil {
+		return found{}, err
+	}
+	// A page is half full, and half of the file is old copies: as a guess, for a map that grows costs as much as it holds.
+	s := scanner{found: found{records: make(map[key]copied, info.Size()/(4*recordSize)), blank: true}, broken: map[key]bool{}}
 	buffer := make([]byte, 1<<20)
 	kept := 0
 	for {
@@ -53,7 +64,6 @@ func scan(path string) (found, error) {
 
 type scanner struct {
 	found
-	writes map[key]uint64
 	broken map[key]bool
 }
 
@@ -72,8 +82,8 @@ func (s *scanner) scan(b []byte) {
 			at++
 			continue
 		}
-		if _, known := s.records[k]; !known || write >= s.writes[k] {
-			s.records[k], s.writes[k] = r, write
+		if other, known := s.records[k]; !known || write >= other.write {
+			s.records[k] = copied{r, write}
 		}
 		at += valueSize
 	}
@@ -126,9 +136,11 @@ func rebuild(path string, changes []keyed) (d *database, aside string, err error
 	return d, aside, nil
 }
 
-// fill writes many records, in transactions of a size that memory bears, and syncs at the end.
+// fill writes many records, in transactions of a size that memory bears, and syncs at the end. In order, so that no page is
+// written twice.
 func (d *database) fill(changes []keyed) error {
 	const some = 50_000
+	sortByKey(changes)
 	d.bolt.NoSync = true
 	for len(changes) > 0 {
 		n := min(some, len(changes))

@@ -178,7 +178,7 @@ func TestCutShort(t *testing.T) {
 
 // distinct counts the records in a file by their keys.
 func distinct(file []byte) int {
-	s := scanner{found: found{records: map[key]record{}}, writes: map[key]uint64{}, broken: map[key]bool{}}
+	s := scanner{found: found{records: map[key]copied{}}, broken: map[key]bool{}}
 	s.scan(file)
 	return len(s.records)
 }
@@ -212,7 +212,7 @@ func TestScan(t *testing.T) {
 			t.Fatal(err)
 		}
 		f, err := scan(path)
-		if err != nil || len(f.records) != 1 || f.records[k] != newest || f.damaged != 1 || !f.ours() {
+		if err != nil || len(f.records) != 1 || f.records[k].record != newest || f.damaged != 1 || !f.ours() {
 			t.Fatalf("shift %d: %+v, %v", shift, f, err)
 		}
 	}

@@ -141,7 +141,7 @@ func (s *Store) forgetDatabase(f found, d *damage) {
 	defer s.mu.Unlock()
 	all := make(map[key]change, len(f.records)+len(s.pending))
 	for k, r := range f.records {
-		all[k] = change{record: r}
+		all[k] = change{record: r.record}
 	}
 	for _, newer := range []map[key]change{s.writing, s.pending} {
 		for k, c := range newer {
