@@ -8,7 +8,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,18 +37,17 @@ func TestStoreRefuses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			var wire counted
-			r := newRig(t, nil, func(c *Config) {
-				c.Store, c.RetryMin = open(t, g, func(s *S3) { s.Dial = wire.dial; tt.change(s) }), 20*time.Millisecond
-			})
+			r := newRig(t, nil, func(c *Config) { c.Store, c.RetryMin = open(t, g, tt.change), 20*time.Millisecond })
 			r.pour(5 * time.Second)
-			await(t, "the refusal to be told", func() bool { return len(told[StoreFailed](r)) > 0 && r.Stats().Failures > 1 })
-			e := told[StoreFailed](r)
+			var e []StoreFailed
+			await(t, "the refusal to be told", func() bool {
+				e = told[StoreFailed](r)
+				// versitygw answers and closes while the segment is still sent: the answer may be lost in a reset.
+				e = slices.DeleteFunc(e, func(e StoreFailed) bool { return tt.reason != Unreachable && errors.Is(e.Err, syscall.ECONNRESET) })
+				return len(e) > 0 && r.Stats().Failures > 1
+			})
 			if len(e) != 1 || e[0].Reason != tt.reason || !strings.Contains(e[0].Err.Error(), tt.says) {
 				t.Errorf("told %+v, want once %v and %q", e, tt.reason, tt.says)
-			}
-			if n := wire.sent.Load(); n > askFrom {
-				t.Errorf("%d bytes were sent to be refused", n)
 			}
 			if s := e[0].Err.Error(); strings.Contains(s, cloudtest.SecretKey) || strings.Contains(s, "hunter2") {
 				t.Errorf("the error names a secret: %s", s)
@@ -107,6 +108,25 @@ func TestClockSkew(t *testing.T) {
 				t.Errorf("%v, want that the clock is three hours behind", err)
 			}
 		})
+	}
+}
+
+// A segment that will be refused is not sent first.
+func TestRefusedBeforeItIsSent(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	defer s.Close()
+	var wire counted
+	store, err := S3{Endpoint: s.Listener.Addr().String(), Insecure: true, Bucket: "bucket", AccessKey: "a", SecretKey: "s", Dial: wire.dial}.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e *StoreError
+	if err := store.Put(t.Context(), "x", segmentType, make([]byte, 1<<20)); !errors.As(err, &e) || e.Reason != Forbidden {
+		t.Errorf("%v, want %v", err, Forbidden)
+	}
+	if n := wire.sent.Load(); n > 4096 {
+		t.Errorf("%d bytes were sent to be refused", n)
 	}
 }
 
