@@ -7,6 +7,7 @@ import (
 
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/rendezvous"
+	"golang.org/x/crypto/blake2s"
 )
 
 // Store is a rendezvous.Store in a file. It is safe for concurrent use.
@@ -157,6 +158,23 @@ func (s *Store) Save(k identity.PublicKey, r rendezvous.Record) { s.change(k, ch
 
 // Forget forgets a record.
 func (s *Store) Forget(k identity.PublicKey) { s.change(k, change{gone: true}) }
+
+// Greatest returns the greatest number that Raise was given under a name, 0 if none: what must not go back over a restart, such
+// as the number of a maker's list of revocations.
+func (s *Store) Greatest(name string) uint64 {
+	r, _ := s.Load(named(name))
+	return r.Stamp
+}
+
+// Raise remembers a number under a name if it is the greatest so far. It is kept, and rescued, as records are.
+func (s *Store) Raise(name string, n uint64) {
+	if n > s.Greatest(name) {
+		s.Save(named(name), record{Stamp: n})
+	}
+}
+
+// named is where a number is kept: no device has this key.
+func named(name string) key { return key(blake2s.Sum256([]byte("punchlab store number " + name))) }
 
 func (s *Store) change(k key, c change) {
 	s.mu.Lock()

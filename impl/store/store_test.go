@@ -84,6 +84,23 @@ func TestLoadSeesTheLastSave(t *testing.T) {
 	mustClose(t, s)
 }
 
+func TestGreatest(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "records.db")
+	s := mustOpen(t, path, nil)
+	for _, n := range []uint64{3, 7, 5} {
+		s.Raise("list of A", n)
+	}
+	s.Raise("list of B", 2)
+	for range 2 {
+		if a, b, c := s.Greatest("list of A"), s.Greatest("list of B"), s.Greatest("list of C"); a != 7 || b != 2 || c != 0 {
+			t.Errorf("greatest numbers are %d, %d and %d; want 7, 2 and 0", a, b, c)
+		}
+		mustClose(t, s)
+		s = mustOpen(t, path, nil)
+	}
+	mustClose(t, s)
+}
+
 func TestRecordDetectsEveryChange(t *testing.T) {
 	k, r := nth(5)
 	b := encode(k, r, 77)
