@@ -84,7 +84,7 @@ func (v *viewer) changedBook(now time.Time, change Change, about identity.Public
 	v.cam.recheck(now, v)
 	if _, ok := v.cam.cfg.Book.Member(now, v.key); !ok {
 		v.managing.leave = now.Add(farewell)
-		v.stream.end()
+		v.stream.mute()
 	}
 }
 

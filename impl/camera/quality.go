@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/impl/media"
+	"github.com/punchlab/punchlab/impl/punch"
 )
 
 // Where Config has an Estimator, each viewer gets as much as its path is taken to carry:
@@ -12,6 +13,7 @@ import (
 //	                                 └─► an allowance of bytes, which access units use up
 //	                                       not enough for a picture: it and the rest of its group are left out (Thinned)
 //	                                       nothing left at a key frame: it is left out as well (KeyFrames, and fewer)
+//	                                       so is what would wait too long to leave (pace.go)
 //
 // The allowance grows at the target and holds a second's worth. So a source that follows the target is never thinned but where it
 // cannot go as low, or takes longer than that. A group of pictures may use at its beginning what it will have earned when it ends,
@@ -25,14 +27,32 @@ const (
 	horizon  = time.Second
 )
 
+// A path that the media has left for a moment, and comes back to, is as it was. Another one is measured anew; since the bottleneck is
+// often the camera's own access, at first it is not taken to carry much more than the one before.
+const (
+	parkLife = 30 * time.Second // a path's estimate holds after the media has left it
+	newPath  = 5 * time.Second  // a path is new
+	boldness = 1.5              // times the old path's target is a new one's at most
+)
+
+// meter is what measures one path.
+type meter struct {
+	estimator media.Estimator
+	path      punch.Path
+	left      time.Time // when the media went elsewhere
+}
+
 // quality is what is known of a viewer's path, and what follows.
 type quality struct {
-	estimator media.Estimator // nil: everything is sent
-	target    int             // bits per second; 0: not known
-	asked     int             // of an adaptive source
-	askedAt   time.Time
-	rtt       time.Duration
-	loss      float64
+	meter          // estimator is nil: everything is sent
+	parked   meter // of the path before
+	bound    int   // of the target, until boundTil; bits per second
+	boundTil time.Time
+	target   int // bits per second; 0: not known
+	asked    int // of an adaptive source
+	askedAt  time.Time
+	rtt      time.Duration
+	loss     float64
 
 	spare   float64       // of the allowance when the group began, less what was sent since; bytes
 	began   time.Time     // the group of pictures
@@ -46,19 +66,36 @@ type quality struct {
 	shownAt time.Time
 }
 
-func (q *quality) close() {
-	if q.estimator != nil {
-		q.estimator.Close()
-		q.estimator = nil
+func (m *meter) close() {
+	if m.estimator != nil {
+		m.estimator.Close()
 	}
+	*m = meter{}
 }
 
-// measure begins to find out what the media's path carries.
-func (v *viewer) measure() {
+func (q *quality) close() {
+	q.meter.close()
+	q.parked.close()
+}
+
+// measure begins to find out what the media's path carries, or goes on with it.
+func (v *viewer) measure(now time.Time) {
 	q := &v.stream.quality
-	q.close()
-	if v.cam.cfg.Estimator != nil && !v.stream.ended {
-		q.estimator = v.cam.cfg.Estimator()
+	if v.cam.cfg.Estimator == nil || v.stream.ended || q.estimator != nil && q.path == v.path {
+		return
+	}
+	before := q.meter
+	before.left = now
+	if q.parked.estimator != nil && q.parked.path == v.path && now.Sub(q.parked.left) < parkLife {
+		q.meter, q.parked = q.parked, before
+		return
+	}
+	q.parked.close()
+	q.parked, q.meter = before, meter{estimator: v.cam.cfg.Estimator(), path: v.path}
+	if q.target == 0 {
+		q.aim(now, q.estimator.Target())
+	} else {
+		q.bound, q.boundTil = int(boldness*float64(q.target)), now.Add(newPath)
 	}
 }
 
@@ -91,12 +128,20 @@ func (v *viewer) estimate(now time.Time, f media.Feedback) {
 		q.estimator.Lost(now, f.Lost)
 	}
 	if target := q.estimator.Target(); target > 0 {
-		if q.target == 0 {
-			q.spare, q.began, q.ahead = second(target), now, horizon
+		if now.Before(q.boundTil) {
+			target = min(target, q.bound)
 		}
-		q.target, q.spare = target, min(q.spare, second(target))
+		q.aim(now, target)
 		v.adapt(now)
 	}
+}
+
+// aim notes what the path is taken to carry.
+func (q *quality) aim(now time.Time, target int) {
+	if q.target == 0 {
+		q.spare, q.began, q.ahead = second(target), now, horizon
+	}
+	q.target, q.spare = target, min(q.spare, second(target))
 }
 
 // adapt asks an adaptive source for what the path carries.
@@ -138,7 +183,8 @@ func (v *viewer) affords(now, at time.Time, au media.AccessUnit) bool {
 		q.group++
 	}
 	size, allowed := float64(len(au.Data)), q.allowance(at)
-	if au.Key && allowed <= 0 || !au.Key && (q.cut || allowed < size) {
+	late := v.stream.queued(now, at) > paceQueue
+	if late || au.Key && allowed <= 0 || !au.Key && (q.cut || allowed < size) {
 		v.leaveOut(now, at, au.Key)
 		return false
 	}

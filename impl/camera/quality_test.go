@@ -2,6 +2,7 @@ package camera
 
 import (
 	"io"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -220,23 +221,112 @@ func TestThinning(t *testing.T) {
 	}
 }
 
-// Another path is another estimate.
-func TestAnotherPathIsMeasuredAnew(t *testing.T) {
+// Another path is another estimate; one that the media comes back to soon is as it was.
+func TestEachPathIsMeasured(t *testing.T) {
 	x := newGauged(t, &tenth{})
-	x.run(time.Second)
-	x.c.begin()
-	x.c.viewers[0].moveTo(x.now, punch.To(elsewhere), 1)
-	x.drain()
-	if len(x.gauges) != 2 || !x.gauges[0].closed || x.gauges[1].closed {
-		t.Fatalf("%d estimators", len(x.gauges))
+	third := netip.AddrPortFrom(elsewhere.Addr(), 40000)
+	closed := func() (n int) {
+		for _, g := range x.gauges {
+			if g.closed {
+				n++
+			}
+		}
+		return n
+	}
+	move := func(to netip.AddrPort) {
+		x.c.begin()
+		x.c.viewers[0].moveTo(x.now, punch.To(to), 1)
+		x.drain()
+		x.run(time.Second)
 	}
 	x.run(time.Second)
-	if len(x.gauges[1].sent) == 0 {
-		t.Error("the second hears of nothing")
+	for i, step := range []struct {
+		to           netip.AddrPort
+		made, closed int
+		used         int // of the estimators
+	}{{elsewhere, 2, 0, 1}, {seen, 2, 0, 0}, {elsewhere, 2, 0, 1}, {third, 3, 1, 2}, {elsewhere, 3, 1, 1}, {seen, 4, 2, 3}} {
+		for _, g := range x.gauges {
+			clear(g.sent)
+		}
+		move(step.to)
+		if len(x.gauges) != step.made || closed() != step.closed || len(x.gauges[step.used].sent) == 0 {
+			t.Errorf("step %d: %d estimators, %d closed", i, len(x.gauges), closed())
+		}
+		for k, g := range x.gauges {
+			if k != step.used && len(g.sent) > 0 {
+				t.Errorf("step %d: estimator %d hears of %d packets", i, k, len(g.sent))
+			}
+		}
+	}
+	x.run(parkLife)
+	move(elsewhere)
+	if len(x.gauges) != 5 {
+		t.Error("an old estimate is taken up again")
 	}
 	x.say(&wire.Bye{})
-	if !x.gauges[1].closed {
-		t.Error("it outlives its viewer")
+	if closed() != 5 {
+		t.Errorf("%d estimators outlive their viewer", 5-closed())
+	}
+}
+
+// A path that nobody has measured is not taken to carry much more than the one before, for a while.
+func TestNewPathsAreTriedGently(t *testing.T) {
+	x := newGauged(t, &tenth{})
+	x.setTarget(900_000)
+	x.run(time.Second)
+	x.target = 5_000_000
+	x.c.begin()
+	x.c.viewers[0].moveTo(x.now, punch.To(elsewhere), 1)
+	x.run(newPath - 100*time.Millisecond)
+	if v := x.c.Serving()[0]; v.Target != 1_350_000 {
+		t.Errorf("at first it is taken to carry %d", v.Target)
+	}
+	x.run(500 * time.Millisecond)
+	if v := x.c.Serving()[0]; v.Target != 5_000_000 {
+		t.Errorf("then %d", v.Target)
+	}
+}
+
+// Where the path's bitrate is known, a large picture does not leave at once, but soon, and in order.
+func TestPacketsArePaced(t *testing.T) {
+	x := newGauged(t, &tenth{})
+	x.setTarget(1_600_000) // 2.4 Mbit/s: 3 kB in 10 ms
+	x.run(950 * time.Millisecond)
+	for x.now.Before(epoch.Add(1400 * time.Millisecond)) {
+		before := x.r.Quality()
+		x.run(10 * time.Millisecond)
+		if n := x.r.Quality().Bytes - before.Bytes; n > 3_000*3/2+2*1200 {
+			t.Errorf("%d bytes in 10 ms", n)
+		}
+	}
+	q := x.r.Quality()
+	if q.Reordered+q.Lost+q.Duplicate != 0 {
+		t.Errorf("quality %+v", q)
+	}
+	for _, f := range x.frames[len(x.frames)-5:] { // at 2.4 Mbit/s and 10 ms a step
+		took, want := f.Complete.Sub(f.Captured), time.Duration(len(f.Data))*time.Second/300_000
+		if took < want-20*time.Millisecond || took > want+30*time.Millisecond {
+			t.Errorf("a picture of %d bytes took %v, want %v", len(f.Data), took, want)
+		}
+	}
+}
+
+// What is sent again is a part of what the path carries: a viewer that asks for much gets a part of it at a time.
+func TestRepairsArePaced(t *testing.T) {
+	x := newGauged(t, &tenth{})
+	x.setTarget(400_000) // 600 kbit/s: 75 kB a second
+	x.run(3 * time.Second)
+	s := &x.c.viewers[0].stream
+	packets := s.sender.Since(x.now, nil, 0)
+	if len(packets) < 50 {
+		t.Fatalf("%d packets are there", len(packets))
+	}
+	n := len(s.affordable(x.now, packets))
+	if again := len(s.affordable(x.now, packets)); n < 10 || n > 25 || again != 0 {
+		t.Errorf("%d and %d packets are sent again at once", n, again)
+	}
+	if n := len(s.affordable(x.now.Add(time.Second), packets)); n < 10 {
+		t.Errorf("%d a second later", n)
 	}
 }
 
@@ -317,7 +407,7 @@ func TestEncodersAreNotHurried(t *testing.T) {
 
 // The transport-wide number of a packet is its RTP sequence number, also across 2^16.
 func TestNumbersWrap(t *testing.T) {
-	q := quality{estimator: &gauge{sent: map[uint16]int{}}}
+	q := quality{meter: meter{estimator: &gauge{sent: map[uint16]int{}}}}
 	q.sent(epoch, 1<<16+1, [][]byte{make([]byte, 1), make([]byte, 2), make([]byte, 3)})
 	if g := q.estimator.(*gauge); g.sent[0xFFFF] != 1 || g.sent[0] != 2 || g.sent[1] != 3 {
 		t.Errorf("sent %v", g.sent)

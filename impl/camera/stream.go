@@ -37,8 +37,9 @@ type stream struct {
 	blind  int           // bytes of media sent before the viewer was heard
 	frames int64
 	packet [][]byte
+	pace   pace
 	replay replay
-	marks  [marks]mark // of the last access units
+	marks  [marks]mark // of the last times when something left
 	marked int
 
 	again   again
@@ -57,6 +58,7 @@ const (
 	// path has not changed.
 	replayGap = 400 * time.Millisecond
 	marks     = 64 // a power of two; more than replayGap has frames
+	markEvery = 10 * time.Millisecond
 )
 
 // replay is what is being sent again.
@@ -88,8 +90,10 @@ func (v *viewer) startStream(now time.Time, direct bool) {
 	s.origin = now.Add(-s.next.PTS)
 	v.cam.stats.Streams++
 	v.cam.box.Emit(StreamStarted{At: now, Viewer: v.key.UID()})
-	v.measure()
+	v.measure(now)
 	packets := v.packetize(now)
+	s.pace.left, _ = s.sender.LastSeq()
+	v.leftNow(now, packets)
 	first := packets[:min(1, len(packets))]
 	if direct && v.path.Route == punch.Relay {
 		v.sendMedia(punch.To(v.reflexive), first)
@@ -143,6 +147,14 @@ func (v *viewer) pull(now time.Time) bool {
 // end stops a stream for good.
 func (s *stream) end() { s.ended, s.pending = true, false }
 
+// mute stops what has been made but not sent, too.
+func (s *stream) mute() {
+	s.end()
+	s.replay.due = time.Time{}
+	s.pace.left, _ = s.sender.LastSeq()
+	s.pace.wait = 0
+}
+
 // close gives back what the stream holds.
 func (s *stream) close() {
 	s.end()
@@ -165,15 +177,11 @@ func (v *viewer) packetize(now time.Time) [][]byte {
 		v.cam.stats.Dropped.Count(err)
 		return nil
 	}
+	for _, b := range s.packet {
+		s.pace.wait += len(b)
+	}
 	s.frames++
 	v.cam.stats.FramesSent++
-	seq, _ := s.sender.LastSeq()
-	s.marks[s.marked%marks] = mark{now, seq}
-	s.marked++
-	s.quality.sent(now, seq, s.packet)
-	if s.owed.IsZero() {
-		s.owed = now
-	}
 	if s.backlog() {
 		if s.due.Before(now) {
 			s.due = now
@@ -222,16 +230,14 @@ func (v *viewer) streamTimeout(now time.Time) {
 	if core.Due(now, s.replay.due) {
 		v.replayStep(now, replayStep)
 	}
+	v.transmit(now)
 	for s.flowing() && !s.pending && !now.Before(v.leaves(now)) {
 		if !v.confirmed && s.blind+len(s.next.Data) > v.policy.Blind {
 			s.paused = now
 			return
 		}
-		packets := v.packetize(now)
-		paths, n := v.carried(now)
-		for _, p := range paths[:n] {
-			v.sendMedia(p, packets)
-		}
+		v.packetize(now)
+		v.transmit(now)
 		if b, err := s.sender.Report(now); err == nil && b != nil {
 			v.send(v.path, core.RTCP, b)
 		}
@@ -241,15 +247,16 @@ func (v *viewer) streamTimeout(now time.Time) {
 
 func (v *viewer) streamDeadline() time.Time {
 	s := &v.stream
+	d := core.Earliest(s.replay.due, s.paced())
 	switch {
 	case !s.flowing() || s.pending:
-		return s.replay.due
+		return d
 	case s.backlog():
-		return core.Earliest(s.replay.due, s.due)
+		return core.Earliest(d, s.due)
 	case s.live: // it has been there for a moment
-		return core.Earliest(s.replay.due, s.next.Captured)
+		return core.Earliest(d, s.next.Captured)
 	}
-	return core.Earliest(s.replay.due, s.origin.Add(s.next.PTS))
+	return core.Earliest(d, s.origin.Add(s.next.PTS))
 }
 
 // rtcp takes the viewer's feedback.
@@ -268,7 +275,7 @@ func (v *viewer) rtcp(now time.Time, b []byte) error {
 	}
 	v.estimate(now, f)
 	if v.stream.replay.due.IsZero() { // else it comes anyway
-		v.resendTo(v.path, f.Resend)
+		v.resendTo(v.path, v.stream.affordable(now, f.Resend))
 	}
 	return nil
 }
@@ -276,8 +283,8 @@ func (v *viewer) rtcp(now time.Time, b []byte) error {
 // again sends everything after extended sequence number seq once more by a path.
 func (v *viewer) again(now time.Time, path punch.Path, seq uint64) {
 	r := &v.stream.replay
-	last, ok := v.stream.sender.LastSeq()
-	if !ok || seq >= last || path == r.path && seq == r.from && now.Sub(r.began) < replayGap {
+	last := v.stream.pace.left
+	if last == 0 || seq >= last || path == r.path && seq == r.from && now.Sub(r.began) < replayGap {
 		return
 	}
 	*r = replay{path: path, at: seq, last: last, from: seq, began: now, packets: r.packets}
@@ -288,7 +295,15 @@ func (v *viewer) replayStep(now time.Time, n int) {
 	r := &v.stream.replay
 	r.packets, r.at = v.stream.sender.Some(now, r.packets[:0], r.at, r.last, n)
 	v.resendTo(r.path, r.packets)
-	if r.due = now.Add(replayEvery); r.at >= r.last {
+	if v.stream.quality.target > 0 {
+		for _, b := range r.packets {
+			v.stream.pace.took(now, len(b), v.stream.quality.rate())
+		}
+	}
+	if r.due = now.Add(replayEvery); r.due.Before(v.stream.pace.free) {
+		r.due = v.stream.pace.free
+	}
+	if r.at >= r.last {
 		r.due = time.Time{}
 	}
 }
@@ -349,7 +364,7 @@ func (v *viewer) changed(now time.Time, from punch.Path) {
 	}
 	v.cam.stats.PathChanges++
 	if v.stream.begun {
-		v.measure() // what the other path carries says nothing about this one
+		v.measure(now)
 	}
 	v.cam.box.Emit(PathChanged{At: now, Viewer: v.key.UID(), From: from, To: v.path})
 }

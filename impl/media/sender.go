@@ -130,6 +130,14 @@ func (s *Sender) Packetize(dst [][]byte, captured time.Time, au AccessUnit) ([][
 	return s.packetize(dst, captured, au)
 }
 
+// Packet returns the packet of an extended sequence number, or nil where it was never made or the history no longer holds it.
+func (s *Sender) Packet(seq uint64) []byte {
+	if !s.started || seq >= s.next || !s.history.holds(seq) {
+		return nil
+	}
+	return s.history.slots[seq&s.history.mask].buf
+}
+
 // Since appends to dst the packets after extended sequence number seq, oldest first, as far as the
 // history reaches back. Use it when media moves to another path.
 func (s *Sender) Since(now time.Time, dst [][]byte, seq uint64) [][]byte {
