@@ -271,20 +271,52 @@ func TestPackedEndpoints(t *testing.T) {
 	}
 }
 
-// A session's end is noticed at the first message after it.
+// A session of 24 h is used by nobody: neither by a device that speaks, nor by one that is silent or spoken to.
 func TestNoSessionOutlivesItsTime(t *testing.T) {
-	r := newRig(t, nil)
-	c := r.camera()
-	id := r.s.camera(c.key.Public().UID()).id
-	r.s.slab.at(id).started -= instant(session.RejectAfterTime - time.Second)
-	c.send(&wire.Ping{Sequence: 1})
-	if c.take() == nil {
-		t.Error("ended too early")
+	for _, c := range []struct {
+		what string
+		left time.Duration
+		then func(r *rig, c, v *device)
+	}{
+		{"speaks", 5 * time.Second, func(r *rig, c, _ *device) { r.advance(5 * time.Second); c.send(&wire.Ping{Sequence: 1}) }},
+		{"is silent", 20 * time.Second, func(r *rig, c, _ *device) { r.advance(24 * time.Second) }},
+		{"is spoken to", 5 * time.Second, func(r *rig, c, v *device) {
+			r.advance(5 * time.Second)
+			v.send(connect(7, c))
+			r.advance(20 * time.Second)
+		}},
+	} {
+		r := newRig(t, nil)
+		d, v := r.camera(), r.viewer()
+		r.s.camera(d.uid()).started -= instant(session.RejectAfterTime - c.left)
+		d.send(&wire.Ping{Sequence: 1})
+		if d.take() == nil {
+			t.Errorf("%s: ended too early", c.what)
+		}
+		c.then(r, d, v)
+		if off := all[Offline](r.said); d.take() != nil || len(off) != 1 || off[0].Cause != CauseEnded {
+			t.Errorf("%s: offline %+v", c.what, off)
+		}
 	}
-	r.advance(time.Second)
-	c.send(&wire.Ping{Sequence: 1})
-	if off := all[Offline](r.said); c.take() != nil || len(off) != 1 || off[0].Cause != CauseEnded {
-		t.Errorf("offline %+v", off)
+}
+
+// Who is forgotten leaves nothing that would name the record, which is another's next.
+func TestForgottenDevicesLeaveNothing(t *testing.T) {
+	for _, who := range []string{"camera", "viewer"} {
+		r := newRig(t, func(c *Config) { c.MaxRegistrations = 2 })
+		c, v := r.camera(), r.viewer()
+		v.send(connect(7, c))
+		d := map[string]*device{"camera": c, "viewer": v}[who]
+		d.send(&wire.Goodbye{})
+		r.out = nil
+		other := r.camera() // in its place
+		if s := r.s.Stats(); len(r.s.intros) != 0 || s.Relays != 0 || s.Ties != 0 || s.Registrations != 2 {
+			t.Errorf("%s: %d introductions, %d relays, %d ties, %d devices", who, len(r.s.intros), s.Relays, s.Ties, s.Registrations)
+		}
+		r.advance(10 * time.Second)
+		if other.take() != nil {
+			t.Errorf("%s: its successor gets what was for it", who)
+		}
 	}
 }
 

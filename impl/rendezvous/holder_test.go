@@ -129,7 +129,7 @@ func TestContestEnds(t *testing.T) {
 	thief := c.copyOf()
 	thief.join(register, 2)
 	c.send(&wire.Goodbye{})
-	r.advance(time.Second)
+	r.advance(holderRTO)
 	if r.s.Stats().Online != 1 || r.s.camera(c.key.Public().UID()).remote != thief.addr {
 		t.Error("the holder has gone, and the newcomer is not served")
 	}

@@ -138,6 +138,7 @@ func (s *Server) beginWatch(now time.Time, c *client, w *watching, u identity.UI
 	w.spoil(x)
 }
 
+// endWatch forgets a camera. What is on its way to the viewer begins anew afterwards, or ends.
 func (s *Server) endWatch(now time.Time, w *watching, u identity.UID) {
 	at := w.find(u)
 	if at < 0 {
@@ -147,9 +148,6 @@ func (s *Server) endWatch(now time.Time, w *watching, u identity.UID) {
 	w.watches = slices.Delete(w.watches, at, at+1)
 	if at := slices.Index(w.stale, x); at >= 0 {
 		w.stale = slices.Delete(w.stale, at, at+1)
-		if at < w.told {
-			w.told--
-		}
 	}
 	at = slices.Index(t.by, x)
 	t.by = slices.Delete(t.by, at, at+1)
@@ -172,20 +170,17 @@ func (s *Server) unwatch(now time.Time, c *client) {
 	for len(w.watches) > 0 {
 		s.endWatch(now, w, w.watches[len(w.watches)-1].camera.uid)
 	}
-	w.answers, w.sequence = 0, 0
+	w.told, w.answers, w.sequence = 0, 0, 0
 	s.timers.set(&w.timer, time.Time{})
 }
 
-// changed tells those who watch a camera how it is now. Who did not know it to be online is not told that it went.
+// changed tells those who watch a camera how it is now.
 func (s *Server) changed(now time.Time, u identity.UID, state wire.State, since time.Time) {
 	t := s.watched[u]
 	if t == nil || state == wire.StateUnavailable || state != wire.StateOnline && t.there {
 		return
 	}
 	for _, x := range t.by {
-		if state != wire.StateOnline && x.state != wire.StateOnline {
-			continue
-		}
 		x.state, x.since = state, since
 		w := x.viewer.busy.watching
 		w.spoil(x)
@@ -253,7 +248,6 @@ func (s *Server) presenceAck(now time.Time, c *client, m *wire.PresenceAck) erro
 	if m.Sequence != w.sequence {
 		return nil // of an older one
 	}
-	s.timers.set(&w.timer, time.Time{})
 	told := w.stale[:w.told]
 	rest := append([]*watch(nil), w.stale[w.told:]...)
 	w.stale, w.told, w.answers = rest, 0, 0

@@ -93,6 +93,26 @@ func TestPresence(t *testing.T) {
 	}
 }
 
+// What is not acknowledged is repeated more and more rarely, but not ever more.
+func TestPresenceIsRepeated(t *testing.T) {
+	r := newRig(t, nil)
+	v := r.viewer()
+	v.send(&wire.Watch{Sequence: 1, Cameras: []identity.UID{uid(1)}})
+	n := 0
+	for range 2 {
+		r.advance(20 * time.Second)
+		v.send(&wire.Ping{Sequence: 2})
+		for m := v.read(); m != nil; m = v.read() {
+			if _, ok := m.(*wire.Presence); ok {
+				n++
+			}
+		}
+	}
+	if n < 13 || n > 15 {
+		t.Errorf("sent %d times in 40 s", n)
+	}
+}
+
 // A camera that is offline and one that never was get answers of the same bytes, names aside, and as many.
 func TestUnknownAndOfflineLookAlike(t *testing.T) {
 	r := newRig(t, nil)
@@ -201,8 +221,8 @@ func TestWatchesAreBounded(t *testing.T) {
 	if n := r.s.Stats().Watches; n != 0 || len(r.s.watched) != 0 {
 		t.Errorf("%d watches are left, %d cameras", n, len(r.s.watched))
 	}
-	if n := ask(other, 0, 1); n != 1 {
-		t.Errorf("told of %d", n)
+	if m := other.watch(1, uid(0)); m == nil || m.Sequence != 1 || len(m.Cameras) != 1 {
+		t.Errorf("in a new session: %+v", m)
 	}
 }
 
@@ -266,6 +286,11 @@ func TestPresenceElsewhere(t *testing.T) {
 	tell(c.uid(), wire.StateSilent) // the other node has missed it since
 	if v.take() != nil {
 		t.Error("told that a camera is gone that is here")
+	}
+	tell(c.uid(), wire.StateOnline)
+	c.send(&wire.Goodbye{})
+	if v.take() != nil {
+		t.Error("told that a camera is gone that is at another node")
 	}
 	tell(uid(1), wire.StateLeft)
 	want(t, "gone", v.presence(), wire.Presence{Sequence: 5, Cameras: []wire.Status{{UID: uid(1), State: wire.StateLeft, Age: 5}}})

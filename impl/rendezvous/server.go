@@ -20,6 +20,7 @@ type Server struct {
 	timers    timers
 
 	base    time.Time // of instants
+	latest  instant
 	slab    slab
 	queues  [queues]queue
 	names   [Viewer + 1]directory
@@ -218,7 +219,7 @@ func (s *Server) received(now time.Time, c *client, from, to netip.AddrPort, m w
 func (s *Server) elsewhere(now time.Time, c *client, from, to netip.AddrPort, m wire.Message, size int) error {
 	p := s.probe(c, from, to, size)
 	switch m := m.(type) {
-	case *wire.Ping, *wire.Connect, *wire.Report, *wire.Watch: // the answer, or the camera, would go to an address that nobody vouches for
+	case *wire.Ping, *wire.Connect, *wire.Report: // the answer, or the camera, would go to an address that nobody vouches for
 		return errSource
 	case *wire.Again: // once the probe is answered
 		p.asked = m
@@ -261,6 +262,10 @@ func (s *Server) message(now time.Time, c *client, from, to netip.AddrPort, m wi
 
 // send seals a message to a device that is here.
 func (s *Server) send(c *client, from, to netip.AddrPort, p core.Purpose, m wire.Message) {
+	if s.latest-c.started >= instant(session.RejectAfterTime) {
+		s.stats.Dropped.Count(session.ErrExpired)
+		return
+	}
 	s.sendBy(&c.crypt, from, to, p, m)
 }
 

@@ -148,7 +148,9 @@ func (s *Server) at(t time.Time) instant {
 	if s.base.IsZero() {
 		s.base = t
 	}
-	return instant(t.Sub(s.base))
+	i := instant(t.Sub(s.base))
+	s.latest = max(s.latest, i)
+	return i
 }
 
 // time is the opposite of at.
