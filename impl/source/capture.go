@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,16 +62,19 @@ func (h *Hub) capture(tries int) error {
 
 // cannotCopy says whether an error means that the video has to be encoded.
 func cannotCopy(err error) bool {
-	if err == nil {
-		return false
+	return errors.Is(err, errNotH264) || errors.Is(err, errBFrames) || errors.Is(err, errNoKey)
+}
+
+// noFLV is what ffmpeg says where a video is none that FLV may hold. The last one may also mean that too little is known of it yet.
+var noFLV = []string{"not compatible with flv", "not supported in the official FLV", "Could not write header"}
+
+// unfitText says whether what ffmpeg says means that the video is no H.264, after so many tries.
+func unfitText(said string, tries int) bool {
+	last := len(noFLV) - 1
+	if tries > 0 && strings.Contains(said, noFLV[last]) {
+		return true
 	}
-	for _, known := range []error{errNotH264, errBFrames, errNoKey} {
-		if errors.Is(err, known) {
-			return true
-		}
-	}
-	s := err.Error()
-	return strings.Contains(s, "not compatible with flv") || strings.Contains(s, "incompatible with output codec id")
+	return slices.ContainsFunc(noFLV[:last], func(s string) bool { return strings.Contains(said, s) })
 }
 
 // run runs ffmpeg and reads what it captures.
@@ -92,6 +96,9 @@ func (s *session) run(copies bool, tries int, read func(io.Reader, *time.Timer) 
 		err = errStall
 	}
 	p.end(endGrace)
+	if said := p.tail.String(); copies && err != errStall && unfitText(said, tries) {
+		return fmt.Errorf("%s: %w (%s)", what, errNotH264, said)
+	}
 	return p.reason(what, err)
 }
 
@@ -155,16 +162,17 @@ const noKeyAfter = 12 * time.Second
 // passOn offers a picture as it is, and to the encoders.
 func (s *session) passOn(now time.Time, p picture, pts time.Duration) error {
 	h := s.hub
-	u := unit{data: p.data, hash: media.Sum(p.data), key: p.key, captured: s.clock.stamp(now), pts: pts}
+	u := unit{data: p.data, hash: media.Sum(p.data), key: p.key, captured: now, pts: pts}
 	h.mu.Lock()
 	if p.key {
 		s.keyless = now
 	}
 	h.stats.Frames++
-	s.asIs.add(u)
+	u.number = h.stats.Frames
 	for _, e := range s.encoders {
-		e.feed(&food{data: u.data, key: u.key, captured: u.captured, pts: u.pts})
+		e.feed(&food{unit: u})
 	}
+	s.asIs.add(u)
 	s.replan(now)
 	h.mu.Unlock()
 	h.notify()
@@ -211,10 +219,10 @@ func (s *session) serveRaw(now time.Time, f *rawFrame) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.stats.Frames++
-	captured, pts := s.clock.stamp(now), s.clock.at(now, 0, false)
+	u := unit{number: h.stats.Frames, data: f.data, key: true, captured: now, pts: s.clock.at(now, 0, false)}
 	for _, e := range s.encoders {
 		f.hold()
-		e.feed(&food{raw: f, data: f.data, key: true, captured: captured, pts: pts})
+		e.feed(&food{raw: f, unit: u})
 	}
 	s.replan(now)
 }
@@ -285,20 +293,10 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // clock gives pictures their time.
 type clock struct {
 	begun time.Time // of the Hub's timeline
-	last  time.Time // the last stamp
 	pts   time.Duration
 	some  bool          // there has been a picture
 	shift time.Duration // from the input's times to the timeline
 	step  time.Duration // between pictures, smoothed
-}
-
-// stamp is when a picture was taken, as far as is known. No other has the same.
-func (c *clock) stamp(now time.Time) time.Time {
-	if !now.After(c.last) {
-		now = c.last.Add(time.Microsecond)
-	}
-	c.last = now
-	return now
 }
 
 // What a picture's time may be off its arrival by, before the input's times are taken for broken.

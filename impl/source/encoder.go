@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/media"
@@ -20,10 +19,13 @@ type encoder struct {
 	queue   chan *food
 	cancel  context.CancelFunc
 	gone    chan struct{} // closed when its process and goroutines have ended
-	force   atomic.Bool   // the next picture is to be a key frame
-	broken  bool          // H.264 was dropped before it: nothing until the next key frame; the Hub's lock guards it
-	fed     bool          // it has its first picture; likewise
-	joined  bool          // its first picture has come out; likewise
+
+	// The Hub's lock guards these.
+	force  bool  // the next picture is to be a key frame
+	forced int64 // number of the last picture that was to be one
+	broken bool  // H.264 was dropped: nothing until the next key frame
+	fed    bool  // it has its first picture
+	joined bool  // its first picture has come out
 
 	mu     sync.Mutex
 	plates []plate
@@ -31,11 +33,9 @@ type encoder struct {
 
 // food is a picture on its way to an encoder.
 type food struct {
-	raw      *rawFrame // nil: H.264
-	data     []byte
-	key      bool
-	captured time.Time
-	pts      time.Duration
+	unit
+	raw   *rawFrame // nil: H.264
+	force bool      // it is to be a key frame
 }
 
 func (f *food) release() {
@@ -46,9 +46,8 @@ func (f *food) release() {
 
 // plate is a picture inside ffmpeg.
 type plate struct {
-	ms       int64 // its time there
-	captured time.Time
-	pts      time.Duration
+	ms int64 // its time there
+	of unit
 }
 
 // Pictures that wait for an encoder: uncompressed ones are large, and a group of H.264 comes at once.
@@ -67,8 +66,7 @@ func (s *session) startEncoder(rate int) *encoder {
 	e := &encoder{rendition: newRendition(rate), session: s, queue: make(chan *food, size), cancel: cancel, gone: make(chan struct{})}
 	if s.asIs != nil && s.asIs.key >= 0 { // it begins where a decoder can
 		for n := s.asIs.key; n < s.asIs.end(); n++ {
-			u := s.asIs.at(n)
-			e.feed(&food{data: u.data, key: u.key, captured: u.captured, pts: u.pts})
+			e.feed(&food{unit: *s.asIs.at(n)})
 		}
 	}
 	s.encoders = append(s.encoders, e)
@@ -88,9 +86,13 @@ func (e *encoder) feed(f *food) {
 	if f.raw == nil && !f.key && (e.broken || !e.fed) {
 		return
 	}
+	f.force = e.force
 	select {
 	case e.queue <- f:
-		e.broken, e.fed = false, true
+		e.broken, e.fed, e.force = false, true, false
+		if f.force {
+			e.forced = f.number
+		}
 	default:
 		f.release()
 		e.broken = true
@@ -153,10 +155,9 @@ func (e *encoder) write(ctx context.Context, stdin *os.File) {
 				return
 			}
 		}
-		force := e.force.Swap(false)
-		ms := m.time(f.pts-begun, force)
+		ms := m.time(f.pts-begun, f.force)
 		e.mu.Lock()
-		e.plates = append(e.plates, plate{ms: ms, captured: f.captured, pts: f.pts})
+		e.plates = append(e.plates, plate{ms: ms, of: unit{number: f.number, captured: f.captured, pts: f.pts}})
 		e.mu.Unlock()
 		err := m.write(ms, f.data, f.key)
 		f.release()
@@ -175,32 +176,30 @@ func (e *encoder) read(stdout *os.File) error {
 		if err != nil {
 			return err
 		}
-		pl, ok := e.plate(at.Milliseconds())
+		u, ok := e.plate(at.Milliseconds())
 		if !ok {
 			continue
 		}
+		u.data, u.hash, u.key = p.data, media.Sum(p.data), p.key
 		h.mu.Lock()
 		if !e.over {
-			e.add(unit{data: p.data, hash: media.Sum(p.data), key: p.key, captured: pl.captured, pts: pl.pts})
+			e.add(u)
 		}
-		if !e.joined {
-			e.joined = true
-			e.force.Store(h.awaited(e)) // it runs, and is about to have caught up: its readers come at the next key frame
-		}
+		e.joined = true
 		h.mu.Unlock()
 		h.notify()
 	}
 }
 
 // plate finds the picture that ffmpeg has given a time.
-func (e *encoder) plate(ms int64) (plate, bool) {
+func (e *encoder) plate(ms int64) (unit, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i, p := range e.plates {
 		if p.ms >= ms {
 			e.plates = e.plates[i+1:]
-			return p, p.ms == ms
+			return p.of, p.ms == ms
 		}
 	}
-	return plate{}, false
+	return unit{}, false
 }

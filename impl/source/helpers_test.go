@@ -85,18 +85,24 @@ func open(t *testing.T, cfg Config) (*Hub, *log) {
 	return h, l
 }
 
+// seen is an access unit and its picture's number.
+type seen struct {
+	media.AccessUnit
+	number int64
+}
+
 // read reads n access units.
-func read(t *testing.T, r *Reader, n int) []media.AccessUnit {
+func read(t *testing.T, r *Reader, n int) []seen {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	units := make([]media.AccessUnit, 0, n)
+	units := make([]seen, 0, n)
 	for range n {
 		au, err := r.Read(ctx)
 		if err != nil {
 			t.Fatalf("after %d access units: %v", len(units), err)
 		}
-		units = append(units, au)
+		units = append(units, seen{au, r.last})
 	}
 	return units
 }

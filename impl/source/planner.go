@@ -71,9 +71,6 @@ func (r *Reader) turnTo(next *rendition) {
 	}
 	from := r.next
 	r.next = next
-	if e := r.hub.encoderOf(next); e != nil && e.joined && r.now != nil {
-		e.force.Store(true)
-	}
 	if from != nil && from.rate != next.rate {
 		r.hub.told = append(r.hub.told, Switched{From: from.rate, To: next.rate})
 	}
@@ -87,11 +84,7 @@ func (h *Hub) steps(now time.Time) []int {
 	return h.ladder
 }
 
-// awaited says whether readers wait for an encoder to take over; the lock is held.
-func (h *Hub) awaited(e *encoder) bool {
-	return slices.ContainsFunc(h.readers, func(r *Reader) bool { return r.next == e.rendition && r.now != nil && r.now != e.rendition })
-}
-
+// encoderOf finds a rendition's encoder; nil: it has none, or has ended. The lock is held.
 func (h *Hub) encoderOf(r *rendition) *encoder {
 	if h.session == nil {
 		return nil

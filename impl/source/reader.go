@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/media"
@@ -22,12 +23,12 @@ type Reader struct {
 
 // place is where a reader is.
 //
-//	now   p p p K p p p …          where it reads
-//	next            K p p …        where it goes on: as soon as that has a key frame of a picture which it has not had
+//	now   p p p p p p p …          where it reads: up to the picture for which next was asked for a key frame
+//	next      p p p K p …          where it goes on: as soon as that has a key frame of a picture which it has not had
 type place struct {
 	now, next *rendition
-	pos       int64     // in now
-	last      time.Time // captured, of the newest picture it has had
+	pos       int64 // in now
+	last      int64 // number of the newest picture it has had; 0: none
 	base      time.Duration
 	pts       time.Duration // of the last one
 	index     int
@@ -59,7 +60,7 @@ func (r *Reader) Next() (media.AccessUnit, error) {
 	}
 	h.stats.Skipped += r.catchUp()
 	u := r.now.at(r.pos)
-	if u == nil {
+	if u == nil || u.number >= r.until() {
 		return media.AccessUnit{}, h.pending()
 	}
 	r.pos++
@@ -80,7 +81,7 @@ func (r *Reader) turn() bool {
 		return false
 	}
 	switch {
-	case r.now == nil && r.last.IsZero(): // the reader's first: with what there is of the running group
+	case r.now == nil && r.last == 0: // the reader's first: with what there is of the running group
 		if r.next.key < 0 {
 			return false
 		}
@@ -102,12 +103,26 @@ func (r *Reader) readUpTo(n int64) bool {
 		return true
 	}
 	if u := r.now.at(r.pos); u != nil {
-		return !u.captured.Before(r.next.at(n).captured)
+		return u.number >= r.next.at(n).number
 	}
 	if before := r.next.at(n - 1); before != nil && !r.now.over {
-		return !r.last.Before(before.captured)
+		return r.last >= before.number
 	}
 	return true
+}
+
+// until is the picture before which the reader stops, since the next rendition has it as a key frame, or soon will. That is asked for as
+// soon as its encoder runs.
+func (r *Reader) until() int64 {
+	e := r.hub.encoderOf(r.next)
+	if r.next == r.now || e == nil || !e.joined || r.now.over {
+		return math.MaxInt64
+	}
+	if e.forced > r.last {
+		return e.forced
+	}
+	e.force = true
+	return math.MaxInt64
 }
 
 // catchUp goes to the newest key frame where the reader is too slow, and says how many units that leaves out.
@@ -132,9 +147,7 @@ func (r *Reader) unit(u *unit) media.AccessUnit {
 		r.pts = -time.Millisecond
 	}
 	r.pts = max(u.pts-r.base, r.pts+time.Millisecond)
-	if u.captured.After(r.last) {
-		r.last = u.captured
-	}
+	r.last = max(r.last, u.number)
 	au := media.AccessUnit{Index: r.index, PTS: r.pts, Key: u.key, Data: u.data, Hash: u.hash, Captured: u.captured}
 	r.index++
 	return au
@@ -184,7 +197,7 @@ func (r *Reader) RequestKeyFrame() {
 	}
 	h.stats.KeyFrames++
 	if e := h.encoderOf(r.now); e != nil {
-		e.force.Store(true)
+		e.force = true
 		return
 	}
 	if r.now.key >= 0 && r.now.key < r.pos {

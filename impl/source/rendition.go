@@ -21,8 +21,9 @@ type rendition struct {
 	meter meter
 }
 
-// unit is an access unit in a rendition. The same picture has the same captured in every rendition, and no other has.
+// unit is an access unit in a rendition.
 type unit struct {
+	number   int64 // of the picture, as the Hub counts them from 1: the same in every rendition
 	data     []byte
 	hash     media.Hash
 	key      bool
@@ -78,10 +79,10 @@ func (r *rendition) drop(n int) {
 	}
 }
 
-// keyAfter finds the oldest key frame of a picture newer than t.
-func (r *rendition) keyAfter(t time.Time) (n int64, ok bool) {
+// keyAfter finds the oldest key frame of a picture after one.
+func (r *rendition) keyAfter(number int64) (n int64, ok bool) {
 	for i := range r.units {
-		if u := &r.units[i]; u.key && u.captured.After(t) {
+		if u := &r.units[i]; u.key && u.number > number {
 			return r.first + int64(i), true
 		}
 	}

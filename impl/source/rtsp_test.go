@@ -21,7 +21,7 @@ import (
 // debian's own Python: gst-rtsp-server's bindings are its packages.
 const debianPython = "/usr/bin/python3"
 
-// requireRTSP skips the test where gst-rtsp-server is missing (python3-gst-1.0, gir1.2-gst-rtsp-server-1.0, gstreamer1.0-plugins-good),
+// requireRTSP skips the test where gst-rtsp-server is missing (python3-gi, gir1.2-gst-rtsp-server-1.0),
 // or fails it if PUNCHLAB_REQUIRE names it.
 func requireRTSP(t *testing.T) {
 	t.Helper()

@@ -1,0 +1,442 @@
+package source
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/media"
+)
+
+// decode counts the pictures that ffmpeg gets out of access units. It must find no fault.
+func decode(t *testing.T, units []seen) int {
+	t.Helper()
+	require(t, "ffprobe")
+	var in bytes.Buffer
+	for _, u := range units {
+		in.Write(u.Data)
+	}
+	cmd := exec.Command("ffprobe", "-v", "error", "-f", "h264", "-count_frames", "-select_streams", "v", "-show_entries", "stream=nb_read_frames",
+		"-of", "csv=p=0", "pipe:0")
+	cmd.Stdin = &in
+	out, err := cmd.CombinedOutput()
+	var n int
+	if _, e := fmt.Sscanf(string(out), "%d\n", &n); err != nil || e != nil {
+		t.Errorf("ffprobe: %v: %s", err, out)
+	}
+	return n
+}
+
+// unbroken checks that a reader got every picture once, in order.
+func unbroken(t *testing.T, h *Hub, units []seen) {
+	t.Helper()
+	missing := int64(0)
+	for i, u := range units {
+		if i == 0 {
+			if !u.Key {
+				t.Error("it does not begin with a key frame")
+			}
+			continue
+		}
+		was := units[i-1]
+		if u.number <= was.number {
+			t.Errorf("picture %d came after picture %d", u.number, was.number)
+		}
+		missing += u.number - was.number - 1
+		if u.Index != was.Index+1 || u.PTS <= was.PTS {
+			t.Errorf("picture %d has number %d, time %v, after %d and %v", i, u.Index, u.PTS, was.Index, was.PTS)
+		}
+	}
+	if dropped := h.Stats().Dropped; missing > dropped { // a busy machine's encoders are too slow at times
+		t.Errorf("%d pictures are missing, and the encoders left out %d", missing, dropped)
+	}
+	if n := decode(t, units); n != len(units) {
+		t.Errorf("of %d pictures %d can be decoded", len(units), n)
+	}
+}
+
+// Nothing runs before somebody reads; two readers share a capture and an encoder; it ends when the last one has left.
+func TestRunsWhileRead(t *testing.T) {
+	t.Parallel()
+	cfg := filter(t)
+	cfg.Linger = 100 * time.Millisecond
+	h, l := open(t, cfg)
+	if s := h.Stats(); s.Captures != 0 {
+		t.Fatalf("without a reader: %+v", s)
+	}
+	a := h.Open()
+	read(t, a, 10)
+	b := h.Open()
+	late := read(t, b, 30)
+	if !late[0].Key || late[0].PTS != 0 || late[0].Index != 0 {
+		t.Errorf("the second reader begins with number %d at %v, key %v", late[0].Index, late[0].PTS, late[0].Key)
+	}
+	if early := read(t, a, 1)[0]; late[0].Captured.After(early.Captured) {
+		t.Error("the second reader waited for a key frame, and did not get the running group")
+	}
+	unbroken(t, h, late)
+	if s := h.Stats(); s.Captures != 1 || s.Encoders != 1 || s.Readers != 2 || s.Running != 1 {
+		t.Errorf("with two readers: %+v", s)
+	}
+	a.Close()
+	a.Close()
+	if _, err := a.Next(); err != io.EOF {
+		t.Errorf("a closed reader says %v", err)
+	}
+	b.Close()
+	await[Stopped](t, l, nil)
+	if s := h.Stats(); s.Readers != 0 || s.Running != 0 {
+		t.Errorf("without readers: %+v", s)
+	}
+	if again := read(t, h.Open(), 1); !again[0].Key {
+		t.Error("the next reader does not begin with a key frame")
+	}
+	h.Close()
+	if _, err := h.Open().Next(); err != io.EOF {
+		t.Errorf("a closed hub's reader says %v", err)
+	}
+}
+
+// A key frame that is asked for is the next picture or so, out of the same encoder.
+func TestKeyFrameOnRequest(t *testing.T) {
+	t.Parallel()
+	cfg := filter(t)
+	cfg.Group = 30 * time.Second
+	h, _ := open(t, cfg)
+	r := h.Open()
+	units := read(t, r, 20)
+	for range 3 {
+		r.RequestKeyFrame()
+		from := len(units)
+		for !units[len(units)-1].Key || len(units) == from {
+			units = append(units, read(t, r, 1)...)
+		}
+		if n := len(units) - from; n > 5 {
+			t.Errorf("the key frame came after %d pictures", n)
+		}
+		units = append(units, read(t, r, 5)...)
+	}
+	unbroken(t, h, units)
+	if s := h.Stats(); s.Encoders != 1 || s.KeyFrames != 3 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Another bit rate is another encoder's, that takes over without a picture lost or shown twice; the first one ends.
+func TestBitrateChanges(t *testing.T) {
+	t.Parallel()
+	cfg := filter(t)
+	cfg.Group = 30 * time.Second
+	h, l := open(t, cfg)
+	r := h.Open()
+	units := read(t, r, 25)
+	r.SetTarget(60_000)
+	e := await[Switched](t, l, nil)
+	if e.From != 400_000 || e.To >= 60_000 || e.To < cfg.Floor {
+		t.Errorf("switched from %d to %d", e.From, e.To)
+	}
+	from := len(units)
+	for !units[len(units)-1].Key {
+		units = append(units, read(t, r, 1)...)
+	}
+	if n := len(units) - from; n > 20 {
+		t.Errorf("it took %d pictures", n)
+	}
+	at := len(units)
+	units = append(units, read(t, r, 50)...)
+	unbroken(t, h, units)
+	size := 0
+	for _, u := range units[at+25:] {
+		size += len(u.Data)
+	}
+	if rate := size * 8; rate > 70_000 {
+		t.Errorf("it has %d bit/s", rate)
+	}
+	if s := h.Stats(); s.Running != 1 || s.Encoders != 2 || s.Captures != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A reader that is too slow goes on at the newest key frame; it holds up nobody.
+func TestSlowReader(t *testing.T) {
+	t.Parallel()
+	cfg := filter(t)
+	cfg.Group = 400 * time.Millisecond
+	h, _ := open(t, cfg)
+	slow, fast := h.Open(), h.Open()
+	read(t, slow, 1)
+	unbroken(t, h, read(t, fast, 80))
+	u := read(t, slow, 1)[0]
+	if age := time.Since(u.Captured); !u.Key || age > cfg.Group+200*time.Millisecond || u.Index != 1 {
+		t.Errorf("the slow reader got number %d, %v old, key %v", u.Index, age, u.Key)
+	}
+	if s := h.Stats(); s.Skipped < 50 {
+		t.Errorf("%d pictures were left out", s.Skipped)
+	}
+}
+
+// What is passed on as it is becomes an encoder's where the path is too narrow, and again what it is where it is wide.
+func TestTooMuchForThePath(t *testing.T) {
+	t.Parallel()
+	require(t, "ffmpeg")
+	dir := t.TempDir()
+	file := filepath.Join(dir, "door.mkv")
+	run(t, "ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25,noise=alls=20", "-t", "4", "-c:v", "libx264", "-bf", "0",
+		"-g", "25", "-b:v", "600k", "-profile:v", "baseline", "-pix_fmt", "yuv420p", file)
+	h, l := open(t, Config{Input: Input{File, file}, Bitrate: 400_000, Floor: 50_000})
+	r := h.Open()
+	units := read(t, r, 60)
+	if e := await[Started](t, l, nil); !e.Copy {
+		t.Fatal("H.264 was encoded anew")
+	}
+	if rate := h.Stats().Bitrate; rate < 400_000 {
+		t.Fatalf("the input has %d bit/s", rate)
+	}
+	r.SetTarget(200_000)
+	units = append(units, read(t, r, 50)...)
+	await(t, l, func(e Switched) bool { return e.From == 0 && e.To < 200_000 })
+	r.SetTarget(5_000_000)
+	units = append(units, read(t, r, 75)...)
+	await(t, l, func(e Switched) bool { return e.To == 0 })
+	unbroken(t, h, units)
+	if s := h.Stats(); s.Running != 0 || s.Encoders != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func run(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", name, err, out)
+	}
+}
+
+// What viewers could not show is encoded at once, without a failure.
+func TestEncodesWhatDoesNotFit(t *testing.T) {
+	t.Parallel()
+	require(t, "ffmpeg")
+	for name, args := range map[string]string{"mpeg4": "-c:v mpeg4", "b-frames": "-c:v libx264 -bf 3 -pix_fmt yuv420p", "mjpeg": "-c:v mjpeg"} {
+		file := filepath.Join(t.TempDir(), "door.mkv")
+		pictures := "-loglevel error -f lavfi -i testsrc2=size=160x90:rate=25 -t 2 " + args
+		run(t, "ffmpeg", append(strings.Fields(pictures), file)...)
+		h, l := open(t, Config{Input: Input{File, file}, Bitrate: 200_000, Floor: 50_000})
+		unbroken(t, h, read(t, h.Open(), 30))
+		if e := await[Started](t, l, func(e Started) bool { return !e.Copy }); e.Input.Name != file {
+			t.Errorf("%s: %+v", name, e)
+		}
+		for _, e := range l.events {
+			if e, ok := e.(Failed); ok {
+				t.Errorf("%s: %v", name, e.Err)
+			}
+		}
+		h.Close()
+	}
+}
+
+// A stream that comes by itself plays at its own pace, and ends.
+func TestPipe(t *testing.T) {
+	t.Parallel()
+	clip := media.EmbeddedClip()
+	var in bytes.Buffer
+	for _, u := range clip.AccessUnits[:30] {
+		in.Write(u.Data)
+	}
+	h, l := open(t, Config{Input: Input{Pipe, "-"}, Pipe: &in, FPS: 25})
+	begun := time.Now()
+	r := h.Open()
+	for i, u := range read(t, r, 30) {
+		if want := clip.AccessUnits[i]; !bytes.Equal(u.Data, want.Data) || u.Key != want.Key {
+			t.Fatalf("access unit %d differs", i)
+		}
+	}
+	if d := time.Since(begun); d < 29*40*time.Millisecond {
+		t.Errorf("30 pictures took %v", d)
+	}
+	if _, err := r.Read(t.Context()); err != io.EOF {
+		t.Errorf("after the end: %v", err)
+	}
+	await(t, l, func(e Failed) bool { return e.Retry == 0 && errors.Is(e.Err, errInputOver) })
+}
+
+// script is an ffmpeg of the test's own.
+func script(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ffmpeg")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// An ffmpeg that fails is told with what it says and what to do, and tried again, less and less often.
+func TestFailures(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ script, want string }{
+		"says why":  {"echo x: Permission denied >&2; exit 1", "usermod -aG video"},
+		"is silent": {"exit 3", "exit status 3"},
+		"ends well": {"exit 0", "it has ended"},
+		"nonsense":  {"echo this is no video at all, not any", "something else than FLV"},
+	} {
+		h, l := open(t, Config{Input: Input{URL, "rtsp://camera/1"}, FFmpeg: script(t, tt.script)})
+		h.Open()
+		first := await(t, l, func(e Failed) bool { return e.Retry == backoffFirst })
+		await(t, l, func(e Failed) bool { return e.Retry == 2*backoffFirst })
+		if !strings.Contains(first.Err.Error(), tt.want) || !strings.Contains(first.Err.Error(), "rtsp://camera/1") {
+			t.Errorf("%s: %v", name, first.Err)
+		}
+		h.Close()
+	}
+	h, l := open(t, Config{Input: Input{URL, "rtsp://camera/1"}, FFmpeg: "no-such-ffmpeg"})
+	h.Open()
+	if e := await[Failed](t, l, nil); !errors.Is(e.Err, ErrNoFFmpeg) {
+		t.Errorf("without ffmpeg: %v", e.Err)
+	}
+}
+
+// An ffmpeg that hangs is ended, with its children, and started again. It is asked first, and killed where it does not listen.
+func TestHangs(t *testing.T) {
+	t.Parallel()
+	pids := filepath.Join(t.TempDir(), "pids")
+	h, l := open(t, Config{
+		Input: Input{URL, "rtsp://camera/1"}, Stall: time.Second,
+		FFmpeg: script(t, "trap '' TERM; echo $$ >>"+pids+"; sleep 1000 & echo $! >>"+pids+"; wait; sleep 1000\n"),
+	})
+	h.Open()
+	e := await[Failed](t, l, nil)
+	if !errors.Is(e.Err, errStall) {
+		t.Errorf("it failed by %v", e.Err)
+	}
+	gone(t, pids)
+	h.Close()
+	gone(t, pids)
+}
+
+// gone checks that the processes in a file run no more, but for those of the newest life.
+func gone(t *testing.T, file string) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range strings.Fields(string(b))[:2] {
+		if state, err := os.ReadFile("/proc/" + pid + "/stat"); err == nil && !strings.Contains(string(state), ") Z ") {
+			t.Errorf("process %s still runs: %s", pid, state)
+		}
+	}
+}
+
+// Closing a hub ends its processes, also one that has just been started, and its goroutines.
+func TestCloseEndsProcesses(t *testing.T) {
+	t.Parallel()
+	cfg := filter(t)
+	for i := range 4 {
+		h, _ := open(t, cfg)
+		r := h.Open()
+		if i > 1 {
+			read(t, r, 2)
+		}
+		h.Close()
+		if _, err := r.Read(t.Context()); err != io.EOF {
+			t.Errorf("a reader of a closed hub says %v", err)
+		}
+	}
+}
+
+// With Always the first picture is there before anybody reads.
+func TestAlways(t *testing.T) {
+	t.Parallel()
+	cfg := filter(t)
+	cfg.Always = true
+	h, l := open(t, cfg)
+	await[Started](t, l, nil)
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		r := h.Open()
+		u, err := r.Next()
+		r.Close()
+		if err == nil {
+			if !u.Key {
+				t.Error("it is no key frame")
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("there is no picture without a reader")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// Processes end with the program, however that ends.
+func TestProcessesEndWithTheProgram(t *testing.T) {
+	if os.Getenv("SOURCE_TEST_VICTIM") != "" {
+		h, err := New(Config{Input: Input{Filter, "testsrc2=size=64x64:rate=25"}, Bitrate: 100_000, Floor: 50_000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Open().Read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println("running")
+		select {}
+	}
+	t.Parallel()
+	require(t, "ffmpeg")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestProcessesEndWithTheProgram$", "-test.v")
+	cmd.Env = append(os.Environ(), "SOURCE_TEST_VICTIM=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 4096)
+	for said := ""; !strings.Contains(said, "running"); {
+		n, err := out.Read(buf)
+		if said += string(buf[:n]); err != nil {
+			t.Fatalf("%v: %s", err, said)
+		}
+	}
+	children := descendants(t, cmd.Process.Pid)
+	if len(children) != 2 {
+		t.Errorf("%d processes run", len(children))
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		alive := 0
+		for _, pid := range children {
+			if _, err := os.Stat("/proc/" + pid); err == nil {
+				alive++
+			}
+		}
+		if alive == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %v still run", alive, children)
+		}
+	}
+}
+
+// descendants lists the processes that a process has started.
+func descendants(t *testing.T, pid int) (pids []string) {
+	t.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range tasks {
+		b, _ := os.ReadFile(f)
+		pids = append(pids, strings.Fields(string(b))...)
+	}
+	return pids
+}
