@@ -31,7 +31,7 @@ type Adaptive interface {
 
 // Estimator finds out what a path carries, from what was sent and what the viewer reports (transport-wide congestion
 // control, draft-holmer-rmcat-transport-wide-cc-extensions-01). One belongs to one viewer's stream on one path: when the media
-// moves, a new one begins. It is used by one goroutine.
+// moves, another one begins, and this one is taken up again if the media comes back soon. It is used by one goroutine at a time.
 type Estimator interface {
 	// Sent notes a packet that leaves for the first time, by its transport-wide sequence number. size is its bytes of UDP payload.
 	Sent(now time.Time, seq uint16, size int)
