@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,6 +39,8 @@ func TestViewerBadInput(t *testing.T) {
 		{"release unasked", []string{"release", "door"}, 64, `--yes`},
 		{"bad token", []string{"list", "--token", "text.txt"}, 64, `--token`},
 		{"damaged book", []string{"list", "--book", "text.txt"}, 64, `text\.txt`},
+		{"no camera and no page", []string{"watch"}, 64, `--http`},
+		{"page at no address", []string{"watch", "--http", "nowhere"}, 64, `--http`},
 		{"bad strategy", []string{"list", "--strategy", "port-forward"}, 64, `port-forward`},
 		{"unwritable video", []string{"watch", "door", "--save", "/proc/none/x"}, 64, `/proc/none/x`},
 	} {
@@ -121,6 +125,7 @@ func TestViewerCommands(t *testing.T) {
 	if err := beside.Wait(); err != nil || !strings.Contains(said.String(), "50 frames") || strings.Contains(said.String(), "reconnecting") {
 		t.Errorf("watch beside list: %v, %s", err, &said)
 	}
+	paged(t, dir)
 	followed(t, dir, func() { _ = camera.Process.Signal(syscall.SIGTERM) })
 	if code, _, stderr := punchlab(t, dir, "viewer", "watch", "door"); code != 1 || !strings.Contains(stderr, "offline") {
 		t.Errorf("watch what is offline: exit code %d, %s", code, stderr)
@@ -130,6 +135,55 @@ func TestViewerCommands(t *testing.T) {
 	}
 	if code, out, _ := punchlab(t, dir, "viewer", "list"); code != 0 || out != "" {
 		t.Errorf("list of nothing: exit code %d, %s", code, out)
+	}
+}
+
+// paged looks at the page of 'viewer watch --http'.
+func paged(t *testing.T, dir string) {
+	t.Helper()
+	c := background(t, dir, "viewer", "watch", "door", "--http", "127.0.0.1:0", "--http-token", "s3cret")
+	errs, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	at := ""
+	for lines := bufio.NewScanner(errs); at == "" && lines.Scan(); {
+		if u, ok := strings.CutPrefix(lines.Text(), "page: "); ok {
+			at = u
+		}
+	}
+	base, rest, ok := strings.Cut(at, "/?token=s3cret")
+	if !ok || rest != "#door" {
+		t.Fatalf("the page is said to be at %q", at)
+	}
+	for _, tt := range []struct {
+		token, want string
+		status      int
+	}{{"", "", 401}, {"s3cret", `"name":"door"`, 200}} {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", base+"/api/cameras", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tt.token != "" {
+			r.Header.Set("Authorization", "Bearer "+tt.token)
+		}
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if answer.StatusCode != tt.status || !strings.Contains(string(body), tt.want) {
+			t.Errorf("with token %q: status %d, %s", tt.token, answer.StatusCode, body)
+		}
+	}
+	go func() { _, _ = io.Copy(io.Discard, errs) }()
+	_ = c.Process.Signal(syscall.SIGTERM)
+	if err := c.Wait(); err != nil {
+		t.Errorf("ended by SIGTERM: %v", err)
 	}
 }
 

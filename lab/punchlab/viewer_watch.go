@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net/url"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/identity"
@@ -14,22 +15,37 @@ import (
 // watchFlags are those of 'viewer watch'.
 type watchFlags struct {
 	*viewerFlags
-	save         string
-	length, wait time.Duration
+	save, http, httpToken string
+	length, wait          time.Duration
 }
 
 func viewerWatchCommand(common *viewerFlags) *cobra.Command {
 	f := watchFlags{viewerFlags: common}
 	c := &cobra.Command{
 		Use:   "watch NAME",
-		Short: "Watch a camera from the book",
+		Short: "Watch a camera from the book, here or in a browser",
 		Long: `Watch a camera by its name. It says when it is connected, by which path, and how the video flows. A connection that breaks is
-made again.`,
-		Example: "  punchlab viewer watch door --for 10s --save door.h264",
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), args[0]) },
+made again. With --http a page shows all cameras of the book, their state and their pictures, and any WHEP client can play
+them at /whep/NAME; a camera sends only while somebody looks.`,
+		Example: `  punchlab viewer watch door --for 10s --save door.h264
+  punchlab viewer watch --http 127.0.0.1:8080`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name := ""
+			switch {
+			case len(args) == 1:
+				name = args[0]
+			case f.http == "":
+				return usagef("name a camera, or show them all with --http")
+			case f.save != "" || f.length > 0:
+				return usagef("--save and --for want one camera's name")
+			}
+			return f.run(cmd.Context(), name)
+		},
 	}
 	c.Flags().StringVar(&f.save, "save", "", "write the video to `FILE.h264`")
+	c.Flags().StringVar(&f.http, "http", "", "show the cameras in a browser, at this `address`, such as 127.0.0.1:8080 or :8080")
+	c.Flags().StringVar(&f.httpToken, "http-token", "", "who has this `token` may look at the page (default: drawn, or none where only this host can)")
 	c.Flags().DurationVar(&f.length, "for", 0, "stop after so much video (default: until interrupted)")
 	c.Flags().DurationVar(&f.wait, "wait", 0, "keep asking so long for a camera that is offline")
 	return c
@@ -51,14 +67,47 @@ func (f *watchFlags) run(ctx context.Context, name string) error {
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
-	err = f.watch(ctx, v, name, s, says)
+	err = f.show(ctx, v, name, s, says)
 	if e := v.Close(); e != nil {
 		err = errors.Join(err, labError(e))
 	}
-	if err != nil {
+	if err != nil || f.pageAlone() {
 		return errors.Join(err, s.close())
 	}
 	return s.end()
+}
+
+// pageAlone says whether the video is for browsers alone.
+func (f *watchFlags) pageAlone() bool { return f.http != "" && f.save == "" && f.length == 0 }
+
+// show shows a camera here, the cameras in a browser, or both.
+func (f *watchFlags) show(ctx context.Context, v viewer.Session, name string, s *screen, says <-chan any) (err error) {
+	fragment := ""
+	if name != "" {
+		c, err := v.Camera(name)
+		if err != nil {
+			return usage(err)
+		}
+		fragment = "#" + url.PathEscape(c.Name)
+	}
+	if f.http != "" {
+		p, err := servePage(v, f.http, f.httpToken, fragment)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, p.close()) }()
+	}
+	if !f.pageAlone() {
+		return f.watch(ctx, v, name, s, says)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e := <-says:
+			s.saw(identity.UID{}, e)
+		}
+	}
 }
 
 // watch shows a camera until the context ends.

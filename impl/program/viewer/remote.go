@@ -14,38 +14,76 @@ import (
 	"github.com/punchlab/punchlab/impl/wire"
 )
 
-// remote is a viewer in another process.
+// remote is a viewer in another process; when that one ends, in this one.
 type remote struct {
+	opt    Options
 	at     string
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+
+	mu   sync.Mutex
+	here *Viewer // nil: it is in the other process
 }
 
-// longest is how long another process is waited for where the context sets no end.
-const longest = time.Minute
+const (
+	// longest is how long another process is waited for where the context sets no end.
+	longest = time.Minute
+	// handover is how long a process that ends may take to give the book away, and again how often that is looked after.
+	handover, again = 5 * time.Second, 20 * time.Millisecond
+)
+
+// errGone says that the process that had the book open has ended.
+var errGone = errors.New("the other viewer that had this book of cameras open has ended; try again")
+
+func gone(err error) error { return fmt.Errorf("%w: %w", errGone, err) }
 
 // dial finds the process that has a book open.
-func dial(book string) (*remote, error) {
-	at, err := address(book)
+func dial(o Options) (*remote, error) {
+	at, err := address(o.Book)
 	if err != nil {
 		return nil, err
 	}
-	r := &remote{at: at}
+	r := &remote{opt: o, at: at}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if _, err := r.call(r.ctx, call{Op: "state"}); err != nil {
-		r.cancel()
-		return nil, err
+		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
 }
 
-// ask begins a call.
-func (r *remote) ask(ctx context.Context, x call) (net.Conn, *gob.Decoder, error) {
-	x.Within = longest
-	if end, ok := ctx.Deadline(); ok {
-		x.Within = time.Until(end)
+// viewer is this process' own, once it has one.
+func (r *remote) viewer() *Viewer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.here
+}
+
+// takeOver opens the book here, unless yet another process was faster.
+func (r *remote) takeOver(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.here != nil || r.ctx.Err() != nil {
+		return r.ctx.Err()
 	}
+	v, err := Open(r.opt)
+	if err == nil {
+		r.here = v
+		return nil
+	}
+	if !errors.Is(err, ErrInUse) {
+		return err
+	}
+	select { // it may be about to end
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(again):
+		return nil
+	}
+}
+
+// ask begins a call of the other process.
+func (r *remote) ask(ctx context.Context, x call) (net.Conn, *gob.Decoder, error) {
 	c, err := (&net.Dialer{}).DialContext(ctx, "unix", r.at)
 	if err != nil {
 		return nil, nil, gone(err)
@@ -59,26 +97,46 @@ func (r *remote) ask(ctx context.Context, x call) (net.Conn, *gob.Decoder, error
 	return c, gob.NewDecoder(c), nil
 }
 
-func gone(err error) error {
-	return fmt.Errorf("the other viewer that has this book of cameras open does not answer: %w; try again", err)
+// call asks what has one answer.
+func (r *remote) call(ctx context.Context, x call) (reply, error) {
+	x.Within = longest
+	if end, ok := ctx.Deadline(); ok {
+		x.Within = time.Until(end)
+	}
+	for late := time.Now().Add(handover); ; {
+		if v := r.viewer(); v != nil {
+			y := v.call(x)
+			return y, y.err()
+		}
+		y, asked, err := r.try(ctx, x)
+		if !errors.Is(err, errGone) || asked && !harmless[x.Op] || time.Now().After(late) {
+			return y, err
+		}
+		if err := r.takeOver(ctx); err != nil {
+			return y, err
+		}
+	}
 }
 
-// call asks what has one answer.
-func (r *remote) call(ctx context.Context, x call) (y reply, err error) {
+// harmless are calls that may be made twice.
+var harmless = map[string]bool{"state": true, "camera": true, "members": true, "rename": true}
+
+// try calls the other process once. asked says that it may have done what it was asked for.
+func (r *remote) try(ctx context.Context, x call) (y reply, asked bool, err error) {
 	c, in, err := r.ask(ctx, x)
 	if err != nil {
-		return y, err
+		return y, false, err
 	}
 	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if err := in.Decode(&y); err != nil {
 		if ctx.Err() != nil {
-			return y, ctx.Err()
+			return y, true, ctx.Err()
 		}
-		return y, gone(err)
+		return y, true, gone(err)
 	}
-	return y, y.err()
+	return y, true, y.err()
 }
 
 func (y reply) err() error {
@@ -123,25 +181,55 @@ func (r *remote) Changed() (<-chan struct{}, func()) {
 	changed := make(chan struct{}, 1)
 	ctx, cancel := context.WithCancel(r.ctx)
 	r.wg.Go(func() {
-		c, in, err := r.ask(ctx, call{Op: "follow"})
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		stop := context.AfterFunc(ctx, func() { _ = c.Close() })
-		defer stop()
-		for {
-			var y reply
-			if in.Decode(&y) != nil {
+		for ctx.Err() == nil {
+			if v := r.viewer(); v != nil {
+				forward(ctx, v, changed)
+			} else if r.follow(ctx, changed); r.takeOver(ctx) != nil {
 				return
-			}
-			select {
-			case changed <- struct{}{}:
-			default:
 			}
 		}
 	})
 	return changed, cancel
+}
+
+// tell says that something has changed.
+func tell(changed chan<- struct{}) {
+	select {
+	case changed <- struct{}{}:
+	default:
+	}
+}
+
+// forward tells what this process' viewer tells.
+func forward(ctx context.Context, v *Viewer, changed chan<- struct{}) {
+	news, cancel := v.Changed()
+	defer cancel()
+	for {
+		tell(changed)
+		select {
+		case <-ctx.Done():
+			return
+		case <-news:
+		}
+	}
+}
+
+// follow tells what the other process tells, until its end.
+func (r *remote) follow(ctx context.Context, changed chan<- struct{}) {
+	c, in, err := r.ask(ctx, call{Op: "follow"})
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	defer stop()
+	for {
+		var y reply
+		if in.Decode(&y) != nil {
+			return
+		}
+		tell(changed)
+	}
 }
 
 func (r *remote) Add(ctx context.Context, label identity.Label, o AddOptions) (Camera, error) {
@@ -195,107 +283,8 @@ func (r *remote) Release(ctx context.Context, name string) error {
 func (r *remote) Close() error {
 	r.cancel()
 	r.wg.Wait()
+	if v := r.viewer(); v != nil {
+		return v.Close()
+	}
 	return nil
 }
-
-// remoteFeed is the video of a camera that another process watches too.
-type remoteFeed struct {
-	conn   net.Conn
-	camera identity.UID
-	frames chan Frame
-	stop   context.CancelFunc
-	done   chan struct{} // closed once err is set
-
-	mu      sync.Mutex
-	err     error
-	skipped int64
-}
-
-func (r *remote) Watch(name string, o WatchOptions) (Stream, error) {
-	c, in, err := r.ask(r.ctx, call{Op: "watch", Name: name, Watch: o})
-	if err != nil {
-		return nil, err
-	}
-	var y reply
-	err = in.Decode(&y)
-	switch {
-	case err != nil:
-		err = gone(err)
-	case y.Error != "":
-		err = y.err()
-	case len(y.Cameras) != 1:
-		err = gone(errors.New("its answer has no camera"))
-	}
-	if err != nil {
-		return nil, errors.Join(err, c.Close())
-	}
-	f := &remoteFeed{conn: c, camera: y.Cameras[0].UID, frames: make(chan Frame), done: make(chan struct{})}
-	var ctx context.Context
-	ctx, f.stop = context.WithCancel(r.ctx)
-	r.wg.Go(func() { f.receive(ctx, in) })
-	return f, nil
-}
-
-// receive takes frames until the end.
-func (f *remoteFeed) receive(ctx context.Context, in *gob.Decoder) {
-	defer close(f.done)
-	defer f.conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = f.conn.Close() })
-	defer stop()
-	end := func(err error) {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.err = err
-	}
-	for {
-		var y reply
-		err := in.Decode(&y)
-		switch {
-		case ctx.Err() != nil:
-			end(io.EOF)
-			return
-		case err != nil:
-			end(gone(err))
-			return
-		case y.Error != "":
-			end(y.err())
-			return
-		case y.Frame == nil:
-			continue
-		}
-		f.mu.Lock()
-		f.skipped = y.Skipped
-		f.mu.Unlock()
-		select {
-		case f.frames <- *y.Frame:
-		case <-ctx.Done():
-		}
-	}
-}
-
-func (f *remoteFeed) Next(ctx context.Context) (Frame, error) {
-	select {
-	case x := <-f.frames:
-		return x, nil
-	case <-ctx.Done():
-		return Frame{}, ctx.Err()
-	case <-f.done:
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return Frame{}, f.err
-}
-
-func (f *remoteFeed) Camera() identity.UID { return f.camera }
-
-func (f *remoteFeed) RequestKeyFrame() {
-	_, _ = f.conn.Write([]byte{keyFrame}) // an end shows in Next
-}
-
-func (f *remoteFeed) Skipped() int64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.skipped
-}
-
-func (f *remoteFeed) Close() { f.stop() }

@@ -79,13 +79,13 @@ func (v *Viewer) serve() {
 	if v.listener == nil {
 		return
 	}
-	v.wg.Go(func() {
+	v.callers.Go(func() {
 		for {
 			c, err := v.listener.Accept()
 			if err != nil {
 				return
 			}
-			v.wg.Go(func() { v.caller(c.(*net.UnixConn)) })
+			v.callers.Go(func() { v.caller(c.(*net.UnixConn)) })
 		}
 	})
 }
@@ -215,10 +215,6 @@ func (v *Viewer) callWatch(c net.Conn, out *gob.Encoder, x call) {
 		return
 	}
 	defer f.Close()
-	camera, _ := v.Camera(f.uid.String())
-	if out.Encode(reply{Cameras: []Camera{camera}}) != nil {
-		return
-	}
 	ctx, gone := untilGone(v.ctx, c, func(b byte) {
 		if b == keyFrame {
 			f.RequestKeyFrame()

@@ -47,23 +47,21 @@ type Stream interface {
 //
 //	punchlab viewer watch door ── Viewer ── rendezvous, cameras
 //	punchlab viewer list ─────────── ▲ by a socket of the same user's
+//
+// Where that one ends, this one opens the book itself, and streams go on.
 func Use(o Options) (Session, error) {
-	var err error
-	for range 3 { // the other one may end meanwhile
-		var v *Viewer
-		v, err = Open(o)
-		if err == nil {
-			return v, nil
-		}
-		if !errors.Is(err, ErrInUse) {
-			return nil, err
-		}
-		var r *remote
-		if r, err = dial(o.Book); err == nil {
-			return r, nil
-		}
+	v, err := Open(o)
+	switch {
+	case err == nil:
+		return v, nil
+	case !errors.Is(err, ErrInUse):
+		return nil, err
 	}
-	return nil, err
+	r, err := dial(o)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // ErrInUse says that another process has the book open.

@@ -65,7 +65,7 @@ func TestSecondProcess(t *testing.T) {
 	} else if err := second.Cancel(ctx, "door", l); err != nil {
 		t.Errorf("canceled: %v", err)
 	}
-	if x, err := second.Camera("door"); err != nil || x.Feeds != 2 || x.Stream != frames[0].Stream || x.Phase != Watching {
+	if x, err := second.Camera("door"); err != nil || x.Feeds != 2 || x.Phase != Watching {
 		t.Errorf("the camera is %+v, %v", x, err)
 	}
 	changed, cancel := second.Changed()
@@ -92,18 +92,72 @@ func TestSecondProcess(t *testing.T) {
 	if err := second.Remove("gate"); err != nil || len(first.Cameras()) != 0 {
 		t.Errorf("removed: %v", err)
 	}
+}
+
+// Where the first process ends, one of the others takes its place, and who watches goes on watching.
+func TestHandover(t *testing.T) {
+	s := newScene(t)
+	c := s.camera()
+	o := s.options()
+	ctx := within(t)
+	first := s.viewer(o)
+	if _, err := first.Add(ctx, c.label, AddOptions{Name: "door", Wait: 10 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	var others []Session
+	var feeds []Stream
+	for range 2 {
+		x, err := Use(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer x.Close()
+		f, err := x.Watch("door", WatchOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		others, feeds = append(others, x), append(feeds, f)
+	}
+	streams := make([]uint64, 2)
+	take := func(i, n int) {
+		t.Helper()
+		for range n {
+			f, err := feeds[i].Next(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.Stream != streams[i] && !f.Key {
+				t.Error("a stream begins in the middle")
+			}
+			streams[i] = f.Stream
+		}
+	}
+	take(0, 5)
+	take(1, 5)
+	changed, cancel := others[1].Changed()
+	defer cancel()
+	<-changed
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := second.Enter(c.label, "door"); err == nil || !strings.Contains(err.Error(), "try again") {
-		t.Errorf("the first has gone: %v", err)
+	for i := range feeds {
+		for streams[i] == 1 { // what was on its way, then another stream
+			take(i, 1)
+		}
+		take(i, 30)
 	}
-	third, err := Use(o)
-	if err != nil {
-		t.Fatal(err)
+	for _, x := range others {
+		if all := x.Cameras(); len(all) != 1 || all[0].Phase != Watching || all[0].Feeds != 2 {
+			t.Errorf("after the handover: %+v", all)
+		}
 	}
-	if err := third.Close(); err != nil {
-		t.Fatal(err)
+	if err := others[1].Rename("door", "gate"); err != nil || others[0].Cameras()[0].Name != "gate" {
+		t.Errorf("renamed: %v", err)
+	}
+	select {
+	case <-changed:
+	case <-ctx.Done():
+		t.Error("changes are no longer told")
 	}
 }
 

@@ -23,7 +23,8 @@ type Viewer struct {
 	book     *book
 	ctx      context.Context
 	cancel   context.CancelFunc
-	wg       sync.WaitGroup // homes, the saver, and calls of other processes
+	wg       sync.WaitGroup // homes and the saver
+	callers  sync.WaitGroup // calls of other processes
 	listener net.Listener   // for those; nil: the book is in memory
 	dirty    chan struct{}  // facts are to be saved
 
@@ -98,11 +99,13 @@ func (v *Viewer) Close() error {
 	}
 	v.mu.Unlock()
 	v.cancel()
-	if v.listener != nil {
-		_ = v.listener.Close() // nobody waits for it
-	}
 	v.wg.Wait()
-	return v.save()
+	err := v.save()
+	if v.listener != nil { // last: who opens the book next finds nobody logged in by it
+		_ = v.listener.Close()
+		v.callers.Wait()
+	}
+	return err
 }
 
 // sync brings the cameras in line with the book. Whoever calls it holds mu.
