@@ -56,6 +56,7 @@ func TestEncoderArgs(t *testing.T) {
 
 // ffmpeg knows every option: it fails because there is no such device, and not before.
 func TestFFmpegKnowsTheOptions(t *testing.T) {
+	t.Parallel()
 	require(t, "ffmpeg")
 	for _, cfg := range []Config{
 		{Input: Input{Device, "/dev/no-such-video"}, FPS: 15, Width: 640, Height: 480}, {Input: Input{URL, "rtsp://127.0.0.1:1/x"}},

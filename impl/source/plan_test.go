@@ -154,9 +154,8 @@ func TestClock(t *testing.T) {
 		}
 	}
 	c = clock{begun: begun}
-	was := c.at(at(0), 0, false)
-	c.at(at(40), 0, false)
-	was = 40 * time.Millisecond
+	c.at(at(0), 0, false)
+	was := c.at(at(40), 0, false)
 	for i := 2; i < 200; i++ {
 		jitter := []int{0, 9, -8, 5}[i%4]
 		got := c.at(at(40*i+jitter), 0, false)

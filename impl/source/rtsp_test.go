@@ -97,6 +97,7 @@ func (s *server) input(t *testing.T, user string) Input {
 
 // A network camera's H.264 arrives as it is, byte for byte.
 func TestRTSPIsCopied(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	h, l := open(t, Config{Input: s.input(t, "")})
 	r := h.Open()
@@ -120,6 +121,7 @@ func TestRTSPIsCopied(t *testing.T) {
 
 // A camera that is gone and comes back is found again, and the readers go on.
 func TestRTSPServerDiesAndComesBack(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	h, l := open(t, Config{Input: s.input(t, "")})
 	r := h.Open()
@@ -149,6 +151,7 @@ func TestRTSPServerDiesAndComesBack(t *testing.T) {
 
 // A wrong password is told, but not which.
 func TestRTSPPassword(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, "user", "opensesame")
 	h, l := open(t, Config{Input: s.input(t, "user:wr0ng-secret@")})
 	h.Open()
