@@ -372,6 +372,14 @@ func (b *bundle) join(ctx context.Context) error {
 	if err := b.watch.online(ctx); err != nil {
 		return err
 	}
+	if _, several := b.server.(*nodes); several { // the viewer's node has to hear of the camera first
+		if err := b.follow(); err != nil {
+			return err
+		}
+		if _, ok := b.told(ctx, time.Time{}, true); !ok {
+			return errors.New("the viewer's rendezvous node did not hear that the camera is online")
+		}
+	}
 	if device.Maps(b.policy) {
 		b.mapPorts(ctx)
 	}

@@ -36,12 +36,10 @@ const tellPatience = 2*fleetKeepalive + 10*time.Second
 // lose does all of it, and adds what was measured to the observation. A viewer that is not told has a failed trial.
 func (b *bundle) lose(ctx context.Context, l *lab.Lab, o *Observation) error {
 	w := &loser{b: b, lab: l, how: b.trial.Options[optLost]}
-	var err error
-	b.viewerDevice.Node().Do(func(now time.Time) { err = b.viewer.Watch(now, []identity.UID{b.label.UID()}) })
-	if err != nil {
+	if err := b.follow(); err != nil {
 		return err
 	}
-	if _, ok := w.told(ctx, time.Now(), true); !ok {
+	if _, ok := b.told(ctx, time.Time{}, true); !ok {
 		w.fail(ctx, o, "the viewer was not told that the camera is online")
 		return nil
 	}
@@ -50,7 +48,7 @@ func (b *bundle) lose(ctx context.Context, l *lab.Lab, o *Observation) error {
 	if err != nil {
 		return err
 	}
-	if d, ok := w.told(ctx, begun, false); ok {
+	if d, ok := b.told(ctx, begun, false); ok {
 		o.Probes["gone_told_s"] = d.Seconds()
 	} else {
 		w.fail(ctx, o, "the viewer was not told that the camera is gone")
@@ -59,12 +57,18 @@ func (b *bundle) lose(ctx context.Context, l *lab.Lab, o *Observation) error {
 	if err := back(); err != nil {
 		return err
 	}
-	if d, ok := w.told(ctx, begun, true); ok {
+	if d, ok := b.told(ctx, begun, true); ok {
 		o.Probes["back_told_s"] = d.Seconds()
 	} else {
 		w.fail(ctx, o, "the viewer was not told that the camera is back")
 	}
 	return nil
+}
+
+// follow has the viewer watch the camera's presence.
+func (b *bundle) follow() (err error) {
+	b.viewerDevice.Node().Do(func(now time.Time) { err = b.viewer.Watch(now, []identity.UID{b.label.UID()}) })
+	return err
 }
 
 // fail keeps what went wrong first, unless the trial ends for another reason.
@@ -97,13 +101,13 @@ func (b *bundle) restartCamera() (err error) {
 }
 
 // told waits until the viewer is told that the camera is online, or that it is not, and says how long after a moment that was.
-func (w *loser) told(ctx context.Context, since time.Time, online bool) (time.Duration, bool) {
+func (b *bundle) told(ctx context.Context, since time.Time, online bool) (time.Duration, bool) {
 	ctx, cancel := context.WithTimeout(ctx, tellPatience)
 	defer cancel()
 	for {
-		w.b.watch.mu.Lock()
-		p, next := w.b.watch.presence, w.b.watch.told
-		w.b.watch.mu.Unlock()
+		b.watch.mu.Lock()
+		p, next := b.watch.presence, b.watch.told
+		b.watch.mu.Unlock()
 		if p.At.After(since) && (p.State == wire.StateOnline) == online {
 			return p.At.Sub(since), true
 		}
