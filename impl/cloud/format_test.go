@@ -224,6 +224,9 @@ func TestMuxerCompletes(t *testing.T) {
 		if hasTables := b[1] == 0x40 && b[2] == 0; hasTables != (tt.first || tt.au.Key) {
 			t.Errorf("%d: tables: %v", i, hasTables)
 		}
+		if n := bytes.Count(b, delimiter); n != 1 {
+			t.Errorf("%d: %d delimiters", i, n)
+		}
 		if !bytes.Contains(b, append(bytes.Clone(delimiter), tt.want...)) {
 			t.Errorf("%d: %x lacks %x", i, b, tt.want)
 		}
@@ -312,6 +315,29 @@ func TestArchiveTells(t *testing.T) {
 				t.Errorf("%d pictures are left, want %d", n, tt.left)
 			}
 		})
+	}
+}
+
+// A part that the store hides leaves a hole in the numbers.
+func TestArchiveTellsOfAHiddenPart(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	r := newRig(t, m, func(c *Config) { c.Part = 4 * time.Second })
+	r.pour(16 * time.Second)
+	r.close()
+	for name := range m.objects {
+		if strings.Contains(name, "-00000001/") || strings.Contains(name, "-00000002/") {
+			delete(m.objects, name)
+		}
+	}
+	a := Archive{Store: m, UID: testUID, Key: testKey}
+	parts, err := a.Parts(t.Context())
+	if err != nil || len(parts) != 2 {
+		t.Fatal(parts, err)
+	}
+	dropped, problems, err := a.Missing(t.Context(), parts)
+	if err != nil || dropped != 0 || len(problems) != 1 || !strings.Contains(problems[0].Error(), "segments 1 to 2, before part") {
+		t.Errorf("%d %v %v, want the hole", dropped, problems, err)
 	}
 }
 

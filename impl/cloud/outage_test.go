@@ -242,6 +242,36 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// The power fails when the last segment is stored and the list that names it is not written.
+func TestRestartAfterAListThatWasNotWritten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		r := newRig(t, m, nil)
+		r.feed(9 * time.Second)
+		p := r.sp.parts[0]
+		p.list.Entries = p.list.Entries[:1]
+		older, spool := p.list.encode(&p.keys), t.TempDir()
+		r.close() // its last segment ends the part
+		dir := filepath.Join(spool, p.name.String())
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, playlistName), older, 0o600),
+			os.WriteFile(filepath.Join(spool, stateName), []byte(`{"series":"`+p.name.Series+`","next":3}`), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		again := newRig(t, m, func(c *Config) { c.Spool = spool })
+		again.next = r.next
+		again.feed(4 * time.Second)
+		again.close()
+		ts, _ := archived(t, m)
+		wantPictures(t, ts, units(0, again.next))
+		wantNothingMissing(t, m)
+		list := string(m.objects[m.find(t, "-00000000/"+playlistName)])
+		if n := strings.Count(list, ".ts\n"); n != 3 {
+			t.Errorf("the playlist names %d segments, want 3:\n%s", n, list)
+		}
+	})
+}
+
 func remove(t *testing.T, path string) {
 	t.Helper()
 	if err := os.Remove(path); err != nil {

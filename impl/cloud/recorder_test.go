@@ -33,6 +33,10 @@ func TestEveryPictureIsStored(t *testing.T) {
 		if s.Stored != 13 || s.Waiting != 0 || s.WaitBytes != 0 || s.AccessUnits != uint64(r.next) {
 			t.Errorf("stats %+v, want 13 segments stored and none waiting", s)
 		}
+		// Each part's: after its first segment, after listEvery, and whole.
+		if s.Playlists < 5 || s.Playlists > 9 {
+			t.Errorf("%d playlists were put for 3 parts of 20s", s.Playlists)
+		}
 		wantEmpty(t, r.cfg.Spool)
 	})
 }

@@ -130,6 +130,24 @@ func TestRefusedBeforeItIsSent(t *testing.T) {
 	}
 }
 
+// A segment that was damaged on the way is for the store to notice.
+func TestPutCarriesAChecksum(t *testing.T) {
+	t.Parallel()
+	sum := make(chan string, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { sum <- r.Header.Get("Content-MD5") }))
+	defer s.Close()
+	store, err := S3{Endpoint: s.Listener.Addr().String(), Insecure: true, Bucket: "bucket", AccessKey: "a", SecretKey: "s"}.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Put(t.Context(), "x", segmentType, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-sum; got != "ndTkYSaMgDT1yFZOFVxnpg==" {
+		t.Errorf("the checksum is %q", got)
+	}
+}
+
 // What servers say that no versitygw says here.
 func TestReasons(t *testing.T) {
 	t.Parallel()
