@@ -60,10 +60,14 @@ type gauged struct {
 	said   uint32
 	events []QualityChanged
 	frames []media.Frame
+	lose   bool // all media
 }
 
-func newGauged(t testing.TB, source media.Source) *gauged {
-	x := &gauged{t: t, now: epoch}
+func newGauged(t testing.TB, source media.Source) *gauged { return newGaugedAt(t, source, 0) }
+
+// newGaugedAt has estimators that begin with a target.
+func newGaugedAt(t testing.TB, source media.Source, target int) *gauged {
+	x := &gauged{t: t, now: epoch, target: target}
 	x.c = newCamera(t, func(cfg *Config) {
 		cfg.Source = func() media.Source { return source }
 		cfg.Estimator = func() media.Estimator {
@@ -114,7 +118,7 @@ func (x *gauged) drain() {
 func (x *gauged) take(ps []core.Packet) {
 	x.t.Helper()
 	for _, p := range ps {
-		if k := wire.Classify(p.B); k == wire.RTP || k == wire.RTCP {
+		if k := wire.Classify(p.B); (k == wire.RTP || k == wire.RTCP) && !x.lose {
 			if err := x.r.HandlePacket(x.now, append([]byte(nil), p.B...)); err != nil {
 				x.t.Fatal(err)
 			}
@@ -327,6 +331,87 @@ func TestRepairsArePaced(t *testing.T) {
 	}
 	if n := len(s.affordable(x.now.Add(time.Second), packets)); n < 10 {
 		t.Errorf("%d a second later", n)
+	}
+}
+
+// What is asked for after a cut is sent a part at a time, too; and so is what the camera sends again of itself.
+func TestRepairsDoNotFloodThePath(t *testing.T) {
+	x := newGaugedAt(t, &tenth{}, 1_600_000) // leaves at 300 kB a second
+	x.run(950 * time.Millisecond)
+	x.lose = true
+	x.run(400 * time.Millisecond)
+	x.lose = false
+	x.setTarget(400_000) // 75 kB a second
+	sent := func(d time.Duration) (most, all int64) {
+		for range d / (10 * time.Millisecond) {
+			before := x.c.Stats().Traffic.Of(core.Media).Bytes
+			x.run(10 * time.Millisecond)
+			n := x.c.Stats().Traffic.Of(core.Media).Bytes - before
+			most, all = max(most, n), all+n
+		}
+		return most, all
+	}
+	resent := x.c.Stats().Resent
+	if most, _ := sent(2 * time.Second); most > 75_000/4+3*1200 || x.c.Stats().Resent-resent < 30 {
+		t.Errorf("%d bytes in 10 ms, %d packets again", most, x.c.Stats().Resent-resent)
+	}
+	x.c.begin()
+	v := x.c.viewers[0]
+	v.again(x.now, v.path, v.stream.pace.left-100)
+	x.drain()
+	if most, all := sent(time.Second); most > replayBurst*1200 || all > 75_000*5/4 {
+		t.Errorf("%d bytes in a second, %d in 10 ms", all, most)
+	}
+}
+
+// The camera's own timers see to what waits; what has not left is not sent again; and it does not wait for ever.
+func TestWhatWaitsLeaves(t *testing.T) {
+	x := newGaugedAt(t, &tenth{}, 1_800_000)
+	x.run(995 * time.Millisecond) // the second key frame is made
+	v := x.c.viewers[0]
+	s := &v.stream
+	if newest, _ := s.sender.LastSeq(); newest-s.pace.left < 10 {
+		t.Fatalf("%d packets wait", newest-s.pace.left)
+	}
+	if s.quality.target != 1_800_000 {
+		t.Errorf("the first target is %d", s.quality.target)
+	}
+	x.c.begin()
+	v.again(x.now, punch.To(elsewhere), s.pace.left-3)
+	if s.replay.last != s.pace.left {
+		t.Errorf("%d packets that wait are sent again", s.replay.last-s.pace.left)
+	}
+	packets(x.c)
+	now := x.now
+	ps := advance(x.c, &now, 99*time.Millisecond)
+	if newest, _ := s.sender.LastSeq(); s.pace.left != newest || rtp(ps) < 15 {
+		t.Errorf("%d packets wait still, %d have left", newest-s.pace.left, rtp(ps))
+	}
+	s.quality.target = 1000 // nearly nothing
+	s.next.Data = unit(now, true, 600*1200).Data
+	x.c.begin()
+	v.packetize(now)
+	v.transmit(now)
+	if newest, _ := s.sender.LastSeq(); newest-s.pace.left > paceMost || newest-s.pace.left < paceMost/2 {
+		t.Errorf("%d packets wait", newest-s.pace.left)
+	}
+	s.mute()
+	if !s.paced().IsZero() || v.waits(now) {
+		t.Error("a muted stream has something to send")
+	}
+}
+
+// What was the newest packet at a time is known for longer than that is asked, however small the steps.
+func TestMarksReachBack(t *testing.T) {
+	x := newGaugedAt(t, &tenth{}, 560_000) // 840 kbit/s: something leaves nearly always
+	for range 600 {
+		x.now = x.now.Add(5 * time.Millisecond)
+		x.c.HandleTimeout(x.now)
+		x.drain()
+	}
+	s := &x.c.viewers[0].stream
+	if at := s.sentBy(x.now.Add(-replayGap)); at == 0 || at >= s.pace.left {
+		t.Errorf("%v ago the newest was %d, now it is %d", replayGap, at, s.pace.left)
 	}
 }
 

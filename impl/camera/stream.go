@@ -152,7 +152,6 @@ func (s *stream) mute() {
 	s.end()
 	s.replay.due = time.Time{}
 	s.pace.left, _ = s.sender.LastSeq()
-	s.pace.wait = 0
 }
 
 // close gives back what the stream holds.
