@@ -54,6 +54,23 @@ func TestStrayBesideSeveral(t *testing.T) {
 	}
 }
 
+// A camera's punch is for the connection that it names.
+func TestPunchBesideSeveral(t *testing.T) {
+	s := newScene(t)
+	other := identity.Label{Key: key(t, 33).Public(), RendezvousKey: s.label.RendezvousKey, Secret: identity.Secret{2}}
+	s.must(s.v.Connect(s.now, other, "adaptive"))
+	s.packets()
+	s.ask("adaptive")
+	s.fromHome(&wire.Peer{ID: s.connect.ID, Endpoint: wire.At(cameraSeen), Channel: wire.MinChannel})
+	frame, err := wire.AppendChannelData(nil, wire.MinChannel, s.response)
+	s.must(err)
+	s.give(rendezvous, frame)
+	s.give(cameraElse, wire.AppendPunch(nil, s.hello.PunchKey, wire.Punch{ID: s.connect.ID, Counter: 1, FromCamera: true}, wire.MinPunch))
+	if c, _ := s.v.Connection(s.label.UID()); c.Path != punch.To(cameraElse) {
+		t.Errorf("path %v: the camera's punch is ignored", c.Path)
+	}
+}
+
 // There is a bound to the cameras at a time, and one connection with each.
 func TestCamerasAreBounded(t *testing.T) {
 	s := newScene(t)

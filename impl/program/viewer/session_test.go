@@ -3,6 +3,7 @@ package viewer
 import (
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -189,5 +190,21 @@ func TestBookIsShared(t *testing.T) {
 	all, err := a.read()
 	if err != nil || len(all) != 10 {
 		t.Errorf("the book has %d cameras, %v", len(all), err)
+	}
+}
+
+// Streams of two processes are two, also where both count alike.
+func TestStreamsAreCounted(t *testing.T) {
+	f := &remoteFeed{frames: make(chan Frame, 5)}
+	give := func(stream uint64) uint64 {
+		f.give(t.Context(), Frame{Stream: stream}, 0)
+		return (<-f.frames).Stream
+	}
+	f.from(nil)
+	got := []uint64{give(4), give(4), give(5)}
+	f.from(nil)
+	got = append(got, give(5), give(5))
+	if want := []uint64{1, 1, 2, 3, 3}; !slices.Equal(got, want) {
+		t.Errorf("counted %v, want %v", got, want)
 	}
 }

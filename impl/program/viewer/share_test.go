@@ -112,3 +112,50 @@ func TestManageWhileWatching(t *testing.T) {
 		t.Errorf("a role for nobody: %v", err)
 	}
 }
+
+// Who begins to watch while a session without video asks something gets his video, and the question its answer.
+func TestWatchWhileManaging(t *testing.T) {
+	s := newScene(t)
+	c := s.camera()
+	ctx := within(t)
+	v := s.viewer(s.options())
+	if _, err := v.Add(ctx, c.label, AddOptions{Name: "door", Wait: 10 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, v, "door", func(c Camera) bool { return c.Phase == Idle })
+	v.mu.Lock()
+	x := v.find(c.label.UID())
+	release := v.use(x)
+	v.mu.Unlock()
+	defer release()
+	await(t, v, "door", func(c Camera) bool { return c.Phase == Watching })
+	c.node.Suspend() // it does not answer
+	answered := make(chan error, 1)
+	go func() {
+		all, err := v.Members(ctx, "door")
+		if err == nil && len(all) != 1 {
+			err = errors.New("members are missing")
+		}
+		answered <- err
+	}()
+	asked := func() int {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		return len(x.pending)
+	}
+	for asked() == 0 && ctx.Err() == nil {
+		time.Sleep(time.Millisecond) // a core tells nobody that it has asked
+	}
+	f, err := v.Feed("door", WatchOptions{Once: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, v, "door", func(c Camera) bool { return c.Phase == Connecting })
+	c.node.Resume()
+	if got, err := f.Next(ctx); err != nil || !got.Key {
+		t.Errorf("video: key %v, %v", got.Key, err)
+	}
+	if err := <-answered; err != nil {
+		t.Errorf("members: %v", err)
+	}
+}
