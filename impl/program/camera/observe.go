@@ -142,10 +142,10 @@ func (h *Handle) flushLocked() error {
 // elsewhere looks the rendezvous' name up again when it has been silent for long, and goes where it leads now. Streams that run are not
 // ended for it.
 func (h *Handle) elsewhere() {
-	for pause(h.ctx, elsewhereWhen) {
+	for pause(h.ctx, h.opt.elsewhere) {
 		l := h.life.Load()
 		since := l.lost.Load()
-		if since == 0 || time.Since(time.Unix(0, since)) < elsewhereWhen || h.busy() {
+		if since == 0 || time.Since(time.Unix(0, since)) < h.opt.elsewhere || h.busy() {
 			continue
 		}
 		addrs, err := h.lookUp(h.ctx)

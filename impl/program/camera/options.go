@@ -75,7 +75,8 @@ type Options struct {
 	Ready   func(*Handle)    // called by Run once the camera runs; it may not be registered yet
 	Motion  <-chan os.Signal // Run tells the recorder that something moves
 
-	ownHost bool
+	ownHost   bool
+	elsewhere time.Duration // tests: instead of elsewhereWhen
 }
 
 // Recorder records what the camera sees. Write and Motion do not wait for the network or the disk.
@@ -97,6 +98,9 @@ func (o Options) withDefaults() (Options, error) {
 		o.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		}
+	}
+	if o.elsewhere == 0 {
+		o.elsewhere = elsewhereWhen
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader

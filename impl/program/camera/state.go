@@ -35,28 +35,31 @@ type state struct {
 var ErrInUse = errors.New("another program uses this camera's folder: end that, or give each camera a folder of its own")
 
 // openState reads a folder, and counts the start.
-func openState(o Options) (s *state, err error) {
-	s = &state{dir: o.Dir, key: o.Key, label: o.Label, certificate: o.Certificate}
+func openState(o Options) (*state, error) {
+	s := &state{dir: o.Dir, key: o.Key, label: o.Label, certificate: o.Certificate}
+	if err := s.open(o.OpenLabel); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *state) open(openLabel bool) (err error) {
 	if s.dir == "" {
-		return s, s.check()
+		return s.check()
 	}
 	if s.lock, err = lockDir(s.dir); err != nil {
-		return nil, err
+		return err
 	}
-	defer func() {
-		if err != nil {
-			s.close()
-		}
-	}()
 	if err = s.load(); err != nil {
-		return nil, err
+		return err
 	}
-	if s.book, err = s.loadBook(o.OpenLabel); err != nil {
-		return nil, err
+	if s.book, err = s.loadBook(openLabel); err != nil {
+		return err
 	}
 	s.known = s.loadAddresses()
 	s.boot, err = s.countStart(time.Now())
-	return s, err
+	return err
 }
 
 func (s *state) close() {

@@ -1,0 +1,291 @@
+package camera
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/media"
+	"github.com/punchlab/punchlab/impl/program/viewer"
+	"github.com/punchlab/punchlab/impl/source"
+	"github.com/punchlab/punchlab/impl/wire"
+)
+
+// The first viewer becomes the owner, also for the camera's next lives, until it is reset.
+func TestOwnerOutlivesTheCamera(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	dir := s.folder()
+	h := s.camera(Options{Dir: dir})
+	label := h.Label()
+	owner, other := s.viewer(), s.viewer()
+	c, err := owner.Add(within(t), label, viewer.AddOptions{Name: "door", Wait: 10 * time.Second})
+	if err != nil || c.Role != wire.RoleOwner {
+		t.Fatalf("added as %v, %v", c.Role, err)
+	}
+	paired(t, h)
+	info, err := os.Stat(filepath.Join(dir, PairingsFile))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("pairings: %v, %v", info, err)
+	}
+	if _, err := Start(t.Context(), Options{Dir: dir, Network: network()}); !errors.Is(err, ErrInUse) {
+		t.Errorf("a second program with the folder: %v", err)
+	}
+	if err := Reset(dir); !errors.Is(err, ErrInUse) {
+		t.Errorf("a reset while the camera runs: %v", err)
+	}
+
+	h.Kill()
+	h = s.camera(Options{Dir: dir})
+	watch(t, owner, "door", 3)
+	if _, err := other.Add(within(t), label, viewer.AddOptions{Name: "mine", Wait: 10 * time.Second}); !errors.As(err, new(*viewer.Refusal)) ||
+		!strings.Contains(err.Error(), wire.CodeClaimed.Sentence()) {
+		t.Errorf("another viewer with the label: %v", err)
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+	await(t, owner, "door", func(c viewer.Camera) bool { return c.Presence == viewer.Offline && strings.Contains(c.Why, "goodbye") })
+
+	if err := Reset(dir); err != nil {
+		t.Fatal(err)
+	}
+	s.camera(Options{Dir: dir})
+	if c, err := other.Add(within(t), label, viewer.AddOptions{Name: "mine", Wait: 10 * time.Second}); err != nil || c.Role != wire.RoleOwner {
+		t.Errorf("after the reset: %v, %v", c.Role, err)
+	}
+}
+
+// Without a folder, and with an open label, everybody who has it may watch.
+func TestOpenLabel(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	with := s.folder()
+	st, err := openState(Options{Dir: s.folder()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st.close()
+	for name, o := range map[string]Options{"open": {Dir: with, OpenLabel: true}, "no folder": {Key: st.key, Label: st.label}} {
+		h := s.camera(o)
+		for range 2 {
+			if _, err := s.viewer().Add(within(t), h.Label(), viewer.AddOptions{Name: "door", Wait: 10 * time.Second}); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+// Live video runs for two viewers while they watch, and not after.
+func TestLiveVideo(t *testing.T) {
+	t.Parallel()
+	require(t, "ffmpeg")
+	s := newScene(t)
+	stopped := make(chan struct{}, 1)
+	h := s.camera(Options{
+		Dir: s.folder(), OpenLabel: true, Input: "lavfi:testsrc2=size=320x180:rate=25",
+		Source: source.Config{Bitrate: 300_000, Floor: 50_000, Linger: 100 * time.Millisecond},
+		Observe: func(e any) {
+			if _, ok := e.(source.Stopped); ok {
+				stopped <- struct{}{}
+			}
+		},
+	})
+	first := s.viewer()
+	if _, err := first.Add(within(t), h.Label(), viewer.AddOptions{Name: "door", Wait: 10 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	paired(t, h)
+	second := s.viewer()
+	if _, err := second.Enter(h.Label(), "door"); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for _, v := range []*viewer.Viewer{first, second} {
+		wg.Go(func() {
+			frames := watch(t, v, "door", 40)
+			for i, f := range frames {
+				if i > 0 && f.PTS <= frames[i-1].PTS {
+					t.Errorf("frame %d is at %v after %v", i, f.PTS, frames[i-1].PTS)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	select {
+	case <-stopped:
+	case <-time.After(15 * time.Second):
+		t.Fatal("nobody watches, and the capture goes on")
+	}
+	if s := h.Stats(); s.Source.Captures != 1 || s.Source.Readers != 0 || s.Core.FramesSent < 80 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// recorder is a Recorder that counts.
+type recorder struct {
+	mu     sync.Mutex
+	units  []media.AccessUnit
+	motion int
+	closed bool
+	more   chan struct{}
+}
+
+func (r *recorder) Write(au media.AccessUnit) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.units = append(r.units, au)
+	if len(r.units) == 30 {
+		close(r.more)
+	}
+	return nil
+}
+
+func (r *recorder) Motion(time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.motion++
+}
+
+func (r *recorder) Close(context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	return nil
+}
+
+// A recorder gets the video as it comes, motions, and its end.
+func TestRecording(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	rec := &recorder{more: make(chan struct{})}
+	dir := s.folder()
+	ctx, cancel := context.WithCancel(t.Context())
+	motion := make(chan os.Signal)
+	ran := make(chan error)
+	var label identity.Label
+	ready := make(chan struct{})
+	go func() {
+		ran <- Run(ctx, Options{
+			Dir: dir, Network: network(), NoLAN: true, Motion: motion,
+			Record: func(camera identity.UID, spool string) (Recorder, error) {
+				if spool != filepath.Join(dir, SpoolDir) {
+					t.Errorf("the spool is %s", spool)
+				}
+				return rec, nil
+			},
+			Ready: func(h *Handle) { label = h.Label(); close(ready) },
+		})
+	}()
+	begun := time.Now()
+	<-ready
+	motion <- nil
+	<-rec.more
+	if d := time.Since(begun); d < 29*40*time.Millisecond {
+		t.Errorf("30 pictures were recorded in %v", d)
+	}
+	motion <- nil
+	cancel()
+	if err := <-ran; err != nil {
+		t.Error(err)
+	}
+	if rec.motion == 0 || !rec.closed || label.Key.IsZero() {
+		t.Errorf("%d motions, closed %v", rec.motion, rec.closed)
+	}
+	for i, au := range rec.units {
+		if au.Index != i || au.Captured.IsZero() || i > 0 && !au.Captured.After(rec.units[i-1].Captured) {
+			t.Fatalf("picture %d is number %d of %v", i, au.Index, au.Captured)
+		}
+	}
+}
+
+// The disk may be full when somebody is paired: it is told, nobody is turned away, and nothing is lost once there is room.
+func TestDiskIsFull(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	dir := s.folder()
+	var log bytes.Buffer
+	h := s.camera(Options{Dir: dir, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	blocked := filepath.Join(dir, PairingsFile)
+	if err := os.MkdirAll(filepath.Join(blocked, "x"), 0o700); err != nil { // a file cannot take its place
+		t.Fatal(err)
+	}
+	v := s.viewer()
+	if _, err := v.Add(within(t), h.Label(), viewer.AddOptions{Name: "door", Wait: 10 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	paired(t, h)
+	if err := h.flush(); err == nil {
+		t.Error("it says that the pairings are saved")
+	}
+	if err := os.RemoveAll(blocked); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+	if text := log.String(); !strings.Contains(text, "free some room") || strings.Contains(text, h.Label().String()) {
+		t.Errorf("the log: %s", text)
+	}
+	h = s.camera(Options{Dir: dir})
+	if !h.state.book.Claimed() {
+		t.Error("the owner is lost")
+	}
+}
+
+// A name that cannot be found does not keep a camera from starting that has been somewhere before; another address is gone to when the
+// rendezvous stays silent.
+func TestRendezvousMoves(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	dir := filepath.Join(t.TempDir(), "camera")
+	_, port, _ := strings.Cut(s.addr.String(), ":")
+	if err := New(dir, s.key.Public(), []string{"rv.example:" + port}, strings.NewReader(strings.Repeat("randomness ", 20))); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var at []netip.Addr
+	resolve := func(_ context.Context, host string) ([]netip.Addr, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if host != "rv.example" || at == nil {
+			return nil, errors.New("no such host " + host)
+		}
+		return at, nil
+	}
+	lead := func(to ...netip.Addr) {
+		mu.Lock()
+		defer mu.Unlock()
+		at = to
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if h, err := Start(ctx, Options{Dir: dir, Network: network(), NoLAN: true, Resolve: resolve}); err == nil || !strings.Contains(err.Error(), "rv.example") {
+		h.Close()
+		t.Errorf("a name that was never found: %v", err)
+	}
+	lead(netip.MustParseAddr("127.0.0.9")) // nobody
+	s.camera(Options{Dir: dir, Resolve: resolve}).Close()
+	lead()
+	h := s.camera(Options{Dir: dir, Resolve: resolve, elsewhere: 100 * time.Millisecond})
+	if got := h.known(); len(got) != 1 || got[0].Addr() != netip.MustParseAddr("127.0.0.9") {
+		t.Errorf("it went to %v", got)
+	}
+	lead(netip.MustParseAddr("127.0.0.1"))
+	deadline := time.Now().Add(15 * time.Second)
+	for !h.Stats().Core.Registered {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not find the rendezvous where it is now")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
