@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -90,13 +91,13 @@ func TestLiveVideo(t *testing.T) {
 	t.Parallel()
 	require(t, "ffmpeg")
 	s := newScene(t)
-	stopped := make(chan struct{}, 1)
+	var stopped atomic.Int64
 	h := s.camera(Options{
 		Dir: s.folder(), OpenLabel: true, Input: "lavfi:testsrc2=size=320x180:rate=25",
 		Source: source.Config{Bitrate: 300_000, Floor: 50_000, Linger: 100 * time.Millisecond},
 		Observe: func(e any) {
 			if _, ok := e.(source.Stopped); ok {
-				stopped <- struct{}{}
+				stopped.Add(1)
 			}
 		},
 	})
@@ -121,13 +122,14 @@ func TestLiveVideo(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	select {
-	case <-stopped:
-	case <-time.After(15 * time.Second):
-		t.Fatal("nobody watches, and the capture goes on")
-	}
-	if s := h.Stats(); s.Source.Captures != 1 || s.Source.Readers != 0 || s.Core.FramesSent < 80 {
-		t.Errorf("%+v", s)
+	for ctx := within(t); ; time.Sleep(10 * time.Millisecond) {
+		st := h.Stats()
+		if st.Source.Readers == 0 && stopped.Load() == st.Source.Captures && st.Core.FramesSent >= 80 && st.Source.Frames < st.Core.FramesSent {
+			break // one capture's pictures for two
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("nobody watches, and the capture goes on: %+v", st)
+		}
 	}
 }
 
