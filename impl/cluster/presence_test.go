@@ -74,6 +74,10 @@ func TestNATSAway(t *testing.T) {
 	c := r.camera(newKey(), n[0].at)
 	await(t, c.events, yes[camera.Registered])
 	eventually(t, "the camera is in the directory", func() bool { return n[0].Stats().Cluster.Claims == 1 })
+	uid := c.core.Label("127.0.0.1:1").Key.UID()
+	watcher := r.viewer(n[1].at)
+	watcher.do(t, func(now time.Time) error { return watcher.core.Watch(now, []identity.UID{uid}) })
+	presence(t, watcher, uid, wire.StateOnline)
 	if err := r.nats.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -100,6 +104,15 @@ func TestNATSAway(t *testing.T) {
 	for _, cam := range []*role[*camera.Camera]{c, late} {
 		v := r.viewer(n[1].at)
 		connect(t, v, cam, "relay")
+	}
+	c.node.Do(c.core.Close)
+	for gone := false; !gone; { // the one thing that is told of it: that the others had forgotten it meanwhile is not
+		switch e := await(t, watcher.events, yes[viewer.Presence]); e.State {
+		case wire.StateLeft:
+			gone = true
+		case wire.StateSilent, wire.StateUnavailable:
+			t.Fatalf("the camera is said to be gone: %+v", e)
+		}
 	}
 }
 

@@ -265,8 +265,12 @@ func TestVisitsOfOldSessions(t *testing.T) {
 	v := x.b.device()
 	v.key = x.v.key
 	v.join(&wire.Login{Version: wire.ProtocolVersion}, newer.Stamp+1)
-	if err := x.b.s.Visit(x.b.now, newer); err == nil {
-		t.Error("a node that the viewer has left took him away")
+	same := newer
+	same.Stamp++
+	for _, claim := range []Visit{newer, same} {
+		if err := x.b.s.Visit(x.b.now, claim); err == nil {
+			t.Errorf("a node that the viewer has left took him away, with stamp %d", claim.Stamp)
+		}
 	}
 	if _, here := x.b.s.Describe(key, Viewer); !here {
 		t.Error("he is not served any more")

@@ -42,6 +42,13 @@ func (h *Handle) listenHTTP() error {
 	return nil
 }
 
+func (h *Handle) closeHTTP() error {
+	if h.http == nil {
+		return nil
+	}
+	return h.http.Close()
+}
+
 // Health is how a server is.
 type Health struct {
 	// Status is "ok"; "alone": it serves its own devices while NATS is away; "failing": its database cannot be written to, and

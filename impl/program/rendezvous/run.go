@@ -60,6 +60,7 @@ func Start(opt Options) (*Handle, error) {
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	if err := h.start(); err != nil {
 		h.cancel()
+		err = errors.Join(err, h.closeHTTP())
 		h.wg.Wait()
 		return nil, errors.Join(err, h.closeRest())
 	}
@@ -248,7 +249,7 @@ func (h *Handle) finish(leave func(*cluster.Node)) error {
 	if h.cluster != nil {
 		leave(h.cluster)
 	}
-	err := h.node.Close()
+	err := errors.Join(h.node.Close(), h.closeHTTP())
 	h.wg.Wait()
 	return errors.Join(err, h.closeRest())
 }
@@ -256,9 +257,6 @@ func (h *Handle) finish(leave func(*cluster.Node)) error {
 // closeRest closes what is behind the core.
 func (h *Handle) closeRest() error {
 	var errs []error
-	if h.http != nil {
-		errs = append(errs, h.http.Close())
-	}
 	if h.cluster != nil {
 		h.cluster.Kill()
 	}
