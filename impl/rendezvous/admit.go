@@ -57,10 +57,25 @@ func helloOf(m wire.Message) (h hello, err error) {
 	return h, nil
 }
 
+// load counts the handshakes of a second.
+type load struct {
+	since        time.Time
+	came, opened int
+}
+
 // initiation opens a handshake. Retransmissions get the same response again.
+//
+//	in a second       up to HandshakesPerSecond       beyond             HandshakesAtMost opened
+//	an initiation     is opened                       needs a cookie     is dropped
 func (s *Server) initiation(now time.Time, from, to netip.AddrPort, b []byte) error {
-	load := s.underLoad(now)
-	req, reply, err := s.responder.Open(now, from, load, b)
+	l := &s.load
+	if now.Sub(l.since) >= time.Second {
+		*l = load{since: now}
+	}
+	if l.came++; l.opened >= s.cfg.HandshakesAtMost {
+		return errLoad
+	}
+	req, reply, err := s.responder.Open(now, from, s.cfg.HandshakesPerSecond < 0 || l.came > s.cfg.HandshakesPerSecond, b)
 	if err != nil {
 		return err
 	}
@@ -69,6 +84,7 @@ func (s *Server) initiation(now time.Time, from, to netip.AddrPort, b []byte) er
 		s.box.Send(to, from, core.Handshake, reply)
 		return nil
 	}
+	l.opened++
 	m, err := wire.Unmarshal(req.Payload())
 	if err != nil {
 		return err

@@ -338,3 +338,23 @@ func TestSurveyGoesInSteps(t *testing.T) {
 		t.Errorf("%d gone after %d pings, %d at once", gone, pings, most)
 	}
 }
+
+// Beyond so many handshakes in a second there is time for those alone who are online.
+func TestHandshakesAreBounded(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.HandshakesAtMost = 3 })
+	c := r.camera()
+	for range 5 {
+		d := r.device()
+		r.give(d.addr, d.initiation(register, 1))
+	}
+	if n := len(r.out); n != 2 || r.dropped(errLoad.Error()) != 3 {
+		t.Errorf("%d answers, dropped %v", n, r.s.Stats().Dropped)
+	}
+	c.send(&wire.Ping{Sequence: 2})
+	if _, ok := c.read().(*wire.Pong); !ok {
+		t.Error("who is online is not served")
+	}
+	r.advance(time.Second)
+	r.out = nil
+	r.device().join(register, 1)
+}

@@ -33,17 +33,16 @@ type Server struct {
 	ties    list.List // of *tie, the longest unused first
 	relayed bucket    // of all relays, bytes
 
-	discovery  discovery
-	window     time.Time // handshakes are counted from then, for a second
-	handshakes int
-	nrelays    int
-	nwatches   int
-	unknown    bucket // cameras asked for that are not online, by all viewers
-	lookups    bucket // cameras named in watches, by all viewers
-	denials    bucket // events
-	recheck    walk
-	drain      drain
-	stats      Stats
+	discovery discovery
+	load      load
+	nrelays   int
+	nwatches  int
+	unknown   bucket // cameras asked for that are not online, by all viewers
+	lookups   bucket // cameras named in watches, by all viewers
+	denials   bucket // events
+	recheck   walk
+	drain     drain
+	stats     Stats
 }
 
 // Stats counts since New.
@@ -159,18 +158,10 @@ var (
 	errTie      = errors.New("unknown connection")
 	errSample   = errors.New("sample from another address than the device's")
 	errRate     = errors.New("too many samples for one connection")
+	errLoad     = errors.New("more handshakes than are taken in a second")
 	errContest  = errors.New("its key's holder is asked first")
 	errWatches  = errors.New("too many cameras asked for in a short time")
 )
-
-// underLoad counts a handshake and says whether cookies are due.
-func (s *Server) underLoad(now time.Time) bool {
-	if now.Sub(s.window) >= time.Second {
-		s.window, s.handshakes = now, 0
-	}
-	s.handshakes++
-	return s.cfg.HandshakesPerSecond < 0 || s.handshakes > s.cfg.HandshakesPerSecond
-}
 
 // transport opens a sealed message.
 func (s *Server) transport(now time.Time, from, to netip.AddrPort, b []byte) error {
