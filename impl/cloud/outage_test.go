@@ -182,7 +182,8 @@ func TestRestart(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		damage func(*testing.T, *rig)
-		lost   int // segments, from number 1 on
+		lost   int // segments
+		at, n  int // pictures in them
 		aside  bool
 	}{
 		{name: "in an outage", damage: func(*testing.T, *rig) {}},
@@ -201,8 +202,10 @@ func TestRestart(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		{name: "with a damaged segment", lost: 1, aside: true, damage: func(t *testing.T, r *rig) { truncate(t, r.spooled("*.ts")[0], 1000) }},
-		{name: "without a segment", lost: 1, damage: func(t *testing.T, r *rig) { remove(t, r.spooled("*.ts")[0]) }},
+		{name: "with a damaged segment", lost: 1, at: 100, n: 100, aside: true, damage: func(t *testing.T, r *rig) { truncate(t, r.spooled("*.ts")[0], 1000) }},
+		{name: "without a segment", lost: 1, at: 100, n: 100, damage: func(t *testing.T, r *rig) { remove(t, r.spooled("*.ts")[0]) }},
+		{name: "without a part's last segment", lost: 1, at: 300, n: 100, damage: func(t *testing.T, r *rig) { remove(t, r.spooled("*.ts")[2]) }},
+		{name: "without the last segment", lost: 1, at: 500, n: 50, damage: func(t *testing.T, r *rig) { remove(t, r.spooled("*.ts")[4]) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -220,10 +223,9 @@ func TestRestart(t *testing.T) {
 				second.feed(8 * time.Second)
 				second.close()
 				ts, reports := archived(t, m)
-				wantPictures(t, ts, append(units(0, 100), units(100+100*tt.lost, second.next)...))
+				wantPictures(t, ts, append(units(0, tt.at), units(tt.at+tt.n, second.next)...))
 				wantOrder(t, m)
-				wantNothingMissing(t, m)
-				dropped := 0
+				dropped := wantNothingMissing(t, m)
 				for _, rep := range reports {
 					dropped += rep.Dropped
 				}

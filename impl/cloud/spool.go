@@ -164,7 +164,7 @@ func (s *spool) begin(start time.Time) *part {
 	if s.after != nil {
 		p.list.LostBefore, s.after = *s.after, nil
 	}
-	s.noteDisk(os.Mkdir(p.dir, 0o700))
+	s.noteDisk(errors.Join(os.Mkdir(p.dir, 0o700), syncDir(s.cfg.Spool)))
 	s.parts = append(s.parts, p)
 	return p
 }

@@ -76,11 +76,11 @@ func callTime(size int) time.Duration {
 	return 30*time.Second + time.Duration(size)*time.Second/(16<<10)
 }
 
-// list returns which segments of a part the store has. A store that lets the camera write alone tells nothing.
+// list returns which segments of a part the store has. A store that lets the camera do nothing but write tells nothing.
 func (u *uploader) list(ctx context.Context, p *part) (names []segmentName, err error) {
 	objects, err := u.cfg.Store.List(ctx, u.sp.partPath(p, ""))
 	var e *StoreError
-	if errors.As(err, &e) && e.Reason == Forbidden {
+	if errors.As(err, &e) && (e.Reason == Forbidden || e.Reason == Refused) {
 		return nil, nil
 	}
 	for _, o := range objects {
