@@ -101,7 +101,11 @@ func (n *Node) seen(camera identity.UID, e entry) {
 	n.mu.Lock()
 	w := n.watched[camera]
 	switch {
-	case w == nil || w.said && w.last == e:
+	case w == nil:
+		n.mu.Unlock()
+		return
+	case w.said && w.last == e:
+		w.doubted = time.Time{}
 		n.mu.Unlock()
 		return
 	case w.said && w.last.State == wire.StateOnline && e.State == wire.StateUnavailable:
@@ -138,18 +142,20 @@ func (n *Node) doubt(camera identity.UID, w *watched) {
 	if !w.doubted.IsZero() {
 		return
 	}
-	w.doubted = n.cfg.Now()
-	time.AfterFunc(n.cfg.Keepalive, func() { n.asks.push(func() { n.resolve(camera) }) })
+	since := n.cfg.Now()
+	w.doubted = since
+	time.AfterFunc(n.cfg.Keepalive, func() { n.asks.push(func() { n.resolve(camera, since) }) })
 }
 
-// resolve ends the doubt, unless NATS is away: then it is ended when that is back.
-func (n *Node) resolve(camera identity.UID) {
+// resolve ends the doubt that began then, unless NATS is away: it is ended when that is back.
+func (n *Node) resolve(camera identity.UID, since time.Time) {
 	kv, _ := n.buckets()
 	if kv == nil {
 		return
 	}
 	e, _, err := n.look(kv, camera)
-	if err != nil {
+	if err != nil { // no leader yet, say
+		time.AfterFunc(n.cfg.Timeout, func() { n.asks.push(func() { n.resolve(camera, since) }) })
 		return
 	}
 	if e.State != wire.StateOnline || n.lives(e.Node, e.Epoch) {
@@ -160,7 +166,7 @@ func (n *Node) resolve(camera identity.UID) {
 	}
 	n.mu.Lock()
 	w := n.watched[camera]
-	gone := w != nil && !w.doubted.IsZero()
+	gone := w != nil && w.doubted.Equal(since)
 	if gone {
 		w.last.State, w.last.Since, w.doubted = wire.StateSilent, w.doubted.Unix(), time.Time{}
 		e = w.last

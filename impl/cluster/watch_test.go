@@ -35,7 +35,8 @@ func TestDoubt(t *testing.T) {
 		{entry{}, wire.StateUnavailable, false},
 		{online, wire.StateOnline, false},
 		{entry{}, wire.StateOnline, true},
-		{online, wire.StateOnline, true}, // as known: whether it is so shows when the doubt is resolved
+		{online, wire.StateOnline, false},
+		{entry{}, wire.StateOnline, true},
 		{entry{Node: "other", Epoch: 5, State: wire.StateLeft}, wire.StateLeft, false},
 		{entry{Node: "another", Epoch: 6, State: wire.StateOnline}, wire.StateOnline, false},
 		{entry{Node: "n", Epoch: n.epoch + 1, State: wire.StateOnline}, wire.StateOnline, true}, // of this node before it was started again
