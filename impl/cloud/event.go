@@ -15,7 +15,7 @@ type Ended struct{ Part string }
 type Found struct {
 	Segments int
 	Bytes    int64
-	Damaged  int // files that are not what their names say; they are set aside as NAME.damaged
+	Damaged  int // playlists that were torn: set aside as NAME.damaged, and made again from what the store has
 }
 
 // Stored says that the store has a segment.

@@ -38,6 +38,9 @@ func (s *spool) load() error {
 		err = errors.Join(err, e)
 		next := s.enqueue(p, waiting)
 		found.Segments += p.waiting
+		if p.torn {
+			found.Damaged++
+		}
 		if i+1 < len(s.parts) && s.parts[i+1].name.Series == p.name.Series {
 			list := &s.parts[i+1].list
 			list.LostBefore = min(list.LostBefore, next)
@@ -46,7 +49,7 @@ func (s *spool) load() error {
 		}
 	}
 	s.forgetEmpty()
-	if found.Bytes = s.disk + s.memory; found.Segments > 0 {
+	if found.Bytes = s.disk + s.memory; found.Segments+found.Damaged > 0 {
 		s.tell(found)
 	}
 	s.enforce()
@@ -63,7 +66,7 @@ func (s *spool) loadPart(p *part) (waiting []*segment, err error) {
 		if list, err = parsePlaylist(b, p.name, &p.keys); err == nil {
 			p.list = list
 		} else {
-			p.ask = true
+			p.ask, p.torn = true, true
 			err = os.Rename(path, filepath.Join(s.cfg.Spool, p.name.String()+"-"+playlistName+damaged))
 		}
 	}

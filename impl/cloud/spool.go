@@ -61,6 +61,7 @@ type part struct {
 	dirty   bool      // the store does not know the whole list
 	put     time.Time // when the list was last stored
 	ask     bool      // the store may have segments that the list does not name
+	torn    bool      // an earlier run's list could not be read
 }
 
 // segment waits to be stored, or was dropped while others of its part, older ones, wait.
