@@ -36,14 +36,16 @@ type home struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	dev  *device.Device // run's
-	core *core.Viewer   // run's, within the node's lock
+	dev   *device.Device   // run's
+	core  *core.Viewer     // run's, within the node's lock
+	addrs []netip.AddrPort // run's: what the hosts stand for
 
 	// Guarded by Viewer.mu.
 	running  bool
 	hosts    []string
 	known    []netip.AddrPort // what the hosts stood for, as the book says
 	loggedIn bool
+	silent   time.Time // since then the rendezvous has not answered, or its names were resolved again; zero: it answers
 	rtt      time.Duration
 	failure  string
 	keys     []identity.UID // of cameras that are asked for a key frame
@@ -77,6 +79,13 @@ func (h *home) run() {
 		}
 		var next time.Time
 		h.dev.Node().Do(func(now time.Time) { next = h.step(now) })
+		if h.stale() {
+			h.renew()
+			h.wake()
+		}
+		if h.dev == nil { // the context has ended
+			return
+		}
 		if d := time.Until(next); !next.IsZero() {
 			tick.Reset(max(d, time.Millisecond))
 		}
@@ -104,6 +113,39 @@ func (h *home) open(ctx context.Context) bool {
 	}
 }
 
+// stale says whether the rendezvous has been silent for so long, and nobody watching, that its names may stand for others now.
+func (h *home) stale() bool {
+	h.v.mu.Lock()
+	defer h.v.mu.Unlock()
+	if h.silent.IsZero() || time.Since(h.silent) < h.v.opt.renew {
+		return false
+	}
+	h.silent = time.Now()
+	return !slices.ContainsFunc(h.v.of(h), func(c *camera) bool { return c.phase == Watching })
+}
+
+// renew resolves the names again, and begins anew where they stand for other addresses.
+func (h *home) renew() {
+	addrs, err := h.resolve()
+	if err != nil || slices.Equal(addrs, h.addrs) {
+		return
+	}
+	h.v.opt.Log.Info("rendezvous has moved", "hosts", h.hosts)
+	h.v.mu.Lock()
+	for _, c := range h.v.of(h) {
+		if c.phase == Connecting {
+			c.dropped++ // its Closed is not news
+			c.requeue()
+			c.become(Idle)
+		}
+	}
+	h.followed = nil
+	h.v.mu.Unlock()
+	h.close()
+	h.dev = nil
+	h.open(h.ctx)
+}
+
 // resolve finds the addresses of the rendezvous; where names cannot be resolved, those of the last time.
 func (h *home) resolve() ([]netip.AddrPort, error) {
 	h.v.mu.Lock()
@@ -112,7 +154,7 @@ func (h *home) resolve() ([]netip.AddrPort, error) {
 	var addrs []netip.AddrPort
 	var errs []error
 	for _, host := range hosts {
-		at, err := h.v.opt.Resolve(host)
+		at, err := h.v.opt.Resolve(h.ctx, host)
 		for _, a := range at {
 			if !slices.Contains(addrs, a) {
 				addrs = append(addrs, a)
@@ -149,10 +191,10 @@ func (h *home) start() error {
 	if err != nil {
 		return errors.Join(err, d.Close())
 	}
-	h.dev, h.core = d, c
+	h.dev, h.core, h.addrs = d, c, addrs
 	d.Node().Do(func(now time.Time) { err = c.Start(now) })
 	h.v.mu.Lock()
-	h.known, h.failure = addrs, ""
+	h.known, h.failure, h.silent = addrs, "", time.Now()
 	h.v.mu.Unlock()
 	return err
 }
@@ -195,6 +237,9 @@ func (h *home) step(now time.Time) (next time.Time) {
 	}
 	h.keys = nil
 	h.rtt = h.core.Stats().RTT
+	if !h.silent.IsZero() {
+		next = sooner(next, h.silent.Add(h.v.opt.renew))
+	}
 	return next
 }
 

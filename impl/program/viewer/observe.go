@@ -20,10 +20,10 @@ func (h *home) observe(event any) {
 		h.about(e.Camera, func(c *camera) { h.frame(c, e) })
 		return // numbers: told once a second
 	case core.LoggedIn:
-		h.loggedIn, h.failure, h.rtt = true, "", e.RTT
+		h.loggedIn, h.failure, h.rtt, h.silent = true, "", e.RTT, time.Time{}
 		h.v.opt.Log.Info("logged in", "hosts", h.hosts, "reflexive", e.Reflexive)
 	case core.LoggedOut:
-		h.loggedIn = false
+		h.loggedIn, h.silent = false, e.At
 		for _, c := range h.v.of(h) {
 			c.presence, c.since, c.why = Unknown, time.Time{}, ""
 		}

@@ -1,6 +1,7 @@
 package viewer
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strconv"
+	"time"
 
 	"github.com/punchlab/punchlab/impl/device"
 	"github.com/punchlab/punchlab/impl/identity"
@@ -21,7 +24,7 @@ type Options struct {
 	Book    string         // file of the cameras (0600), made if missing; "": memory
 	Network device.Network // where sockets are made; without ListenUDP: this host
 	// Resolve finds a rendezvous' addresses by its label's HOST:PORT; nil: the host's resolver.
-	Resolve func(host string) ([]netip.AddrPort, error)
+	Resolve func(ctx context.Context, host string) ([]netip.AddrPort, error)
 	TLS     uint16 // where a rendezvous has TLS; 0: 443
 
 	Name     string // what owners see in the list of who may watch; "": nothing
@@ -35,6 +38,8 @@ type Options struct {
 	// Observe is given each event of a core (impl/viewer), as node.Options.Observe is.
 	Observe func(event any)
 	Ready   func(*Viewer) // called by Run once it is open
+
+	renew time.Duration // how long a rendezvous may be silent until its names are resolved again; 0: 30 s
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -52,6 +57,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Strategy == "" {
 		o.Strategy = "adaptive"
+	}
+	if o.renew == 0 {
+		o.renew = 30 * time.Second
 	}
 	if o.FPS == 0 {
 		o.FPS = 25
@@ -75,20 +83,18 @@ func (o Options) withDefaults() (Options, error) {
 }
 
 // resolve asks the host's resolver.
-func resolve(host string) (at []netip.AddrPort, err error) {
+func resolve(ctx context.Context, host string) (at []netip.AddrPort, err error) {
 	name, port, err := net.SplitHostPort(host)
 	if err != nil {
 		return nil, err
 	}
-	n, err := net.LookupPort("udp", port)
+	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
 		return nil, err
 	}
-	ips, err := net.LookupIP(name)
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 	for _, ip := range ips {
-		if a, ok := netip.AddrFromSlice(ip); ok {
-			at = append(at, netip.AddrPortFrom(a.Unmap(), uint16(n)))
-		}
+		at = append(at, netip.AddrPortFrom(ip.Unmap(), uint16(n)))
 	}
 	return at, err
 }

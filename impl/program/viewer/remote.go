@@ -5,7 +5,6 @@ import (
 	"encoding/gob"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -143,10 +142,10 @@ func (y reply) err() error {
 	switch {
 	case y.Error == "":
 		return nil
+	case y.Gone:
+		return errGone
 	case y.Code != 0:
 		return &Refusal{y.Code, y.Error}
-	case y.Error == io.EOF.Error():
-		return io.EOF
 	}
 	return errors.New(y.Error)
 }

@@ -102,8 +102,6 @@ func (f *remoteFeed) receive(ctx context.Context, in *gob.Decoder) error {
 		switch {
 		case err != nil:
 			return gone(err)
-		case y.Error == io.EOF.Error(), y.Error == context.Canceled.Error(): // that process ends
-			return gone(io.EOF)
 		case y.Error != "":
 			return y.err()
 		case y.Frame != nil:

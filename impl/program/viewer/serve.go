@@ -33,6 +33,7 @@ type call struct {
 // reply is what it gets.
 type reply struct {
 	Error   string    // "": none
+	Gone    bool      // with it: this process ends, ask the next one
 	Code    wire.Code // with it: the error is a Refusal
 	Cameras []Camera
 	Servers []Server
@@ -136,7 +137,7 @@ func (v *Viewer) call(x call) (r reply) {
 	var err error
 	if x.Label != "" {
 		if label, err = identity.ParseLabel(x.Label); err != nil {
-			return failure(err)
+			return v.failure(err)
 		}
 	}
 	var c Camera
@@ -171,7 +172,7 @@ func (v *Viewer) call(x call) (r reply) {
 		err = fmt.Errorf("the other viewer does not know %q: it is of another version", x.Op)
 	}
 	if err != nil {
-		return failure(err)
+		return v.failure(err)
 	}
 	if !c.UID.IsZero() {
 		r.Cameras = []Camera{c}
@@ -180,8 +181,10 @@ func (v *Viewer) call(x call) (r reply) {
 }
 
 // failure is an error on its way to another process.
-func failure(err error) reply {
-	r := reply{Error: err.Error()}
+func (v *Viewer) failure(err error) reply {
+	v.mu.Lock()
+	r := reply{Error: err.Error(), Gone: v.closed}
+	v.mu.Unlock()
 	var refusal *Refusal
 	if errors.As(err, &refusal) {
 		r.Code = refusal.Code
@@ -211,7 +214,7 @@ func (v *Viewer) callFollow(c net.Conn, out *gob.Encoder) {
 func (v *Viewer) callWatch(c net.Conn, out *gob.Encoder, x call) {
 	f, err := v.Feed(x.Name, x.Watch)
 	if err != nil {
-		_ = out.Encode(failure(err))
+		_ = out.Encode(v.failure(err))
 		return
 	}
 	defer f.Close()
@@ -224,7 +227,7 @@ func (v *Viewer) callWatch(c net.Conn, out *gob.Encoder, x call) {
 	for {
 		frame, err := f.Next(ctx)
 		if err != nil {
-			_ = out.Encode(failure(err))
+			_ = out.Encode(v.failure(err))
 			return
 		}
 		if out.Encode(reply{Frame: &frame, Skipped: f.Skipped()}) != nil {

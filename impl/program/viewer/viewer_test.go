@@ -1,8 +1,11 @@
 package viewer
 
 import (
+	"context"
 	"errors"
 	"io"
+	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -157,6 +160,39 @@ func TestOffline(t *testing.T) {
 	s.run(c)
 	if x, err := f.Next(within(t)); err != nil || !x.Key {
 		t.Errorf("after its return: key %v, %v", x.Key, err)
+	}
+}
+
+// A rendezvous whose name stands for another address than before is found there.
+func TestRendezvousMoves(t *testing.T) {
+	s := newScene(t)
+	c := s.camera()
+	o := s.options()
+	o.renew = 300 * time.Millisecond
+	dead := bind(t, loopback)
+	defer dead.Close()
+	asked := 0
+	o.Resolve = func(context.Context, string) ([]netip.AddrPort, error) {
+		if asked++; asked <= 2 {
+			return []netip.AddrPort{dead.LocalAddr().(*net.UDPAddr).AddrPort()}, nil
+		}
+		return []netip.AddrPort{s.addr}, nil
+	}
+	v := s.viewer(o)
+	label := c.label
+	label.Rendezvous = []string{"rendezvous.example:4479"}
+	if _, err := v.Enter(label, "door"); err != nil {
+		t.Fatal(err)
+	}
+	f, err := v.Feed("door", WatchOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x, err := f.Next(within(t)); err != nil || !x.Key {
+		t.Errorf("key %v, %v", x.Key, err)
+	}
+	if all := v.Servers(); len(all) != 1 || !all[0].LoggedIn || all[0].Hosts[0] != label.Rendezvous[0] {
+		t.Errorf("servers %+v", all)
 	}
 }
 
