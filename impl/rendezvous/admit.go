@@ -258,7 +258,10 @@ func (s *Server) confirm(now time.Time, c *client, p *pending) {
 	if !was {
 		s.arrived(now, c)
 	}
-	s.save(now, c, p.hello.boot)
+	if b := p.hello.boot; b != 0 {
+		c.boot = b
+	}
+	s.save(now, c)
 	s.moved(now, c)
 	c.settle()
 }

@@ -25,6 +25,7 @@ type client struct {
 	crypt      session.Compact
 	key        identity.PublicKey
 	stamp      uint64 // the greatest of its handshakes
+	boot       uint64 // as it said last
 	serial     uint64 // of its certificate, as the next three
 	notBefore  int64
 	notAfter   int64
@@ -37,8 +38,8 @@ type client struct {
 	rtt        uint32  // microseconds; 0: unknown
 	ping       uint32  // the number of the last one
 	reported   uint32  // sequence of the last Report
+	local      uint32 // the socket that it speaks to
 	class      wire.Class
-	local      uint16 // the socket that it speaks to
 	maker      uint16 // of its certificate; 0: it has none
 	role       Role   // 0: the record is free
 	queue      queueKind
@@ -179,7 +180,7 @@ func (s *Server) client(now time.Time, k identity.PublicKey, r Role) (*client, e
 	c.key, c.role = k, r
 	if s.cfg.Store != nil {
 		known, _ := s.cfg.Store.Load(k)
-		c.stamp = known.Stamp
+		c.stamp, c.boot = known.Stamp, known.Boot
 	}
 	s.names[r].away[u] = c.id
 	s.enqueue(c, queueOffline)
@@ -217,13 +218,13 @@ func (s *Server) tell(c *client, p core.Purpose, m wire.Message) {
 }
 
 // socket is the number under which records know one of the server's sockets.
-func (s *Server) socket(local netip.AddrPort) uint16 {
+func (s *Server) socket(local netip.AddrPort) uint32 {
 	at := slices.Index(s.sockets, local)
 	if at < 0 {
 		at = len(s.sockets)
 		s.sockets = append(s.sockets, local)
 	}
-	return uint16(at)
+	return uint32(at)
 }
 
 // heard notes a sign of life.
@@ -308,7 +309,7 @@ func (s *Server) away(now time.Time, c *client, cause Cause) {
 	if cause != CauseDraining { // what is relayed goes on
 		s.rebind(c)
 	}
-	s.save(now, c, 0)
+	s.save(now, c)
 	if c.role == Camera {
 		s.stats.Online--
 		s.box.Emit(Offline{UID: u, Key: c.key, Cause: cause, Since: s.time(c.since), At: now})
@@ -319,17 +320,11 @@ func (s *Server) away(now time.Time, c *client, cause Cause) {
 	c.settle()
 }
 
-// save writes what must outlive a restart. boot is what the device said; 0: as before.
-func (s *Server) save(now time.Time, c *client, boot uint64) {
-	if s.cfg.Store == nil {
-		return
+// save writes what must outlive a restart.
+func (s *Server) save(now time.Time, c *client) {
+	if s.cfg.Store != nil {
+		s.cfg.Store.Save(c.key, Record{Stamp: c.stamp, Boot: c.boot, LastSeen: now.Unix(), Role: c.role})
 	}
-	known, _ := s.cfg.Store.Load(c.key)
-	known.Stamp, known.LastSeen, known.Role = max(known.Stamp, c.stamp), now.Unix(), c.role
-	if boot != 0 {
-		known.Boot = boot
-	}
-	s.cfg.Store.Save(c.key, known)
 }
 
 // probe asks whether a device receives at an address that it has sent size bytes from. No more bytes go there than came. The number

@@ -159,7 +159,7 @@ func (s *Server) visitor(now time.Time, v Visit) (*client, error) {
 	}
 	if v.Stamp > c.stamp {
 		c.stamp = v.Stamp
-		s.save(now, c, 0)
+		s.save(now, c)
 	}
 	p := v.Proxy
 	moved := c.proxy() == nil || *c.proxy() != p
