@@ -38,7 +38,7 @@ type client struct {
 	rtt        uint32  // microseconds; 0: unknown
 	ping       uint32  // the number of the last one
 	reported   uint32  // sequence of the last Report
-	local      uint32 // the socket that it speaks to
+	local      uint32  // the socket that it speaks to
 	class      wire.Class
 	maker      uint16 // of its certificate; 0: it has none
 	role       Role   // 0: the record is free
