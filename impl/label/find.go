@@ -11,11 +11,11 @@ import (
 	"github.com/makiuchi-d/gozxing/qrcode"
 )
 
-// The longer side at which a picture is looked at, in pixels: at most, and in which order. A code of 45 modules fills a
-// third of a usual photo; finders are found best with 3 to 8 pixels a module.
+// The longer side at which a picture is looked at, in pixels: at most, and in which order besides as it is. A code of 45
+// modules fills a third of a usual photo; finders are found best with 3 to 8 pixels a module.
 const largest = 2400
 
-var sizes = []int{0, 1000, 600, 1600, 400, largest} // 0: as it is
+var sizes = []int{1000, 600, 1600, 400, largest}
 
 // texts tries to read codes from a picture, and yields each new text. Who has what he wanted stops. Where there is none,
 // it yields ErrDamaged or ErrNoCode at last.
@@ -63,30 +63,32 @@ type view struct{ gray }
 // views yields preparations of a picture, cheap and likely ones first.
 func views(full gray) iter.Seq[view] {
 	return func(yield func(view) bool) {
-		filters := []func(gray) gray{
+		sized := inSizes(full)
+		for _, filter := range []func(gray) gray{
 			func(g gray) gray { return g },
 			func(g gray) gray { return g.blur(2) }, // against noise, and the fringes of an unsharp picture
 			gray.median,                            // against specks
 			gray.negative,                          // white on black
-		}
-		long := max(full.w, full.h)
-		for _, filter := range filters {
-			for _, n := range sizes {
-				g := full
-				switch {
-				case n > 3*long: // no more comes of it
-					continue
-				case n > 0 && n != long:
-					g = full.resize(n)
-				case n == long:
-					continue
-				}
+		} {
+			for _, g := range sized {
 				if !yield(view{filter(g)}) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// inSizes returns the picture as it is, and in the other sizes that promise anything.
+func inSizes(full gray) []gray {
+	long := max(full.w, full.h)
+	all := []gray{full}
+	for _, n := range sizes {
+		if n != long && n <= 3*long {
+			all = append(all, full.resize(n))
+		}
+	}
+	return all
 }
 
 // look reads the likeliest code in one view.

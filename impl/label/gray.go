@@ -62,15 +62,40 @@ func (g gray) resize(n int) gray {
 	return out
 }
 
+// shrink gives each pixel the mean of the area that it covers, parts of pixels included: at a ratio that is no whole number
+// modules would otherwise come out of different widths.
 func (g gray) shrink(out gray) {
-	sums := g.sums()
-	for y := range out.h {
-		y0, y1 := y*g.h/out.h, max((y+1)*g.h/out.h, y*g.h/out.h+1)
-		for x := range out.w {
-			x0, x1 := x*g.w/out.w, max((x+1)*g.w/out.w, x*g.w/out.w+1)
-			out.pix[y*out.w+x] = byte(sums.sum(x0, y0, x1, y1) / uint32((x1-x0)*(y1-y0)))
+	row, sum := make([]uint64, out.w), make([]uint64, out.w)
+	full := uint64(g.w) * uint64(g.h) // the weight of a whole pixel of out
+	for y := range g.h {
+		clear(row)
+		for x, p := range g.pix[y*g.w : (y+1)*g.w] {
+			i, first, rest := share(x, g.w, out.w)
+			row[i] += uint64(p) * first
+			if rest > 0 {
+				row[i+1] += uint64(p) * rest
+			}
+		}
+		i, first, rest := share(y, g.h, out.h)
+		for x, v := range row {
+			sum[x] += v * first
+		}
+		if (y+1)*out.h < (i+1)*g.h { // this row of out is not covered yet
+			continue
+		}
+		for x, v := range row {
+			out.pix[i*out.w+x] = byte(sum[x] / full)
+			sum[x] = v * rest
 		}
 	}
+}
+
+// share says to which of out pixels the nth of in pixels belongs, with how much of its width, and how much of it belongs to
+// the next. A pixel is out wide, and in of them are a pixel of the result.
+func share(n, in, out int) (i int, first, rest uint64) {
+	i = n * out / in
+	end := min((n+1)*out, (i+1)*in)
+	return i, uint64(end - n*out), uint64((n+1)*out - end)
 }
 
 func (g gray) grow(out gray) {

@@ -41,7 +41,7 @@ func TestReadPhotos(t *testing.T) {
 		"mirrored":                    with(func(p *photo) { p.mirror = true }),
 		"white on black":              with(func(p *photo) { p.negate = true }),
 		"a small thumbnail":           {side: 150, module: 2},
-		"large":                       {side: 2600, module: 5, noise: 20},
+		"large":                       {side: 2600, module: 4, noise: 30},
 		"all at once": with(func(p *photo) {
 			p.noise, p.blur, p.shadow, p.tilt, p.quality, p.stain = 20, 1, 0.5, 0.15, 60, 0.1
 		}),
