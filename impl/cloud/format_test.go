@@ -362,3 +362,28 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+// What a crash or a disk left of a segment does no harm.
+func FuzzWholePictures(f *testing.F) {
+	m, err := newMuxer()
+	if err != nil {
+		f.Fatal(err)
+	}
+	var ts []byte
+	for i := range 3 {
+		b, err := m.write(media.AccessUnit{PTS: time.Duration(i) * time.Second, Key: i == 0, Data: nals(7, 8, 5)}, i == 0, false)
+		if err != nil {
+			f.Fatal(err)
+		}
+		ts = append(ts, b...)
+	}
+	if size, span := wholePictures(ts); size != len(ts)-packet || span != 2*time.Second {
+		f.Errorf("of %d bytes %d are whole pictures, of %v", len(ts), size, span)
+	}
+	f.Add(ts)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if size, span := wholePictures(b); size < 0 || size > len(b) || size%packet != 0 || span < 0 {
+			t.Errorf("%d bytes: %d, %v", len(b), size, span)
+		}
+	})
+}
