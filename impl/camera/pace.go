@@ -11,7 +11,7 @@ import (
 //	                    ▲ left │ newest
 //
 // What is sent again is counted as well, and waits for its turn by being asked for once more. Access units that would wait for longer
-// than paceQueue are left out (quality.go), so that the video stays near to what is seen.
+// than paceQueue, the time of their group's key frame aside, are left out (quality.go), so that the video stays near to what is seen.
 const (
 	paceFactor = 1.5                    // of the target
 	paceStep   = 5 * time.Millisecond   // sent at once
@@ -28,18 +28,24 @@ type pace struct {
 	out  [][]byte
 }
 
-// took notes that a packet leaves at a bitrate of its own, bits per second; 0: unknown.
-func (p *pace) took(now time.Time, bytes, rate int) {
+// busy notes that something leaves which takes so long.
+func (p *pace) busy(now time.Time, d time.Duration) {
 	if p.free.Before(now) {
 		p.free = now
 	}
-	if rate > 0 {
-		p.free = p.free.Add(time.Duration(float64(bytes) * 8 / float64(rate) * float64(time.Second)))
-	}
+	p.free = p.free.Add(d)
 }
 
 // rate is the bitrate at which packets leave; 0: as they come.
 func (q *quality) rate() int { return int(paceFactor * float64(q.target)) }
+
+// took is how long so many bytes take to leave.
+func (q *quality) took(bytes int) time.Duration {
+	if q.target == 0 {
+		return 0
+	}
+	return time.Duration(float64(bytes) * 8 / float64(q.rate()) * float64(time.Second))
+}
 
 // waits says whether packets are there that may not leave yet.
 func (v *viewer) waits(now time.Time) bool {
@@ -74,7 +80,7 @@ func (v *viewer) leftNow(now time.Time, packets [][]byte) {
 	s := &v.stream
 	s.quality.sent(now, s.pace.left, packets)
 	for _, b := range packets {
-		s.pace.took(now, len(b), s.quality.rate())
+		s.pace.busy(now, s.quality.took(len(b)))
 		s.pace.wait -= len(b)
 	}
 	if last := max(s.marked-1, 0) % marks; s.marked > 0 && now.Sub(s.marks[last].at) < markEvery {
@@ -98,28 +104,26 @@ func (s *stream) paced() time.Time {
 
 // queued is how long the path has to do, from a time on, with what has been made until now.
 func (s *stream) queued(now, at time.Time) time.Duration {
-	rate := s.quality.rate()
-	if rate == 0 {
+	if s.quality.target == 0 {
 		return 0
 	}
 	through := now
 	if s.pace.free.After(now) {
 		through = s.pace.free
 	}
-	return through.Sub(at) + time.Duration(float64(s.pace.wait)*8/float64(rate)*float64(time.Second))
+	return through.Sub(at) + s.quality.took(s.pace.wait)
 }
 
 // affordable are those of packets that may be sent again now.
 func (s *stream) affordable(now time.Time, packets [][]byte) [][]byte {
-	rate := s.quality.rate()
-	if rate == 0 {
+	if s.quality.target == 0 {
 		return packets
 	}
 	for i, b := range packets {
 		if s.pace.free.Sub(now) > paceDebt {
 			return packets[:i]
 		}
-		s.pace.took(now, len(b), rate)
+		s.pace.busy(now, s.quality.took(len(b)))
 	}
 	return packets
 }

@@ -57,6 +57,7 @@ type quality struct {
 	spare   float64       // of the allowance when the group began, less what was sent since; bytes
 	began   time.Time     // the group of pictures
 	ahead   time.Duration // of the group's time, from its beginning, may be used up already
+	key     int           // bytes of its key frame
 	cut     bool          // the rest of the group of pictures is left out
 	cutAt   time.Time     // since then
 	group   int           // pictures of the group beside its key frame, and how many of them were left out
@@ -174,6 +175,9 @@ func (q *quality) allowance(at time.Time) float64 {
 // affords says whether an access unit that is to leave at a time is sent, and takes it from the allowance.
 func (v *viewer) affords(now, at time.Time, au media.AccessUnit) bool {
 	q := &v.stream.quality
+	if au.Key {
+		q.key = len(au.Data)
+	}
 	if q.target == 0 {
 		return true
 	}
@@ -182,9 +186,12 @@ func (v *viewer) affords(now, at time.Time, au media.AccessUnit) bool {
 	} else {
 		q.group++
 	}
-	size, allowed := float64(len(au.Data)), q.allowance(at)
-	late := v.stream.queued(now, at) > paceQueue
-	if late || au.Key && allowed <= 0 || !au.Key && (q.cut || allowed < size) {
+	size, allowed, wait := float64(len(au.Data)), q.allowance(at), v.stream.queued(now, at)
+	fits := allowed > 0 && wait <= paceQueue
+	if !au.Key { // behind a large key frame all wait, but catch up
+		fits = allowed >= size && wait <= paceQueue+min(q.took(q.key), horizon) && !q.cut
+	}
+	if !fits {
 		v.leaveOut(now, at, au.Key)
 		return false
 	}

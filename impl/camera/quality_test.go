@@ -31,8 +31,12 @@ func (g *gauge) Lost(time.Time, float64) { g.losses++ }
 func (g *gauge) Target() int             { return g.target }
 func (g *gauge) Close()                  { g.closed = true }
 
-// tenth is a stored source of 800 kbit/s: a key frame of 28 kB a second and nine pictures of 8 kB.
-type tenth struct{ i int }
+// tenth is a stored source of 800 kbit/s: a key frame of 28 kB a second and nine pictures of 8 kB. Where still is set, they are of 60 and
+// 1 kB: 550 kbit/s.
+type tenth struct {
+	i     int
+	still bool
+}
 
 func (s *tenth) Next() (media.AccessUnit, error) {
 	if s.i >= 10_000 {
@@ -41,6 +45,9 @@ func (s *tenth) Next() (media.AccessUnit, error) {
 	size := 8000
 	if s.i%10 == 0 {
 		size = 28000
+	}
+	if s.still {
+		size = 1000 + size/28000*59_000
 	}
 	au := unit(time.Time{}, s.i%10 == 0, size-5)
 	au.Captured, au.Index, au.PTS = time.Time{}, s.i, time.Duration(s.i)*100*time.Millisecond
@@ -423,12 +430,20 @@ func TestVideoDoesNotFallBehind(t *testing.T) {
 		t.Errorf("the first target is %d", v.Target)
 	}
 	x.run(450 * time.Millisecond)
-	x.setTarget(200_000) // a picture takes 213 ms to leave
+	x.setTarget(300_000) // a picture takes 142 ms to leave, a key frame half a second
 	x.run(4 * time.Second)
 	for _, f := range x.frames {
-		if late := f.Complete.Sub(f.Captured); len(f.Data) < 10_000 && late > paceQueue+250*time.Millisecond {
+		if late := f.Complete.Sub(f.Captured); len(f.Data) < 10_000 && late > paceQueue+700*time.Millisecond {
 			t.Errorf("a picture of %v arrives %v late", f.PTS, late)
 		}
+	}
+}
+
+// Pictures that follow a large key frame of a scene where nothing moves are late, but catch up: none is left out.
+func TestStillScenes(t *testing.T) {
+	x := newGaugedAt(t, &tenth{still: true}, 600_000)
+	if n, _ := x.run(10 * time.Second); n < 94 || x.c.Stats().Thinned != 0 {
+		t.Errorf("%d frames in 10 s, %d left out", n, x.c.Stats().Thinned)
 	}
 }
 

@@ -296,7 +296,7 @@ func (v *viewer) replayStep(now time.Time, n int) {
 	v.resendTo(r.path, r.packets)
 	if v.stream.quality.target > 0 {
 		for _, b := range r.packets {
-			v.stream.pace.took(now, len(b), v.stream.quality.rate())
+			v.stream.pace.busy(now, v.stream.quality.took(len(b)))
 		}
 	}
 	if r.due = now.Add(replayEvery); r.due.Before(v.stream.pace.free) {
