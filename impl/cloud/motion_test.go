@@ -76,7 +76,10 @@ func TestSourceStopsAndBeginsAnew(t *testing.T) {
 			t.Errorf("%d parts, want 2", len(reports))
 		}
 		list := string(m.objects[m.find(t, "-00000000/"+playlistName)])
-		for _, want := range []string{"#EXTINF:2.000,\n00000001-", "#EXT-X-DISCONTINUITY\n#EXT-X-PROGRAM-DATE-TIME:2000-01-01T00:00:06.600Z\n#EXTINF:4.000,\n00000002-"} {
+		for _, want := range []string{
+			"#EXTINF:2.000,\n00000001-",
+			"#EXT-X-DISCONTINUITY\n#EXT-X-PROGRAM-DATE-TIME:2000-01-01T00:00:06.600Z\n#EXTINF:4.000,\n00000002-",
+		} {
 			if !strings.Contains(list, want) {
 				t.Errorf("the playlist lacks %q:\n%s", want, list)
 			}

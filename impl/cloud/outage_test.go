@@ -202,7 +202,9 @@ func TestRestart(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		{name: "with a damaged segment", lost: 1, at: 100, n: 100, aside: true, damage: func(t *testing.T, r *rig) { truncate(t, r.spooled("*.ts")[0], 1000) }},
+		{name: "with a damaged segment", lost: 1, at: 100, n: 100, aside: true, damage: func(t *testing.T, r *rig) {
+			truncate(t, r.spooled("*.ts")[0], 1000)
+		}},
 		{name: "without a segment", lost: 1, at: 100, n: 100, damage: func(t *testing.T, r *rig) { remove(t, r.spooled("*.ts")[0]) }},
 		{name: "without a part's last segment", lost: 1, at: 300, n: 100, damage: func(t *testing.T, r *rig) { remove(t, r.spooled("*.ts")[2]) }},
 		{name: "without the last segment", lost: 1, at: 500, n: 50, damage: func(t *testing.T, r *rig) { remove(t, r.spooled("*.ts")[4]) }},

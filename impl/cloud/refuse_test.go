@@ -183,7 +183,9 @@ func TestParseURL(t *testing.T) {
 		got.Bucket != want.Bucket || got.Prefix != want.Prefix || got.Insecure {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
-	for _, bad := range []string{"", "s3.example.net/cameras", "https://s3.example.net", "https://s3.example.net/", "ftp://h/b", "https:///b", "https://h/b?x", "%"} {
+	for _, bad := range []string{
+		"", "s3.example.net/cameras", "https://s3.example.net", "https://s3.example.net/", "ftp://h/b", "https:///b", "https://h/b?x", "%",
+	} {
 		if _, err := ParseURL(bad); err == nil || !strings.Contains(err.Error(), "want https://HOST[:PORT]/BUCKET[/PREFIX]") {
 			t.Errorf("%q: %v, want what a URL looks like", bad, err)
 		}

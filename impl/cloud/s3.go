@@ -122,7 +122,8 @@ func (s S3) transport() *http.Transport {
 	return &http.Transport{
 		Proxy: http.ProxyFromEnvironment, DialContext: dial, TLSHandshakeTimeout: 15 * time.Second,
 		TLSClientConfig:       &tls.Config{RootCAs: s.CA, MinVersion: tls.VersionTLS12},
-		ResponseHeaderTimeout: time.Minute, ExpectContinueTimeout: 2 * time.Second, IdleConnTimeout: 30 * time.Second, MaxIdleConnsPerHost: 2, DisableCompression: true,
+		ResponseHeaderTimeout: time.Minute, ExpectContinueTimeout: 2 * time.Second,
+		IdleConnTimeout: 30 * time.Second, MaxIdleConnsPerHost: 2, DisableCompression: true,
 	}
 }
 

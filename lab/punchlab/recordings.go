@@ -24,7 +24,8 @@ type storeFlags struct {
 
 func (f *storeFlags) register(fl *pflag.FlagSet) {
 	fl.StringVar(&f.url, "store", "", "S3-compatible store of recordings: `https://HOST[:PORT]/BUCKET[/PREFIX]`")
-	fl.StringVar(&f.credentials, "store-credentials", "", "`file` of ACCESS-KEY:SECRET-KEY, mode 0600 (default: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)")
+	fl.StringVar(&f.credentials, "store-credentials", "",
+		"`file` of ACCESS-KEY:SECRET-KEY, mode 0600 (default: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)")
 	fl.StringVar(&f.ca, "store-ca", "", "`file` of the CA that signed the store's certificate (default: the system's)")
 	fl.StringVar(&f.region, "store-region", "", "region of the bucket (default us-east-1)")
 }
