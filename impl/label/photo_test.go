@@ -54,8 +54,10 @@ func (p photo) take(c *Code) *image.Gray {
 		for x := range p.side {
 			light := 0.0
 			for i := range sub * sub {
-				px := float64(x) + (float64(i%sub)+0.5)/sub - half + p.blur*random.NormFloat64()
-				py := float64(y) + (float64(i/sub)+0.5)/sub - half + p.blur*random.NormFloat64()
+				px, py := float64(x)+(float64(i%sub)+0.5)/sub-half, float64(y)+(float64(i/sub)+0.5)/sub-half
+				if p.blur > 0 {
+					px, py = px+p.blur*random.NormFloat64(), py+p.blur*random.NormFloat64()
+				}
 				w := (1 + p.tilt*py/half) * p.module
 				u, v := (cos*px+sin*py)/w, (-sin*px+cos*py)/w
 				if p.mirror {

@@ -41,12 +41,12 @@ func TestReadPhotos(t *testing.T) {
 		"mirrored":                    with(func(p *photo) { p.mirror = true }),
 		"white on black":              with(func(p *photo) { p.negate = true }),
 		"a small thumbnail":           {side: 150, module: 2},
-		"large":                       {side: 2600, module: 4, noise: 30},
+		"large":                       {side: 2500, module: 6, noise: 10},
 		"all at once": with(func(p *photo) {
 			p.noise, p.blur, p.shadow, p.tilt, p.quality, p.stain = 20, 1, 0.5, 0.15, 60, 0.1
 		}),
 	}
-	for angle := 0; angle < 360; angle += 30 {
+	for angle := 0; angle < 360; angle += 45 {
 		photos[fmt.Sprintf("turned by %d°", angle)] = with(func(p *photo) { p.angle, p.noise = float64(angle), 15 })
 	}
 	for name, p := range photos {
