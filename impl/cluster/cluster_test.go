@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -104,4 +105,28 @@ func drain(events chan any) {
 	for len(events) > 0 {
 		<-events
 	}
+}
+
+// A node that is drained sends its camera to another one at once, and a relayed stream goes on.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.nodes(3)
+	c := r.camera(newKey(), n[0].at, n[1].at)
+	await(t, n[0].events, yes[rendezvous.Online])
+	eventually(t, "the camera is in the directory", func() bool { return n[0].Stats().Cluster.Claims == 1 })
+	v := r.viewer(n[2].at)
+	connect(t, v, c, "relay")
+	ctx, cancel := context.WithTimeout(t.Context(), keepalive)
+	defer cancel()
+	began := time.Now()
+	_ = n[0].Drain(ctx) // the relay may go on for longer
+	await(t, n[1].events, yes[rendezvous.Online])
+	if err := n[0].Close(); err != nil {
+		t.Error(err)
+	}
+	t.Logf("the camera is at another node after %v", time.Since(began))
+	drain(v.events)
+	frames(t, v, 5)
+	connect(t, r.viewer(n[2].at), c, "direct")
 }
