@@ -310,7 +310,7 @@ func (a *attempt) response(now time.Time, path punch.Path, b []byte) error {
 	if path.Route == punch.Relay && a.channel == 0 { // Peer is late or lost
 		a.channel = a.inbound
 	}
-	a.near.due, a.near.met = time.Time{}, a.peerAt.IsZero() && len(a.request.Near) > 0 && path.Route == punch.Direct
+	a.metNear(path)
 	a.path, a.shown, a.useGap = path, path, a.rto()
 	a.useDue = now.Add(useWait)
 	a.armConsent(now)

@@ -32,8 +32,9 @@ const (
 type near struct {
 	due time.Time // zero: it is over, or there is none
 	gap time.Duration
-	no  wire.Code // what the rendezvous said meanwhile; 0: nothing
-	met bool      // the session was made by it, as far as the viewer knows
+	no  wire.Code      // what the rendezvous said meanwhile; 0: nothing
+	met bool           // the session was made by it, as far as the viewer knows
+	at  netip.AddrPort // from where the camera has answered a multicast
 }
 
 // lookNear sends the initiation to where the camera may be, and again.
@@ -48,6 +49,15 @@ func (a *attempt) lookNear(now time.Time) {
 	}
 	n.gap = min(max(2*n.gap, nearGap), lastNearGap)
 	n.due = now.Add(n.gap)
+}
+
+// metNear notes by which path the camera has answered first. What comes directly before the rendezvous has said where the camera
+// is comes from nearby, or has overtaken that.
+func (a *attempt) metNear(path punch.Path) {
+	a.near.due = time.Time{}
+	if a.near.met = a.peerAt.IsZero() && len(a.request.Near) > 0 && path.Route == punch.Direct; a.near.met {
+		a.near.at = path.Addr
+	}
 }
 
 // refused ends what the rendezvous, or the camera by it, does not want, once the camera does not answer nearby either.
@@ -80,7 +90,8 @@ func Nearby(a netip.Addr) bool {
 // nearby lists where the camera may be met next time.
 func (a *attempt) nearby() (at []netip.AddrPort) {
 	add := func(e netip.AddrPort) {
-		if e = core.Over(core.UDP, e); Nearby(e.Addr()) && len(at) < maxNear && !slices.Contains(at, e) {
+		e = netip.AddrPortFrom(e.Addr().Unmap(), e.Port())
+		if (Nearby(e.Addr()) || e == a.near.at && e != a.endpoint) && len(at) < maxNear && !slices.Contains(at, e) {
 			at = append(at, e)
 		}
 	}

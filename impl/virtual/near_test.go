@@ -2,6 +2,7 @@ package virtual_test
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,8 +163,8 @@ func TestNearByMulticast(t *testing.T) {
 	w.ask(nobodyLAN, group)
 	w.net.Run(3*time.Second, nil)
 	c, ok := w.viewer.Connection(w.label.UID())
-	if !ok || c.Path != punch.To(cameraLAN) || c.Connected.Sub(start) > 5*time.Millisecond || c.Frames < 60 {
-		t.Errorf("path %v after %v, %d frames", c.Path, c.Connected.Sub(start), c.Frames)
+	if !ok || c.Path != punch.To(cameraLAN) || c.Connected.Sub(start) > 5*time.Millisecond || c.Frames < 60 || !slices.Contains(c.Near, cameraLAN) {
+		t.Errorf("path %v after %v, %d frames; remembers %v", c.Path, c.Connected.Sub(start), c.Frames, c.Near)
 	}
 }
 

@@ -3,6 +3,7 @@ package viewer
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/media"
@@ -79,14 +80,14 @@ func final(c wire.Code) bool {
 	return false
 }
 
-// pathName is a path in one word.
-func pathName(p punch.Path) string {
+// pathName is a path to the camera in one word.
+func (c *camera) pathName(p punch.Path) string {
 	switch {
 	case p.Route == punch.Relay:
 		return "relay"
 	case p.Route != punch.Direct:
 		return ""
-	case core.Nearby(p.Addr.Addr()):
+	case core.Nearby(p.Addr.Addr()) || slices.Contains(c.Near, p.Addr):
 		return "lan"
 	}
 	return "direct"
@@ -144,7 +145,7 @@ func (c *camera) snapshot() Camera {
 	if c.phase != Watching {
 		return s
 	}
-	s.Path, s.Peer = pathName(c.path), c.path.Addr
+	s.Path, s.Peer = c.pathName(c.path), c.path.Addr
 	if c.path.Route != punch.Direct {
 		s.Peer = netip.AddrPort{}
 	}

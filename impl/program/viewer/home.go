@@ -20,9 +20,6 @@ const (
 	resolveAgain = 5 * time.Second
 )
 
-// multicast is where cameras of the local network listen for viewers that know them.
-var multicast = []netip.AddrPort{netip.MustParseAddrPort("239.255.44.79:4478")}
-
 // home is the session with one rendezvous, and the cameras that are reached by it.
 //
 //	API, events ──wake──► run ──node.Do──► step: what is wanted and what there is, brought together
@@ -291,8 +288,9 @@ func (h *home) connect(now time.Time, c *camera) {
 		return
 	}
 	r := core.Request{Label: c.label, Strategy: h.v.opt.Strategy, Quiet: !video}
-	if !h.v.opt.NoLAN {
-		r.Near = slices.Concat(c.Near[:min(len(c.Near), core.MaxNear-len(multicast))], multicast)
+	if !h.v.opt.NoLAN && !c.temporary { // whom the camera does not know it does not answer there
+		groups := h.v.opt.Groups
+		r.Near = slices.Concat(c.Near[:min(len(c.Near), core.MaxNear-len(groups))], groups)
 	}
 	if err := h.core.Ask(now, r); err != nil {
 		h.failed(now, c, &Refusal{wire.CodeInternal, err.Error()})
@@ -351,5 +349,6 @@ func (h *home) measure(now time.Time, c *camera) {
 	if len(x.Near) > 0 {
 		c.Near = x.Near
 	}
+	c.LastPath = c.pathName(c.path)
 	h.v.changed()
 }

@@ -35,7 +35,7 @@ func (h *home) observe(event any) {
 	case core.Connected:
 		h.about(e.Camera, func(c *camera) { h.connected(c, e) })
 	case core.PathChanged:
-		h.about(e.Camera, func(c *camera) { c.path, c.LastPath = e.To, pathName(e.To) })
+		h.about(e.Camera, func(c *camera) { c.path, c.LastPath = e.To, c.pathName(e.To) })
 	case core.Reconnecting:
 		h.about(e.Camera, func(c *camera) {
 			c.lost(&Refusal{wire.CodeExpired, "the connection was made anew"})
@@ -82,7 +82,7 @@ func (h *home) present(c *camera, e core.Presence) {
 }
 
 func (h *home) connected(c *camera, e core.Connected) {
-	c.path, c.LastPath, c.LastSeen = e.Path, pathName(e.Path), e.At
+	c.path, c.LastPath, c.LastSeen = e.Path, c.pathName(e.Path), e.At
 	c.failure, c.retryGap = nil, 0
 	if e.Role != 0 {
 		c.Role = e.Role
@@ -96,7 +96,7 @@ func (h *home) connected(c *camera, e core.Connected) {
 }
 
 func (h *home) frame(c *camera, e core.FrameReceived) {
-	f := Frame{Frame: e.Frame, Path: pathName(e.Path), Stream: c.stream}
+	f := Frame{Frame: e.Frame, Path: c.pathName(e.Path), Stream: c.stream}
 	c.latency = e.Frame.Latency()
 	c.keep(f)
 	for _, x := range c.feeds {

@@ -31,7 +31,9 @@ type Options struct {
 	Token    []byte // of an account, where the rendezvous wants one
 	Strategy string // see punch.Names; "": adaptive
 	NoLAN    bool   // look for cameras by the rendezvous alone, not on the local network too
-	FPS      int    // the cameras' frames per second, of which the frames' numbers follow; 0: 25
+	// Groups are where cameras of the local network listen; nil: the protocol's, on each of this host's interfaces. At most 6.
+	Groups []netip.AddrPort
+	FPS    int // the cameras' frames per second, of which the frames' numbers follow; 0: 25
 
 	Rand io.Reader    // cryptographically random; nil: crypto/rand
 	Log  *slog.Logger // nil: none
@@ -58,6 +60,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Strategy == "" {
 		o.Strategy = "adaptive"
 	}
+	if o.Groups == nil {
+		o.Groups = groups()
+	}
 	if o.renew == 0 {
 		o.renew = 30 * time.Second
 	}
@@ -76,10 +81,31 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("start viewer: %w", err)
 	case p.Forward || p.Has(punch.MethodTURN):
 		return o, fmt.Errorf("start viewer: strategy %s needs more than a label says; use punchlab viewer LABEL, or another strategy", o.Strategy)
+	case len(o.Groups) > maxGroups:
+		return o, fmt.Errorf("start viewer: %d multicast groups, at most %d", len(o.Groups), maxGroups)
 	case o.Name != "" && !wire.ValidName(o.Name):
 		return o, fmt.Errorf("start viewer: the name %q is longer than %d bytes, or has control characters", o.Name, wire.MaxName)
 	}
 	return o, nil
+}
+
+// maxGroups is in how many multicast groups cameras are looked for; an IPv6 one counts for each interface.
+const maxGroups = 6
+
+// groups are where cameras of the local network listen.
+func groups() []netip.AddrPort {
+	const port = 4478
+	all := []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("239.255.44.79"), port)}
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return all
+	}
+	for _, i := range interfaces {
+		if len(all) < maxGroups && i.Flags&net.FlagUp != 0 && i.Flags&net.FlagMulticast != 0 && i.Flags&net.FlagLoopback == 0 {
+			all = append(all, netip.AddrPortFrom(netip.MustParseAddr("ff02::4479").WithZone(i.Name), port))
+		}
+	}
+	return all
 }
 
 // resolve asks the host's resolver.
