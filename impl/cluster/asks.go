@@ -294,7 +294,7 @@ func (n *Node) Tell(p rendezvous.Proxy, device identity.PublicKey, role rendezvo
 	if err != nil {
 		return
 	}
-	n.send(p.Node, &letter{Kind: kindTell, Device: device, Role: role, Body: body})
+	n.post(p.Node, &letter{Kind: kindTell, Device: device, Role: role, Body: body})
 }
 
 // told hands a device what another node's core says to it.
@@ -325,7 +325,7 @@ func (n *Node) guestMoved(uid identity.UID) {
 		return
 	}
 	for _, home := range n.homes(g) {
-		n.send(home, &letter{Kind: kindVisit, Visit: p})
+		n.post(home, &letter{Kind: kindVisit, Visit: p})
 	}
 }
 
@@ -338,7 +338,7 @@ func (n *Node) guestLeft(viewer identity.PublicKey) {
 		return
 	}
 	for _, home := range n.homes(g) {
-		n.send(home, &letter{Kind: kindLeft, Device: viewer, Role: rendezvous.Viewer})
+		n.post(home, &letter{Kind: kindLeft, Device: viewer, Role: rendezvous.Viewer})
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -114,11 +114,11 @@ func (n *Node) refresh() {
 	if n.cameras == nil {
 		return
 	}
-	failed := n.failed
-	n.failed = nil
-	for _, uid := range failed {
+	for uid := range n.failed {
 		if n.held[uid] != nil {
 			n.settle(uid)
+		} else {
+			delete(n.failed, uid)
 		}
 	}
 	now := n.cfg.Now()
@@ -151,8 +151,9 @@ func (n *Node) write(uid identity.UID) {
 	switch {
 	case err == nil:
 		h.rev, h.written = rev, n.cfg.Now()
+		delete(n.failed, uid)
 	case !errors.Is(err, errHeld) && h.state == wire.StateOnline:
-		n.failed = append(n.failed, uid)
+		n.failed[uid] = true
 	}
 	switch {
 	case h.again:
@@ -265,8 +266,8 @@ func (n *Node) readEntry(uid identity.UID, b []byte) (e entry, err error) {
 	return e, err
 }
 
-// find is the node that serves a camera, another one; "": none does. For a while after a node's end, and where the directory has
-// no quorum, all nodes are asked for whom it does not know: what they serve may not stand in it yet.
+// find is the node that serves a camera, another one; "": none does. For a while after a node's end, while one is
+// behind with its announcements, and where the directory has no quorum, all nodes are asked for whom it does not know.
 func (n *Node) find(uid identity.UID) string {
 	kv, _ := n.buckets()
 	if kv == nil {

@@ -37,6 +37,8 @@ type letter struct {
 	Endpoints []netip.AddrPort `cbor:"3,keyasint,omitempty"` // hello: for relay frames
 	Answer    bool             `cbor:"4,keyasint,omitempty"` // hello: wanted; verdict: to come
 
+	Behind bool `cbor:"15,keyasint,omitempty"` // hello: not all of its cameras are in the directory yet
+
 	Visit  *visit             `cbor:"5,keyasint,omitempty"`
 	Camera []byte             `cbor:"6,keyasint,omitempty"` // visit: what the camera had asked by call, which goes on now
 	Device identity.PublicKey `cbor:"7,keyasint"`

@@ -32,8 +32,8 @@ type Node struct {
 	end context.CancelFunc
 	wg  sync.WaitGroup
 
-	asks, claims, ties *queue
-	kick               chan struct{} // the connection has changed
+	asks, claims, ties, out *queue
+	kick                    chan struct{} // the connection has changed
 
 	mu      sync.Mutex
 	cameras jetstream.KeyValue // nil: NATS is away
@@ -49,7 +49,7 @@ type Node struct {
 	watched map[identity.UID]*watched
 	asking  map[identity.PublicKey]int // what a device waits for
 	ref     uint64
-	failed  []identity.UID // their entries could not be written
+	failed  map[identity.UID]bool // their entries could not be written
 	// refreshed is when entries were last looked after; until unsure the directory may not know who has registered anew.
 	refreshed, unsure time.Time
 	stats             Stats
@@ -99,7 +99,7 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, kick: make(chan struct{}, 1), since: cfg.Now(), why: "not connected yet",
 		peers: map[string]*peer{}, trunks: map[uint64]*peer{}, held: map[identity.UID]*holding{}, waits: map[uint64]chan *letter{},
-		watched: map[identity.UID]*watched{}, asking: map[identity.PublicKey]int{},
+		watched: map[identity.UID]*watched{}, asking: map[identity.PublicKey]int{}, failed: map[identity.UID]bool{},
 	}
 	if n.secrets, err = newSecrets(cfg.Key); err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func New(cfg Config) (*Node, error) {
 	n.ref = n.epoch
 	n.prefix = "punchlab." + n.secrets.id + "."
 	n.ctx, n.end = context.WithCancel(context.Background())
-	n.asks, n.claims, n.ties = newQueue(4096), newQueue(queued), newQueue(1<<16)
+	n.asks, n.claims, n.ties, n.out = newQueue(4096), newQueue(queued), newQueue(1<<16), newQueue(1<<16)
 	return n, nil
 }
 
@@ -124,7 +124,7 @@ func (n *Node) Start(core *rendezvous.Server, do func(func(now time.Time))) erro
 		nats.Name("punchlab rendezvous " + n.cfg.Name), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
 		nats.ReconnectWait(200 * time.Millisecond), nats.ReconnectJitter(50*time.Millisecond, 50*time.Millisecond),
 		nats.ReconnectBufSize(-1), // what is said while NATS is away is out of date when it is back
-		nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2), nats.Timeout(2 * time.Second),
+		nats.FlusherTimeout(2 * time.Second), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2), nats.Timeout(2 * time.Second),
 		nats.ConnectHandler(func(*nats.Conn) { n.changed() }),
 		nats.ReconnectHandler(func(*nats.Conn) { n.changed() }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { n.changed() }),
@@ -151,6 +151,7 @@ func (n *Node) Start(core *rendezvous.Server, do func(func(now time.Time))) erro
 		n.wg.Go(n.claims.work)
 	}
 	n.wg.Go(n.ties.work)
+	n.wg.Go(n.out.work)
 	n.wg.Go(n.run)
 	n.changed()
 	return nil
@@ -284,6 +285,13 @@ func (n *Node) send(to string, l *letter) {
 	}
 }
 
+// post sends a letter soon, in order: the core waits neither for its sealing nor for NATS.
+func (n *Node) post(to string, l *letter) {
+	if !n.out.push(func() { n.send(to, l) }) {
+		n.count(func(s *Stats) { s.Lost++ })
+	}
+}
+
 func (n *Node) count(f func(*Stats)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -320,7 +328,7 @@ func (n *Node) Close() error {
 // Kill ends the node without a word to the others.
 func (n *Node) Kill() {
 	n.end()
-	for _, q := range []*queue{n.asks, n.claims, n.ties} {
+	for _, q := range []*queue{n.asks, n.claims, n.ties, n.out} {
 		q.close()
 	}
 	if n.nc != nil {

@@ -22,8 +22,16 @@ type peer struct {
 // hello says that this node lives; with answer, others are asked to say so too.
 func (n *Node) hello(answer bool) {
 	if n.nc.IsConnected() {
-		n.send("", &letter{Kind: kindHello, Endpoints: n.cfg.Endpoints, Answer: answer})
+		n.send("", &letter{Kind: kindHello, Endpoints: n.cfg.Endpoints, Answer: answer, Behind: n.behind()})
 	}
+}
+
+// behind says that a camera here may not be in the directory yet: it cannot be written to, or many have come at once.
+func (n *Node) behind() bool {
+	waiting := n.claims.len() > 0
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return waiting || len(n.failed) > 0
 }
 
 // greeted takes another node's hello.
@@ -43,7 +51,11 @@ func (n *Node) greeted(l *letter) {
 		p.trunk = n.secrets.trunk(n.epoch, l.Epoch)
 		n.peers[l.Node], n.trunks[l.Epoch] = p, p
 	}
-	p.endpoints, p.heard, p.dead = l.Endpoints, n.cfg.Now(), false
+	now := n.cfg.Now()
+	p.endpoints, p.heard, p.dead = l.Endpoints, now, false
+	if until := now.Add(2 * n.cfg.Hello); l.Behind && n.unsure.Before(until) {
+		n.unsure = until
+	}
 	n.mu.Unlock()
 	if was != nil {
 		n.lost(was)
@@ -98,7 +110,9 @@ func (n *Node) lost(p *peer) {
 	}
 	n.cfg.Log.Warn("a node has ended", "node", p.name)
 	n.mu.Lock()
-	n.unsure = n.cfg.Now().Add(2 * n.cfg.Keepalive)
+	if until := n.cfg.Now().Add(2 * n.cfg.Keepalive); n.unsure.Before(until) {
+		n.unsure = until
+	}
 	n.mu.Unlock()
 	n.do(func(now time.Time) { n.core.Load().NodeGone(now, p.name) })
 	n.orphaned(p)

@@ -25,7 +25,7 @@ func (n *Node) Watch(_ time.Time, camera identity.UID, on bool) {
 	switch {
 	case on && w == nil:
 		n.watched[camera] = &watched{}
-		n.asks.push(func() { n.watch(camera) })
+		n.claims.push(func() { n.watch(camera) })
 	case !on && w != nil:
 		delete(n.watched, camera)
 		if w.sub != nil {
@@ -86,9 +86,9 @@ func (n *Node) lookAtAll() {
 	defer n.mu.Unlock()
 	for camera, w := range n.watched {
 		if w.sub == nil {
-			n.asks.push(func() { n.watch(camera) })
+			n.claims.push(func() { n.watch(camera) })
 		} else {
-			n.asks.push(func() { n.lookAgain(camera) })
+			n.claims.push(func() { n.lookAgain(camera) })
 		}
 	}
 }
@@ -144,7 +144,7 @@ func (n *Node) doubt(camera identity.UID, w *watched) {
 	}
 	since := n.cfg.Now()
 	w.doubted = since
-	time.AfterFunc(n.cfg.Keepalive, func() { n.asks.push(func() { n.resolve(camera, since) }) })
+	time.AfterFunc(n.cfg.Keepalive, func() { n.claims.push(func() { n.resolve(camera, since) }) })
 }
 
 // resolve ends the doubt that began then, unless NATS is away: it is ended when that is back.
@@ -155,7 +155,7 @@ func (n *Node) resolve(camera identity.UID, since time.Time) {
 	}
 	e, _, err := n.look(kv, camera)
 	if err != nil { // no leader yet, say
-		time.AfterFunc(n.cfg.Timeout, func() { n.asks.push(func() { n.resolve(camera, since) }) })
+		time.AfterFunc(n.cfg.Timeout, func() { n.claims.push(func() { n.resolve(camera, since) }) })
 		return
 	}
 	if e.State != wire.StateOnline || n.lives(e.Node, e.Epoch) {

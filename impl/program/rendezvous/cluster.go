@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"net"
 	"net/netip"
 	"os"
@@ -106,7 +107,13 @@ func (d dialer) Dial(network, address string) (net.Conn, error) {
 
 // nodeName names the node by its first address, which no other node has.
 func (o Options) nodeName() string {
-	return strings.NewReplacer(".", "-", ":", "-", "%", "-").Replace(o.Addrs[0].String()) + fmt.Sprintf("-%d", o.Port)
+	at := netip.AddrPortFrom(o.public(o.Addrs[0]), o.Port)
+	if at.Addr().Is4() {
+		return strings.NewReplacer(".", "-", ":", "-").Replace(at.String())
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(at.String())) // never fails
+	return fmt.Sprintf("node-%016x", h.Sum64())
 }
 
 // replicas is how many NATS servers keep what is shared: three, where there are as many embedded ones.

@@ -206,8 +206,10 @@ func TestBadFiles(t *testing.T) {
 		change func(*Options)
 		want   string
 	}{
-		"maker":          {func(o *Options) { o.Makers = []string{filepath.Join(dir, "none")} }, "provision --print-maker"},
-		"private key":    {func(o *Options) { o.Makers = []string{write(t, filepath.Join(dir, "key"), []byte("punchlab-maker-key-1 X"))} }, "key"},
+		"maker": {func(o *Options) { o.Makers = []string{filepath.Join(dir, "none")} }, "provision --print-maker"},
+		"private key": {func(o *Options) {
+			o.Makers = []string{write(t, filepath.Join(dir, "key"), []byte("punchlab-maker-key-1 X"))}
+		}, "key"},
 		"revoked":        {func(o *Options) { o.Makers, o.Revoked = []string{maker.Public().String()}, []string{dir} }, dir},
 		"no maker":       {func(o *Options) { o.Revoked = []string{"x"} }, "maker"},
 		"account":        {func(o *Options) { o.Account = "ABC" }, "account new"},
