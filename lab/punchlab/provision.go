@@ -151,14 +151,18 @@ func (f *provisionFlags) batch() (b batch, err error) {
 	if err := probe.Validate(); err != nil {
 		return b, fmt.Errorf("--rendezvous: %w", err)
 	}
-	if b.now = time.Now(); b.now.Before(earliest) {
-		return b, fmt.Errorf("this machine's clock says %s: set it, for certificates carry their date", b.now.Format(time.DateOnly))
-	}
-	return b, nil
+	b.now, err = soundClock()
+	return b, err
 }
 
-// earliest is before this program existed.
-var earliest = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+// soundClock returns the time, unless it is before this program existed.
+func soundClock() (time.Time, error) {
+	now := time.Now()
+	if now.Before(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)) {
+		return now, fmt.Errorf("this machine's clock says %s: set it, for what a maker signs carries its date", now.Format(time.DateOnly))
+	}
+	return now, nil
+}
 
 // textOrFile returns the content of the file that s names, and s itself where there is none.
 func textOrFile(s string) string {
@@ -212,7 +216,15 @@ func (f *provisionFlags) runRevoke() error {
 		}
 	}
 	uids := slices.DeleteFunc(append(held.UIDs(), add...), func(u identity.UID) bool { return slices.Contains(remove, u) })
-	next := identity.NewRevocationList(held.Number+1, max(time.Now().Unix(), held.Issued), uids)
+	now, err := soundClock()
+	if err != nil {
+		return usage(err)
+	}
+	if now.Unix() < held.Issued { // the newer list takes its place all the same, and a wrong date with it
+		fmt.Fprintf(os.Stderr, "punchlab: warning: the list so far is of %s, this machine's clock says %s: one of them is wrong\n", day(held.Issued),
+			day(now.Unix()))
+	}
+	next := identity.NewRevocationList(held.Number+1, now.Unix(), uids)
 	if err := identity.WriteFile(f.list, k.Revoke(next), 0o644); err != nil {
 		return labError(err)
 	}
