@@ -71,16 +71,17 @@ func (v *viewer) transmit(now time.Time) {
 		for _, path := range paths[:n] {
 			v.sendMedia(path, p.out)
 		}
-		v.leftNow(now, p.out)
+		v.leftNow(now, p.out, n)
 	}
 }
 
-// leftNow notes that packets have left for the first time, of which the last is pace.left.
-func (v *viewer) leftNow(now time.Time, packets [][]byte) {
+// leftNow notes that packets have left for the first time, by so many paths, which often begin with the same access. The last of the
+// packets is pace.left.
+func (v *viewer) leftNow(now time.Time, packets [][]byte, paths int) {
 	s := &v.stream
 	s.quality.sent(now, s.pace.left, packets)
 	for _, b := range packets {
-		s.pace.busy(now, s.quality.took(len(b)))
+		s.pace.busy(now, s.quality.took(paths*len(b)))
 		s.pace.wait -= len(b)
 	}
 	if last := max(s.marked-1, 0) % marks; s.marked > 0 && now.Sub(s.marks[last].at) < markEvery {

@@ -371,6 +371,31 @@ func TestRepairsDoNotFloodThePath(t *testing.T) {
 	}
 }
 
+// What goes by two paths takes twice the time of the access that both begin with.
+func TestTwoPathsTakeTwice(t *testing.T) {
+	var busy [2]time.Duration
+	for i := range busy {
+		x := newGaugedAt(t, &tenth{}, 800_000)
+		x.run(500 * time.Millisecond)
+		v := x.c.viewers[0]
+		if i == 1 {
+			v.both(x.now, punch.To(elsewhere))
+		}
+		x.c.begin()
+		v.packetize(x.now)
+		for v.waits(x.now) {
+			x.now = v.stream.paced()
+			v.transmit(x.now)
+		}
+		v.transmit(x.now)
+		busy[i] = v.stream.pace.free.Sub(epoch)
+		packets(x.c)
+	}
+	if d := busy[1] - busy[0]; d < 50*time.Millisecond || d > 120*time.Millisecond { // 8 kB, and what waits, at 1.2 Mbit/s
+		t.Errorf("the second path takes %v more", d)
+	}
+}
+
 // The camera's own timers see to what waits; what has not left is not sent again; and it does not wait for ever.
 func TestWhatWaitsLeaves(t *testing.T) {
 	x := newGaugedAt(t, &tenth{}, 1_800_000)
@@ -416,7 +441,7 @@ func TestMarksReachBack(t *testing.T) {
 	for range 200 {
 		x.now = x.now.Add(5 * time.Millisecond)
 		v.stream.pace.left++
-		v.leftNow(x.now, nil)
+		v.leftNow(x.now, nil, 1)
 	}
 	if got, want := v.stream.sentBy(x.now.Add(-replayGap))-first, uint64(200-80); got < want-2 || got > want+1 {
 		t.Errorf("%v ago the newest was %d, want %d", replayGap, got, want)

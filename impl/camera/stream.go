@@ -93,9 +93,12 @@ func (v *viewer) startStream(now time.Time, direct bool) {
 	v.measure(now)
 	packets := v.packetize(now)
 	s.pace.left, _ = s.sender.LastSeq()
-	v.leftNow(now, packets)
-	first := packets[:min(1, len(packets))]
+	first, paths := packets[:min(1, len(packets))], 1
 	if direct && v.path.Route == punch.Relay {
+		paths = 2
+	}
+	v.leftNow(now, packets, paths)
+	if paths > 1 {
 		v.sendMedia(punch.To(v.reflexive), first)
 		v.sendMedia(v.path, first)
 		packets = packets[len(first):]
