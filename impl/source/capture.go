@@ -150,7 +150,7 @@ func (s *session) readFLV(from io.Reader, stall *time.Timer) error {
 			s.start(newRendition(0), rawFormat{}, began)
 		}
 		now := time.Now()
-		if err := s.passOn(now, p, s.clock.at(now, at, true)); err != nil {
+		if err := s.passOn(now, p, at); err != nil {
 			return err
 		}
 	}
@@ -159,10 +159,10 @@ func (s *session) readFLV(from io.Reader, stall *time.Timer) error {
 // noKeyAfter is how long a stream may have no key frame before it is encoded.
 const noKeyAfter = 12 * time.Second
 
-// passOn offers a picture as it is, and to the encoders.
-func (s *session) passOn(now time.Time, p picture, pts time.Duration) error {
+// passOn offers a picture as it is, and to the encoders. at is its time in the input.
+func (s *session) passOn(now time.Time, p picture, at time.Duration) error {
 	h := s.hub
-	u := unit{data: p.data, hash: media.Sum(p.data), key: p.key, captured: now, pts: pts}
+	u := unit{data: p.data, hash: media.Sum(p.data), key: p.key, captured: now, pts: s.clock.at(now, at, true)}
 	h.mu.Lock()
 	if p.key {
 		s.keyless = now
@@ -173,6 +173,7 @@ func (s *session) passOn(now time.Time, p picture, pts time.Duration) error {
 		e.feed(&food{unit: u})
 	}
 	s.asIs.add(u)
+	s.asIs.meter.add(at, len(u.data))
 	s.replan(now)
 	h.mu.Unlock()
 	h.notify()
@@ -273,7 +274,7 @@ func (s *session) readPipe() error {
 			if late := now.Sub(begun.Add(au.PTS)); late > time.Second {
 				begun = begun.Add(late) // it comes at its own pace
 			}
-			_ = s.passOn(now, picture{data: au.Data, key: au.Key, vcl: true}, s.clock.at(now, au.PTS, true))
+			_ = s.passOn(now, picture{data: au.Data, key: au.Key, vcl: true}, au.PTS)
 		}
 	}
 }
@@ -299,8 +300,8 @@ type clock struct {
 	step  time.Duration // between pictures, smoothed
 }
 
-// What a picture's time may be off its arrival by, before the input's times are taken for broken.
-const maxDrift = 500 * time.Millisecond
+// maxDrift is what pictures may come too early or too late, as in a burst after a pause, before the input's times are taken for broken.
+const maxDrift = 3 * time.Second
 
 // at is a picture's time on the Hub's timeline. That is the input's, where it has times (timed) that run as the clock does; else the
 // time of arrival, without most of its jitter.

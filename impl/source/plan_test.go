@@ -125,19 +125,23 @@ func TestRendition(t *testing.T) {
 
 func TestMeter(t *testing.T) {
 	var m meter
-	at := time.Unix(1000, 0)
+	at := time.Hour
 	for i := range 100 {
-		if i < 25 && m.rate() != 0 {
+		if i < 50 && m.rate() != 0 {
 			t.Fatalf("after %d pictures the rate is %d", i, m.rate())
 		}
-		m.add(at.Add(time.Duration(i)*40*time.Millisecond), 5000)
+		m.add(at+time.Duration(i)*40*time.Millisecond, 5000)
 	}
 	if got := m.rate(); got != 1_000_000 {
 		t.Errorf("the rate is %d", got)
 	}
-	m.add(at.Add(time.Hour), 5000)
+	m.add(2*at, 5000)
 	if got := m.rate(); got != 0 {
 		t.Errorf("after an hour without pictures the rate is %d", got)
+	}
+	m.add(0, 5000)
+	if m.begun != 0 || m.rate() != 0 {
+		t.Errorf("when the times begin anew the rate is %d", m.rate())
 	}
 }
 

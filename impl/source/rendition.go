@@ -18,7 +18,7 @@ type rendition struct {
 	key   int64 // number of the newest key frame; -1: none is held
 	bytes int   // of units
 	over  bool  // nothing is added any more
-	meter meter
+	meter meter // of the input's H.264
 }
 
 // unit is an access unit in a rendition.
@@ -63,7 +63,6 @@ func (r *rendition) add(u unit) {
 	for len(r.units) > maxUnits || r.bytes > maxBytes {
 		r.drop(1)
 	}
-	r.meter.add(u.captured, len(u.data))
 }
 
 // drop forgets the oldest n units.
@@ -89,24 +88,28 @@ func (r *rendition) keyAfter(number int64) (n int64, ok bool) {
 	return 0, false
 }
 
-// meter measures a bit rate over the last seconds.
+// meter measures a bit rate over the last seconds of a stream's own time, which may come in bursts.
 type meter struct {
 	slots [meterSlots]int // bytes of the last seconds, in a ring
-	begun time.Time       // of slot 0's first second
-	last  int64           // the newest second since then
+	some  bool
+	begun time.Duration // of second 0
+	last  int64         // the newest second since then
 }
 
-const meterSlots = 5 // the newest is not over yet
+const (
+	meterSlots = 5 // the newest is not over yet
+	meterLeast = 2 // whole seconds, before which the rate is not known
+)
 
-func (m *meter) add(at time.Time, bytes int) {
-	if m.begun.IsZero() {
-		m.begun = at
+func (m *meter) add(at time.Duration, bytes int) {
+	if at < m.begun || !m.some {
+		*m = meter{begun: at, some: true} // its times begin anew
 	}
-	s := max(int64(at.Sub(m.begun)/time.Second), m.last)
+	s := max(int64((at-m.begun)/time.Second), m.last)
+	if s-m.last > meterSlots {
+		m.last = s - meterSlots
+	}
 	for ; m.last < s; m.last++ {
-		if s-m.last > meterSlots {
-			m.last = s - meterSlots
-		}
 		m.slots[(m.last+1)%meterSlots] = 0
 	}
 	m.slots[s%meterSlots] += bytes
@@ -115,7 +118,7 @@ func (m *meter) add(at time.Time, bytes int) {
 // rate is in bits a second, over whole seconds; 0: not known yet.
 func (m *meter) rate() int {
 	whole := min(m.last, meterSlots-1)
-	if whole <= 0 {
+	if whole < meterLeast {
 		return 0
 	}
 	sum := 0

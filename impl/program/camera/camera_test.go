@@ -45,8 +45,12 @@ func TestOwnerOutlivesTheCamera(t *testing.T) {
 		t.Errorf("a reset while the camera runs: %v", err)
 	}
 
+	at := h.Addrs()
 	h.Kill()
 	h = s.camera(Options{Dir: dir})
+	if again := h.Addrs(); again[0] != at[0] {
+		t.Errorf("the camera's next life is at %v, not at %v", again, at)
+	}
 	watch(t, owner, "door", 3)
 	if _, err := other.Add(within(t), label, viewer.AddOptions{Name: "mine", Wait: 10 * time.Second}); !errors.As(err, new(*viewer.Refusal)) ||
 		!strings.Contains(err.Error(), wire.CodeClaimed.Sentence()) {

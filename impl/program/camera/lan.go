@@ -58,7 +58,7 @@ func listenGroup(ctx context.Context, at netip.AddrPort) (net.PacketConn, error)
 		}
 		return err
 	}}
-	c, err := lc.ListenPacket(ctx, family(at.Addr()), at.String()) // bound to the group: nothing else comes
+	c, err := lc.ListenPacket(ctx, family(at.Addr()), at.String())
 	if err != nil {
 		return nil, err
 	}
@@ -132,8 +132,8 @@ func rejoin(ctx context.Context, socks []net.PacketConn) {
 		case <-tick.C:
 		}
 		for _, c := range socks {
-			if u, ok := c.LocalAddr().(*net.UDPAddr); ok {
-				joinAll(c, u.AddrPort().Addr().Unmap())
+			for _, group := range LANGroups {
+				joinAll(c, group) // the other family's fails
 			}
 		}
 	}

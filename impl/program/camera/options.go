@@ -25,6 +25,7 @@ const (
 	PairingsFile    = "pairings.json"
 	BootFile        = "boot"
 	AddressesFile   = "addresses.json" // where the rendezvous was last found
+	PortFile        = "port"           // the main socket's
 	RecordingKey    = "recording.key"  // of the recordings, by punchlab camera --record
 	SpoolDir        = "spool"
 	lockFile        = "lock"
@@ -52,7 +53,7 @@ type Options struct {
 	OpenLabel bool
 
 	Network device.Network // where sockets are made; without ListenUDP: this host
-	UDPPort uint16         // of the main socket; 0: any
+	UDPPort uint16         // of the main socket; 0: the last one's, or any
 	TLS     uint16         // the rendezvous' port for TLS; 0: 443
 	// Resolve finds the addresses of a host's name; nil: the host's resolver. Addresses in the label need none.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)

@@ -105,7 +105,7 @@ func (h *Handle) start(ctx context.Context) (err error) {
 
 // open makes a core with its sockets and starts it.
 func (h *Handle) open(addrs []netip.AddrPort) (*life, error) {
-	d, err := device.Open(h.opt.Network, h.policy, h.opt.UDPPort)
+	d, err := h.sockets()
 	if err != nil {
 		return nil, fmt.Errorf("open the camera's socket: %w", err)
 	}
@@ -124,6 +124,7 @@ func (h *Handle) open(addrs []netip.AddrPort) (*life, error) {
 		return nil, errors.Join(err, d.Close())
 	}
 	l.ctx, l.end = context.WithCancel(h.ctx)
+	h.state.keepPort(d.Node().LocalAddrs()[0].Port())
 	d.Node().Do(func(now time.Time) { err = l.core.Start(now) })
 	if err != nil {
 		l.end()
@@ -133,6 +134,17 @@ func (h *Handle) open(addrs []netip.AddrPort) (*life, error) {
 		l.wg.Go(func() { h.mapPort(l) })
 	}
 	return l, nil
+}
+
+// sockets opens them at the port of the last life, if that is free: who has met the camera on its network looks there.
+func (h *Handle) sockets() (*device.Device, error) {
+	port := h.opt.UDPPort
+	if last := h.state.port(); port == 0 && last != 0 {
+		if d, err := device.Open(h.opt.Network, h.policy, last); err == nil {
+			return d, nil
+		}
+	}
+	return device.Open(h.opt.Network, h.policy, port)
 }
 
 // close ends a life. The device's mapping goes with it.

@@ -221,6 +221,26 @@ func (s *state) saveAddresses(known []netip.AddrPort) error {
 	return identity.WriteFile(s.path(AddressesFile), append(b, '\n'), 0o644)
 }
 
+// port is where the main socket last was; 0: not known.
+func (s *state) port() uint16 {
+	if s.dir == "" {
+		return 0
+	}
+	b, err := os.ReadFile(s.path(PortFile))
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 16)
+	return uint16(n)
+}
+
+// keepPort remembers where the main socket is. It is a help alone.
+func (s *state) keepPort(port uint16) {
+	if s.dir != "" && s.port() != port {
+		_ = identity.WriteFile(s.path(PortFile), []byte(strconv.Itoa(int(port))+"\n"), 0o644)
+	}
+}
+
 // New makes a folder for a camera that no maker has provisioned: a key, and a label with a secret of its own. What is there already
 // stays as it is.
 func New(dir string, rendezvousKey identity.PublicKey, hosts []string, rand io.Reader) error {
@@ -259,7 +279,7 @@ func Reset(dir string) error {
 	}
 	defer lock.Close()
 	s := &state{dir: dir}
-	for _, name := range []string{PairingsFile, AddressesFile, RecordingKey} {
+	for _, name := range []string{PairingsFile, AddressesFile, PortFile, RecordingKey} {
 		if err := os.Remove(s.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("reset camera: %w", err)
 		}

@@ -32,19 +32,27 @@ def units(path):
 
 
 class Player:
+    """Plays to one pipeline, in real time as a camera does."""
+
     def __init__(self, all_units):
-        self.units, self.n = all_units, 0
+        self.units = all_units
 
     def configure(self, _factory, media):
-        self.n = 0
-        media.get_element().get_by_name("src").connect("need-data", self.feed)
+        src = media.get_element().get_by_name("src")
+        state = {"n": 0, "on": True}
+        media.connect("unprepared", lambda _media: state.update(on=False))
 
-    def feed(self, src, _length):
-        buf = Gst.Buffer.new_wrapped(self.units[self.n % len(self.units)])
-        buf.pts = buf.dts = self.n * Gst.SECOND // 25
-        buf.duration = Gst.SECOND // 25
-        self.n += 1
-        src.emit("push-buffer", buf)
+        def push():
+            n = state["n"]
+            buf = Gst.Buffer.new_wrapped(self.units[n % len(self.units)])
+            buf.pts = buf.dts = n * Gst.SECOND // 25
+            buf.duration = Gst.SECOND // 25
+            state["n"] = n + 1
+            src.emit("push-buffer", buf)
+            return state["on"]
+
+        push()
+        GLib.timeout_add(40, push)
 
 
 def main():
