@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -10,12 +11,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/web/webtest"
 )
 
 // What 'viewer' refuses, it refuses before it logs in, and says what to do.
@@ -181,9 +184,38 @@ func paged(t *testing.T, dir string) {
 		}
 	}
 	go func() { _, _ = io.Copy(io.Discard, errs) }()
+	pictured(t, at)
 	_ = c.Process.Signal(syscall.SIGTERM)
 	if err := c.Wait(); err != nil {
 		t.Errorf("ended by SIGTERM: %v", err)
+	}
+}
+
+// pictured has a browser show the camera: what counts is the frame number in the decoded picture.
+func pictured(t *testing.T, at string) {
+	t.Helper()
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		if slices.Contains(strings.Split(os.Getenv("PUNCHLAB_REQUIRE"), ","), "chromium") {
+			t.Error("PUNCHLAB_REQUIRE names chromium, which is not installed (Debian: apt-get install chromium)")
+		}
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	page, err := webtest.Open(ctx, chromium, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer page.Close()
+	seen, err := page.Pictures(ctx, 5)
+	if err != nil {
+		t.Fatalf("pictures %v: %v", seen, err)
+	}
+	for i := range seen[1:] {
+		if step := (seen[i+1] - seen[i] + 100) % 100; step == 0 || step > 50 { // of a clip of 100
+			t.Errorf("pictures %v", seen)
+		}
 	}
 }
 
