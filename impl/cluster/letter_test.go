@@ -191,7 +191,10 @@ func TestTrunk(t *testing.T) {
 	for _, step := range []struct {
 		i  int
 		ok bool
-	}{{0, true}, {0, false}, {5, true}, {3, true}, {3, false}, {1500, true}, {4, false}, {477, true}, {476, false}, {477, false}, {2999, true}, {1500, false}} {
+	}{
+		{0, true}, {0, false}, {5, true}, {3, true}, {3, false}, {1500, true}, {4, false}, {477, true}, {476, false}, {477, false}, {2999, true},
+		{1500, false},
+	} {
 		if err := open(step.i); (err == nil) != step.ok {
 			t.Errorf("frame %d: %v", step.i, err)
 		}

@@ -3,22 +3,17 @@ package main
 import (
 	"crypto/rand"
 	"encoding/json"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/punchlab/punchlab/impl/identity"
 )
 
 // Where our rendezvous listens unless told otherwise: UDP and TCP, and TLS.
 const rendezvousPort, rendezvousTLS = 4479, 443
-
-// mapTimeout is how long a device waits for its router to map a port.
-const mapTimeout = 2 * time.Second
 
 // keyFile returns where a role keeps its key unless told otherwise.
 func keyFile(role string) string {
@@ -47,11 +42,6 @@ func logger(asJSON bool) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	}
 	return slog.New(slog.NewTextHandler(os.Stderr, nil))
-}
-
-// logEvent writes a core's event as one structured line.
-func logEvent(log *slog.Logger, e any) {
-	log.Info(fmt.Sprintf("%T", e), "event", fmt.Sprintf("%+v", e))
 }
 
 // offer gives a value to who waits for the first one.
