@@ -24,7 +24,7 @@ type rule struct {
 	why    string
 }
 
-var cores = []string{"lab/nat", "lab/link", "lab/fabric", "lab/packet", "lab/capture/pcapng", "lab/capture/tap", "impl/core", "impl/wire", "impl/media", "impl/uplink", "impl/classify", "impl/self", "impl/session", "impl/punch", "impl/rendezvous", "impl/camera", "impl/viewer"}
+var cores = []string{"lab/nat", "lab/link", "lab/fabric", "lab/packet", "lab/capture/pcapng", "lab/capture/tap", "impl/core", "impl/wire", "impl/media", "impl/uplink", "impl/classify", "impl/self", "impl/session", "impl/punch", "impl/pairing", "impl/rendezvous", "impl/camera", "impl/viewer"}
 
 var rules = []rule{{
 	from:   []string{"impl/..."},
