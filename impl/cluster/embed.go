@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,7 +30,7 @@ type ServerConfig struct {
 // Server is an embedded NATS server.
 type Server struct {
 	nats *natsserver.Server
-	temp string // folder to be removed
+	temp *tempFolder // nil: its files are where it was told
 	user string
 	pass string
 
@@ -67,13 +66,13 @@ func Embed(c ServerConfig) (*Server, error) {
 		return nil, err
 	}
 	if c.Dir == "" {
-		if s.temp, err = os.MkdirTemp("", "punchlab-nats-"); err != nil {
-			return nil, fmt.Errorf("embed NATS: %w", err)
+		if s.temp, err = newTempFolder(time.Now()); err != nil {
+			return nil, err
 		}
-		o.StoreDir = s.temp
+		o.StoreDir = s.temp.path
 	}
 	if s.nats, err = natsserver.NewServer(o); err != nil {
-		return nil, errors.Join(fmt.Errorf("embed NATS: %w", err), s.remove())
+		return nil, errors.Join(fmt.Errorf("embed NATS: %w", err), s.temp.remove())
 	}
 	if c.Log != nil {
 		s.nats.SetLoggerV2(&natsLog{c.Log}, false, false, false)
@@ -143,14 +142,7 @@ func (s *Server) Close() error {
 	s.nats.Shutdown()
 	s.nats.WaitForShutdown()
 	s.starting.Wait()
-	return s.remove()
-}
-
-func (s *Server) remove() error {
-	if s.temp == "" {
-		return nil
-	}
-	return os.RemoveAll(s.temp)
+	return s.temp.remove()
 }
 
 // natsLog writes the server's log as ours, a step lower: what matters of it shows in how the node stands (Health).
