@@ -125,7 +125,9 @@ func (f *watchFlags) watch(ctx context.Context, v viewer.Session, name string, s
 	for {
 		select {
 		case x := <-frames:
-			s.frame(x.Frame, x.Path)
+			if s.frame(x.Frame, x.Path); ctx.Err() != nil {
+				return nil
+			}
 			late = nil
 		case e := <-says:
 			s.saw(feed.Camera(), e)

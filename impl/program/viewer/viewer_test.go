@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -193,6 +194,59 @@ func TestRendezvousMoves(t *testing.T) {
 	}
 	if all := v.Servers(); len(all) != 1 || !all[0].LoggedIn || all[0].Hosts[0] != label.Rendezvous[0] {
 		t.Errorf("servers %+v", all)
+	}
+}
+
+// Close ends everything, whatever is going on, and leaves no goroutine.
+func TestCloseLeavesNothing(t *testing.T) {
+	s := newScene(t)
+	c := s.camera()
+	before := runtime.NumGoroutine()
+	o := s.options()
+	v := s.viewer(o)
+	if _, err := v.Add(within(t), c.label, AddOptions{Name: "door", Wait: 10 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	other, err := Use(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed, cancel := other.Changed()
+	defer cancel()
+	<-changed
+	feed, err := v.Feed("door", WatchOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := feed.Next(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := other.Watch("door", WatchOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Next(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []Session{other, v, v} { // twice does no harm
+		if err := x.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for err = nil; err == nil; {
+		_, err = feed.Next(within(t))
+	}
+	if err != io.EOF {
+		t.Errorf("the feed ends with %v", err)
+	}
+	if _, err := v.Watch("door", WatchOptions{}); err == nil {
+		t.Error("watched after Close")
+	}
+	for ctx := within(t); runtime.NumGoroutine() > before; runtime.Gosched() {
+		if ctx.Err() != nil {
+			var all [1 << 16]byte
+			t.Fatalf("%d goroutines, were %d:\n%s", runtime.NumGoroutine(), before, all[:runtime.Stack(all[:], true)])
+		}
 	}
 }
 
