@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/punchlab/punchlab/impl/cloud/cloudtest"
 	"github.com/punchlab/punchlab/impl/media"
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -43,5 +44,19 @@ func TestCameraScripts(t *testing.T) {
 			return os.WriteFile(filepath.Join(e.WorkDir, "clip.units"), units, 0o600)
 		},
 		Condition: func(cond string) (bool, error) { return can[cond], nil },
+	})
+}
+
+// A camera records to a store, as it is told to.
+func TestCameraRecords(t *testing.T) {
+	g := cloudtest.Start(t)
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/camera-record",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("GATEWAY", g.Dir)
+			e.Setenv("PUNCHLAB_STORE", g.URL())
+			return nil
+		},
 	})
 }

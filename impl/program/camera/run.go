@@ -289,7 +289,9 @@ func (h *Handle) end(store bool) error {
 		if !store {
 			cancel()
 		}
-		errs = append(errs, h.recorder.Close(ctx))
+		if err := h.recorder.Close(ctx); err != nil && store {
+			h.opt.Log.Warn("not everything that was recorded is stored", "reason", err.Error())
+		}
 		cancel()
 	}
 	if h.video != nil {
