@@ -61,6 +61,9 @@ type Config struct {
 	FPS           int           // the source's frames per second; 0: that of media's clip
 	MaxCameras    int           // connections at a time; 0: 16
 
+	// Boot grows for good with each viewer that is made with this key, where its clock may be wrong at times; 0: the clock serves. Once it
+	// is used, the clock is too late (see session.Stamp).
+	Boot  uint64
 	Name  string // what a camera's owner sees of this viewer (see wire.ValidName); empty: nothing
 	Token []byte // of the account with the rendezvous' operator, where it wants one
 }
@@ -122,10 +125,10 @@ func New(cfg Config) (*Viewer, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Viewer{cfg: cfg, last: &Connection{}, dropped: core.Drops{}}
+	v := &Viewer{cfg: cfg, last: &Connection{}, dropped: core.Drops{}, stamp: session.Stamp{Boot: cfg.Boot}}
 	v.link, err = uplink.New(uplink.Config{
 		Session: session.Config{Static: cfg.Static, Rand: cfg.Rand, Taken: v.taken}, Rendezvous: cfg.RendezvousKey,
-		Addrs: cfg.Rendezvous, Keepalive: cfg.Keepalive, Hello: &wire.Login{Version: wire.ProtocolVersion, Token: cfg.Token},
+		Addrs: cfg.Rendezvous, Keepalive: cfg.Keepalive, Boot: cfg.Boot, Hello: &wire.Login{Version: wire.ProtocolVersion, Token: cfg.Token},
 		Up: v.loggedIn, Down: func(now time.Time) { v.box.Emit(LoggedOut{At: now}) }, Presence: v.presence, Denied: v.refusedLogin, Moved: func(now time.Time, _, _ netip.AddrPort) { v.dev.Moved(now) },
 	}, &v.box)
 	if err != nil {

@@ -90,6 +90,10 @@ func (f *labelFlags) run(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
+	boot, err := f.boots()()
+	if err != nil {
+		return usage(err)
+	}
 	addrs, err := resolveAll(label.Rendezvous)
 	if err != nil {
 		return usage(err)
@@ -105,7 +109,7 @@ func (f *labelFlags) run(ctx context.Context, text string) error {
 	defer d.Close()
 	v, err := viewer.New(viewer.Config{
 		Static: k, Rendezvous: device.Servers(addrs, rendezvousTLS, policy.Uplink), RendezvousKey: label.RendezvousKey, Rand: rand.Reader, FPS: f.fps,
-		Host: d.Host(), Classify: device.Classifies(policy), Name: f.as, Token: token,
+		Host: d.Host(), Classify: device.Classifies(policy), Name: f.as, Token: token, Boot: boot,
 	})
 	if err != nil {
 		return usage(err)

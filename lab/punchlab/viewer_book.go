@@ -30,6 +30,9 @@ func (f *viewerFlags) account() ([]byte, error) {
 	return t, nil
 }
 
+// boots numbers the viewers that are made with the key.
+func (f *viewerFlags) boots() func() (uint64, error) { return viewer.Boots(f.key+".boot", time.Now) }
+
 // open opens the book of cameras, and logs in where they are.
 func (f *viewerFlags) open(observe func(any)) (viewer.Session, error) {
 	k, err := loadKey(f.key)
@@ -41,7 +44,8 @@ func (f *viewerFlags) open(observe func(any)) (viewer.Session, error) {
 		return nil, err
 	}
 	v, err := viewer.Use(viewer.Options{
-		Key: k, Book: f.book, TLS: rendezvousTLS, Name: f.as, Token: token, Strategy: f.strategy, NoLAN: f.noLAN, FPS: f.fps, Observe: observe,
+		Key: k, Book: f.book, TLS: rendezvousTLS, Name: f.as, Token: token, Strategy: f.strategy, NoLAN: f.noLAN, FPS: f.fps,
+		Observe: observe, Boot: f.boots(),
 	})
 	if err != nil {
 		return nil, usage(err)

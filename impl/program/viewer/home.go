@@ -174,13 +174,17 @@ func (h *home) start() error {
 	if err != nil {
 		return err
 	}
+	boot, err := o.Boot()
+	if err != nil {
+		return err
+	}
 	d, err := device.Open(o.Network, h.v.policy, 0)
 	if err != nil {
 		return fmt.Errorf("open sockets: %w", err)
 	}
 	c, err := core.New(core.Config{
 		Static: o.Key, Rendezvous: device.Servers(addrs, o.TLS, h.v.policy.Uplink), RendezvousKey: h.key, Rand: o.Rand, Host: d.Host(),
-		Classify: device.Classifies(h.v.policy), FPS: o.FPS, Name: o.Name, Token: o.Token, MaxCameras: maxWatched,
+		Classify: device.Classifies(h.v.policy), FPS: o.FPS, Name: o.Name, Token: o.Token, MaxCameras: maxWatched, Boot: boot,
 	})
 	if err == nil {
 		err = d.Drive(c, h.observe)

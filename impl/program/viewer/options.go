@@ -35,6 +35,8 @@ type Options struct {
 	Groups []netip.AddrPort
 	FPS    int // the cameras' frames per second, of which the frames' numbers follow; 0: 25
 
+	// Boot numbers the viewers that are made with Key (see Boots); nil: the clock is right, and was so each time the key was used.
+	Boot func() (uint64, error)
 	Rand io.Reader    // cryptographically random; nil: crypto/rand
 	Log  *slog.Logger // nil: none
 	// Observe is given each event of a core (impl/viewer), as node.Options.Observe is.
@@ -56,6 +58,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.TLS == 0 {
 		o.TLS = 443
+	}
+	if o.Boot == nil {
+		o.Boot = func() (uint64, error) { return 0, nil }
 	}
 	if o.Strategy == "" {
 		o.Strategy = "adaptive"
