@@ -131,8 +131,8 @@ func TestNearAndAway(t *testing.T) {
 }
 
 // lanWorld has a camera that is looked for by multicast, with a book of who may watch.
-func lanWorld(t *testing.T, seed uint64) *world {
-	w := newWorld(t, worldConfig{seed: seed, cameraNAT: symmetric, sameLAN: true, camera: func(c *camera.Config) {
+func lanWorld(t *testing.T, seed uint64, nat *virtual.NATConfig) *world {
+	w := newWorld(t, worldConfig{seed: seed, cameraNAT: nat, sameLAN: true, camera: func(c *camera.Config) {
 		c.LAN = true
 		c.Book = pairing.New(pairing.Config{Camera: c.Static.Public(), Secret: c.Secret})
 	}})
@@ -142,7 +142,12 @@ func lanWorld(t *testing.T, seed uint64) *world {
 
 // A camera that has another address than the last time is found by multicast, by who is paired with it.
 func TestNearByMulticast(t *testing.T) {
-	w := lanWorld(t, 76)
+	t.Run("behind a NAT", func(t *testing.T) { nearByMulticast(t, symmetric, cameraLAN) })
+	t.Run("with public addresses", func(t *testing.T) { nearByMulticast(t, nil, netip.AddrPortFrom(cameraWAN, 5000)) })
+}
+
+func nearByMulticast(t *testing.T, nat *virtual.NATConfig, at netip.AddrPort) {
+	w := lanWorld(t, 76, nat)
 	w.serverHost.Down(true)
 	w.ask(group)
 	w.net.Run(6*time.Second, nil)
@@ -163,7 +168,7 @@ func TestNearByMulticast(t *testing.T) {
 	w.ask(nobodyLAN, group)
 	w.net.Run(3*time.Second, nil)
 	c, ok := w.viewer.Connection(w.label.UID())
-	if !ok || c.Path != punch.To(cameraLAN) || c.Connected.Sub(start) > 5*time.Millisecond || c.Frames < 60 || !slices.Contains(c.Near, cameraLAN) {
+	if !ok || c.Path != punch.To(at) || c.Connected.Sub(start) > 5*time.Millisecond || c.Frames < 60 || !slices.Contains(c.Near, at) {
 		t.Errorf("path %v after %v, %d frames; remembers %v", c.Path, c.Connected.Sub(start), c.Frames, c.Near)
 	}
 }

@@ -250,6 +250,33 @@ func TestCloseLeavesNothing(t *testing.T) {
 	}
 }
 
+// A camera is looked for on the local network once it knows this viewer, and not before.
+func TestLooksNearby(t *testing.T) {
+	s := newScene(t)
+	c := s.camera()
+	o := s.options()
+	group := bind(t, loopback)
+	defer group.Close()
+	o.NoLAN, o.Groups = false, []netip.AddrPort{group.LocalAddr().(*net.UDPAddr).AddrPort()}
+	v := s.viewer(o)
+	if _, err := v.Add(within(t), c.label, AddOptions{Name: "door", Wait: 10 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	var b [2048]byte
+	_ = group.SetReadDeadline(time.Now())
+	if n, err := group.Read(b[:]); err == nil {
+		t.Errorf("%d bytes to a network whose cameras are strangers", n)
+	}
+	c.node.Do(c.Camera.Close)
+	if _, err := v.Feed("door", WatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	_ = group.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if n, err := group.Read(b[:]); err != nil || n < 256 {
+		t.Errorf("%d bytes to the local network, %v", n, err)
+	}
+}
+
 // Names are told apart, given and taken.
 func TestNames(t *testing.T) {
 	s := newScene(t)
