@@ -129,7 +129,9 @@ func New(cfg Config) (*Viewer, error) {
 	v.link, err = uplink.New(uplink.Config{
 		Session: session.Config{Static: cfg.Static, Rand: cfg.Rand, Taken: v.taken}, Rendezvous: cfg.RendezvousKey,
 		Addrs: cfg.Rendezvous, Keepalive: cfg.Keepalive, Boot: cfg.Boot, Hello: &wire.Login{Version: wire.ProtocolVersion, Token: cfg.Token},
-		Up: v.loggedIn, Down: func(now time.Time) { v.box.Emit(LoggedOut{At: now}) }, Presence: v.presence, Denied: v.refusedLogin, Moved: func(now time.Time, _, _ netip.AddrPort) { v.dev.Moved(now) },
+		Up: v.loggedIn, Down: func(now time.Time) { v.box.Emit(LoggedOut{At: now}) },
+		Presence: v.presence, Denied: v.refusedLogin,
+		Moved: func(now time.Time, _, _ netip.AddrPort) { v.dev.Moved(now) },
 	}, &v.box)
 	if err != nil {
 		return nil, fmt.Errorf("configure viewer: %w", err)

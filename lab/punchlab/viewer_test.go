@@ -105,10 +105,12 @@ func TestViewerCommands(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &added); err != nil || code != 0 || added["name"] != "door" || added["last_path"] == "" {
 		t.Fatalf("add: exit code %d, %s%s", code, out, stderr)
 	}
-	if code, out, _ := punchlab(t, dir, "viewer", "list"); code != 0 || !regexp.MustCompile(`door +online +for .*`+added["uid"].(string)).MatchString(out) {
+	online := regexp.MustCompile(`door +online +for .*` + added["uid"].(string))
+	if code, out, _ := punchlab(t, dir, "viewer", "list"); code != 0 || !online.MatchString(out) {
 		t.Errorf("list: exit code %d, %s", code, out)
 	}
-	if code, _, stderr := punchlab(t, dir, "viewer", "watch", "door", "--for", "1s", "--save", "door.h264"); code != 0 || !strings.Contains(stderr, "25 frames") {
+	code, _, stderr = punchlab(t, dir, "viewer", "watch", "door", "--for", "1s", "--save", "door.h264")
+	if code != 0 || !strings.Contains(stderr, "25 frames") {
 		t.Errorf("watch: exit code %d, %s", code, stderr)
 	}
 	if video, err := os.ReadFile(filepath.Join(dir, "door.h264")); err != nil || !bytes.HasPrefix(video, []byte{0, 0, 0, 1}) {

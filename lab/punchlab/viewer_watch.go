@@ -45,7 +45,7 @@ them at /whep/NAME; a camera sends only while somebody looks.`,
 	}
 	c.Flags().StringVar(&f.save, "save", "", "write the video to `FILE.h264`")
 	c.Flags().StringVar(&f.http, "http", "", "show the cameras in a browser, at this `address`, such as 127.0.0.1:8080 or :8080")
-	c.Flags().StringVar(&f.httpToken, "http-token", "", "who has this `token` may look at the page (default: drawn, or none where only this host can)")
+	c.Flags().StringVar(&f.httpToken, "http-token", "", "the `token` that opens the page (default: drawn, or none where only this host can look)")
 	c.Flags().DurationVar(&f.length, "for", 0, "stop after so much video (default: until interrupted)")
 	c.Flags().DurationVar(&f.wait, "wait", 0, "keep asking so long for a camera that is offline")
 	return c

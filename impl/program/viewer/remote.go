@@ -35,6 +35,8 @@ const (
 // errGone says that the process that had the book open has ended.
 var errGone = errors.New("the other viewer that had this book of cameras open has ended; try again")
 
+var errForeign = errors.New("the socket of this book of cameras is another user's: end that user's program, or take another book")
+
 func gone(err error) error { return fmt.Errorf("%w: %w", errGone, err) }
 
 // dial finds the process that has a book open.
@@ -88,7 +90,7 @@ func (r *remote) ask(ctx context.Context, x call) (net.Conn, *gob.Decoder, error
 		return nil, nil, gone(err)
 	}
 	if !own(c.(*net.UnixConn)) { // it would be told secrets
-		return nil, nil, errors.Join(errors.New("the socket of this book of cameras is another user's: end that user's program, or give another --book"), c.Close())
+		return nil, nil, errors.Join(errForeign, c.Close())
 	}
 	if err := gob.NewEncoder(c).Encode(x); err != nil {
 		return nil, nil, gone(errors.Join(err, c.Close()))

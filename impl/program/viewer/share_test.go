@@ -41,7 +41,8 @@ func TestShare(t *testing.T) {
 		t.Errorf("the guest lists: %v", err)
 	}
 	all, err := owner.Members(ctx, "door")
-	if err != nil || len(all) != 2 || all[0].Role != wire.RoleOwner || string(all[0].Name) != "phone" || string(all[1].Name) != "Ann" || all[1].Seconds == 0 {
+	if err != nil || len(all) != 2 || all[0].Role != wire.RoleOwner ||
+		string(all[0].Name) != "phone" || string(all[1].Name) != "Ann" || all[1].Seconds == 0 {
 		t.Errorf("members %+v, %v", all, err)
 	}
 	feed, err := guest.Feed("camera", WatchOptions{})
