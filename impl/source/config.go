@@ -25,6 +25,7 @@ type Config struct {
 	Height  int           // the same
 	Bitrate int           // of what is encoded, at most, in bits a second; 0: 2,000,000
 	Floor   int           // below which no encoder goes, in bits a second: the camera then leaves out frames; 0: 200,000
+	First   int           // of what is encoded for a path that is not known yet; 0: 800,000, at most Bitrate
 	Group   time.Duration // between an encoder's key frames; 0: 1 s
 
 	Always bool          // capture without a reader too: the first picture is there at once, and costs processor time but no upstream
@@ -62,6 +63,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Bitrate == 0 {
 		c.Bitrate = 2_000_000
 	}
+	if c.First == 0 {
+		c.First = min(800_000, c.Bitrate)
+	}
 	if c.Floor == 0 {
 		c.Floor = min(200_000, c.Bitrate)
 	}
@@ -73,6 +77,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("configure source: no input; ParseInput reads one")
 	case c.Input.Kind == Pipe && c.Pipe == nil:
 		return c, errors.New("configure source: the input is a pipe, but none is given")
+	case c.First < minBitrate || c.First > c.Bitrate:
+		return c, fmt.Errorf("configure source: begin with %d bit/s of at most %d: use %d to that", c.First, c.Bitrate, minBitrate)
 	case c.Floor < minBitrate || c.Bitrate < c.Floor || c.Bitrate > maxBitrate:
 		return c, fmt.Errorf("configure source: %d bit/s and a floor of %d bit/s: use %d ≤ floor ≤ rate ≤ %d", c.Bitrate, c.Floor, minBitrate, maxBitrate)
 	case c.FPS < 0 || c.FPS > maxFPS:

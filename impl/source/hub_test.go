@@ -200,14 +200,22 @@ func TestTooMuchForThePath(t *testing.T) {
 	if rate := h.Stats().Bitrate; rate < 400_000 {
 		t.Fatalf("the input has %d bit/s", rate)
 	}
-	r.SetTarget(200_000)
-	units = append(units, read(t, r, 50)...)
-	await(t, l, func(e Switched) bool { return e.From == 0 && e.To < 200_000 })
+	r.SetTarget(400_000)
+	units = append(units, read(t, r, 25)...)
+	await(t, l, func(e Switched) bool { return e.From == 0 && e.To < 400_000 })
 	r.SetTarget(5_000_000)
-	units = append(units, read(t, r, 75)...)
+	for asIs := false; !asIs; {
+		h.mu.Lock()
+		asIs = r.now == h.session.asIs
+		h.mu.Unlock()
+		if units = append(units, read(t, r, 1)...); len(units) > 500 {
+			t.Fatal("it stays encoded")
+		}
+	}
+	units = append(units, read(t, r, 25)...)
 	await(t, l, func(e Switched) bool { return e.To == 0 })
 	unbroken(t, h, units)
-	if s := h.Stats(); s.Running != 0 || s.Encoders != 1 {
+	if s := h.Stats(); s.Running != 0 || s.Captures != 1 {
 		t.Errorf("%+v", s)
 	}
 }

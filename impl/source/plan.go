@@ -9,8 +9,9 @@ import (
 //
 //	target ──× share──► budget ──► as it is, if that fits; else the highest step of the ladder that does
 //
-// Steps make readers of similar paths share an encoder. Down goes at once, up only after a while: an estimate that wavers would begin
-// an encoder at each turn.
+// Steps make readers of similar paths share an encoder. Down goes at once, up only after a while and not by much: an estimate that
+// wavers would begin an encoder at each turn, and one of a path that has carried little so far is a guess. So a path that is not known
+// begins with less than it may carry, for the first picture not to be lost in the queue that too much would make.
 
 const (
 	// share of a target is asked of an encoder, which hits it roughly.
@@ -18,7 +19,9 @@ const (
 	// stepNum / stepDen is from a step of the ladder to the next.
 	stepNum, stepDen = 3, 4
 	raiseAfter       = 2 * time.Second // more has been possible for so long
-	changeAfter      = time.Second     // since the last change, unless half is too much
+	raiseNum         = 3               // by raiseNum / raiseDen at most
+	raiseDen         = 2
+	changeAfter      = time.Second // since the last change, unless half is too much
 )
 
 // ladder lists the rates that encoders may have, the highest first.
@@ -56,6 +59,7 @@ type offer struct {
 	asIs   bool  // the input's H.264 can be passed on
 	rate   int   // its bits a second; 0: not known yet
 	ladder []int // empty: there is no encoder
+	first  int   // of the ladder, for a path that is not known
 }
 
 // choose decides what a reader gets from now on.
@@ -74,7 +78,7 @@ func (a *appetite) choose(now time.Time, o offer) int {
 	case a.raise.IsZero():
 		a.raise = now
 	case now.Sub(a.raise) >= raiseAfter:
-		a.take(now, best)
+		a.take(now, o.towards(a.rate, best))
 	}
 	return a.rate
 }
@@ -90,9 +94,25 @@ func (a *appetite) best(o offer) int {
 	case len(o.ladder) == 0, o.asIs && (a.target == 0 || o.rate == 0 || budget >= o.rate):
 		return 0
 	case a.target == 0:
-		return o.ladder[0]
+		return o.first
+	case !a.set:
+		return step(o.ladder, min(budget, o.first))
 	}
 	return step(o.ladder, budget)
+}
+
+// towards is the next rate on the way up.
+func (o offer) towards(from, best int) int {
+	most := from * raiseNum / raiseDen
+	if o.size(best) <= most || from >= o.ladder[0] {
+		return best
+	}
+	for _, r := range o.ladder {
+		if r > from && r <= max(most, from*stepDen/stepNum+1) {
+			return r
+		}
+	}
+	return best
 }
 
 // size is a rendition's rate.

@@ -24,7 +24,7 @@ func TestLadder(t *testing.T) {
 
 // A reader of a stream that is passed on as it is, while its path changes.
 func TestChoose(t *testing.T) {
-	o := offer{asIs: true, rate: 3_000_000, ladder: ladder(2_000_000, 500_000)}
+	o := offer{asIs: true, rate: 3_000_000, ladder: ladder(2_000_000, 500_000), first: 843_750}
 	var a appetite
 	now := time.Unix(1000, 0)
 	for i, step := range []struct {
@@ -42,9 +42,17 @@ func TestChoose(t *testing.T) {
 		{time.Second, 100_000, 500_000},                // it was not for long
 		{time.Second, 1_300_000, 500_000},
 		{time.Second, 1_300_000, 500_000},
-		{1001 * time.Millisecond, 1_300_000, 1_125_000}, // up, after two seconds
-		{time.Second, 4_000_000, 1_125_000},
-		{2 * time.Second, 4_000_000, 0}, // as it is again
+		{1001 * time.Millisecond, 1_300_000, 632_812}, // up a little, after two seconds
+		{time.Second, 9_000_000, 632_812},
+		{2 * time.Second, 9_000_000, 843_750},
+		{time.Second, 9_000_000, 843_750},
+		{2 * time.Second, 9_000_000, 1_125_000},
+		{time.Second, 9_000_000, 1_125_000},
+		{2 * time.Second, 9_000_000, 1_500_000},
+		{time.Second, 9_000_000, 1_500_000},
+		{2 * time.Second, 9_000_000, 2_000_000},
+		{time.Second, 9_000_000, 2_000_000},
+		{2 * time.Second, 9_000_000, 0}, // as it is again
 	} {
 		now = now.Add(step.after)
 		a.target = step.target
@@ -60,8 +68,18 @@ func TestChooseWithoutEncoder(t *testing.T) {
 		t.Errorf("with no encoder a reader gets %d", got)
 	}
 	a = appetite{}
-	if got := a.choose(time.Unix(1, 0), offer{ladder: []int{5, 4}}); got != 5 {
-		t.Errorf("of uncompressed pictures a reader gets %d", got)
+	o := offer{ladder: []int{5, 4, 3}, first: 4}
+	if got := a.choose(time.Unix(1, 0), o); got != 4 {
+		t.Errorf("of uncompressed pictures a reader whose path is not known gets %d", got)
+	}
+	a = appetite{target: 100}
+	if got := a.choose(time.Unix(1, 0), o); got != 4 {
+		t.Errorf("a reader that begins with a guess gets %d", got)
+	}
+	// What is passed on as it is and small is gone to at once.
+	a = appetite{target: 9_000_000, rate: 500_000, set: true, raise: time.Unix(1, 0)}
+	if got := a.choose(time.Unix(4, 0), offer{asIs: true, rate: 700_000, ladder: []int{2_000_000, 500_000}}); got != 0 {
+		t.Errorf("a reader is kept from the input's 0.7 Mbit/s at %d", got)
 	}
 }
 

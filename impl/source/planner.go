@@ -19,7 +19,7 @@ func (h *Hub) plan(now time.Time) {
 	if s == nil || s.ctx.Err() != nil {
 		return
 	}
-	o := offer{asIs: s.asIs != nil, ladder: h.steps(now)}
+	o := offer{asIs: s.asIs != nil, ladder: h.steps(now), first: step(h.ladder, h.cfg.First)}
 	if o.asIs {
 		o.rate = s.asIs.meter.rate()
 	}
@@ -45,7 +45,10 @@ func (h *Hub) keep(o offer) []int {
 	for _, e := range h.session.encoders {
 		return []int{e.rate}
 	}
-	return o.ladder[:min(len(o.ladder), 1)]
+	if len(o.ladder) == 0 {
+		return nil
+	}
+	return []int{o.first}
 }
 
 // rendition finds what has a rate, or starts an encoder for it; nil: there can be none now. The Hub's lock is held.
