@@ -18,10 +18,10 @@ func TestRendezvousNodeDies(t *testing.T) {
 		Seed: 5, Strategy: "relay", Media: 5 * time.Second, Timeout: 15 * time.Second,
 		Reached: func(m Moment) {
 			if m == FirstFrame {
-				go func() {
+				time.AfterFunc(time.Second, func() { // what the nodes remember of it has been shared
 					_, err := l.Do(lab.Event{Do: lab.DoKill, Host: "rendezvous"})
 					killed <- err
-				}()
+				})
 			}
 		},
 	})
