@@ -400,37 +400,25 @@ func TestAlways(t *testing.T) {
 // Processes end with the program, however that ends.
 func TestProcessesEndWithTheProgram(t *testing.T) {
 	if os.Getenv("SOURCE_TEST_VICTIM") != "" {
-		h, err := New(Config{Input: Input{Filter, "testsrc2=size=64x64:rate=25"}, Bitrate: 100_000, Floor: 50_000})
+		h, err := New(Config{Input: Input{URL, "rtsp://camera/1"}, FFmpeg: os.Getenv("SOURCE_TEST_VICTIM")})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := h.Open().Read(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		fmt.Println("running")
+		h.Open()
 		select {}
 	}
 	t.Parallel()
-	require(t, "ffmpeg")
-	cmd := exec.Command(os.Args[0], "-test.run=^TestProcessesEndWithTheProgram$", "-test.v")
-	cmd.Env = append(os.Environ(), "SOURCE_TEST_VICTIM=1")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestProcessesEndWithTheProgram$")
+	cmd.Env = append(os.Environ(), "SOURCE_TEST_VICTIM="+script(t, "exec sleep 100")) // whom a closed pipe does not end
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	buf := make([]byte, 4096)
-	for said := ""; !strings.Contains(said, "running"); {
-		n, err := out.Read(buf)
-		if said += string(buf[:n]); err != nil {
-			t.Fatalf("%v: %s", err, said)
-		}
-	}
 	children := descendants(t, cmd.Process.Pid)
-	if len(children) != 2 {
-		t.Errorf("%d processes run", len(children))
+	for deadline := time.Now().Add(10 * time.Second); len(children) == 0; children = descendants(t, cmd.Process.Pid) {
+		if time.Now().After(deadline) {
+			t.Fatal("it starts no process")
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
@@ -449,4 +437,55 @@ func descendants(t *testing.T, pid int) (pids []string) {
 		pids = append(pids, strings.Fields(string(b))...)
 	}
 	return pids
+}
+
+// A reader that is to go on elsewhere stops before the picture that the next encoder makes a key frame of, and goes on with that; where
+// the encoder has ended it goes on as it was.
+func TestTakeover(t *testing.T) {
+	h := &Hub{}
+	was, next := newRendition(0), newRendition(1000)
+	h.session = &session{hub: h, asIs: was, ctx: t.Context()}
+	e := &encoder{rendition: next, joined: true}
+	h.session.encoders = []*encoder{e}
+	for n := range int64(10) {
+		was.add(unit{number: n + 1, key: n == 0, data: []byte{1}})
+	}
+	r := &Reader{hub: h, place: place{now: was, next: was}}
+	h.readers = []*Reader{r}
+	expect := func(what string, want int64, from byte) {
+		t.Helper()
+		au, err := r.Next()
+		if want == 0 {
+			if !errors.Is(err, media.ErrPending) {
+				t.Errorf("%s: picture %d, %v", what, r.last, err)
+			}
+		} else if err != nil || r.last != want || au.Data[0] != from {
+			t.Errorf("%s: picture %d of %v, %v; want %d of %d", what, r.last, au.Data, err, want, from)
+		}
+	}
+	expect("before", 1, 1)
+	r.next = next
+	expect("the encoder is asked for a key frame", 2, 1)
+	if !e.force {
+		t.Error("it is not asked")
+	}
+	e.force, e.forced = false, 5
+	next.add(unit{number: 3, data: []byte{2}})
+	expect("up to there", 3, 1)
+	expect("up to there", 4, 1)
+	expect("it is to come", 0, 0)
+	next.add(unit{number: 4, data: []byte{2}})
+	expect("it is to come", 0, 0)
+	next.add(unit{number: 5, key: true, data: []byte{2}})
+	expect("it is there", 5, 2)
+	if r.now != next {
+		t.Error("it has not gone on")
+	}
+
+	r.now, r.next, r.pos, r.last = was, next, 5, 5
+	e.forced = 7
+	expect("once more, up to there", 6, 1)
+	expect("it is to come", 0, 0)
+	h.session.encoders = nil // it has failed
+	expect("and does not come", 7, 1)
 }
