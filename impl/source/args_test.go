@@ -44,7 +44,8 @@ func TestCaptureArgs(t *testing.T) {
 
 func TestEncoderArgs(t *testing.T) {
 	got := strings.Join(encoderArgs(Config{Group: 2 * time.Second}, 500_000, 15), " ")
-	for _, want := range []string{"-b:v 500000 -maxrate 500000 -bufsize 250000", "-g 30 ", "-force_key_frames expr:mod(round(t*1000),2)", "-tune zerolatency"} {
+	for _, want := range []string{"-b:v 500000 -maxrate 500000 -bufsize 250000", "-g 30 ", "-force_key_frames expr:mod(round(t*1000),2)",
+		"-tune zerolatency"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in %s", want, got)
 		}

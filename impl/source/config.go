@@ -80,16 +80,20 @@ func (c Config) withDefaults() (Config, error) {
 	case c.First < minBitrate || c.First > c.Bitrate:
 		return c, fmt.Errorf("configure source: begin with %d bit/s of at most %d: use %d to that", c.First, c.Bitrate, minBitrate)
 	case c.Floor < minBitrate || c.Bitrate < c.Floor || c.Bitrate > maxBitrate:
-		return c, fmt.Errorf("configure source: %d bit/s and a floor of %d bit/s: use %d ≤ floor ≤ rate ≤ %d", c.Bitrate, c.Floor, minBitrate, maxBitrate)
+		return c, fmt.Errorf("configure source: %d bit/s and a floor of %d bit/s: use %d ≤ floor ≤ rate ≤ %d", c.Bitrate, c.Floor,
+			minBitrate, maxBitrate)
 	case c.FPS < 0 || c.FPS > maxFPS:
 		return c, fmt.Errorf("configure source: %d frames a second: use 1 to %d, or 0 for the input's", c.FPS, maxFPS)
-	case c.Width%2 != 0 || c.Height%2 != 0 || c.Width < 0 || c.Height < 0 || c.Width > maxSide || c.Height > maxSide || (c.Width == 0) != (c.Height == 0):
+	case !side(c.Width) || !side(c.Height) || (c.Width == 0) != (c.Height == 0):
 		return c, fmt.Errorf("configure source: a picture of %d × %d: give two even numbers up to %d, or none", c.Width, c.Height, maxSide)
 	case c.Group < 100*time.Millisecond || c.Linger < 0 || c.Stall < time.Second:
 		return c, fmt.Errorf("configure source: key frames each %v, linger %v, stall %v: use at least 100 ms, 0 and 1 s", c.Group, c.Linger, c.Stall)
 	}
 	return c, nil
 }
+
+// side says whether a picture can be so wide or high.
+func side(n int) bool { return n >= 0 && n <= maxSide && n%2 == 0 }
 
 // Check says what keeps a Config from working, as far as that can be known before anybody reads: ErrNoFFmpeg among others.
 func Check(c Config) error {

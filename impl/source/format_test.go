@@ -284,7 +284,8 @@ func TestMKVTimes(t *testing.T) {
 	for _, p := range []struct {
 		at    time.Duration
 		force bool
-	}{{0, true}, {0, false}, {41 * time.Millisecond, false}, {81 * time.Millisecond, true}, {81 * time.Millisecond, false}, {80 * time.Millisecond, true}} {
+	}{{0, true}, {0, false}, {41 * time.Millisecond, false}, {81 * time.Millisecond, true}, {81 * time.Millisecond, false},
+		{80 * time.Millisecond, true}} {
 		got = append(got, m.time(p.at, p.force))
 	}
 	if want := []int64{0, 2, 40, 81, 82, 85}; !cmp.Equal(got, want) {

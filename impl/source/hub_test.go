@@ -189,7 +189,8 @@ func TestTooMuchForThePath(t *testing.T) {
 	require(t, "ffmpeg")
 	dir := t.TempDir()
 	file := filepath.Join(dir, "door.mkv")
-	run(t, "ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25,noise=alls=20", "-t", "4", "-c:v", "libx264", "-bf", "0",
+	run(t, "ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25,noise=alls=20", "-t", "4", "-c:v", "libx264",
+		"-bf", "0",
 		"-g", "25", "-b:v", "600k", "-profile:v", "baseline", "-pix_fmt", "yuv420p", file)
 	h, l := open(t, Config{Input: Input{File, file}, Bitrate: 400_000, Floor: 50_000})
 	r := h.Open()

@@ -67,7 +67,8 @@ need ffmpeg, which runs while somebody watches. H.264 is passed on as it is; wha
 	fl := c.Flags()
 	fl.StringVar(&f.dir, "dir", "", "the camera's `folder`, as provisioned")
 	fl.StringVar(&f.key, "key", keyFile("camera"), "without --dir: `file` of the camera's key; made if missing")
-	fl.StringSliceVar(&f.rendezvous, "rendezvous", nil, fmt.Sprintf("rendezvous `HOST[:PORT]`, several separated by commas (port %d); a folder's label goes before it", rendezvousPort))
+	fl.StringSliceVar(&f.rendezvous, "rendezvous", nil, fmt.Sprintf(
+		"rendezvous `HOST[:PORT]`, several separated by commas (port %d); a folder's label goes before it", rendezvousPort))
 	fl.StringVar(&f.rendezvousKey, "rendezvous-key", "", "the rendezvous' public key, or a `file` with it")
 	fl.StringVar(&f.input, "input", "", "the `video`: file, -, URL, /dev/video0 or lavfi:FILTER (default: the built-in clip, again and again)")
 	fl.IntVar(&f.fps, "fps", 0, "frames per second of an H.264 file or stream (default 25), or of what is encoded (default: the input's)")
@@ -178,8 +179,8 @@ func (f *cameraFlags) identify(o *camera.Options) (l identity.Label, err error) 
 	}
 	b, err := identity.ReadSecret(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return l, usagef("%s holds no camera's label: name a folder that 'punchlab provision' made, or give --rendezvous and --rendezvous-key for a new one",
-			f.dir)
+		return l, usagef("%s holds no camera's label: name a folder that 'punchlab provision' made, or give "+
+			"--rendezvous and --rendezvous-key for a new one", f.dir)
 	} else if err != nil {
 		return l, usage(err)
 	}

@@ -275,7 +275,8 @@ func TestRendezvousMoves(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if h, err := Start(ctx, Options{Dir: dir, Network: network(), NoLAN: true, Resolve: resolve}); err == nil || !strings.Contains(err.Error(), "rv.example") {
+	never := Options{Dir: dir, Network: network(), NoLAN: true, Resolve: resolve}
+	if h, err := Start(ctx, never); err == nil || !strings.Contains(err.Error(), "rv.example") {
 		h.Close()
 		t.Errorf("a name that was never found: %v", err)
 	}

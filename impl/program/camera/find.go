@@ -35,7 +35,8 @@ func (h *Handle) find(ctx context.Context) ([]netip.AddrPort, error) {
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		h.opt.Log.Error("the rendezvous' name is not found: is there a network, and a name server?", "error", err.Error(), "retry", findAgain.String())
+		h.opt.Log.Error("the rendezvous' name is not found: is there a network, and a name server?", "error", err.Error(),
+			"retry", findAgain.String())
 		if !pause(ctx, findAgain) {
 			return nil, err
 		}

@@ -63,7 +63,7 @@ func TestBadInput(t *testing.T) {
 			writeCertificate(t, dir, maker, l.Key)
 		}, "folder of its own"},
 		"a damaged certificate": {func(dir string, _ *Options) { write(t, filepath.Join(dir, CertificateFile), "PC1/XXXX", 0o644) }, "certificate"},
-		"damaged pairings":      {func(dir string, _ *Options) { write(t, filepath.Join(dir, PairingsFile), "{", 0o600) }, "put a copy of the file back"},
+		"damaged pairings":      {func(dir string, _ *Options) { write(t, filepath.Join(dir, PairingsFile), "{", 0o600) }, "put a copy"},
 		"pairings for all":      {func(dir string, _ *Options) { write(t, filepath.Join(dir, PairingsFile), "{}", 0o644) }, "chmod 600"},
 		"no input":              {func(dir string, o *Options) { o.Input = filepath.Join(dir, "no.h264") }, "there is no file"},
 		"an empty input":        {func(dir string, o *Options) { o.Input = filepath.Join(dir, "empty"); write(t, o.Input, "", 0o600) }, "is empty"},
@@ -73,7 +73,7 @@ func TestBadInput(t *testing.T) {
 		}, "no picture"},
 		"no device":       {func(_ string, o *Options) { o.Input = "/dev/no-such-video" }, "plugged in"},
 		"a wrong URL":     {func(_ string, o *Options) { o.Input = "gopher://user:s3cret@x/" }, "known protocols"},
-		"no ffmpeg":       {func(_ string, o *Options) { o.Input, o.Source.FFmpeg = "rtsp://user:s3cret@x/", "no-such-ffmpeg" }, "apt install ffmpeg"},
+		"no ffmpeg":       {func(_ string, o *Options) { o.Input, o.Source.FFmpeg = "rtsp://u:s3cret@x/", "no-such-ffmpeg" }, "apt install ffmpeg"},
 		"a wrong bitrate": {func(_ string, o *Options) { o.Input, o.Source.Bitrate = "lavfi:testsrc2", 5 }, "bit/s"},
 	} {
 		dir, l := provisioned(t)
@@ -98,7 +98,8 @@ func TestBadInput(t *testing.T) {
 		t.Error("it runs without a folder and a key")
 	}
 	dir, _ := provisioned(t)
-	if _, err := Start(t.Context(), Options{Dir: dir, Network: network(), Input: "rtsp://x/", Source: source.Config{FFmpeg: "no"}}); !errors.Is(err, source.ErrNoFFmpeg) {
+	o := Options{Dir: dir, Network: network(), Input: "rtsp://x/", Source: source.Config{FFmpeg: "no"}}
+	if _, err := Start(t.Context(), o); !errors.Is(err, source.ErrNoFFmpeg) {
 		t.Errorf("without ffmpeg: %v", err)
 	}
 }
