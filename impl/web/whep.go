@@ -266,8 +266,12 @@ func (x *session) feedback(ctx context.Context, f Feed) {
 func (s *Server) end(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	x := s.sessions[r.PathValue("session")]
+	known := x != nil && x.camera == r.PathValue("camera")
+	if known {
+		delete(s.sessions, x.id)
+	}
 	s.mu.Unlock()
-	if x == nil || x.camera != r.PathValue("camera") {
+	if !known {
 		problem(w, http.StatusNotFound, "there is no such session, or it has ended")
 		return
 	}
