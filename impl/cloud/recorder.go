@@ -127,8 +127,12 @@ func (r *Recorder) Close(ctx context.Context) error {
 	r.wg.Wait()
 	err := r.sp.close()
 	if s := r.Stats(); s.Waiting > 0 {
-		return fmt.Errorf("close recorder: %d segments (%d bytes) are not stored: they stay in %s for the next run, except %d bytes in memory",
-			s.Waiting, s.WaitBytes, r.cfg.Spool, s.InMemory)
+		lost := ""
+		if s.InMemory > 0 {
+			lost = fmt.Sprintf("; but %d bytes that the disk did not take are lost", s.InMemory)
+		}
+		return fmt.Errorf("close recorder: %d segments (%d bytes) are not stored: they stay in %s for the next run%s",
+			s.Waiting, s.WaitBytes, r.cfg.Spool, lost)
 	}
 	return err
 }

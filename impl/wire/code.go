@@ -52,7 +52,7 @@ var codes = map[Code]struct{ name, sentence string }{
 	CodeUnavailable:  {"unavailable", "no camera with this UID can be reached: it is offline, or there is none"},
 	CodeVersion:      {"version", "the other side does not speak this version of the protocol"},
 	CodeMalformed:    {"malformed", "a message could not be read"},
-	CodeNotPaired:    {"not-paired", "the camera does not know this viewer and its pairing proof is wrong or missing"},
+	CodeNotPaired:    {"not-paired", "the camera does not know this viewer, and its pairing proof is wrong, used up or too old: ask the owner for an invitation"},
 	CodeBusy:         {"busy", "the camera serves as many viewers as it can"},
 	CodeRateLimited:  {"rate-limited", "too many requests in a short time"},
 	CodeNoRelay:      {"no-relay", "the rendezvous does not relay for this connection"},

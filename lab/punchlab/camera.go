@@ -83,7 +83,7 @@ need ffmpeg, which runs while somebody watches. H.264 is passed on as it is; wha
 	fl.Uint16Var(&f.tls, "tls", rendezvousTLS, "the rendezvous' port for TLS")
 	fl.BoolVar(&f.noLAN, "no-lan", false, "hear no viewers on the local network but by the rendezvous")
 	fl.BoolVar(&f.noMap, "no-map", false, "ask the router for no port mapping")
-	fl.StringVar(&f.record, "record", "", "record: `always`, or around each motion (motion)")
+	fl.StringVar(&f.record, "record", "", "`WHEN` to record: always, or around each motion (motion)")
 	fl.Int64Var(&f.bound, "spool", 1<<30, "`bytes` of recordings that wait on the disk at most while the store cannot be reached")
 	f.store.register(fl)
 	fl.BoolVar(&f.reset, "reset", false, "forget owner, guests and recordings that are not stored, and exit")
@@ -123,24 +123,25 @@ func (f *cameraFlags) run(ctx context.Context) error {
 	signal.Notify(motion, syscall.SIGUSR1) // which ends programs that do not know it
 	defer signal.Stop(motion)
 	o.Motion = motion
-	o.Ready = func(h *camera.Handle) { o.Log.Info("camera", "uid", label.UID().String(), "addresses", h.Addrs()) }
-	return cameraError(camera.Run(ctx, o))
+	served := false
+	o.Ready = func(h *camera.Handle) {
+		served = true
+		o.Log.Info("camera", "uid", label.UID().String(), "addresses", h.Addrs())
+	}
+	return cameraError(camera.Run(ctx, o), served)
 }
 
 // cameraError says by its exit code what kind of mistake it is.
-func cameraError(err error) error {
-	var network *net.OpError
+func cameraError(err error, served bool) error {
 	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, context.Canceled):
+	case err == nil || errors.Is(err, context.Canceled):
 		return nil
 	case errors.Is(err, source.ErrNoFFmpeg):
 		return unsupported("%w", err)
-	case errors.As(err, &network):
+	case served:
 		return labError(err)
 	}
-	return usage(err)
+	return notStarted(err)
 }
 
 func (f *cameraFlags) forget() error {
@@ -178,7 +179,9 @@ func (f *cameraFlags) identify(o *camera.Options) (l identity.Label, err error) 
 		}
 	}
 	b, err := identity.ReadSecret(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, syscall.ENOTDIR) {
+		return l, usagef("--dir %s is a file: give the folder that it is in", f.dir)
+	} else if errors.Is(err, fs.ErrNotExist) {
 		return l, usagef("%s holds no camera's label: name a folder that 'punchlab provision' made, or give "+
 			"--rendezvous and --rendezvous-key for a new one", f.dir)
 	} else if err != nil {

@@ -68,9 +68,17 @@ func main() {
 	// A second interrupt ends the program at once. Not one that comes with the first: a terminal's reaches us directly and
 	// by the parent.
 	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
-	err := root().ExecuteContext(ctx)
+	c, err := root().ExecuteContextC(ctx)
 	stop()
-	os.Exit(report(err))
+	os.Exit(report(explained(c, err)))
+}
+
+// explained adds to what cobra itself refuses where help is.
+func explained(c *cobra.Command, err error) error {
+	if err == nil || errors.As(err, new(*exitError)) {
+		return err
+	}
+	return usagef("%s\nSee '%s --help'", strings.TrimSpace(err.Error()), c.CommandPath())
 }
 
 // report says what went wrong, if anything, and returns the exit code.
@@ -107,7 +115,7 @@ well video then flows, and plots it. No root is needed: a user namespace serves.
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) },
 	}
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("%w\nSee 'punchlab %s --help'", err, c.Name())
+		return usagef("%w\nSee '%s --help'", err, c.CommandPath())
 	})
 	c.AddCommand(runCommand(), reportCommand(), replayCommand(), listCommand(), showCommand(), execCommand(), classifyCommand(), doctorCommand(),
 		rendezvousCommand(), cameraCommand(), viewerCommand(),

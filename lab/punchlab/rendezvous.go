@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -181,7 +182,9 @@ func serveRendezvous(ctx context.Context, o rendezvous.Options, stun bool) error
 	defer signal.Stop(hup)
 	o.Reload = hup
 	var closeSTUN func()
+	served := false
 	o.Ready = func(h *rendezvous.Handle) {
+		served = true
 		o.Log.Info("listening", "addresses", h.Addrs(), "key", o.Key.Public().String())
 		if at := h.HTTP(); at != nil {
 			o.Log.Info("metrics and health", "address", at.String())
@@ -196,10 +199,21 @@ func serveRendezvous(ctx context.Context, o rendezvous.Options, stun bool) error
 	if closeSTUN != nil {
 		closeSTUN()
 	}
-	if err != nil {
+	if err != nil && !served {
+		return notStarted(err)
+	} else if err != nil {
 		return labError(err)
 	}
 	return nil
+}
+
+// notStarted says by its exit code whether this host kept a program from starting, or what it was told.
+func notStarted(err error) error {
+	var network *net.OpError
+	if errors.As(err, &network) || errors.Is(err, syscall.ENOSPC) {
+		return labError(err)
+	}
+	return usage(err)
 }
 
 // tellSystemd tells a service manager that waits for it how the program is (sd_notify(3)).
