@@ -21,8 +21,10 @@ type pending struct {
 	crypt         session.Compact
 	remote, local netip.AddrPort
 	initiation    [16]byte
+	stamp         uint64 // the handshake's, which counts once the session is confirmed
 	response      []byte
 	started       time.Time
+	answered      time.Time // last
 	hello         hello
 	timer         timer
 
@@ -96,11 +98,12 @@ func (s *Server) initiation(now time.Time, from, to netip.AddrPort, b []byte) er
 	c := s.known(req.Peer(), h.role)
 	if c != nil {
 		if p := c.pending(); p != nil && p.initiation == req.ID() && p.remote == from {
+			p.answered = now
 			s.box.Send(p.local, from, core.Handshake, p.response)
 			return nil
 		}
 	}
-	if req.Timestamp() <= s.stamp(c, req.Peer()) {
+	if req.Timestamp() <= s.stamp(c, req.Peer()) || c != nil && c.overtaken(req.Timestamp(), from) {
 		return errOld
 	}
 	if d := s.judge(now, c, req.Peer(), from, h); d.Code != 0 {
@@ -112,7 +115,15 @@ func (s *Server) initiation(now time.Time, from, to netip.AddrPort, b []byte) er
 	return s.accept(now, c, req, from, to, h)
 }
 
-// stamp is the greatest timestamp of a key's handshakes.
+// overtaken says whether a handshake is no newer than the one that is pending. Who comes from where the device is need not mind
+// one from elsewhere: a copy of its key could otherwise keep it from renewing its session by timestamps that nothing follows.
+func (c *client) overtaken(stamp uint64, from netip.AddrPort) bool {
+	p := c.pending()
+	return p != nil && (stamp == p.stamp || stamp < p.stamp && (!c.here() || from != c.remote || p.remote == from))
+}
+
+// stamp is the greatest timestamp of a key's handshakes whose sessions were confirmed. Others do not count: who copied the key for
+// a moment could otherwise lock its device out for good, by the greatest timestamp that there is.
 func (s *Server) stamp(c *client, k identity.PublicKey) uint64 {
 	switch {
 	case c != nil:
@@ -134,8 +145,10 @@ func (s *Server) judge(now time.Time, c *client, k identity.PublicKey, from neti
 	case h.role == Viewer && s.cfg.Account != nil:
 		d.Code = s.cfg.Account(now, k, h.token)
 	}
-	if d.Code == 0 && c != nil && s.copied(now, c, from) {
-		d = wire.Denied{Code: wire.CodeDuplicateKey, Retry: uint16(duelLife / time.Second)}
+	if d.Code == 0 && c != nil {
+		if left := s.copied(now, c, from); left > 0 {
+			d = wire.Denied{Code: wire.CodeDuplicateKey, Retry: uint16((left + time.Second - 1) / time.Second)}
+		}
 	}
 	return d
 }
@@ -154,12 +167,15 @@ func (s *Server) deny(now time.Time, req *session.Request, from, to netip.AddrPo
 	if d.Code == wire.CodeDuplicateKey {
 		s.stats.Duplicates++
 	}
-	if s.denials.take(now, 5, 20, 1) { // more events a second help nobody
+	if s.reportable(now) {
 		s.box.Emit(Denied{UID: req.Peer().UID(), From: from, Code: d.Code, At: now})
 	}
 	s.box.Send(to, from, core.Handshake, response)
 	return nil
 }
+
+// reportable says whether another event of somebody who was sent away is emitted: many a second help nobody.
+func (s *Server) reportable(now time.Time) bool { return s.denials.take(now, 5, 20, 1) }
 
 // accept answers a handshake with a session that is pending until it is confirmed.
 func (s *Server) accept(now time.Time, c *client, req *session.Request, from, to netip.AddrPort, h hello) error {
@@ -181,10 +197,10 @@ func (s *Server) accept(now time.Time, c *client, req *session.Request, from, to
 	if err != nil {
 		return err
 	}
-	c.stamp = req.Timestamp()
 	s.stats.Handshakes++
 	s.dropPending(c)
-	p := &pending{crypt: crypt, remote: from, local: to, initiation: req.ID(), response: response, started: now, hello: h}
+	p := &pending{crypt: crypt, remote: from, local: to, initiation: req.ID(), stamp: req.Timestamp(), response: response,
+		started: now, answered: now, hello: h}
 	p.timer.due = func(now time.Time) { s.late(now, c, p) }
 	s.timers.set(&p.timer, now.Add(pendingLife))
 	c.affairs().pending = p
@@ -231,12 +247,25 @@ func (s *Server) unconfirmed(now time.Time, c *client, p *pending, from, to neti
 	if s.held(c, p) {
 		return s.contest(now, c, p, m)
 	}
-	s.confirm(now, c, p)
+	if !s.confirm(now, c, p) {
+		return errDismissed
+	}
 	return s.received(now, c, from, to, m, len(b))
 }
 
-// confirm makes a pending session the device's own: it has shown that it holds the keys and receives at its address.
-func (s *Server) confirm(now time.Time, c *client, p *pending) {
+// confirm makes a pending session the device's own: it has shown that it holds the keys and receives at its address. False: it
+// is sent away instead, since it would not be admitted any more; there may be no record of it then.
+func (s *Server) confirm(now time.Time, c *client, p *pending) bool {
+	cert := s.certificateOf(p.hello.certificate)
+	if code := s.fallen(now, c, cert); code != 0 {
+		s.sendBy(&p.crypt, p.local, p.remote, core.Keepalive, &wire.Goodbye{Code: code})
+		s.stats.Denied++
+		s.dropPending(c)
+		if !c.proven {
+			s.forget(now, c)
+		}
+		return false
+	}
 	was, from := c.here(), c.remote
 	moved := was && (c.remote != p.remote || s.sockets[c.local] != p.local)
 	if was {
@@ -248,8 +277,9 @@ func (s *Server) confirm(now time.Time, c *client, p *pending) {
 	s.dropProbe(c)
 	c.crypt, c.remote, c.local = p.crypt, p.remote, s.socket(p.local)
 	c.started, c.reported, c.proven = s.at(p.started), 0, true
-	c.setTrip(now.Sub(p.started))
-	s.certify(c, p.hello.certificate)
+	c.stamp = max(c.stamp, p.stamp)
+	c.setTrip(now.Sub(p.answered))
+	s.certify(c, cert)
 	s.heard(now, c)
 	if was && moved {
 		s.rebind(c)
@@ -264,6 +294,7 @@ func (s *Server) confirm(now time.Time, c *client, p *pending) {
 	s.save(now, c)
 	s.moved(now, c)
 	c.settle()
+	return true
 }
 
 // arrived makes a device one that is online.
@@ -285,14 +316,22 @@ func (s *Server) arrived(now time.Time, c *client) {
 // makers are the public keys of those who made the cameras that are here: few, so that a record has a number alone.
 type makers []identity.MakerPublic
 
-// certify keeps what a certificate says. Where nobody asks for certificates they may be anything.
-func (s *Server) certify(c *client, b []byte) {
-	c.maker, c.serial, c.notBefore, c.notAfter = 0, 0, 0, 0
+// certificateOf reads a certificate. Where nobody asks for certificates they may be anything: that is the zero one.
+func (s *Server) certificateOf(b []byte) identity.Certificate {
 	if s.cfg.Standing == nil || len(b) == 0 {
-		return
+		return identity.Certificate{}
 	}
 	cert, err := identity.ParseCertificate(b)
 	if err != nil {
+		return identity.Certificate{}
+	}
+	return cert
+}
+
+// certify keeps what a certificate says; of the zero one nothing.
+func (s *Server) certify(c *client, cert identity.Certificate) {
+	c.maker, c.serial, c.notBefore, c.notAfter = 0, 0, 0, 0
+	if cert.Maker.IsZero() {
 		return
 	}
 	at := slices.Index(s.makers, cert.Maker)

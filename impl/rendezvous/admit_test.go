@@ -107,6 +107,7 @@ func TestRecheck(t *testing.T) {
 	}
 	good, expiring, revoked := camera(1, epoch.Add(24*time.Hour)), camera(2, epoch.Add(10*time.Second)), camera(3, epoch.Add(24*time.Hour))
 	v := r.viewer()
+	seen = nil
 	r.s.Recheck(r.now)
 	r.drain()
 	if len(r.out) != 0 || len(seen) != 3 || seen[0].Serial != 1 || seen[2].NotBefore != epoch.Unix() || r.s.Stats().Online != 3 {
@@ -357,4 +358,74 @@ func TestHandshakesAreBounded(t *testing.T) {
 	r.advance(time.Second)
 	r.out = nil
 	r.device().join(register, 1)
+}
+
+// Who was admitted, but has not confirmed its session yet, is judged once more then: lists may have been read since.
+func TestNobodySlipsInBeforeARecheck(t *testing.T) {
+	var revoked bool
+	r := newRig(t, func(c *Config) {
+		c.Trust = func(time.Time, identity.PublicKey, []byte) wire.Code { return 0 }
+		c.Standing = func(time.Time, identity.PublicKey, identity.Certificate) wire.Code {
+			if revoked {
+				return wire.CodeRevoked
+			}
+			return 0
+		}
+	})
+	d := r.device()
+	r.give(d.addr, d.initiation(register, 1))
+	d.finish()
+	revoked = true
+	r.s.Recheck(r.now)
+	d.send(&wire.Ping{Sequence: 1})
+	if m, _ := d.read().(*wire.Goodbye); m == nil || m.Code != wire.CodeRevoked {
+		t.Errorf("it got %+v", m)
+	}
+	if r.s.Stats().Online != 0 || len(all[Online](r.said)) != 0 || r.s.slab.used != 0 || len(r.s.byIndex) != 0 || len(r.s.timers) != 0 {
+		t.Errorf("%+v, %d sessions, %d timers", r.s.Stats(), len(r.s.byIndex), len(r.s.timers))
+	}
+}
+
+// Nor does anybody once the server drains.
+func TestNobodySlipsInWhileDraining(t *testing.T) {
+	r := newRig(t, nil)
+	d := r.device()
+	r.give(d.addr, d.initiation(register, 1))
+	d.finish()
+	r.s.Drain(r.now)
+	d.send(&wire.Ping{Sequence: 1})
+	if m, _ := d.read().(*wire.Goodbye); m == nil || m.Code != wire.CodeShuttingDown || r.s.Stats().Online != 0 {
+		t.Errorf("it got %+v; %+v", m, r.s.Stats())
+	}
+}
+
+// The round trip is that of the last response: a handshake in which datagrams were lost makes nobody a distant device, to whom
+// little would be repeated.
+func TestRoundTripOfAHandshakeWithLosses(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.device()
+	b := bytes.Clone(c.initiation(register, 1))
+	r.give(c.addr, b)
+	r.discard(c.addr)
+	r.advance(4 * time.Second)
+	r.give(c.addr, b)
+	c.finish()
+	r.advance(20 * time.Millisecond)
+	c.send(&wire.Ping{Sequence: 1})
+	if trip := r.s.known(c.key.Public(), Camera).trip(); trip != 20*time.Millisecond {
+		t.Errorf("round trip %v", trip)
+	}
+	r.s.known(c.key.Public(), Camera).setTrip(9 * time.Second) // who confirms late, for whatever reason
+	r.discard(c.addr)
+	r.viewer().send(connect(7, c))
+	r.advance(introGiveUp - 1)
+	n := 0
+	for m := c.read(); m != nil; m = c.read() {
+		if _, ok := m.(*wire.Introduce); ok {
+			n++
+		}
+	}
+	if n != 5 {
+		t.Errorf("%d introduces in %v", n, introGiveUp)
+	}
 }

@@ -61,7 +61,7 @@ type affairs struct {
 	ties     []*side // the longest unused first
 	probe    *probe
 	watching *watching
-	duel     time.Time // until then, whoever registers with its key from elsewhere is a copy
+	duel     duel
 }
 
 // probe is a question to an address that is not the device's.
@@ -75,7 +75,7 @@ type probe struct {
 // idle says whether nothing is going on that must be remembered.
 func (a *affairs) idle() bool {
 	return a.pending == nil && a.proxy == nil && len(a.intros) == 0 && len(a.asked) == 0 && len(a.ends) == 0 && len(a.ties) == 0 &&
-		a.probe == nil && a.watching == nil && a.duel.IsZero()
+		a.probe == nil && a.watching == nil && a.duel.until.IsZero()
 }
 
 // affairs are the device's, made where it has none.

@@ -13,8 +13,8 @@ import (
 //
 //	newcomer                     R                          holder
 //	   │── handshake, ping ─────►│── ping ────────────────►│
-//	   │◄─ pong ─────────────────│     answers in time: ◄──│      Goodbye duplicate-key to the newcomer; for a minute whoever
-//	   │                         │                         │      registers from elsewhere is denied at once
+//	   │◄─ pong ─────────────────│     answers in time: ◄──│      Goodbye duplicate-key to the newcomer, who for a minute is
+//	   │                         │                         │      denied at once; the holder may come from elsewhere meanwhile
 //	   │                         │── ping, after an RTO ──►│
 //	   │◄─ serves the newcomer ──│     is silent for two RTO      it was the same device: it has moved, or started again
 //
@@ -24,8 +24,15 @@ import (
 const (
 	holderPings = 2                      // to the holder before the newcomer takes over
 	holderRTO   = 100 * time.Millisecond // least wait for an answer to each
+	holderMost  = 2 * time.Second        // greatest
 	duelLife    = time.Minute            // after the holder has answered
 )
+
+// duel is what is known of a copy.
+type duel struct {
+	until time.Time
+	loser netip.AddrPort // where it came from
+}
 
 // held says whether a pending session would displace a camera that may be another.
 func (s *Server) held(c *client, p *pending) bool {
@@ -52,7 +59,7 @@ func (s *Server) contest(now time.Time, c *client, p *pending, m wire.Message) e
 func (s *Server) challenge(now time.Time, c *client, p *pending) {
 	p.asked++
 	s.tell(c, core.Keepalive, &wire.Ping{Sequence: p.challenge})
-	s.timers.set(&p.timer, now.Add(max(2*c.trip(), holderRTO)))
+	s.timers.set(&p.timer, now.Add(min(max(2*c.trip(), holderRTO), holderMost)))
 }
 
 // unanswered is the timer of a challenge.
@@ -69,20 +76,26 @@ func (s *Server) duplicated(now time.Time, c *client, p *pending) {
 	s.sendBy(&p.crypt, p.local, p.remote, core.Keepalive, &wire.Goodbye{Code: wire.CodeDuplicateKey})
 	s.stats.Denied++
 	s.stats.Duplicates++
-	s.box.Emit(Duplicated{UID: c.uid(), Holder: c.remote, Newcomer: p.remote, At: now})
-	c.affairs().duel = now.Add(duelLife)
+	if s.reportable(now) {
+		s.box.Emit(Duplicated{UID: c.uid(), Holder: c.remote, Newcomer: p.remote, At: now})
+	}
+	c.affairs().duel = duel{until: now.Add(duelLife), loser: p.remote}
 	s.dropPending(c)
 }
 
-// copied says whether a device that registers from an address is known to be a copy.
-func (s *Server) copied(now time.Time, c *client, from netip.AddrPort) bool {
-	if c.busy == nil || c.busy.duel.IsZero() {
-		return false
+// copied says for how long yet a device that registers from an address is known to be a copy; 0: it is not. Others with its key
+// are not: the holder itself may have started anew behind another port.
+func (s *Server) copied(now time.Time, c *client, from netip.AddrPort) time.Duration {
+	if c.busy == nil || c.busy.duel.until.IsZero() {
+		return 0
 	}
-	if !now.Before(c.busy.duel) || !c.here() {
-		c.busy.duel = time.Time{}
+	if !now.Before(c.busy.duel.until) || !c.here() {
+		c.busy.duel = duel{}
 		c.settle()
-		return false
+		return 0
 	}
-	return from != c.remote
+	if from != c.busy.duel.loser || from == c.remote {
+		return 0
+	}
+	return c.busy.duel.until.Sub(now)
 }

@@ -139,3 +139,63 @@ func TestContestEnds(t *testing.T) {
 		t.Errorf("left: %d sessions, %d timers", len(r.s.byIndex), len(r.s.timers))
 	}
 }
+
+// Who copied a key cannot lock its device out by timestamps that nothing follows: what was never confirmed does not count, and
+// from where the device is it may renew its session all the same.
+func TestTimestampsOfACopyDoNotCount(t *testing.T) {
+	const greatest = 1<<64 - 1
+	book := notebook{}
+	r := newRig(t, func(c *Config) { c.Store = book })
+	c := r.camera()
+	thief := c.copyOf()
+	r.give(thief.addr, thief.initiation(register, greatest-1)) // and never confirms it
+	r.discard(thief.addr)
+	c.join(register, 2)
+	thief.join(register, greatest)
+	ping, _ := c.read().(*wire.Ping)
+	if ping == nil {
+		t.Fatal("the holder is not asked")
+	}
+	c.send(&wire.Pong{Sequence: ping.Sequence})
+	if m, _ := thief.read().(*wire.Goodbye); m == nil || m.Code != wire.CodeDuplicateKey {
+		t.Fatalf("the copy got %+v", m)
+	}
+	c.send(&wire.Goodbye{})
+	if got := book[c.key.Public()].Stamp; got != 2 {
+		t.Errorf("timestamp %d is kept, want 2", got)
+	}
+	c.addr = port(c.addr, 5001)
+	c.join(register, 3)
+	if s := r.s.Stats(); s.Online != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// The true camera may start anew, behind another port, in the minute after a copy was sent away.
+func TestHolderMayStartAnewAfterADuel(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.camera()
+	thief := c.copyOf()
+	thief.join(register, 2)
+	ping, _ := c.read().(*wire.Ping)
+	c.send(&wire.Pong{Sequence: ping.Sequence})
+	c.addr = port(c.addr, 5001) // and the session is forgotten
+	c.join(register, 3)
+	r.advance(holderPings * holderRTO)
+	if m := all[Moved](r.said); len(m) != 1 || m[0].To != c.addr {
+		t.Errorf("moved %+v", m)
+	}
+}
+
+// A holder whose round trip is not known well is not waited for longer than holderMost.
+func TestContestDoesNotLast(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.camera()
+	r.s.known(c.key.Public(), Camera).setTrip(9 * time.Second)
+	mover := c.copyOf()
+	mover.join(register, 2)
+	r.advance(holderPings * holderMost)
+	if m := all[Moved](r.said); len(m) != 1 {
+		t.Errorf("moved %+v", m)
+	}
+}

@@ -77,7 +77,7 @@ func (s *Server) connect(now time.Time, v *client, from netip.AddrPort, m *wire.
 	s.intros[id] = in
 	cam.affairs().asked = append(cam.busy.asked, in)
 	s.stats.Introductions++
-	in.gap = max(2*cam.trip(), minRTO)
+	in.gap = min(max(2*cam.trip(), minRTO), lastGap)
 	s.introduce(now, in) // first: the first flight waits for it
 	s.sendPeer(in)
 }

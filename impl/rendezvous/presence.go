@@ -212,7 +212,7 @@ func (s *Server) presence(now time.Time, c *client) {
 	w := c.busy.watching
 	w.sequence++
 	w.told = min(len(w.stale), wire.MaxStatuses)
-	w.gap = max(2*c.trip(), minRTO)
+	w.gap = min(max(2*c.trip(), minRTO), lastPresence)
 	for _, x := range w.stale[:w.told] {
 		x.anew = false
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
+	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/wire"
 )
 
@@ -45,6 +46,17 @@ func (s *Server) walkOn(now time.Time) {
 		}
 	}
 	s.recheck = walk{}
+}
+
+// fallen says why a device that was admitted would not be now; 0: it would. Drain may have begun, and lists may have been read.
+func (s *Server) fallen(now time.Time, c *client, cert identity.Certificate) wire.Code {
+	switch {
+	case s.drain.begun:
+		return wire.CodeShuttingDown
+	case s.cfg.Standing == nil || c.role != Camera:
+		return 0
+	}
+	return s.cfg.Standing(now, c.key, cert)
 }
 
 // dismiss sends a device away.

@@ -118,15 +118,21 @@ func (d *device) initiation(hello wire.Message, stamp uint64) []byte {
 func (d *device) join(hello wire.Message, stamp uint64) {
 	d.r.t.Helper()
 	d.r.give(d.addr, d.initiation(hello, stamp))
+	d.finish()
+	d.send(&wire.Ping{Sequence: 1})
+	if _, ok := d.read().(*wire.Pong); !ok {
+		d.r.t.Fatal("no pong")
+	}
+}
+
+// finish takes the response.
+func (d *device) finish() {
+	d.r.t.Helper()
 	sess, _, err := d.hs.Finish(d.take())
 	if err != nil {
 		d.r.t.Fatal(err)
 	}
 	d.sess = sess
-	d.send(&wire.Ping{Sequence: 1})
-	if _, ok := d.read().(*wire.Pong); !ok {
-		d.r.t.Fatal("no pong")
-	}
 }
 
 // refused begins a handshake and returns why it was denied; nil: it was not.

@@ -245,7 +245,7 @@ func (s *Server) locate(now time.Time, d *side) {
 		return
 	}
 	d.sequence++
-	d.begun, d.gap = now, max(2*d.client.trip(), minRTO)
+	d.begun, d.gap = now, min(max(2*d.client.trip(), minRTO), lastGap)
 	if !d.budget.take(now, tellPerSecond, tellBurst, 1) {
 		s.timers.set(&d.timer, now.Add(time.Second/tellPerSecond))
 		return
