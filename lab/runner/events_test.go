@@ -75,7 +75,7 @@ func TestEventThatTheLabCanNotDoIsTold(t *testing.T) {
 
 func TestPlanRefusesToKillWhatTheSystemCanNot(t *testing.T) {
 	p := Plan{Cells: []Cell{{System: stack.Bundled{}, Strategy: "relay"}}, Events: []lab.Event{{Do: lab.DoReboot, Site: "camera"}, {Do: lab.DoKill, Host: "camera"}}}
-	const want = "event 2, kill camera: system bundled (strategy relay) has nothing on that host that can be killed, only on [rendezvous]"
+	const want = "event 2, kill camera: system bundled (strategy relay) has nothing on that host that can be killed, only on [rendezvous rendezvous-2 rendezvous-3]"
 	if err := p.CheckEvents(); err == nil || err.Error() != want {
 		t.Errorf("error %v", err)
 	}
