@@ -54,6 +54,7 @@ soak: build peers store ## longer sweeps: every behaviour pair, strategy, peer a
 	$(BIN) run nat-pairs links cgn same-lan reboot renumbering handover rendezvous-killed port-mapping engines --trials 50 --out out/soak
 	$(BIN) run strategies helped peers paper-tables birthday-curve traditional-vs-p2p lossy-punch roaming sleep --out out/soak
 	$(BIN) run inbound-first inbound-blocked low-ttl-arrives icmp-error flow-limit misclassified path-flapping no-relay --trials 50 --out out/soak
+	$(BIN) run presence setup-steps pull-only cloud-vs-pull fleet rendezvous-failover --out out/soak
 	$(BIN) run nat-pairs --engine table --trials 50 --out out/soak/nat-pairs-table
 	PUNCHLAB_SOAK=1 $(GO) test ./lab/agree -run Random -count 10
 	PUNCHLAB_SOAK=1 $(GO) test ./lab/nat ./lab/link ./lab/packet ./lab/fabric ./lab/capture/... ./lab/record ./lab/stats -rapid.checks 2000
