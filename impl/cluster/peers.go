@@ -62,6 +62,7 @@ func (n *Node) greeted(l *letter) {
 	}
 	if fresh {
 		n.cfg.Log.Info("another node is there", "node", l.Node)
+		n.lookForMissing()
 	}
 	if l.Answer || fresh {
 		n.hello(false)

@@ -57,16 +57,45 @@ func (n *Node) watch(camera identity.UID) {
 	}
 	n.mu.Unlock()
 	n.lookAt(camera)
+	// Other NATS servers hear of the subscription a while later: what is written until then is told to nobody here.
+	n.lookLater(camera)
 }
 
-// lookAt reads how a watched camera is.
+// lookAt reads how a watched camera is, until the directory answers.
 func (n *Node) lookAt(camera identity.UID) {
 	kv, _ := n.buckets()
 	if kv == nil {
+		return // until NATS is back
+	}
+	e, _, err := n.look(kv, camera)
+	if err != nil { // no leader yet, say
+		n.lookLater(camera)
 		return
 	}
-	if e, _, err := n.look(kv, camera); err == nil {
-		n.seen(camera, e)
+	n.seen(camera, e)
+}
+
+// lookLater looks once more, unless the camera is not watched any more by then.
+func (n *Node) lookLater(camera identity.UID) {
+	time.AfterFunc(n.cfg.Timeout, func() {
+		n.mu.Lock()
+		w := n.watched[camera]
+		n.mu.Unlock()
+		if w != nil {
+			n.claims.push(func() { n.lookAt(camera) })
+		}
+	})
+}
+
+// lookForMissing reads how watched cameras are that are not known to be online, after a node was heard of whose entries counted for
+// nothing before.
+func (n *Node) lookForMissing() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for camera, w := range n.watched {
+		if w.sub != nil && (w.last.State != wire.StateOnline || !w.doubted.IsZero()) {
+			n.claims.push(func() { n.lookAt(camera) })
+		}
 	}
 }
 

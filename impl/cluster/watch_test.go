@@ -2,9 +2,12 @@ package cluster
 
 import (
 	"crypto/rand"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/fxamacker/cbor/v2"
+	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/rendezvous"
 	"github.com/punchlab/punchlab/impl/wire"
 )
@@ -47,4 +50,107 @@ func TestDoubt(t *testing.T) {
 			t.Errorf("step %d: state %v, doubted %v", i, w.last.State, w.doubted)
 		}
 	}
+}
+
+// newTestNode is a node with a core, at a NATS server in this process, of which the node other lives.
+func newTestNode(t *testing.T) *Node {
+	t.Helper()
+	_, k := newTestSecrets(t)
+	s, err := Embed(ServerConfig{Key: k, Name: "nats"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	c := Config{Key: k, Name: "n", Memory: true, Timeout: 100 * time.Millisecond, Hello: time.Hour}
+	c.URL, c.Options = s.Connect()
+	n, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.Kill)
+	core, err := rendezvous.New(rendezvous.Config{Static: k, Rand: rand.Reader, Others: n})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	err = n.Start(core, func(f func(time.Time)) {
+		mu.Lock()
+		defer mu.Unlock()
+		f(time.Now())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, n, "the buckets are there", func() bool { return n.cameras != nil })
+	return n
+}
+
+// until waits for what is true of a node.
+func until(t *testing.T, n *Node, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		n.mu.Lock()
+		done := ok()
+		n.mu.Unlock()
+		if done {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("not so: %s", what)
+		}
+	}
+}
+
+// otherHolds writes that the node other serves a camera.
+func otherHolds(t *testing.T, n *Node, uid identity.UID) {
+	t.Helper()
+	b, err := cbor.Marshal(entry{Node: "other", Epoch: 5, Stamp: 1, State: wire.StateOnline, Since: 1})
+	if err == nil {
+		b, err = n.secrets.seal(rand.Reader, uid.Compact(), b)
+	}
+	if err == nil {
+		kv, _ := n.buckets()
+		_, err = kv.Put(t.Context(), uid.Compact(), b)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A camera that comes online before all NATS servers have heard of the subscription is noticed all the same.
+func TestWatchBeforeTheSubscriptionIsKnown(t *testing.T) {
+	t.Parallel()
+	n := newTestNode(t)
+	n.greeted(&letter{Kind: kindHello, Node: "other", Epoch: 5})
+	uid := n.cfg.Key.Public().UID()
+	n.Watch(time.Now(), uid, true)
+	w := n.watched[uid]
+	until(t, n, "it was looked up", func() bool { return w.said })
+	if err := w.sub.Unsubscribe(); err != nil { // as if it were on its way to the other servers
+		t.Fatal(err)
+	}
+	otherHolds(t, n, uid)
+	until(t, n, "the camera is online", func() bool { return w.last.State == wire.StateOnline })
+}
+
+// So is one whose node is heard of later than its entry.
+func TestWatchBeforeTheNodeIsKnown(t *testing.T) {
+	t.Parallel()
+	n := newTestNode(t)
+	n.mu.Lock()
+	n.since = n.since.Add(-24 * time.Hour) // every node had its time to say that it lives
+	n.mu.Unlock()
+	uid := n.cfg.Key.Public().UID()
+	n.Watch(time.Now(), uid, true)
+	w := n.watched[uid]
+	until(t, n, "it was looked up", func() bool { return w.said })
+	otherHolds(t, n, uid)
+	time.Sleep(3 * n.cfg.Timeout) // both looks are over
+	n.mu.Lock()
+	if w.last.State == wire.StateOnline {
+		t.Error("the entry of a node that is not known counts")
+	}
+	n.mu.Unlock()
+	n.greeted(&letter{Kind: kindHello, Node: "other", Epoch: 5})
+	until(t, n, "the camera is online", func() bool { return w.last.State == wire.StateOnline })
 }
