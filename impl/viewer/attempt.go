@@ -82,7 +82,9 @@ type attempt struct {
 	// Doubt, see doubt.go.
 	rhythm     rhythm
 	doubted    time.Time // since then path is doubted; zero: it is not
-	assuredAt  time.Time // the last doubt ended
+	assuredAt  time.Time // the last doubt ended, or the camera answered by path
+	elsewhere  time.Time // newer media last came by another path
+	idle       int       // questions answered by path since newer media came by it, at most maxIdle
 	relayed    bool      // new media has come through the relay since
 	asks       int       // how often again was sent for one reason
 	askDue     time.Time

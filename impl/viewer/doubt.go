@@ -9,7 +9,8 @@ import (
 	"github.com/punchlab/punchlab/impl/wire"
 )
 
-// A path in use is doubted when no new media has come by it for a few frames:
+// A path in use is doubted when no new media has come by it for a few frames, and the camera has not answered by it either: it
+// may have nothing to send. It is asked (by consent) before the silence is over, so that this costs no time where the path is dead.
 //
 //	        silence: consent by it, ping and again to R, use by the relay (the camera then carries both)
 //	in use ───────────────────────────────────────────────────────────────────────► doubted
@@ -19,6 +20,10 @@ import (
 const (
 	// verdict is how long a doubted path has to show that it lives, once the relay delivers.
 	verdict = 400 * time.Millisecond
+	// longestAsk is how long an answer of the camera is waited for at most before the path is doubted.
+	longestAsk = 400 * time.Millisecond
+	// maxIdle is how often the gap between questions doubles, up to maxSilence, while the camera answers them and sends nothing new.
+	maxIdle = 3
 	// doubtGap is the greatest gap between repetitions of Use, and of pings to the rendezvous, while the path is doubted.
 	doubtGap = 250 * time.Millisecond
 	// firstRetry is when a direct path that was lost is looked for again after a search that found none, doubling up to lastRetry.
@@ -35,12 +40,50 @@ const (
 // doubting says whether the path in use is doubted.
 func (a *attempt) doubting() bool { return !a.doubted.IsZero() }
 
-// quietSince is when the path in use last showed that it delivers.
+// quietSince is when the path in use last showed that it delivers, or was chosen.
 func (a *attempt) quietSince() time.Time {
-	if a.assuredAt.After(a.onPath) {
-		return a.assuredAt
+	since := a.onPath
+	for _, t := range [...]time.Time{a.assuredAt, a.named} {
+		if t.After(since) {
+			since = t
+		}
 	}
-	return a.onPath
+	return since
+}
+
+// silentAt is when the path in use has been silent for long enough to be doubted.
+func (a *attempt) silentAt() time.Time {
+	usual := a.rhythm.silence()
+	return a.quietSince().Add(min(usual<<a.idle, max(usual, maxSilence)))
+}
+
+// patience is how long the answer to a question by the path in use takes.
+func (a *attempt) patience() time.Duration {
+	if a.rttOf == a.path && a.c.RTT > 0 {
+		return min(max(a.c.RTT*5/4, a.c.RTT+minRTO/2), longestAsk)
+	}
+	return min(a.rto(), longestAsk)
+}
+
+// question is when the camera is asked whether the path in use lives: early enough for an answer before silentAt, but not before half of
+// the silence is over.
+func (a *attempt) question() time.Time {
+	silence := a.silentAt().Sub(a.quietSince())
+	return a.silentAt().Add(-min(a.patience(), silence/2))
+}
+
+// asked says whether the camera was asked since the path in use last delivered.
+func (a *attempt) asked() bool {
+	return a.asking.sequence != 0 && a.asking.path == a.path && a.asking.at.After(a.quietSince())
+}
+
+// answered notes that the camera has answered by the path in use: it lives, and there is nothing new, unless that comes elsewhere.
+func (a *attempt) answered(now time.Time) {
+	if a.doubting() || !a.twoWay || a.elsewhere.After(a.onPath) {
+		return
+	}
+	a.idle = min(a.idle+1, maxIdle)
+	a.assuredAt = now
 }
 
 // doubt asks for help: the reason may be this side's, the camera's, or the way between.

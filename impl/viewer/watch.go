@@ -53,6 +53,7 @@ func (a *attempt) sealed(now time.Time, path punch.Path, b []byte) error {
 		a.roundTrip(now, path, m.Sequence)
 		a.directHeard(now, path)
 		if path == a.path {
+			a.answered(now)
 			a.confirm(now)
 		}
 	case *wire.Managed:
@@ -196,9 +197,12 @@ func (a *attempt) newest(now time.Time, path punch.Path, first bool) {
 		a.v.box.Emit(FirstPacket{Camera: a.uid, At: now, Path: path})
 	}
 	a.rhythm.beat(now)
+	if path != a.path {
+		a.elsewhere = now
+	}
 	switch {
 	case path == a.path:
-		a.onPath = now
+		a.onPath, a.idle = now, 0
 		a.useGap = a.rto()
 		a.rhythm.calm(now)
 	case path.Route == punch.Relay:
@@ -319,7 +323,6 @@ func (a *attempt) watchTimeout(now time.Time) {
 
 // checkPath looks whether the path that Use named serves: the camera answers on it, and new media comes by it.
 func (a *attempt) checkPath(now time.Time) {
-	due := a.quietSince().Add(a.rhythm.silence())
 	switch {
 	case a.stranded(now):
 		a.anew(now)
@@ -331,16 +334,30 @@ func (a *attempt) checkPath(now time.Time) {
 	case a.twoWay && a.request.Quiet: // consent alone tells whether the path lives
 		a.useDue = time.Time{}
 		return
-	case a.twoWay && !now.Before(due):
+	case a.twoWay && a.asked() && !now.Before(a.silentAt()) && !now.Before(a.asking.at.Add(a.patience())):
 		a.doubt(now)
 		return
 	case a.twoWay && a.onPath.After(a.useSent):
-		a.useDue = due
+		a.ask(now)
 		return
 	case a.twoWay && a.use > 0:
 		a.sendConsent(now, a.path) // the answer tells a dead path from a source that has nothing to send
 	}
 	a.sendUse(now)
+}
+
+// ask asks the camera whether the path in use lives, once it is time to, and waits for what becomes of that.
+func (a *attempt) ask(now time.Time) {
+	if !a.asked() {
+		if a.useDue = a.question(); now.Before(a.useDue) {
+			return
+		}
+		a.sendConsent(now, a.path)
+	}
+	a.useDue = a.silentAt()
+	if answer := a.asking.at.Add(a.patience()); answer.After(a.useDue) {
+		a.useDue = answer
+	}
 }
 
 // deadAt is when a direct path is left for the relay, unless it shows that it serves; zero: there is no such choice.
