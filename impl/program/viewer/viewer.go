@@ -204,7 +204,7 @@ func (v *Viewer) named(name string) (*camera, error) {
 		case c.temporary:
 		case strings.EqualFold(c.Name, name), strings.EqualFold(c.uid.String(), name), strings.EqualFold(c.uid.Compact(), name):
 			return c, nil
-		case name != "" && (hasPrefixFold(c.Name, name) || hasPrefixFold(c.uid.String(), name) || hasPrefixFold(c.uid.Compact(), name)):
+		case name != "" && hasPrefixFold(c.Name, name), len(name) >= leastUID && (hasPrefixFold(c.uid.String(), name) || hasPrefixFold(c.uid.Compact(), name)):
 			begin = append(begin, c)
 		}
 	}
@@ -216,6 +216,9 @@ func (v *Viewer) named(name string) (*camera, error) {
 	}
 	return nil, fmt.Errorf("%d cameras begin with %q: %s", len(begin), name, v.names())
 }
+
+// leastUID is how many characters of a UID name a camera: fewer are as likely a name that was mistyped.
+const leastUID = 4
 
 func hasPrefixFold(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)

@@ -281,13 +281,20 @@ func TestLooksNearby(t *testing.T) {
 func TestNames(t *testing.T) {
 	s := newScene(t)
 	v := s.viewer(s.options())
-	label := func() identity.Label {
-		return identity.Label{Key: must(identity.NewKey(v.opt.Rand)).Public(), RendezvousKey: s.key.Public(), Rendezvous: []string{s.addr.String()}}
+	label := func() identity.Label { // its UID begins with a digit, as no name does
+		k := must(identity.NewKey(v.opt.Rand)).Public()
+		for k.UID().String()[0] > '9' {
+			k = must(identity.NewKey(v.opt.Rand)).Public()
+		}
+		return identity.Label{Key: k, RendezvousKey: s.key.Public(), Rendezvous: []string{s.addr.String()}}
 	}
+	var uid identity.UID
 	for _, name := range []string{"door", "garden", ""} {
-		if _, err := v.Enter(label(), name); err != nil {
+		c, err := v.Enter(label(), name)
+		if err != nil {
 			t.Fatal(err)
 		}
+		uid = c.UID
 	}
 	for _, tt := range []struct {
 		what string
@@ -298,6 +305,8 @@ func TestNames(t *testing.T) {
 		{"rename to a path", v.Rename("door", "a/b"), "slashes"},
 		{"rename nothing", v.Rename("cellar", "attic"), "the book has camera, door, garden"},
 		{"remove nothing", v.Remove("x"), "no camera is called"},
+		{"remove by the first character of a UID", v.Remove(uid.String()[:1]), "no camera is called"},
+		{"rename by a UID's beginning", v.Rename(uid.String()[:4], "shed"), ""},
 		{"rename", v.Rename("door", "DOOR"), ""},
 		{"remove", v.Remove("gard"), ""},
 	} {
@@ -308,7 +317,7 @@ func TestNames(t *testing.T) {
 	if _, err := v.Enter(label(), "door"); err == nil {
 		t.Error("two cameras have one name")
 	}
-	if all := v.Cameras(); len(all) != 2 || all[0].Name != "DOOR" {
+	if all := v.Cameras(); len(all) != 2 || all[0].Name != "DOOR" || all[1].Name != "shed" {
 		t.Errorf("there are %+v", all)
 	}
 }
