@@ -21,6 +21,11 @@ const (
 // WriteFile writes b to path with the mode given, atomically: whoever reads path sees the old content or the new one, also
 // after a power cut. An existing file is replaced, and a failure leaves nothing behind. A file with a secret has mode 0600.
 func WriteFile(path string, b []byte, mode fs.FileMode) error {
+	return write(path, b, mode, os.Rename)
+}
+
+// write puts a file that is whole in its place.
+func write(path string, b []byte, mode fs.FileMode, place func(from, to string) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
 	if err != nil {
 		return fmt.Errorf("write file: %w", err)
@@ -28,7 +33,7 @@ func WriteFile(path string, b []byte, mode fs.FileMode) error {
 	_, err = f.Write(b)
 	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
 	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = place(f.Name(), path)
 	}
 	if err != nil {
 		return fmt.Errorf("write file: %w", errors.Join(err, os.Remove(f.Name())))
@@ -85,10 +90,14 @@ func SaveMakerKey(path string, k MakerKey) error { return saveKey(path, makerPre
 func SaveAccountKey(path string, k AccountKey) error { return saveKey(path, accountPrefix, k.seed()) }
 
 func saveKey(path, prefix string, private [32]byte) error {
-	if err := WriteFile(path, []byte(prefix+hex.EncodeToString(private[:])+"\n"), 0o600); err != nil {
+	if err := WriteFile(path, keyText(prefix, private), 0o600); err != nil {
 		return fmt.Errorf("save key: %w", err)
 	}
 	return nil
+}
+
+func keyText(prefix string, private [32]byte) []byte {
+	return []byte(prefix + hex.EncodeToString(private[:]) + "\n")
 }
 
 // LoadKey reads the key at path. It refuses a file that others can read or write, and one with a key for another purpose.
@@ -131,8 +140,8 @@ func loadKey(path, prefix string) (private [32]byte, err error) {
 	return [32]byte(b), nil
 }
 
-// LoadOrNewKey loads the key at path; where there is no such file, it saves the
-// one that draw returns.
+// LoadOrNewKey loads the key at path; where there is no such file, it saves the one that draw returns. Of two programs that
+// do so at a time both get the key of the first.
 func LoadOrNewKey(path string, draw func() (Key, error)) (Key, error) {
 	k, err := LoadKey(path)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -141,7 +150,14 @@ func LoadOrNewKey(path string, draw func() (Key, error)) (Key, error) {
 	if k, err = draw(); err != nil {
 		return Key{}, err
 	}
-	return k, SaveKey(path, k)
+	err = write(path, keyText(devicePrefix, k.Private()), 0o600, func(from, to string) error { return errors.Join(os.Link(from, to), os.Remove(from)) })
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return LoadKey(path)
+	case err != nil: // a file system without hard links
+		err = SaveKey(path, k)
+	}
+	return k, err
 }
 
 // LoadCertificate reads the file of a certificate's text, and returns its bytes. It checks the maker's signature.

@@ -1,9 +1,13 @@
 package identity
 
 import (
+	"crypto/rand"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -104,5 +108,41 @@ func TestLoadOrNewKey(t *testing.T) {
 	again, err := LoadOrNewKey(path, draw)
 	if err != nil || again != first || draws != 1 {
 		t.Errorf("second load: %v, %v after %d draws; want the same key from one", again, err, draws)
+	}
+}
+
+// Programs that are started together and find no key yet have the same one afterwards, and it is the one in the file.
+func TestLoadOrNewKeyTogether(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "key")
+	keys := make([]Key, 8)
+	var drawn atomic.Int32
+	var wg sync.WaitGroup
+	for i := range keys {
+		wg.Go(func() {
+			var err error
+			keys[i], err = LoadOrNewKey(path, func() (Key, error) {
+				drawn.Add(1)
+				for drawn.Load() < int32(len(keys)) { // all have found no file
+					runtime.Gosched()
+				}
+				return NewKey(rand.Reader)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	saved, err := LoadKey(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, k := range keys {
+		if k.Public() != saved.Public() {
+			t.Errorf("program %d has another key than the file", i)
+		}
+	}
+	if files, err := os.ReadDir(filepath.Dir(path)); err != nil || len(files) != 1 {
+		t.Errorf("%d files are left, %v", len(files), err)
 	}
 }
