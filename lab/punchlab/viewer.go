@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,7 +37,7 @@ type labelFlags struct {
 func viewerCommand() *cobra.Command {
 	var f labelFlags
 	c := &cobra.Command{
-		Use:   "viewer LABEL",
+		Use:   "viewer LABEL|PHOTO|FILE|-",
 		Short: "Watch cameras: by a label, or by the names of a book of cameras",
 		Long: `Add cameras by their labels, see which of them are online, watch them, and say who else may. With a label alone: ask the
 rendezvous for that camera, punch through, and receive its video, without writing anything down.`,
@@ -45,10 +46,18 @@ rendezvous for that camera, punch through, and receive its video, without writin
   punchlab viewer watch door --for 10s --save door.h264
   punchlab viewer share door --for 24h           an invitation, as a QR code
 
-  punchlab viewer 'PL1/…' --for 10s --save door.h264
+  punchlab viewer label.png --for 10s --save door.h264
   ffplay door.h264`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			label, err := scanLabel(args[0], cmd.InOrStdin())
+			if errors.Is(err, fs.ErrNotExist) {
+				return usagef("%w, or one of the commands that 'punchlab viewer --help' lists", err)
+			} else if err != nil {
+				return usage(err)
+			}
+			return f.run(cmd.Context(), label)
+		},
 	}
 	common := c.PersistentFlags()
 	common.StringVar(&f.key, "key", keyFile("viewer"), "`file` of the viewer's key; made if missing")
@@ -72,11 +81,7 @@ rendezvous for that camera, punch through, and receive its video, without writin
 	return c
 }
 
-func (f *labelFlags) run(ctx context.Context, text string) error {
-	label, err := identity.ParseLabel(text)
-	if err != nil {
-		return usage(err)
-	}
+func (f *labelFlags) run(ctx context.Context, label identity.Label) error {
 	policy, err := punch.Lookup(f.strategy)
 	switch {
 	case err != nil:
@@ -118,7 +123,7 @@ func (f *labelFlags) run(ctx context.Context, text string) error {
 	if err != nil {
 		return usage(err)
 	}
-	s.wait = f.wait
+	s.label, s.wait = true, f.wait
 	ctx, s.stop = context.WithCancel(ctx)
 	defer s.stop()
 	if err := d.Drive(v, s.event); err != nil {
@@ -142,22 +147,36 @@ func (f *labelFlags) run(ctx context.Context, text string) error {
 	if err != nil {
 		return labError(err)
 	}
+	var silent <-chan time.Time
+	if !policy.Forward {
+		silent = time.After(max(silentFor, f.wait))
+	}
+	late := false
 	for asking := true; asking; {
 		select {
 		case <-ctx.Done():
 			asking = false
 		case <-s.again:
+			silent = nil
 			d.Node().Do(ask)
+		case <-silent:
+			asking, late = false, true
 		}
 	}
 	d.Node().Do(func(now time.Time) { v.Close(now) })
-	return errors.Join(d.Close(), s.end())
+	err = d.Close()
+	if late && s.failed == nil {
+		s.failed = &viewer.Failed{Code: wire.CodeRendezvousSilent, Cause: fmt.Sprintf("no answer from the rendezvous %s: %s",
+			strings.Join(label.Rendezvous, ", "), isItThere)}
+	}
+	return errors.Join(err, s.end())
 }
 
 // screen shows a viewer's events and keeps its video. Its event method runs on the node's goroutine; the rest follows the
 // node's end.
 type screen struct {
 	json   bool
+	label  bool          // of a label alone: nobody else waits for a session
 	wait   time.Duration // for an offline camera
 	start  time.Time
 	file   *os.File
@@ -169,6 +188,12 @@ type screen struct {
 	stop   func()
 	again  chan struct{} // ask for the camera once more
 }
+
+// silentFor is how long the rendezvous may take to answer at all.
+const silentFor = 10 * time.Second
+
+// isItThere is what to look at when a rendezvous does not answer.
+const isItThere = "is this device online, does its network let it out, and does the rendezvous run there?"
 
 // askEvery is how often an offline camera is asked for.
 const askEvery = 300 * time.Millisecond
@@ -203,6 +228,10 @@ func (s *screen) event(e any) {
 		s.say("no direct path", "cause", e.Cause)
 	case viewer.Denied:
 		s.say("denied", "code", e.Code.String(), "cause", e.Code.Sentence())
+		if s.label && e.Code != wire.CodeShuttingDown && e.Code != wire.CodeOverloaded && time.Since(s.start) >= s.wait {
+			s.failed = &viewer.Failed{Code: e.Code, Cause: e.Code.Sentence()}
+			s.stop()
+		}
 	case viewer.FrameReceived:
 		s.frame(e.Frame, e.Path.Route.String())
 	case viewer.Failed:

@@ -72,11 +72,16 @@ func noConnection(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &r), errors.Is(err, context.DeadlineExceeded):
+	case errors.As(err, &r):
+		return &exitError{exitFail, fmt.Errorf("%w%s", err, whatNext[r.Code])}
+	case errors.Is(err, context.DeadlineExceeded):
 		return &exitError{exitFail, err}
 	}
 	return usage(err)
 }
+
+// whatNext is what to look at when there is no connection, beside what the code itself says.
+var whatNext = map[wire.Code]string{wire.CodeRendezvousSilent: ": " + isItThere}
 
 // askWithin is how long a camera is asked for an answer.
 const askWithin = 30 * time.Second
@@ -153,7 +158,8 @@ func viewerListCommand(f *viewerFlags) *cobra.Command {
 		Use:   "list",
 		Short: "Show the cameras: online or offline, since when, and how they were last reached",
 		Long: `Show the cameras in the book. The rendezvous says which of them are online, and with --follow tells at once when that changes:
-nobody polls. It does not say whether a camera that is offline exists, so since when it is offline is known only to who followed it.`,
+nobody polls. It does not say whether a camera that is offline exists, so since when it is offline is known only to who followed it.
+The exit code is 2 where a camera's state is not known, since its rendezvous does not answer.`,
 		Example: "  punchlab viewer list --follow",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -185,8 +191,11 @@ func (f *viewerFlags) list(ctx context.Context, v viewer.Session, follow bool, w
 	}
 	for _, s := range v.Servers() {
 		if !s.LoggedIn {
-			fmt.Fprintf(os.Stderr, "punchlab: the rendezvous %s does not answer%s\n", strings.Join(s.Hosts, ", "), because(s.Failure))
+			fmt.Fprintf(os.Stderr, "punchlab: %s\n", whyNot(s))
 		}
+	}
+	if n := unknown(v); !follow && n > 0 {
+		return &exitError{exitUndecided, fmt.Errorf("whether %d of the cameras are online was not told within %v", n, wait)}
 	}
 	was := map[identity.UID]viewer.Camera{}
 	for _, c := range all {
@@ -212,11 +221,12 @@ func (f *viewerFlags) list(ctx context.Context, v viewer.Session, follow bool, w
 	return nil
 }
 
-func because(failure string) string {
-	if failure == "" {
-		return ""
+// whyNot says why a rendezvous tells nothing.
+func whyNot(s viewer.Server) string {
+	if s.Failure != "" {
+		return fmt.Sprintf("the rendezvous %s: %s", strings.Join(s.Hosts, ", "), s.Failure)
 	}
-	return ": " + failure
+	return fmt.Sprintf("the rendezvous %s does not answer: %s", strings.Join(s.Hosts, ", "), isItThere)
 }
 
 // unknown counts the cameras of which nothing has been said.

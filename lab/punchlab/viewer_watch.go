@@ -137,7 +137,7 @@ func (f *watchFlags) watch(ctx context.Context, v viewer.Session, name string, s
 		case err := <-failed:
 			var r *viewer.Refusal
 			if errors.As(err, &r) {
-				return &exitError{exitFail, errors.New("no connection: " + r.Cause)}
+				return &exitError{exitFail, errors.New("no connection: " + r.Cause + whatNext[r.Code])}
 			}
 			return nil
 		}
