@@ -63,21 +63,39 @@ func helloOf(m wire.Message) (h hello, err error) {
 type load struct {
 	since        time.Time
 	came, opened int
+	by           map[netip.Prefix]int // opened with a cookie, so that the source is not forged; nil: none
+}
+
+// sourceShare is the part of the handshakes of a second, beyond those that need no cookie, that one source may have: one 1/16th.
+const sourceShare = 16
+
+// source is whom a handshake is put down to: an address, or as much of one as a household or a rented server has.
+func source(from netip.AddrPort) netip.Prefix {
+	const bits6 = 56
+	_, bare := core.ProtoOf(from)
+	a, bits := bare.Addr(), bits6
+	if a.Is4() {
+		bits = 32
+	}
+	p, _ := a.Prefix(bits) // fails for too many bits alone
+	return p
 }
 
 // initiation opens a handshake. Retransmissions get the same response again.
 //
-//	in a second       up to HandshakesPerSecond       beyond             HandshakesAtMost opened
-//	an initiation     is opened                       needs a cookie     is dropped
+//	in a second       up to HandshakesPerSecond     beyond               a source's share opened     HandshakesAtMost opened
+//	an initiation     is opened                     needs a cookie       is dropped                  is dropped
 func (s *Server) initiation(now time.Time, from, to netip.AddrPort, b []byte) error {
 	l := &s.load
 	if now.Sub(l.since) >= time.Second {
 		*l = load{since: now}
 	}
-	if l.came++; l.opened >= s.cfg.HandshakesAtMost {
+	l.came++
+	loaded := s.cfg.HandshakesPerSecond < 0 || l.came > s.cfg.HandshakesPerSecond
+	if l.opened >= s.cfg.HandshakesAtMost || loaded && l.by[source(from)] >= max(1, s.cfg.HandshakesAtMost/sourceShare) {
 		return errLoad
 	}
-	req, reply, err := s.responder.Open(now, from, s.cfg.HandshakesPerSecond < 0 || l.came > s.cfg.HandshakesPerSecond, b)
+	req, reply, err := s.responder.Open(now, from, loaded, b)
 	if err != nil {
 		return err
 	}
@@ -87,6 +105,12 @@ func (s *Server) initiation(now time.Time, from, to netip.AddrPort, b []byte) er
 		return nil
 	}
 	l.opened++
+	if loaded {
+		if l.by == nil {
+			l.by = map[netip.Prefix]int{}
+		}
+		l.by[source(from)]++
+	}
 	m, err := wire.Unmarshal(req.Payload())
 	if err != nil {
 		return err

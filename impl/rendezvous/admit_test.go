@@ -340,6 +340,47 @@ func TestSurveyGoesInSteps(t *testing.T) {
 	}
 }
 
+// Under load one host, with all the keys and ports that it likes, leaves room for the handshakes of others.
+func TestOneSourceDoesNotUseUpTheHandshakes(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.HandshakesPerSecond, c.HandshakesAtMost = 10, 200 })
+	round := byte(0)
+	host := func(at netip.AddrPort) (served int) {
+		round++
+		for n := range 300 {
+			d := r.device()
+			d.key, _ = identity.NewKey(rand.NewChaCha8([32]byte{4, byte(n), byte(n >> 8), round}))
+			d.addr = port(at, uint16(1000+n))
+			r.give(d.addr, d.initiation(login, 1))
+			if d.cookie() {
+				r.give(d.addr, d.hs.Message())
+			}
+			if d.take() != nil {
+				served++
+			}
+		}
+		return served
+	}
+	greedy, other := host(addr("198.51.100.9:1")), host(addr("[2001:db8::1]:1"))
+	if greedy > 10+200/sourceShare || other != 200/sourceShare {
+		t.Errorf("%d handshakes of one host, %d of another", greedy, other)
+	}
+	r.advance(time.Second)
+	if n := host(addr("198.51.100.9:1")); n != greedy {
+		t.Errorf("%d a second later", n)
+	}
+}
+
+// cookie takes a cookie reply, if that is the answer.
+func (d *device) cookie() bool {
+	for i, p := range d.r.out {
+		if p.To == d.addr && p.B[0] == session.TypeCookie {
+			d.r.out = append(d.r.out[:i], d.r.out[i+1:]...)
+			return d.hs.HandleCookie(p.B) == nil
+		}
+	}
+	return false
+}
+
 // Beyond so many handshakes in a second there is time for those alone who are online.
 func TestHandshakesAreBounded(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.HandshakesAtMost = 3 })
