@@ -169,12 +169,11 @@ func (s *Server) client(now time.Time, k identity.PublicKey, r Role) (*client, e
 	if id := s.names[r].find(u); id != 0 {
 		return s.slab.at(id), nil
 	}
-	if s.slab.used >= s.cfg.MaxRegistrations {
-		oldest := s.head(queueOffline)
-		if oldest == nil {
-			return nil, errFull
-		}
-		s.forget(now, oldest)
+	if r == Viewer && s.queues[queueGuests].n >= s.cfg.MaxGuests {
+		s.makeRoom(now, queueGuests)
+	}
+	if s.slab.used >= s.cfg.MaxRegistrations && !s.makeRoom(now, queueGuests) && !s.makeRoom(now, queueOffline) {
+		return nil, errFull
 	}
 	c := s.slab.get()
 	c.key, c.role = k, r
@@ -183,8 +182,32 @@ func (s *Server) client(now time.Time, k identity.PublicKey, r Role) (*client, e
 		c.stamp, c.boot = known.Stamp, known.Boot
 	}
 	s.names[r].away[u] = c.id
-	s.enqueue(c, queueOffline)
+	s.rest(c)
 	return c, nil
+}
+
+// rest queues a device that is not here with others like it. A viewer's key costs nothing, and its owner may make many.
+func (s *Server) rest(c *client) {
+	if c.role == Viewer {
+		s.enqueue(c, queueGuests)
+	} else {
+		s.enqueue(c, queueOffline)
+	}
+}
+
+// makeRoom forgets the first in a queue, rather one by whom nothing is relayed; false: there is none.
+func (s *Server) makeRoom(now time.Time, k queueKind) bool {
+	const tries = 8
+	for range tries {
+		if c := s.head(k); c != nil && len(c.ends()) > 0 {
+			s.enqueue(c, k)
+		}
+	}
+	c := s.head(k)
+	if c != nil {
+		s.forget(now, c)
+	}
+	return c != nil
 }
 
 // forget makes room: nothing refers to the device afterwards, which is offline.
@@ -300,7 +323,7 @@ func (s *Server) away(now time.Time, c *client, cause Cause) {
 	}
 	delete(s.byIndex, c.crypt.LocalIndex())
 	c.crypt = session.Compact{}
-	s.enqueue(c, queueOffline)
+	s.rest(c)
 	s.dropProbe(c)
 	s.unwatch(now, c)
 	u := c.uid()

@@ -166,7 +166,7 @@ func (s *Server) visitor(now time.Time, v Visit) (*client, error) {
 	c.affairs().proxy, c.proven = &p, true
 	c.remote, c.class, c.candidates = p.Endpoint, v.Class, pack(v.Candidates)
 	c.setTrip(p.RTT)
-	s.enqueue(c, queueOffline)
+	s.rest(c)
 	if moved {
 		s.rebind(c)
 		s.moved(now, c)

@@ -34,6 +34,7 @@ type Config struct {
 	Expiry    time.Duration // silence after which a device is offline, whole seconds; 0: 2 × Keepalive
 
 	MaxRegistrations    int     // devices remembered; 0: 4,000,000
+	MaxGuests           int     // of them, viewers that are not online, or are at another node; 0: 262,144
 	MaxIntroductions    int     // going on at a time, and relays; 0: 10,000
 	HandshakesPerSecond int     // more are answered with cookies; 0: 1,000; below 0: always
 	HandshakesAtMost    int     // in a second; more are dropped, so that there is time for who is online; 0: 2,000
@@ -101,6 +102,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.RelayIdle = 2 * time.Minute
 	}
 	def(&c.MaxRegistrations, 4_000_000)
+	def(&c.MaxGuests, 1<<18)
 	def(&c.MaxIntroductions, 10_000)
 	def(&c.HandshakesPerSecond, 1000)
 	def(&c.HandshakesAtMost, 2000)
@@ -122,7 +124,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("configure rendezvous: keepalive %v: use whole seconds, at least one", c.Keepalive)
 	case c.Expiry <= c.Keepalive || c.Expiry%time.Second != 0 || c.Expiry > 65535*time.Second:
 		return c, fmt.Errorf("configure rendezvous: expiry %v: use whole seconds, more than the keepalive of %v", c.Expiry, c.Keepalive)
-	case slices.Min([]int{c.HandshakesAtMost, c.MaxRegistrations, c.MaxIntroductions, c.RelayRate, c.RelayBurst, c.DeviceRate, c.TotalRate, c.STUNPerSecond,
+	case slices.Min([]int{c.HandshakesAtMost, c.MaxRegistrations, c.MaxGuests, c.MaxIntroductions, c.RelayRate, c.RelayBurst, c.DeviceRate, c.TotalRate, c.STUNPerSecond,
 		c.MaxTies, c.MaxWatches, c.UnknownPerSecond, c.WatchesPerSecond}) < 0 || c.RelayIdle < 0 || c.ConnectsPerSecond < 0:
 		return c, errors.New("configure rendezvous: a limit is below 0")
 	}

@@ -409,3 +409,30 @@ func TestRelaysOfOneViewerAreBounded(t *testing.T) {
 		t.Errorf("%d relays for a camera that does not answer", n)
 	}
 }
+
+// Viewers with keys made for it leave no more behind than so many records, in memory and in the database; cameras are not
+// forgotten for them, nor are viewers by whom something is relayed.
+func TestGuestsAreBounded(t *testing.T) {
+	book := notebook{}
+	r := newRig(t, func(c *Config) { c.Store, c.MaxGuests = book, 5 })
+	c, v := r.camera(), r.viewer()
+	r.introduce(v, c, 7, true)
+	gone := r.camera()
+	gone.send(&wire.Goodbye{})
+	v.send(&wire.Goodbye{})
+	for range 20 {
+		d := r.viewer()
+		d.send(&wire.Goodbye{})
+	}
+	if n := r.s.Stats().Registrations; n != 2+5 || len(book) != n {
+		t.Errorf("%d devices remembered, %d in the database", n, len(book))
+	}
+	for _, d := range []*device{c, gone} {
+		if r.s.known(d.key.Public(), Camera) == nil {
+			t.Error("a camera was forgotten")
+		}
+	}
+	if r.s.known(v.key.Public(), Viewer) == nil || r.s.Stats().Relays != 1 {
+		t.Error("a viewer was forgotten whose relay is open")
+	}
+}

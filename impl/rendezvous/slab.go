@@ -77,7 +77,8 @@ const (
 	noQueue      queueKind = iota
 	queueQuiet             // online, in the order in which they were heard
 	queueAsked             // online, and pinged after a silence: in the order of the next ping
-	queueOffline           // in the order in which they went, or visited
+	queueOffline           // cameras, in the order in which they went
+	queueGuests            // viewers, in the order in which they went, or visited from another node
 	queues
 )
 
