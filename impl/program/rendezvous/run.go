@@ -82,6 +82,9 @@ func (h *Handle) start() error {
 		}
 		cfg.Store = h.store
 	}
+	if err := h.follows(p); err != nil {
+		return fmt.Errorf("start rendezvous: %w", err)
+	}
 	if err := h.join(); err != nil {
 		return err
 	}

@@ -30,6 +30,10 @@ func (o Options) policy(held *policy) (*policy, error) {
 			p.trust.Makers = append(p.trust.Makers, k)
 		}
 	}
+	if len(o.Makers) > 0 && len(p.trust.Makers) == 0 { // to serve everybody's cameras then would be the opposite of what was asked for
+		return nil, fmt.Errorf("makers' public keys: there is none in %s: give what 'punchlab provision --print-maker' prints, or leave the option out to "+
+			"serve everybody's cameras", strings.Join(o.Makers, ", "))
+	}
 	if len(o.Revoked) > 0 && len(p.trust.Makers) == 0 {
 		return nil, errors.New("a list of revocations is of no use without its maker's public key: name the makers whose cameras are served")
 	}
@@ -85,11 +89,11 @@ func (h *Handle) standing(now time.Time, device identity.PublicKey, c identity.C
 
 // viewer is the core's Config.Account.
 func (h *Handle) viewer(now time.Time, viewer identity.PublicKey, token []byte) wire.Code {
-	a := h.policy.Load().account
-	if a.IsZero() {
+	p := h.policy.Load()
+	if p.account.IsZero() {
 		return 0
 	}
-	switch err := a.CheckToken(now.Unix(), viewer, token); {
+	switch err := p.account.CheckToken(p.trust.Now(now.Unix()), viewer, token); {
 	case err == nil:
 		return 0
 	case errors.Is(err, identity.ErrTokenExpired):
@@ -113,10 +117,32 @@ func code(err error) wire.Code {
 	return wire.CodeCertificate
 }
 
+// follows refuses a list of revocations that is older than one that was in force before this server was started last, and
+// remembers the numbers of those that are not. Without a database nothing is remembered.
+func (h *Handle) follows(p *policy) error {
+	if h.store == nil {
+		return nil
+	}
+	name := func(l *identity.RevocationList) string { return "revocations of " + l.Maker.String() }
+	for _, l := range p.trust.Revoked {
+		if held := h.store.Greatest(name(l)); l.Number < held {
+			return fmt.Errorf("list of revocations of the maker %v: %w: it is number %d, number %d was in force before: get the maker's newest",
+				l.Maker, identity.ErrOldList, l.Number, held)
+		}
+	}
+	for _, l := range p.trust.Revoked {
+		h.store.Raise(name(l), l.Number)
+	}
+	return nil
+}
+
 // Reload reads the files of makers, revocations and account again. Who is revoked loses his session at once. On an error what
 // was read before stays in force.
 func (h *Handle) Reload() error {
 	p, err := h.opt.policy(h.policy.Load())
+	if err == nil {
+		err = h.follows(p)
+	}
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package rendezvous
 import (
 	"bytes"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -174,6 +175,68 @@ func TestTrust(t *testing.T) {
 	}
 }
 
+// A list of revocations that is older than the one in force is refused after a restart, too.
+func TestOlderListAfterARestart(t *testing.T) {
+	dir := t.TempDir()
+	maker, k := newMaker(t), newKey(t)
+	revoked := filepath.Join(dir, "revoked")
+	list := func(number uint64, uids ...identity.UID) {
+		write(t, revoked, maker.Revoke(identity.NewRevocationList(number, time.Now().Unix(), uids)))
+	}
+	o := Options{Key: newKey(t), Addrs: loopback(1), Port: freePorts(t), Database: filepath.Join(dir, "db"),
+		Makers: []string{maker.Public().String()}, Revoked: []string{revoked}}
+	begin := func() error {
+		h, err := Start(o)
+		if err == nil {
+			err = h.Close()
+		}
+		return err
+	}
+	list(7, k.Public().UID())
+	if err := begin(); err != nil {
+		t.Fatal(err)
+	}
+	list(6)
+	if err := begin(); !errors.Is(err, identity.ErrOldList) || !strings.Contains(err.Error(), "number 7") {
+		t.Errorf("an older list: %v", err)
+	}
+	list(7, k.Public().UID())
+	if err := begin(); err != nil {
+		t.Errorf("the same list: %v", err)
+	}
+	h, err := Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	list(8)
+	if err := h.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	h.Close()
+	list(7, k.Public().UID())
+	if err := begin(); !errors.Is(err, identity.ErrOldList) {
+		t.Errorf("an older list than the one read again: %v", err)
+	}
+}
+
+// A clock that starts again in 1970 does not revive a token that has expired by what lists of revocations say of the time.
+func TestTokenByAWrongClock(t *testing.T) {
+	account, err := identity.NewAccountKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	maker, k := newMaker(t), newKey(t)
+	revoked := write(t, filepath.Join(t.TempDir(), "revoked"), maker.Revoke(identity.NewRevocationList(1, 1_790_000_000, nil)))
+	h := start(t, func(o *Options) {
+		o.Account, o.Makers, o.Revoked = account.Public().String(), []string{maker.Public().String()}, []string{revoked}
+	})
+	token := account.Issue(identity.Token{Viewer: k.Public(), NotAfter: 1_780_000_000})
+	if code := h.viewer(time.Unix(5, 0), k.Public(), token); code != wire.CodeAccountExpired {
+		t.Errorf("an expired token in 1970: %v", code)
+	}
+}
+
 // With an account only viewers with a token are served.
 func TestAccount(t *testing.T) {
 	account, err := identity.NewAccountKey(rand.Reader)
@@ -210,7 +273,10 @@ func TestBadFiles(t *testing.T) {
 		"private key": {func(o *Options) {
 			o.Makers = []string{write(t, filepath.Join(dir, "key"), []byte("punchlab-maker-key-1 X"))}
 		}, "key"},
-		"revoked":        {func(o *Options) { o.Makers, o.Revoked = []string{maker.Public().String()}, []string{dir} }, dir},
+		"revoked": {func(o *Options) { o.Makers, o.Revoked = []string{maker.Public().String()}, []string{dir} }, dir},
+		"no key": {func(o *Options) {
+			o.Makers = []string{write(t, filepath.Join(dir, "empty"), []byte("# nobody yet\n"))}
+		}, "there is none"},
 		"no maker":       {func(o *Options) { o.Revoked = []string{"x"} }, "maker"},
 		"account":        {func(o *Options) { o.Account = "ABC" }, "account new"},
 		"HTTP":           {func(o *Options) { o.HTTP = "localhost" }, "ADDRESS:PORT"},
