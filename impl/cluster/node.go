@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +42,7 @@ type Node struct {
 	tied    jetstream.KeyValue
 	since   time.Time // of the present state of the connection
 	why     string    // NATS is away
+	missed  bool      // that it is not reached has been told
 	double  bool      // another process has this node's name
 	peers   map[string]*peer
 	trunks  map[uint64]*peer // by epoch
@@ -127,6 +130,7 @@ func (n *Node) Start(core *rendezvous.Server, do func(func(now time.Time))) erro
 		nats.FlusherTimeout(2 * time.Second), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2), nats.Timeout(2 * time.Second),
 		nats.ConnectHandler(func(*nats.Conn) { n.changed() }),
 		nats.ReconnectHandler(func(*nats.Conn) { n.changed() }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { n.unreachable(err) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { n.changed() }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { n.cfg.Log.Warn("nats", "error", err) }),
 	}
@@ -214,7 +218,7 @@ func (n *Node) arrive() {
 		var ties jetstream.KeyValue
 		if ties, err = n.bucket("punchlab_ties_"+n.secrets.id, tieLife); err == nil {
 			n.mu.Lock()
-			n.cameras, n.tied, n.since, n.why = cameras, ties, n.cfg.Now(), ""
+			n.cameras, n.tied, n.since, n.why, n.missed = cameras, ties, n.cfg.Now(), "", false
 			n.mu.Unlock()
 			n.cfg.Log.Info("joined the cluster", "node", n.cfg.Name)
 			n.hello(true)
@@ -236,9 +240,41 @@ func (n *Node) arrive() {
 	}
 }
 
+// unreachable notes why NATS is not reached, and tells it once until it is. What says no more than that is waited out.
+func (n *Node) unreachable(err error) {
+	if errors.Is(err, nats.ErrNoServers) {
+		return
+	}
+	n.mu.Lock()
+	if n.cameras != nil || n.ctx.Err() != nil {
+		n.mu.Unlock()
+		return
+	}
+	n.why = "NATS cannot be reached: " + err.Error()
+	why, first := n.why, !n.missed
+	n.missed = true
+	n.mu.Unlock()
+	if first {
+		n.cfg.Log.Warn("alone for now: this node serves its own devices, and goes on trying", "why", why, "nats", redacted(n.cfg.URL))
+	}
+}
+
+// redacted is URLs without their passwords.
+func redacted(urls string) string {
+	all := strings.Split(urls, ",")
+	for i, s := range all {
+		if u, err := url.Parse(strings.TrimSpace(s)); err != nil {
+			all[i] = "(unreadable)"
+		} else {
+			all[i] = u.Redacted()
+		}
+	}
+	return strings.Join(all, ",")
+}
+
 func (n *Node) depart(why string) {
 	n.mu.Lock()
-	n.cameras, n.tied, n.since, n.why = nil, nil, n.cfg.Now(), why
+	n.cameras, n.tied, n.since, n.why, n.missed = nil, nil, n.cfg.Now(), why, true // by what follows
 	n.mu.Unlock()
 	if n.ctx.Err() == nil {
 		n.cfg.Log.Warn("left the cluster: this node serves its own devices", "why", why)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -86,6 +87,12 @@ func explain(path string, err error) error {
 		return fmt.Errorf("%s is in use by another process: stop it, or name another file", path)
 	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch), errors.Is(err, bolterrors.ErrChecksum):
 		return damaged("its first pages: %v", err)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: make its folder, or name another file", err)
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("%w: make room on the disk, or name a file on another one", err)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%w: this user must be able to write there", err)
 	}
 	return err
 }

@@ -39,7 +39,7 @@ func (h *Handle) log(e any) {
 	case camera.Registered:
 		log.Info("registered", "reflexive", e.Reflexive.String())
 	case camera.Unregistered:
-		log.Warn("the rendezvous is silent: trying again")
+		log.Warn("the session with the rendezvous has ended: trying again")
 	case camera.Denied:
 		if e.Code == wire.CodeShuttingDown || e.Code == wire.CodeOverloaded {
 			log.Warn("the rendezvous asks to come later", "reason", e.Code.Sentence(), "retry", e.Retry.String())

@@ -24,7 +24,7 @@ func (h *Handle) listenHTTP() error {
 	}
 	l, err := h.opt.Network.ListenTCP(at)
 	if err != nil {
-		return fmt.Errorf("start rendezvous: HTTP: %w", err)
+		return fmt.Errorf("start rendezvous: HTTP: %w%s", err, remedy(err))
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(&metrics{h}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -18,9 +18,10 @@ func (h *Handle) log(e any) {
 	case rendezvous.Introduced:
 		log.Info("introduced", "camera", e.Camera.String(), "viewer", e.Viewer.String(), "relay", e.Relay)
 	case rendezvous.Denied:
-		log.Warn("device denied", "uid", e.UID.String(), "from", e.From.String(), "code", e.Code.Error())
+		log.Warn("device denied", "uid", e.UID.String(), "from", e.From.String(), "code", e.Code.String(), "told", e.Code.Sentence())
 	case rendezvous.Duplicated:
-		log.Error("two devices have one key: one of them is a copy", "uid", e.UID.String(), "holder", e.Holder.String(), "newcomer", e.Newcomer.String())
+		log.Error("two devices have one key: the one that was there first is served; one of them is a copy, and needs a key of its own",
+			"uid", e.UID.String(), "holder", e.Holder.String(), "newcomer", e.Newcomer.String())
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"github.com/punchlab/punchlab/impl/core"
 	"github.com/punchlab/punchlab/impl/node"
@@ -44,7 +45,7 @@ func (o Options) listen() (s sockets, err error) {
 			for _, port := range ports {
 				c, err := o.Network.ListenUDP(netip.AddrPortFrom(a, port))
 				if err != nil {
-					return s, fmt.Errorf("start rendezvous: listen by UDP at %v: %w", netip.AddrPortFrom(a, port), err)
+					return s, fmt.Errorf("start rendezvous: listen by UDP at %v: %w%s", netip.AddrPortFrom(a, port), err, remedy(err))
 				}
 				s.udp = append(s.udp, c)
 			}
@@ -70,10 +71,23 @@ func (o Options) listenStreams(a netip.Addr, s *sockets) error {
 		case err == nil:
 			s.streams = append(s.streams, node.Listener{Listener: listener, Proto: l.proto})
 		case o.NeedStreams:
-			return fmt.Errorf("start rendezvous: listen by %v at %v: %w", l.proto, at, err)
+			return fmt.Errorf("start rendezvous: listen by %v at %v: %w%s", l.proto, at, err, remedy(err))
 		default:
-			o.Log.Warn("cannot listen for networks without UDP", "protocol", l.proto.String(), "address", at.String(), "error", err)
+			o.Log.Warn("cannot listen for networks without UDP", "protocol", l.proto.String(), "address", at.String(), "error", err.Error()+remedy(err))
 		}
 	}
 	return nil
+}
+
+// remedy says what to do about a socket that cannot be had.
+func remedy(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return ": another program has this port, perhaps another rendezvous: end it, or choose another port"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return ": this host does not have that address: name one of its own"
+	case errors.Is(err, syscall.EACCES):
+		return ": ports below 1024 need CAP_NET_BIND_SERVICE: choose another, or none"
+	}
+	return ""
 }

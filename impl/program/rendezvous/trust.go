@@ -27,6 +27,9 @@ func (o Options) policy(held *policy) (*policy, error) {
 			if err != nil {
 				return nil, fmt.Errorf("maker's public key %q (a key, or a file of keys, as 'punchlab provision --print-maker' prints it): %w", m, err)
 			}
+			if identity.PublicKey(k) == o.Key.Public() {
+				return nil, fmt.Errorf("maker's public key %q: it is this rendezvous' own: give what 'punchlab provision --print-maker' prints", m)
+			}
 			p.trust.Makers = append(p.trust.Makers, k)
 		}
 	}
@@ -43,13 +46,18 @@ func (o Options) policy(held *policy) (*policy, error) {
 	for _, name := range o.Revoked {
 		b, err := os.ReadFile(name)
 		if err != nil {
-			return nil, fmt.Errorf("list of revocations: %w", err)
+			return nil, fmt.Errorf("list of revocations: %w: 'punchlab provision --revoke' makes it", err)
 		}
 		l, err := identity.ParseRevocationList(b)
 		if err == nil {
 			err = p.trust.Hold(l)
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, identity.ErrOldList):
+			return nil, fmt.Errorf("list of revocations %s: %w: get the maker's newest", name, err)
+		case errors.Is(err, identity.ErrWrongMaker):
+			return nil, fmt.Errorf("list of revocations %s: %w: give his public key too, or the list of a maker whose key is given", name, err)
+		case err != nil:
 			return nil, fmt.Errorf("list of revocations %s: %w", name, err)
 		}
 	}
@@ -148,6 +156,10 @@ func (h *Handle) Reload() error {
 	}
 	h.policy.Store(p)
 	h.node.Do(h.core.Recheck)
-	h.opt.Log.Info("read again", "makers", len(p.trust.Makers), "revocations", len(p.trust.Revoked))
+	revoked := 0
+	for _, l := range p.trust.Revoked {
+		revoked += len(l.UIDs())
+	}
+	h.opt.Log.Info("read again", "makers", len(p.trust.Makers), "revocations", revoked)
 	return nil
 }
