@@ -29,6 +29,7 @@ type state struct {
 	book        *pairing.Book // nil: everybody with the label may watch
 	boot        uint64
 	known       []netip.AddrPort // where the rendezvous was last found
+	uncounted   error            // why the start could not be written down; nil: it was
 }
 
 // ErrInUse says that another program uses a state folder (errors.Is).
@@ -182,7 +183,8 @@ const (
 	bootMost  = 1 << 30 // of a clock that is believed
 )
 
-// countStart returns a number that is greater than at every start before, and keeps it.
+// countStart returns a number that is greater than at every start before, and keeps it. Where the disk does not take it, uncounted says
+// why.
 func (s *state) countStart(now time.Time) (uint64, error) {
 	b, err := os.ReadFile(s.path(BootFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -193,9 +195,8 @@ func (s *state) countStart(now time.Time) (uint64, error) {
 	if clock := now.Unix() - bootEpoch; clock > 0 && clock < bootMost {
 		n = max(n, uint64(clock))
 	}
-	if err := identity.WriteFile(s.path(BootFile), []byte(strconv.FormatUint(n, 10)+"\n"), 0o644); err != nil {
-		return 0, fmt.Errorf("count start: %w: the camera's folder must have room and be writable", err)
-	}
+	// A disk that is full must not keep a camera from coming back: the number grows by the clock all the same.
+	s.uncounted = identity.WriteFile(s.path(BootFile), []byte(strconv.FormatUint(n, 10)+"\n"), 0o644)
 	return n, nil
 }
 
