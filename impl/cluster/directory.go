@@ -202,7 +202,7 @@ func (n *Node) put(uid identity.UID, h holding) (rev uint64, err error) {
 			n.do(func(now time.Time) { n.core.Load().Release(now, h.key) })
 			return 0, errHeld
 		}
-		if n.challenge(e.Node, h.key) {
+		if n.challenge(e.Node, e.Epoch, h.key) {
 			n.cfg.Log.Warn("a camera's key is in use at two nodes: one of the two devices is a copy", "uid", uid.String(), "node", e.Node)
 			n.do(func(now time.Time) { n.core.Load().Expel(now, h.key, wire.CodeDuplicateKey) })
 			return 0, errHeld
@@ -320,23 +320,24 @@ func (n *Node) sought(l *letter) {
 	n.send(l.Node, &letter{Kind: kindHere, Ref: l.Ref, Alive: n.serves(l.UID)})
 }
 
-// challenge asks the node that holds a camera whether the camera is still there. It is not where the node does not say so; a node
-// that does not even say that it asks has ended, though that may not have been noticed yet.
-func (n *Node) challenge(node string, camera identity.PublicKey) bool {
+// challenge asks the node that holds a camera whether the camera is still there. A node that does not even say that it asks has
+// ended, though that may not have been noticed yet; where one that lives asks and does not get to the end, the camera stays.
+func (n *Node) challenge(node string, epoch uint64, camera identity.PublicKey) bool {
 	ref, answers := n.wait(2)
 	defer n.forgetWait(ref)
 	n.send(node, &letter{Kind: kindChallenge, Device: camera, Ref: ref})
 	end := time.NewTimer(n.cfg.Timeout / 3)
 	defer end.Stop()
-	for {
+	for asks := false; ; {
 		select {
 		case l := <-answers:
 			if !l.Answer { // it asks, and will say
 				return l.Alive
 			}
-			end.Reset(maxChallenge + n.cfg.Timeout)
+			asks = true
+			end.Reset(challengePings*maxChallenge + n.cfg.Timeout)
 		case <-end.C:
-			return false
+			return asks && n.lives(node, epoch)
 		case <-n.ctx.Done():
 			return false
 		}
@@ -344,36 +345,52 @@ func (n *Node) challenge(node string, camera identity.PublicKey) bool {
 }
 
 const (
-	minChallenge = 150 * time.Millisecond
-	maxChallenge = 2 * time.Second
+	challengePings = 2 // to a camera, each with as long to answer; one may be lost
+	minChallenge   = 150 * time.Millisecond
+	maxChallenge   = 2 * time.Second
 	// challengeStep is how often a camera that was asked is looked at.
 	challengeStep = 20 * time.Millisecond
 )
 
 // challenged asks a camera that is served here, and answers the node that wants it.
 func (n *Node) challenged(l *letter) {
-	n.send(l.Node, &letter{Kind: kindVerdict, Ref: l.Ref, Answer: true})
-	var begun time.Time
-	var rtt time.Duration
-	n.do(func(now time.Time) { begun = now; rtt = n.core.Load().Challenge(now, l.Device) })
 	alive := false
-	if !begun.IsZero() && rtt > 0 {
-		end := time.NewTimer(min(max(2*rtt, minChallenge), maxChallenge))
-		defer end.Stop()
-		step := time.NewTicker(challengeStep)
-		defer step.Stop()
-		for waiting := true; waiting && !alive; {
-			select {
-			case <-step.C:
-			case <-end.C:
-				waiting = false
-			case <-n.ctx.Done():
-				return
-			}
-			n.do(func(time.Time) { alive = n.core.Load().HeardSince(l.Device, begun) })
+	for range challengePings {
+		if alive = n.askCamera(l.Device); alive || n.ctx.Err() != nil {
+			break
 		}
 	}
 	n.send(l.Node, &letter{Kind: kindVerdict, Ref: l.Ref, Alive: alive})
+}
+
+// askCamera pings a camera that is served here, and says whether it answered in time.
+func (n *Node) askCamera(camera identity.PublicKey) (alive bool) {
+	var begun time.Time
+	var number uint64
+	var trip time.Duration
+	n.do(func(now time.Time) {
+		begun = now
+		number, trip = n.core.Load().Challenge(now, camera)
+	})
+	if number == 0 {
+		return false
+	}
+	defer n.do(func(time.Time) { n.core.Load().EndChallenge(camera) })
+	end := time.NewTimer(min(max(2*trip, minChallenge), maxChallenge))
+	defer end.Stop()
+	step := time.NewTicker(challengeStep)
+	defer step.Stop()
+	for waiting := true; waiting && !alive; {
+		select {
+		case <-step.C:
+		case <-end.C:
+			waiting = false
+		case <-n.ctx.Done():
+			return false
+		}
+		n.do(func(time.Time) { alive = n.core.Load().Answered(camera, number, begun) })
+	}
+	return alive
 }
 
 // released lets a camera go that another node has taken over.

@@ -176,6 +176,8 @@ func (n *Node) letter(subject string, b []byte) {
 	case kindHere, kindVerdict:
 		n.answered(l)
 	case kindChallenge:
+		// At once: however much there is to do here, who is held is not given up.
+		n.send(l.Node, &letter{Kind: kindVerdict, Ref: l.Ref, Answer: true})
 		n.asks.push(func() { n.challenged(l) })
 	case kindRelease:
 		n.released(l)

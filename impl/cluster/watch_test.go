@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
+	"github.com/nats-io/nats.go"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/rendezvous"
 	"github.com/punchlab/punchlab/impl/wire"
@@ -153,4 +154,46 @@ func TestWatchBeforeTheNodeIsKnown(t *testing.T) {
 	n.mu.Unlock()
 	n.greeted(&letter{Kind: kindHello, Node: "other", Epoch: 5})
 	until(t, n, "the camera is online", func() bool { return w.last.State == wire.StateOnline })
+}
+
+// However much a node has to do, who challenges one of its cameras hears at once that it is asked: it would be taken over otherwise.
+func TestChallengeIsHeardAtOnce(t *testing.T) {
+	t.Parallel()
+	n := newTestNode(t)
+	release := make(chan struct{})
+	defer close(release)
+	for range 2 * askWorkers {
+		n.asks.push(func() { <-release })
+	}
+	heard := make(chan *letter, 1)
+	subject := n.prefix + "node.other"
+	_, err := n.nc.Subscribe(subject, func(m *nats.Msg) {
+		if b, err := n.secrets.open(subject, m.Data); err == nil {
+			if l, err := unmarshal(b); err == nil {
+				heard <- l
+			}
+		}
+	})
+	if err == nil {
+		err = n.nc.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := (&letter{Kind: kindChallenge, Node: "other", Epoch: 5, Device: n.cfg.Key.Public(), Ref: 7}).marshal()
+	if err == nil {
+		b, err = n.secrets.seal(rand.Reader, n.prefix+"all", b)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.letter(n.prefix+"all", b)
+	select {
+	case l := <-heard:
+		if l.Kind != kindVerdict || !l.Answer || l.Ref != 7 {
+			t.Errorf("it heard %+v", l)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it heard nothing")
+	}
 }

@@ -62,6 +62,8 @@ type affairs struct {
 	probe    *probe
 	watching *watching
 	duel     duel
+
+	challenge *challenge // nil: no other node wants to know whether it is there
 }
 
 // probe is a question to an address that is not the device's.
@@ -75,7 +77,7 @@ type probe struct {
 // idle says whether nothing is going on that must be remembered.
 func (a *affairs) idle() bool {
 	return a.pending == nil && a.proxy == nil && len(a.intros) == 0 && len(a.asked) == 0 && len(a.ends) == 0 && len(a.ties) == 0 &&
-		a.probe == nil && a.watching == nil && a.duel.until.IsZero()
+		a.probe == nil && a.watching == nil && a.duel.until.IsZero() && a.challenge == nil
 }
 
 // affairs are the device's, made where it has none.
@@ -380,6 +382,9 @@ func (s *Server) dropProbe(c *client) {
 func (s *Server) pong(now time.Time, c *client, from, to netip.AddrPort, m *wire.Pong) {
 	if p := c.pending(); p != nil && p.challenge != 0 && m.Sequence == p.challenge {
 		s.duplicated(now, c, p)
+	}
+	if q := c.challenge(); q != nil && m.Sequence == q.number {
+		q.answered = now
 	}
 	if c.busy == nil || c.busy.probe == nil {
 		return

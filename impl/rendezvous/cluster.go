@@ -363,21 +363,64 @@ func (s *Server) Expel(now time.Time, camera identity.PublicKey, code wire.Code)
 	}
 }
 
-// Challenge asks a camera whether it is still there, and returns the round trip that it usually takes; 0: it is not served here.
-// HeardSince tells whether it has answered.
-func (s *Server) Challenge(now time.Time, camera identity.PublicKey) time.Duration {
+// challenge is a ping by which other nodes learn whether a camera is still there.
+type challenge struct {
+	number   uint64
+	askers   int
+	answered time.Time // last
+}
+
+// Challenge asks a camera whether it is still there, and returns the number of the question and the round trip that it usually
+// takes; 0: it is not served here. Answered tells whether it has answered, and each Challenge is ended by EndChallenge. Several
+// that ask at a time share a number.
+func (s *Server) Challenge(now time.Time, camera identity.PublicKey) (number uint64, trip time.Duration) {
 	s.box.Begin()
 	c := s.known(camera, Camera)
 	if c == nil || !c.here() {
-		return 0
+		return 0, 0
 	}
-	c.ping++
-	s.tell(c, core.Keepalive, &wire.Ping{Sequence: uint64(c.ping)})
-	return max(c.trip(), time.Millisecond)
+	q := c.challenge()
+	if q == nil {
+		if number = s.random(); number == 0 {
+			return 0, 0
+		}
+		q = &challenge{number: number}
+		c.affairs().challenge = q
+	}
+	q.askers++
+	s.tell(c, core.Keepalive, &wire.Ping{Sequence: q.number})
+	return q.number, c.trip()
 }
 
-// HeardSince says whether a camera that is served here has said something since then.
-func (s *Server) HeardSince(camera identity.PublicKey, then time.Time) bool {
+// Answered says whether a camera that is served here has answered a challenge since then. Other words of it are no answer: they
+// may have been on their way for long.
+func (s *Server) Answered(camera identity.PublicKey, number uint64, since time.Time) bool {
 	c := s.known(camera, Camera)
-	return c != nil && c.here() && s.time(c.last).After(then)
+	if c == nil || !c.here() {
+		return false
+	}
+	q := c.challenge()
+	return q != nil && q.number == number && !q.answered.Before(since) && !q.answered.IsZero()
+}
+
+// EndChallenge ends one Challenge.
+func (s *Server) EndChallenge(camera identity.PublicKey) {
+	c := s.known(camera, Camera)
+	if c == nil {
+		return
+	}
+	if q := c.challenge(); q != nil {
+		if q.askers--; q.askers <= 0 {
+			c.busy.challenge = nil
+			c.settle()
+		}
+	}
+}
+
+// challenge is what other nodes ask a camera; nil: nothing.
+func (c *client) challenge() *challenge {
+	if c.busy == nil {
+		return nil
+	}
+	return c.busy.challenge
 }

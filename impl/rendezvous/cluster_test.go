@@ -328,3 +328,41 @@ func TestNodeDatagramsAlone(t *testing.T) {
 		t.Errorf("%+v", r.s.Stats().Dropped)
 	}
 }
+
+// Another node learns that a camera is there by its answer alone, not by what it had said before.
+func TestChallenge(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.camera()
+	k := c.key.Public()
+	late := c.sealed(&wire.Ping{Sequence: 9})
+	number, _ := r.s.Challenge(r.now, k)
+	r.drain()
+	ping, _ := c.read().(*wire.Ping)
+	if number == 0 || ping == nil || ping.Sequence != number {
+		t.Fatalf("challenge %d, the camera got %+v", number, ping)
+	}
+	r.give(c.addr, late)
+	c.send(&wire.Pong{Sequence: number + 1})
+	if r.s.Answered(k, number, r.now) {
+		t.Error("other words are taken for the answer")
+	}
+	if same, _ := r.s.Challenge(r.now, k); same != number {
+		t.Error("two nodes that ask at a time ask for different answers")
+	}
+	r.s.EndChallenge(k)
+	c.send(&wire.Pong{Sequence: number})
+	if !r.s.Answered(k, number, r.now) || r.s.Answered(k, number+1, r.now) || r.s.Answered(r.device().key.Public(), 0, r.now) {
+		t.Error("the answer is none")
+	}
+	if r.s.Answered(k, number, r.now.Add(1)) {
+		t.Error("an answer serves who asks later")
+	}
+	r.s.EndChallenge(k)
+	if r.s.Answered(k, number, r.now) || r.s.known(k, Camera).busy != nil {
+		t.Error("the challenge is remembered")
+	}
+	c.send(&wire.Goodbye{})
+	if number, _ := r.s.Challenge(r.now, k); number != 0 {
+		t.Error("a camera that has gone is asked")
+	}
+}
