@@ -74,7 +74,12 @@ func (v *viewer) confirm(now time.Time) error {
 	if c.cfg.Book == nil {
 		return nil
 	}
-	m, changed, err := c.cfg.Book.Take(now, v.grant, v.name)
+	var m pairing.Member
+	var changed bool
+	err := c.amend(func(book *pairing.Book) (err error) {
+		m, changed, err = book.Take(now, v.grant, v.name)
+		return err
+	})
 	if err != nil {
 		v.sendAway(now, codeOf(err))
 		return err
@@ -85,6 +90,23 @@ func (v *viewer) confirm(now time.Time) error {
 	v.listed(now, m)
 	return nil
 }
+
+// amend changes the book and stores it, or leaves it as it is.
+func (c *Camera) amend(change func(*pairing.Book) error) error {
+	book := c.cfg.Book
+	before := book.Copy()
+	err := change(book)
+	if err != nil || c.cfg.Keep == nil || book.Equal(before) {
+		return err
+	}
+	if err := c.cfg.Keep(book.Marshal()); err != nil {
+		*book = *before
+		return errors.Join(errUnstored, err)
+	}
+	return nil
+}
+
+var errUnstored = errors.New("the book of pairings cannot be stored")
 
 // listed notes what the book says of a viewer.
 func (v *viewer) listed(now time.Time, m pairing.Member) {
@@ -119,9 +141,11 @@ func codeOf(err error) wire.Code {
 	case errors.Is(err, pairing.ErrClaimed):
 		return wire.CodeClaimed
 	case errors.Is(err, pairing.ErrLastOwner):
-		return wire.CodeNotAllowed
+		return wire.CodeLastOwner
 	case errors.Is(err, pairing.ErrFull):
-		return wire.CodeBusy
+		return wire.CodeFull
+	case errors.Is(err, errUnstored):
+		return wire.CodeNotStored
 	case errors.Is(err, pairing.ErrNotPaired), errors.Is(err, pairing.ErrUnknown), errors.Is(err, pairing.ErrInvitation):
 		return wire.CodeNotPaired
 	}

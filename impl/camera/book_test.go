@@ -1,6 +1,8 @@
 package camera
 
 import (
+	"bytes"
+	"errors"
 	"testing"
 	"time"
 
@@ -221,7 +223,7 @@ func TestManageErrors(t *testing.T) {
 		want wire.Code
 	}{
 		{wire.Manage{Op: wire.OpRevoke, Key: identity.PublicKey{9}}, wire.CodeNotPaired},
-		{wire.Manage{Op: wire.OpRevoke, Key: owner.key.Public()}, wire.CodeNotAllowed}, // the last owner
+		{wire.Manage{Op: wire.OpRevoke, Key: owner.key.Public()}, wire.CodeLastOwner},
 		{wire.Manage{Op: wire.OpCancel, Secret: identity.Secret{7}}, wire.CodeNotPaired},
 		{wire.Manage{Op: wire.OpInvite, Secret: labelSecret, Role: wire.RoleGuest}, wire.CodeMalformed},
 		{wire.Manage{Op: wire.OpSetRole, Key: g.key.Public(), Role: wire.RoleOwner}, 0},
@@ -414,5 +416,55 @@ func TestLongLists(t *testing.T) {
 	}
 	if a, _, _ := owner.asks(epoch, &wire.Manage{Sequence: 99, Op: wire.OpList, From: 1 << 31}); a.Code != 0 || len(a.Members) != 0 || a.Next != 0 {
 		t.Errorf("beyond the end: %+v", a)
+	}
+}
+
+// What cannot be stored is not done: nobody is paired, invited or revoked, and who wanted it is told why. Once there is room, it is.
+func TestNothingIsReliedOnThatIsNotStored(t *testing.T) {
+	var kept [][]byte
+	full := errors.New("no space left on device")
+	var err error
+	c, owner, g := owned(t, func(cfg *Config) {
+		cfg.Keep = func(b []byte) error {
+			if err == nil {
+				kept = append(kept, b)
+			}
+			return err
+		}
+	}, 0)
+	if len(kept) != 3 || !bytes.Equal(kept[2], c.cfg.Book.Marshal()) {
+		t.Fatalf("stored %d times", len(kept))
+	}
+	err = full
+	for i, m := range []wire.Manage{
+		{Op: wire.OpRevoke, Key: g.key.Public()},
+		{Op: wire.OpSetRole, Key: g.key.Public(), Role: wire.RoleOwner},
+		{Op: wire.OpInvite, Secret: identity.Secret{8}, Role: wire.RoleGuest},
+		{Op: wire.OpRelease},
+	} {
+		m.Sequence = uint32(i) + 2
+		if a, ps, events := owner.asks(epoch, &m); a.Code != wire.CodeNotStored || len(changes(events)) != 0 || g.bye(ps) != 0 {
+			t.Errorf("%v: %v, %v", m.Op, a.Code, events)
+		}
+	}
+	if !bytes.Equal(kept[2], c.cfg.Book.Marshal()) || c.Stats().Viewers != 2 {
+		t.Errorf("the book is %s", c.cfg.Book.Marshal())
+	}
+	err = nil
+	if a, _, _ := owner.asks(epoch, &wire.Manage{Sequence: 6, Op: wire.OpInvite, Secret: identity.Secret{9}, Role: wire.RoleGuest}); a.Code != 0 {
+		t.Fatal(a.Code)
+	}
+	err = full
+	second := newGuest(t, c, 12, wire.FlagDirect).shows(identity.Secret{9})
+	second.come(epoch, 3)
+	ps, events := second.say(epoch, &wire.Use{Sequence: 1, Next: 1})
+	if code := second.bye(ps); code != wire.CodeNotStored || len(changes(events)) != 0 || c.Stats().Viewers != 2 {
+		t.Errorf("the invited hears %v; %v", code, events)
+	}
+	if err = nil; second.come(epoch.Add(time.Second), 4) != wire.RoleGuest {
+		t.Fatal("the invitation is used up")
+	}
+	if _, events := second.say(epoch.Add(time.Second), &wire.Use{Sequence: 1, Next: 1}); len(changes(events)) != 1 {
+		t.Errorf("with room again: %v", events)
 	}
 }

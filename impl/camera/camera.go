@@ -48,7 +48,10 @@ type Config struct {
 	Secret        identity.Secret      // the label's pairing secret
 	Paired        []identity.PublicKey // viewers admitted without a proof
 	// Book says who may watch, in place of Secret and Paired; nil: those do. The camera writes in it, and tells by PairingsChanged.
-	Book        *pairing.Book
+	Book *pairing.Book
+	// Keep stores Book's bytes for good, within the call that has changed it and before anybody relies on that. An error undoes the
+	// change, and who wanted it is told so (wire.CodeNotStored). nil: whoever drives the camera stores Book on PairingsChanged.
+	Keep        func(book []byte) error
 	Certificate []byte    // the maker's for Static, shown to the rendezvous; nil: none
 	Rand        io.Reader // cryptographically random
 	// Boot is how often the camera has started, for cameras without a reliable clock: it must grow with each start for

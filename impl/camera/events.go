@@ -43,7 +43,7 @@ type ViewerAccepted struct {
 	LAN    bool      // it came without a rendezvous
 }
 
-// PairingsChanged says that Config.Book is another now: save what its Marshal returns.
+// PairingsChanged says that Config.Book is another now: save what its Marshal returns, where Config.Keep has not.
 type PairingsChanged struct {
 	At     time.Time
 	By     identity.UID // the viewer that was paired, or the owner that changed the book

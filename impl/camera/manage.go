@@ -45,33 +45,39 @@ func (v *viewer) change(now time.Time, m *wire.Manage) *wire.Managed {
 	if self, ok := book.Member(now, v.key); !ok || self.Role != pairing.Owner {
 		return &wire.Managed{Code: wire.CodeNotAllowed}
 	}
-	var err error
-	var about identity.PublicKey
-	var change Change
-	switch m.Op {
-	case wire.OpList:
+	change, do := v.wanted(now, m)
+	switch {
+	case m.Op == wire.OpList:
 		return list(book, now, m.From)
-	case wire.OpInvite:
-		change, err = Invited, book.Invite(now, pairing.Invitation{
-			Secret: m.Secret, Role: pairing.Role(m.Role), Name: string(m.Name), Until: book.Until(now, m.Seconds),
-		})
-	case wire.OpRevoke:
-		change, about, err = Revoked, m.Key, book.Revoke(now, m.Key)
-	case wire.OpSetRole:
-		change, about, err = Promoted, m.Key, book.SetRole(now, m.Key, pairing.Role(m.Role))
-	case wire.OpCancel:
-		change, err = Canceled, book.Cancel(now, m.Secret)
-	case wire.OpRelease:
-		change = Released
-		book.Release(now)
-	default:
+	case do == nil:
 		return &wire.Managed{Code: wire.CodeMalformed}
 	}
-	if err != nil {
+	if err := v.cam.amend(do); err != nil {
 		return &wire.Managed{Code: codeOf(err)}
 	}
-	v.changedBook(now, change, about)
+	v.changedBook(now, change, m.Key)
 	return &wire.Managed{}
+}
+
+// wanted is what a Manage has changed in the book, and how; nil: nothing.
+func (v *viewer) wanted(now time.Time, m *wire.Manage) (Change, func(*pairing.Book) error) {
+	switch m.Op {
+	case wire.OpInvite:
+		return Invited, func(b *pairing.Book) error {
+			return b.Invite(now, pairing.Invitation{
+				Secret: m.Secret, Role: pairing.Role(m.Role), Name: string(m.Name), Until: b.Until(now, m.Seconds),
+			})
+		}
+	case wire.OpRevoke:
+		return Revoked, func(b *pairing.Book) error { return b.Revoke(now, m.Key) }
+	case wire.OpSetRole:
+		return Promoted, func(b *pairing.Book) error { return b.SetRole(now, m.Key, pairing.Role(m.Role)) }
+	case wire.OpCancel:
+		return Canceled, func(b *pairing.Book) error { return b.Cancel(now, m.Secret) }
+	case wire.OpRelease:
+		return Released, func(b *pairing.Book) error { b.Release(now); return nil }
+	}
+	return 0, nil
 }
 
 // changedBook tells of a change, and sends away whom it concerns; its author is answered first.

@@ -68,6 +68,18 @@ type Book struct {
 // New returns an empty Book: who first proves the label's secret becomes the owner.
 func New(cfg Config) *Book { return &Book{cfg: cfg} }
 
+// Copy returns a book that is as this one is now, and stays so.
+func (b *Book) Copy() *Book {
+	c := *b
+	c.members, c.invitations = slices.Clone(b.members), slices.Clone(b.invitations)
+	return &c
+}
+
+// Equal says whether Marshal returns the same of both.
+func (b *Book) Equal(o *Book) bool {
+	return b.clock == o.clock && slices.Equal(b.members, o.members) && slices.Equal(b.invitations, o.invitations)
+}
+
 // Grant is what Check found that a viewer may do.
 type Grant struct {
 	Viewer identity.PublicKey
@@ -132,6 +144,8 @@ func (b *Book) Take(now time.Time, g Grant, name string) (m Member, changed bool
 	case g.by == byBook && at < 0:
 		return Member{}, false, ErrNotPaired
 	case g.by == byBook:
+		return b.members[at], false, nil
+	case at >= 0 && b.members[at].Role == Owner: // he has become one since Check
 		return b.members[at], false, nil
 	case g.by == byLabel && b.Claimed():
 		return Member{}, false, ErrClaimed

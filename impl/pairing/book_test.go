@@ -424,3 +424,48 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// Who has become an owner between the handshake and its confirmation is not made a guest by the invitation that he came with: the label
+// could make an owner again.
+func TestAnInvitationDemotesNobody(t *testing.T) {
+	b := owned(t)
+	for _, s := range []string{"first", "second"} {
+		if err := b.Invite(noon, Invitation{Secret: secret(s), Role: Guest}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.pair(t, noon, "guest", "first"); err != nil {
+		t.Fatal(err)
+	}
+	g, err := b.Check(noon, key("guest"), proof("second", "guest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(b.SetRole(noon, key("guest"), Owner), b.Revoke(noon, key("owner"))); err != nil {
+		t.Fatal(err)
+	}
+	if m, changed, err := b.Take(noon, g, ""); err != nil || changed || m.Role != Owner || !b.Claimed() {
+		t.Errorf("he is %+v (changed %v, %v); claimed %v", m, changed, err, b.Claimed())
+	}
+}
+
+func TestCopies(t *testing.T) {
+	b := owned(t)
+	if err := b.Invite(noon, Invitation{Secret: secret("first"), Role: Guest}); err != nil {
+		t.Fatal(err)
+	}
+	c, was := b.Copy(), b.Marshal()
+	if !b.Equal(c) {
+		t.Error("a copy is another")
+	}
+	if err := b.Cancel(noon, secret("first")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Check(noon, key("owner"), proof("", "")); err != nil || b.Equal(c) || !bytes.Equal(c.Marshal(), was) {
+		t.Errorf("the copy has changed: %s", c.Marshal())
+	}
+	b.Release(noon)
+	if *b = *c; !b.Claimed() || !bytes.Equal(b.Marshal(), was) {
+		t.Errorf("put back: %s", b.Marshal())
+	}
+}

@@ -33,6 +33,9 @@ const (
 	CodeNotAllowed         Code = 22
 	CodeDuplicateKey       Code = 23
 	CodeOverloaded         Code = 24
+	CodeLastOwner          Code = 25
+	CodeNotStored          Code = 26
+	CodeFull               Code = 27
 )
 
 // FirstLocalCode is the least code that never travels.
@@ -78,6 +81,11 @@ var codes = map[Code]struct{ name, sentence string }{
 	CodeDuplicateKey: {"duplicate-key",
 		"another device with the same key is online: one of them is a copy and needs a key of its own"},
 	CodeOverloaded: {"overloaded", "the rendezvous has too much to do: try again later"},
+	CodeLastOwner: {"last-owner",
+		"a camera keeps one owner without an end at least: make another one owner first, or release the camera"},
+	CodeNotStored: {"not-stored",
+		"the camera cannot store who may watch it, so nothing has changed: free some room on its disk, or make its folder writable"},
+	CodeFull: {"full", "the camera's list is full: revoke who need not watch any more, or cancel invitations"},
 
 	CodeRendezvousSilent: {"rendezvous-silent", "no answer from the rendezvous"},
 	CodeCameraSilent:     {"camera-silent", "no answer from the camera's endpoint"},

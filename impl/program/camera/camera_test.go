@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/punchlab/punchlab/impl/camera"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/media"
 	"github.com/punchlab/punchlab/impl/program/viewer"
@@ -214,7 +215,7 @@ func TestRecording(t *testing.T) {
 	}
 }
 
-// The disk may be full when somebody is paired: it is told, nobody is turned away, and nothing is lost once there is room.
+// The disk may be full when somebody wants to be paired: he is told, and so is the log. Once there is room he is the owner, and stays it.
 func TestDiskIsFull(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -226,16 +227,21 @@ func TestDiskIsFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := s.viewer()
+	if _, err := v.Add(within(t), h.Label(), viewer.AddOptions{Name: "door"}); err == nil || !strings.Contains(err.Error(), "free some room") {
+		t.Errorf("the viewer hears: %v", err)
+	}
+	h.Do(func(time.Time, *camera.Camera) {
+		if h.state.book.Claimed() {
+			t.Error("there is an owner that no restart would know")
+		}
+	})
+	if err := os.RemoveAll(blocked); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := v.Add(within(t), h.Label(), viewer.AddOptions{Name: "door", Wait: 10 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	paired(t, h)
-	if err := h.flush(); err == nil {
-		t.Error("it says that the pairings are saved")
-	}
-	if err := os.RemoveAll(blocked); err != nil {
-		t.Fatal(err)
-	}
 	if err := h.Close(); err != nil {
 		t.Error(err)
 	}

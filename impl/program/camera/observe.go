@@ -12,7 +12,7 @@ import (
 	"github.com/punchlab/punchlab/impl/wire"
 )
 
-// observe is given the core's events, on the goroutine that drives it. Pairings are saved before the answer leaves that tells of them.
+// observe is given the core's events, on the goroutine that drives it.
 func (h *Handle) observe(l *life, e any) {
 	h.log(e)
 	switch e := e.(type) {
@@ -24,10 +24,6 @@ func (h *Handle) observe(l *life, e any) {
 		}
 	case camera.Unregistered:
 		l.lost.Store(e.At.UnixNano())
-	case camera.Denied:
-		l.denied.Store(e.At.UnixNano())
-	case camera.PairingsChanged:
-		h.save(h.state.book.Marshal())
 	}
 	if h.opt.Observe != nil {
 		h.opt.Observe(e)
@@ -99,61 +95,13 @@ func (h *Handle) observeSource(e source.Event) {
 	}
 }
 
-// save keeps the pairings. Where the disk does not take them, they are tried again until it does.
-func (h *Handle) save(b []byte) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.unsaved = b
-	err := h.flushLocked()
-	if err == nil || h.retrying || h.ctx.Err() != nil {
-		return
+// keep stores the pairings before the core relies on them.
+func (h *Handle) keep(book []byte) error {
+	err := h.state.savePairings(book)
+	if err != nil {
+		h.opt.Log.Error("pairings are as they were: free some room on the disk, or make the camera's folder writable", "error", err.Error())
 	}
-	h.opt.Log.Error("pairings are in memory alone: free some room on the disk, or make the camera's folder writable", "error", err.Error())
-	h.retrying = true
-	h.wg.Go(h.saveAgain)
-}
-
-// saveAgain saves what could not be saved.
-func (h *Handle) saveAgain() {
-	for pause(h.ctx, saveAgain) {
-		if h.flush() == nil {
-			h.opt.Log.Info("pairings are saved")
-			return
-		}
-	}
-}
-
-// flush saves what is not saved.
-func (h *Handle) flush() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.flushLocked()
-}
-
-func (h *Handle) flushLocked() error {
-	if h.unsaved == nil {
-		return nil
-	}
-	if err := h.state.savePairings(h.unsaved); err != nil {
-		return err
-	}
-	h.unsaved, h.retrying = nil, false
-	return nil
-}
-
-// tellSilence says that the rendezvous does not answer, once for each silence.
-func (h *Handle) tellSilence() {
-	told := int64(0)
-	for pause(h.ctx, silentWhen) {
-		l := h.life.Load()
-		since := l.lost.Load()
-		if since == 0 || since == told || l.denied.Load() >= since || time.Since(time.Unix(0, since)) < silentWhen {
-			continue
-		}
-		told = since
-		h.opt.Log.Error("no answer from the rendezvous: is there a network, does it let this camera out, and does the rendezvous run? Trying again",
-			"addresses", h.known())
-	}
+	return err
 }
 
 // elsewhere looks the rendezvous' name up again when it has been silent for long, and goes where it leads now. Streams that run are not

@@ -34,11 +34,9 @@ type Handle struct {
 
 	life atomic.Pointer[life] // the one that runs, or the last one
 
-	mu       sync.Mutex
-	unsaved  []byte // pairings that the disk did not take
-	retrying bool
-	closed   bool
-	last     *Stats // of a camera that has ended
+	mu     sync.Mutex
+	closed bool
+	last   *Stats // of a camera that has ended
 }
 
 // life is one run of the core. There is another one when the rendezvous' name leads elsewhere.
@@ -50,16 +48,12 @@ type life struct {
 	end  context.CancelFunc
 	wg   sync.WaitGroup
 	lost atomic.Int64 // unix nanoseconds since when it has not been registered; 0: it is
-	// denied is when the rendezvous last said why not, unix nanoseconds; 0: never.
-	denied atomic.Int64
 }
 
 // How long things take at most.
 const (
 	mapTimeout    = 2 * time.Second  // for a router to map a port
 	goodbyeLast   = 5 * time.Second  // for the recorder to store what it has, at the end
-	saveAgain     = 5 * time.Second  // after the disk did not take the pairings
-	silentWhen    = 5 * time.Second  // without the rendezvous: it is told
 	elsewhereWhen = 45 * time.Second // without the rendezvous: its name is looked up again
 )
 
@@ -86,10 +80,6 @@ func (h *Handle) start(ctx context.Context) (err error) {
 	if h.state, err = openState(h.opt); err != nil {
 		return err
 	}
-	if err := h.state.uncounted; err != nil {
-		h.opt.Log.Error("the folder takes nothing: free some room on the disk, or make it writable; until then no change of pairings lasts, "+
-			"and a restart with a wrong clock may not be served", "error", err.Error())
-	}
 	if h.video, err = h.opt.openVideo(h.frames, h.observeSource); err != nil {
 		return err
 	}
@@ -107,7 +97,6 @@ func (h *Handle) start(ctx context.Context) (err error) {
 	}
 	h.listen()
 	h.wg.Go(h.elsewhere)
-	h.wg.Go(h.tellSilence)
 	return nil
 }
 
@@ -122,7 +111,7 @@ func (h *Handle) open(addrs []netip.AddrPort) (*life, error) {
 	l.lost.Store(time.Now().UnixNano())
 	l.core, err = camera.New(camera.Config{
 		Static: s.key, Rendezvous: device.Servers(addrs, h.opt.TLS, h.policy.Uplink), RendezvousKey: s.label.RendezvousKey,
-		Secret: s.label.Secret, Book: s.book, Certificate: s.certificate, Rand: h.opt.Rand, Boot: s.boot, Host: d.Host(), Classify: true,
+		Secret: s.label.Secret, Book: s.book, Keep: h.keep, Certificate: s.certificate, Rand: h.opt.Rand, Boot: s.boot, Host: d.Host(), Classify: true,
 		LAN: s.book != nil && !h.opt.NoLAN, Source: h.video.open, Estimator: h.estimator, Keepalive: h.opt.Keepalive, MaxViewers: h.opt.MaxViewers,
 	})
 	if err == nil {
@@ -306,7 +295,6 @@ func (h *Handle) end(store bool) error {
 		errs = append(errs, h.video.close())
 	}
 	if h.state != nil {
-		errs = append(errs, h.flush())
 		h.state.close()
 	}
 	return errors.Join(errs...)

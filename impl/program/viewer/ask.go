@@ -25,7 +25,7 @@ type answer struct {
 	err     error
 }
 
-// waiter waits for a connection.
+// waiter waits for a connection on which the camera has heard this viewer: until then it may still turn it away.
 type waiter struct {
 	once bool // for the first attempt's result
 	done chan error
@@ -63,7 +63,7 @@ func (c *camera) requeue() {
 	clear(c.pending)
 }
 
-// greet tells who waits for a connection that there is one.
+// greet tells who waits for a connection that there is one, and that it counts.
 func (c *camera) greet() {
 	for _, w := range c.waiters {
 		w.done <- nil

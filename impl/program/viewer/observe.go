@@ -34,6 +34,8 @@ func (h *home) observe(event any) {
 		h.about(e.Camera, func(c *camera) { h.present(c, e) })
 	case core.Connected:
 		h.about(e.Camera, func(c *camera) { h.connected(c, e) })
+	case core.PathConfirmed: // what the camera grants counts from now on
+		h.about(e.Camera, func(c *camera) { c.greet() })
 	case core.PathChanged:
 		h.about(e.Camera, func(c *camera) { c.path, c.LastPath = e.To, c.pathName(e.To) })
 	case core.Reconnecting:
@@ -91,7 +93,6 @@ func (h *home) connected(c *camera, e core.Connected) {
 	c.become(Watching)
 	h.v.opt.Log.Info("connected", "camera", c.uid, "path", c.LastPath, "role", e.Role)
 	h.v.note(c)
-	c.greet()
 	h.wake()
 }
 

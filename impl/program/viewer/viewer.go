@@ -204,7 +204,8 @@ func (v *Viewer) named(name string) (*camera, error) {
 		case c.temporary:
 		case strings.EqualFold(c.Name, name), strings.EqualFold(c.uid.String(), name), strings.EqualFold(c.uid.Compact(), name):
 			return c, nil
-		case name != "" && hasPrefixFold(c.Name, name), len(name) >= leastUID && (hasPrefixFold(c.uid.String(), name) || hasPrefixFold(c.uid.Compact(), name)):
+		case name != "" && hasPrefixFold(c.Name, name),
+			len(name) >= leastUID && (hasPrefixFold(c.uid.String(), name) || hasPrefixFold(c.uid.Compact(), name)):
 			begin = append(begin, c)
 		}
 	}
