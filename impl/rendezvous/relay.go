@@ -13,6 +13,10 @@ import (
 // relaysEach is how many relays one viewer has at most, so that a few cannot use up all of them.
 const relaysEach = 64
 
+// relaysOfCamera is how many relays one camera has at most. Whoever asks for it uses them up, so that there are many; and few enough
+// that a free channel is found quickly.
+const relaysOfCamera = 256
+
 // leastCharge is what a frame costs of a quota at least, in bytes: small ones cost packets.
 const leastCharge = 100
 
@@ -42,7 +46,7 @@ type relayKey struct {
 // openRelay binds a relay to a tie that has none, if one is to be had.
 func (s *Server) openRelay(now time.Time, t *tie) {
 	v, c := t.sides[0].client, t.sides[1].client
-	if t.relay != nil || s.cfg.NoRelay || s.nrelays >= s.cfg.MaxIntroductions || len(v.ends()) >= relaysEach {
+	if t.relay != nil || s.cfg.NoRelay || s.nrelays >= s.cfg.MaxIntroductions || len(v.ends()) >= relaysEach || len(c.ends()) >= relaysOfCamera {
 		return
 	}
 	vc, ok1 := v.freeChannel()

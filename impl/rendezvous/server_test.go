@@ -436,3 +436,18 @@ func TestGuestsAreBounded(t *testing.T) {
 		t.Error("a viewer was forgotten whose relay is open")
 	}
 }
+
+// Nor can many viewers have one camera's channels searched through for long.
+func TestRelaysOfOneCameraAreBounded(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.ConnectsPerSecond = 1000 })
+	c := r.camera()
+	for range 6 {
+		v := r.viewer()
+		for id := range uint64(relaysEach) {
+			v.send(connect(id+1, c))
+		}
+	}
+	if n := r.s.Stats().Relays; n != relaysOfCamera {
+		t.Errorf("%d relays", n)
+	}
+}
