@@ -24,6 +24,8 @@ func (h *Handle) observe(l *life, e any) {
 		}
 	case camera.Unregistered:
 		l.lost.Store(e.At.UnixNano())
+	case camera.Denied:
+		l.denied.Store(e.At.UnixNano())
 	}
 	if h.opt.Observe != nil {
 		h.opt.Observe(e)
@@ -102,6 +104,21 @@ func (h *Handle) keep(book []byte) error {
 		h.opt.Log.Error("pairings are as they were: free some room on the disk, or make the camera's folder writable", "error", err.Error())
 	}
 	return err
+}
+
+// tellSilence says that the rendezvous does not answer, once for each silence.
+func (h *Handle) tellSilence() {
+	told := int64(0)
+	for pause(h.ctx, silentWhen) {
+		l := h.life.Load()
+		since := l.lost.Load()
+		if since == 0 || since == told || l.denied.Load() >= since || time.Since(time.Unix(0, since)) < silentWhen {
+			continue
+		}
+		told = since
+		h.opt.Log.Error("no answer from the rendezvous: is there a network, does it let this camera out, and does the rendezvous run? Trying again",
+			"addresses", h.known())
+	}
 }
 
 // elsewhere looks the rendezvous' name up again when it has been silent for long, and goes where it leads now. Streams that run are not

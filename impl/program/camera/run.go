@@ -48,12 +48,15 @@ type life struct {
 	end  context.CancelFunc
 	wg   sync.WaitGroup
 	lost atomic.Int64 // unix nanoseconds since when it has not been registered; 0: it is
+	// denied is when the rendezvous last said why not, unix nanoseconds; 0: never.
+	denied atomic.Int64
 }
 
 // How long things take at most.
 const (
 	mapTimeout    = 2 * time.Second  // for a router to map a port
 	goodbyeLast   = 5 * time.Second  // for the recorder to store what it has, at the end
+	silentWhen    = 5 * time.Second  // without the rendezvous: it is told
 	elsewhereWhen = 45 * time.Second // without the rendezvous: its name is looked up again
 )
 
@@ -80,6 +83,10 @@ func (h *Handle) start(ctx context.Context) (err error) {
 	if h.state, err = openState(h.opt); err != nil {
 		return err
 	}
+	if err := h.state.uncounted; err != nil {
+		h.opt.Log.Error("the folder takes nothing: free some room on the disk, or make it writable; until then no change of pairings lasts, "+
+			"and a restart with a wrong clock may not be served", "error", err.Error())
+	}
 	if h.video, err = h.opt.openVideo(h.frames, h.observeSource); err != nil {
 		return err
 	}
@@ -97,6 +104,7 @@ func (h *Handle) start(ctx context.Context) (err error) {
 	}
 	h.listen()
 	h.wg.Go(h.elsewhere)
+	h.wg.Go(h.tellSilence)
 	return nil
 }
 
