@@ -197,3 +197,22 @@ func TestParseURL(t *testing.T) {
 		t.Errorf("a URL with a password: %v, want a refusal without it", err)
 	}
 }
+
+// A store may name what nobody has asked for: that is not taken for an object, and ends no recorder.
+func TestListsOfOthersObjects(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/xml")
+		fmt.Fprint(w, `<?xml version="1.0"?><ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated>`+
+			`<Contents><Key>x</Key><Size>1</Size></Contents><Contents><Key></Key></Contents><Contents><Key>other/name</Key></Contents>`+
+			`<Contents><Key>home/name</Key><Size>7</Size></Contents></ListBucketResult>`)
+	}))
+	defer s.Close()
+	store, err := S3{Endpoint: strings.TrimPrefix(s.URL, "http://"), Insecure: true, Bucket: "bucket", Prefix: "home", AccessKey: "a", SecretKey: "s"}.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := store.List(t.Context(), "")
+	if err != nil || len(objects) != 1 || objects[0] != (Object{Name: "name", Size: 7}) {
+		t.Errorf("%v, %v", objects, err)
+	}
+}

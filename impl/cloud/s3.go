@@ -187,7 +187,9 @@ func (b *bucket) List(ctx context.Context, prefix string) (objects []Object, err
 		if o.Err != nil {
 			return nil, b.explain("list", prefix, o.Err)
 		}
-		objects = append(objects, Object{Name: o.Key[len(b.name("")):], Size: o.Size})
+		if name, ok := strings.CutPrefix(o.Key, b.name(prefix)); ok { // what the store names beside that is not believed
+			objects = append(objects, Object{Name: prefix + name, Size: o.Size})
+		}
 	}
 	return objects, nil
 }
