@@ -124,6 +124,7 @@ func (m *model) notes() []note {
 		add(true, "%s went direct where the oracle says that only a relay can connect: suspect the lab before believing it (%s).",
 			plural(len(leaks), "cell"), m.some(leaks, true))
 	}
+	ns = append(ns, m.waitNotes()...)
 	ns = append(ns, m.oracleNotes()...)
 	for _, s := range []string{
 		m.boundSentence("The first media packet", "the triangle bound", packetRatio),

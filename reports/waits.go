@@ -94,3 +94,19 @@ func (m *model) conditions() (all []condition) {
 	}
 	return all
 }
+
+// waitNotes say what the waits come to, the median of each condition.
+func (m *model) waitNotes() (ns []note) {
+	for _, w := range waits {
+		var s []string
+		for _, c := range m.conditions() {
+			if xs := c.group.sample(probe(w.probe)); len(xs) > 0 {
+				s = append(s, fmt.Sprintf("%s %s (n = %s)", c.name, quantile(xs, 0.5, seconds), count(len(xs))))
+			}
+		}
+		if len(s) > 0 {
+			ns = append(ns, note{text: w.title + ", median: " + strings.Join(s, "; ") + ".", to: "#waits", link: "all of them"})
+		}
+	}
+	return ns
+}

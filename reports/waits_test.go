@@ -36,6 +36,10 @@ func TestWaiting(t *testing.T) {
 	if f := topic.figures; len(f) != 2 || !strings.Contains(f[0].alt, "goodbye: median 2") || !strings.Contains(f[1].instead, "1 s, and nothing else") {
 		t.Errorf("%+v", f)
 	}
+	notes := newModel(&record.Run{Manifest: record.Manifest{}, Trials: trials}).waitNotes()
+	if len(notes) != 2 || !strings.Contains(notes[0].text, "median: goodbye 21.5 ms (n = 4); power-cut 21.5 s (n = 4).") {
+		t.Errorf("%+v", notes)
+	}
 	if _, ok := modelOf(record.Manifest{}, record.Trial{}).waiting(); ok {
 		t.Error("a topic without a figure")
 	}
