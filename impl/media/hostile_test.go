@@ -343,3 +343,33 @@ func TestSenderAnswersNACK(t *testing.T) {
 		t.Errorf("a replayed NACK is taken: %v, %+v", err, s.Rejected())
 	}
 }
+
+// Feedback of a few bytes can claim to tell of 65,535 arrivals: it costs no memory.
+func TestFeedbackThatClaimsMuch(t *testing.T) {
+	s, r := newPair(t, SenderConfig{TransportCC: true}, ReceiverConfig{})
+	clipPackets(t, s, 1)
+	b := []byte{0x80 | rtcp.FormatTCC, byte(rtcp.TypeTransportSpecificFeedback), 0, 0}
+	b = binary.BigEndian.AppendUint32(b, r.cfg.Keys.viewerSSRC)
+	b = binary.BigEndian.AppendUint32(b, r.cfg.Keys.ssrc)
+	b = append(b, 0, 0, 0xFF, 0xFF, 0, 0, 0, 0)
+	for range 10 {
+		b = append(b, 0x3F, 0xFF) // 8,191 packets that came in time
+	}
+	b[3] = byte(len(b)/4 - 1)
+	var whole []byte
+	for range 20 {
+		whole = append(whole, b...)
+	}
+	raw := rtcp.RawPacket(whole)
+	if n := testing.AllocsPerRun(10, func() {
+		sealed, err := sealRTCP(r.out, &raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.HandleRTCP(epoch, sealed); err == nil {
+			t.Error("it is believed")
+		}
+	}); n > 100 {
+		t.Errorf("%v allocations for a datagram", n)
+	}
+}

@@ -42,10 +42,30 @@ func openRTCP(ctx *srtp.Context, b []byte, rejected *Rejected) ([]rtcp.Packet, e
 		rejected.Replay++
 		return nil, fmt.Errorf("%w: index %d", errReplay, binary.BigEndian.Uint32(b[len(b)-4:])&^(1<<31))
 	}
+	if tells := arrivalsTold(plain); tells > maxTold {
+		rejected.Payload++
+		return nil, fmt.Errorf("read rtcp: it tells of %d packets' arrivals, more than %d", tells, maxTold)
+	}
 	packets, err := rtcp.Unmarshal(plain)
 	if err != nil {
 		rejected.Payload++
 		return nil, fmt.Errorf("read rtcp: %w", err)
 	}
 	return packets, nil
+}
+
+// maxTold is of how many packets' arrivals a datagram may tell: more than come in a tenth of a second. A few bytes can claim to tell of
+// thousands, each of which is memory to the parser.
+const maxTold = 4096
+
+// arrivalsTold is of how many packets' arrivals a compound packet tells (transport-wide feedback: PT 205, FMT 15).
+func arrivalsTold(b []byte) (n int) {
+	for len(b) >= 4 {
+		size := 4 * (int(binary.BigEndian.Uint16(b[2:])) + 1)
+		if b[0]&0x1F == rtcp.FormatTCC && rtcp.PacketType(b[1]) == rtcp.TypeTransportSpecificFeedback && size >= 16 && len(b) >= 16 {
+			n += int(binary.BigEndian.Uint16(b[14:]))
+		}
+		b = b[min(size, len(b)):]
+	}
+	return n
 }
