@@ -39,11 +39,21 @@ func (c *Camera) admit(now time.Time, req *session.Request) (admission, wire.Cod
 		return refused(wire.CodeProfile, wire.CodeProfile)
 	case req.Timestamp() <= c.stamps[req.Peer()]:
 		return refused(wire.CodeMalformed, errOld)
-	case len(c.viewers) >= c.places(grant):
+	case len(c.viewers)-c.unheard(req.Peer()) >= c.places(grant):
 		return refused(wire.CodeBusy, wire.CodeBusy)
 	}
 	c.remember(req.Peer(), req.Timestamp())
 	return admission{hello, grant}, 0, nil
+}
+
+// unheard is how many connections of a viewer wait to be heard. A newer one takes their place (accept): nobody holds more than two.
+func (c *Camera) unheard(k identity.PublicKey) (n int) {
+	for _, v := range c.viewers {
+		if v.key == k && !v.confirmed {
+			n++
+		}
+	}
+	return n
 }
 
 // grant says what a viewer may do that shows a proof.

@@ -90,8 +90,13 @@ func (c *Camera) giveChannel(v *viewer, channel uint16) {
 	v.channel = channel
 }
 
-// accept begins to serve a viewer.
+// accept begins to serve a viewer, in place of an older connection of its that was not heard yet.
 func (c *Camera) accept(now time.Time, v *viewer) {
+	for _, old := range slices.Clone(c.viewers) {
+		if old.key == v.key && !old.confirmed {
+			c.drop(now, old, wire.CodeReplaced)
+		}
+	}
 	c.box.Quiet(false)
 	c.viewers = append(c.viewers, v)
 	c.byIndex[v.sess.LocalIndex()] = v

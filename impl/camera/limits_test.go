@@ -162,3 +162,32 @@ func TestBlindBudgetOfRepetitions(t *testing.T) {
 		t.Errorf("%d bytes of media, the budget is %d", n, v.policy.Blind)
 	}
 }
+
+// Who connects again and again without being heard takes no more than one place: the others' are free.
+func TestOneViewerTakesOnePlace(t *testing.T) {
+	c := newCamera(t, func(cfg *Config) { cfg.MaxViewers = 2 })
+	greedy := newGuest(t, c, 10, wire.FlagDirect)
+	var first []core.Packet
+	for i := range uint64(20) {
+		ps, err := greedy.introduce(epoch, greedy.introduction(i+1, i+1, 0))
+		if err != nil {
+			t.Fatalf("introduction %d: %v", i, err)
+		}
+		if first = ps; c.Stats().Viewers != 1 {
+			t.Fatalf("it has %d places", c.Stats().Viewers)
+		}
+	}
+	other := newGuest(t, c, 11, wire.FlagDirect)
+	ps, err := other.introduce(epoch, other.introduction(100, 1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.finish(ps)
+	greedy.finish(first)
+	for _, g := range []*guest{other, greedy} {
+		g.send(epoch, seen, &wire.Use{Sequence: 1, Next: 1})
+	}
+	if s := c.Stats(); s.Viewers != 2 {
+		t.Errorf("%d viewers", s.Viewers)
+	}
+}
