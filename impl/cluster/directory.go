@@ -184,6 +184,7 @@ func (n *Node) put(uid identity.UID, h holding) (rev uint64, err error) {
 		got, err := n.update(kv, uid, h, rev)
 		if err == nil {
 			n.count(func(s *Stats) { s.Claims++ })
+			n.cleared(uid, h.key)
 			return got, nil
 		}
 		if !conflict(err) {
@@ -204,15 +205,40 @@ func (n *Node) put(uid identity.UID, h holding) (rev uint64, err error) {
 		}
 		if n.challenge(e.Node, e.Epoch, h.key) {
 			n.cfg.Log.Warn("a camera's key is in use at two nodes: one of the two devices is a copy", "uid", uid.String(), "node", e.Node)
+			n.suspect(uid)
 			n.do(func(now time.Time) { n.core.Load().Expel(now, h.key, wire.CodeDuplicateKey) })
 			return 0, errHeld
 		}
 		if got, err = n.update(kv, uid, h, rev); err == nil {
 			n.send(e.Node, &letter{Kind: kindRelease, Device: h.key, Stamp: h.stamp})
+			n.cleared(uid, h.key)
 			return got, nil
 		}
 	}
 	return 0, fmt.Errorf("announce camera: %w", err)
+}
+
+// suspect notes that a camera was sent away as a copy, and is to be cleared should it turn out to be the camera after all. Of too
+// many some are not noted: they wait for as long as the core doubts them.
+func (n *Node) suspect(uid identity.UID) {
+	const most = 4096
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.suspects) >= most {
+		clear(n.suspects)
+	}
+	n.suspects[uid] = true
+}
+
+// cleared tells the core that a camera which it doubts is held by nobody else.
+func (n *Node) cleared(uid identity.UID, camera identity.PublicKey) {
+	n.mu.Lock()
+	doubted := n.suspects[uid]
+	delete(n.suspects, uid)
+	n.mu.Unlock()
+	if doubted {
+		n.do(func(now time.Time) { n.core.Load().Claimed(now, camera) })
+	}
 }
 
 // update writes an entry over the one of a revision; 0: over none.

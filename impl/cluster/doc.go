@@ -13,7 +13,8 @@
 // Who holds a camera: the entry of the directory, which changes by compare-and-swap alone. A node at which a camera registers
 // claims it; where another node that lives has it, that one asks the camera whether it is still there. If it is, two
 // devices have one key, and the newcomer is sent away; if not, the claim stands and the other node lets go. Until that has been
-// answered, which takes a round trip or two, the newcomer is introduced to viewers of his own node, and to no others.
+// answered, which takes a round trip or two, the newcomer is introduced to viewers of his own node, and to no others; one who was sent
+// away lately, to nobody.
 //
 //	online ──► claim ──► ours          ours: written again from time to time, since entries expire
 //	             │ held by a node that lives ──► challenge ──► alive: the newcomer is sent away

@@ -197,3 +197,13 @@ func TestChallengeIsHeardAtOnce(t *testing.T) {
 		t.Error("it heard nothing")
 	}
 }
+
+// A camera that was sent away as a copy is one no more when the directory takes it.
+func TestSuspectIsCleared(t *testing.T) {
+	t.Parallel()
+	n := newTestNode(t)
+	uid := n.cfg.Key.Public().UID()
+	n.suspect(uid)
+	n.hold(uid, holding{key: n.cfg.Key.Public(), stamp: 1, since: time.Now(), state: wire.StateOnline})
+	until(t, n, "it is cleared", func() bool { return !n.suspects[uid] })
+}

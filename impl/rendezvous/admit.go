@@ -333,7 +333,9 @@ func (s *Server) arrived(now time.Time, c *client) {
 	if c.role == Camera {
 		s.stats.Online++
 		s.box.Emit(Online{UID: u, Key: c.key, Endpoint: c.remote, At: now})
-		s.changed(now, u, wire.StateOnline, now)
+		if !s.suspect(c) {
+			s.changed(now, u, wire.StateOnline, now)
+		}
 	}
 }
 

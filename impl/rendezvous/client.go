@@ -64,6 +64,7 @@ type affairs struct {
 	duel     duel
 
 	challenge *challenge // nil: no other node wants to know whether it is there
+	suspect   instant    // until then it is introduced to nobody unless Claimed; see Expel
 }
 
 // probe is a question to an address that is not the device's.
@@ -77,7 +78,7 @@ type probe struct {
 // idle says whether nothing is going on that must be remembered.
 func (a *affairs) idle() bool {
 	return a.pending == nil && a.proxy == nil && len(a.intros) == 0 && len(a.asked) == 0 && len(a.ends) == 0 && len(a.ties) == 0 &&
-		a.probe == nil && a.watching == nil && a.duel.until.IsZero() && a.challenge == nil
+		a.probe == nil && a.watching == nil && a.duel.until.IsZero() && a.challenge == nil && a.suspect == 0
 }
 
 // affairs are the device's, made where it has none.
@@ -157,13 +158,18 @@ func (s *Server) known(k identity.PublicKey, r Role) *client {
 	return nil
 }
 
-// camera is the one of that name that is online here; nil: there is none.
+// camera is the one of that name that is online here, and no suspect; nil: there is none.
 func (s *Server) camera(u identity.UID) *client {
 	if id := s.names[Camera].online[u]; id != 0 {
-		return s.slab.at(id)
+		if c := s.slab.at(id); !s.suspect(c) {
+			return c
+		}
 	}
 	return nil
 }
+
+// suspect says whether a camera may be a copy, which another node is to judge first.
+func (s *Server) suspect(c *client) bool { return c.busy != nil && s.latest < c.busy.suspect }
 
 // client finds or makes the record of a device.
 func (s *Server) client(now time.Time, k identity.PublicKey, r Role) (*client, error) {
@@ -341,6 +347,9 @@ func (s *Server) away(now time.Time, c *client, cause Cause) {
 		s.changed(now, u, cause.state(), now)
 	} else if s.cfg.Others != nil {
 		s.box.Emit(Left{Viewer: c.key})
+	}
+	if c.busy != nil && !s.suspect(c) {
+		c.busy.suspect = 0
 	}
 	c.settle()
 }

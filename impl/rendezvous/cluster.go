@@ -354,13 +354,30 @@ func (s *Server) Carried(now time.Time, node string, device identity.PublicKey, 
 	return errChannel
 }
 
-// Expel sends a camera away that is served here.
+// Expel sends a camera away that is served here: it is a copy of one that another node serves. Should it come back within a minute,
+// it is introduced to nobody until Claimed says that it is the camera after all.
 func (s *Server) Expel(now time.Time, camera identity.PublicKey, code wire.Code) {
 	s.box.Begin()
 	if c := s.known(camera, Camera); c != nil && c.here() {
 		s.tell(c, core.Signal, &wire.Goodbye{Code: code})
+		c.affairs().suspect = s.at(now) + instant(duelLife)
 		s.away(now, c, CauseElsewhere)
 	}
+}
+
+// Claimed takes that no other node serves a camera.
+func (s *Server) Claimed(now time.Time, camera identity.PublicKey) {
+	s.box.Begin()
+	c := s.known(camera, Camera)
+	if c == nil || c.busy == nil || c.busy.suspect == 0 {
+		return
+	}
+	was := s.suspect(c)
+	c.busy.suspect = 0
+	if c.here() && was {
+		s.changed(now, c.uid(), wire.StateOnline, now)
+	}
+	c.settle()
 }
 
 // challenge is a ping by which other nodes learn whether a camera is still there.

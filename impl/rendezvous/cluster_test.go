@@ -366,3 +366,47 @@ func TestChallenge(t *testing.T) {
 		t.Error("a camera that has gone is asked")
 	}
 }
+
+// Who was sent away as a copy of a camera at another node is introduced to nobody when it comes back, unless it turns out to be
+// the camera; viewers are not told that it is there.
+func TestExpelledCopyIsIntroducedToNobody(t *testing.T) {
+	for _, claimed := range []bool{false, true} {
+		r := newRig(t, nil)
+		c, v := r.camera(), r.viewer()
+		uid := c.key.Public().UID()
+		r.s.Expel(r.now, c.key.Public(), wire.CodeDuplicateKey)
+		r.drain()
+		v.send(&wire.Watch{Sequence: 1, Cameras: []identity.UID{uid}})
+		v.send(&wire.PresenceAck{Sequence: 1})
+		r.discard(v.addr)
+		r.discard(c.addr)
+		c.join(register, 2)
+		if claimed {
+			r.s.Claimed(r.now, c.key.Public())
+			r.drain()
+		}
+		if told, _ := v.read().(*wire.Presence); (told != nil) != claimed {
+			t.Errorf("claimed %v: the viewer was told %+v", claimed, told)
+		}
+		v.send(connect(7, c))
+		if got, _ := c.read().(*wire.Introduce); (got != nil) != claimed {
+			t.Errorf("claimed %v: the camera got %+v", claimed, got)
+		}
+		r.discard(v.addr)
+		for range 5 {
+			c.send(&wire.Ping{Sequence: 5})
+			v.send(&wire.Ping{Sequence: 5})
+			r.advance(duelLife / 5)
+		}
+		r.discard(c.addr)
+		v.send(connect(8, c))
+		if got, _ := c.read().(*wire.Introduce); got == nil {
+			t.Errorf("claimed %v: it is not introduced a minute later", claimed)
+		}
+		c.send(&wire.Goodbye{})
+		r.advance(time.Minute)
+		if busy := r.s.known(c.key.Public(), Camera).busy; busy != nil && busy.suspect != 0 {
+			t.Errorf("claimed %v: %+v is remembered", claimed, busy)
+		}
+	}
+}
