@@ -185,12 +185,15 @@ func (c *crowd) prepare(n int, hello []byte) {
 	for w := range workers {
 		wg.Go(func() {
 			for i := w; i < n; i += workers {
-				made[i] = c.newDevice(hello)
+				made[i] = c.newMember(hello)
 			}
 		})
 	}
 	wg.Wait()
 	for _, d := range made {
+		for d != nil && c.known(d.hs.LocalIndex()) { // among so many, some are drawn twice
+			d = c.newMember(hello)
+		}
 		if d == nil {
 			c.tb.FailNow()
 		}
@@ -199,7 +202,12 @@ func (c *crowd) prepare(n int, hello []byte) {
 	}
 }
 
-func (c *crowd) newDevice(hello []byte) *member {
+func (c *crowd) known(index uint32) bool {
+	_, ok := c.byIndex[index]
+	return ok
+}
+
+func (c *crowd) newMember(hello []byte) *member {
 	key, err := identity.NewKey(rand.Reader)
 	if err != nil {
 		c.tb.Error(err)

@@ -25,11 +25,11 @@ import (
 const fleetEnv = "PUNCHLAB_FLEET"
 
 // fleetSizes are the numbers of cameras.
-func fleetSizes(b *testing.B) (all []int) {
+func fleetSizes(b *testing.B, usual ...int) (all []int) {
 	b.Helper()
 	text := os.Getenv(fleetEnv)
 	if text == "" {
-		return []int{1_000, 10_000, 100_000}
+		return usual
 	}
 	for s := range strings.SplitSeq(text, ",") {
 		n, err := strconv.Atoi(s)
@@ -62,7 +62,7 @@ const viewers = 256
 
 // The server and its cameras are made once for all that is measured with so many of them.
 func BenchmarkFleet(b *testing.B) {
-	for _, n := range fleetSizes(b) {
+	for _, n := range fleetSizes(b, 1_000, 10_000, 100_000) {
 		b.Run(fmt.Sprint("cameras=", n), func(b *testing.B) {
 			f := newFleet(b, n)
 			for _, m := range []struct {

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,13 +99,17 @@ func (h *Handle) start() error {
 	return h.serve()
 }
 
+// readBuffer is asked of the kernel for each socket, in bytes: what comes while the server is busy elsewhere, as when all cameras
+// come back at once. The kernel grants up to net.core.rmem_max.
+const readBuffer = 8 << 20
+
 // serve opens the sockets.
 func (h *Handle) serve() error {
 	socks, err := h.opt.listen()
 	if err != nil {
 		return err
 	}
-	h.node, err = node.New(h.core, socks.udp, node.Options{Observe: h.observe, Accept: socks.streams})
+	h.node, err = node.New(h.core, socks.udp, node.Options{Observe: h.observe, Accept: socks.streams, ReadBuffer: readBuffer})
 	if err != nil {
 		return errors.Join(fmt.Errorf("start rendezvous: %w", err), socks.close())
 	}
@@ -135,8 +141,16 @@ func (h *Handle) recheck() {
 	}
 }
 
-// Run serves until the context ends, and then drains.
+// garbage is how many percent of what lives Run lets garbage have beside it: half as many as Go by itself. What lives is mostly
+// cameras, which stay, and each of their keepalives leaves little: memory, not time, bounds how many a server can carry.
+const garbage = 50
+
+// Run serves until the context ends, and then drains. Until it returns, the process collects its garbage as suits a server, unless
+// GOGC says how.
 func Run(ctx context.Context, opt Options) error {
+	if os.Getenv("GOGC") == "" {
+		defer debug.SetGCPercent(debug.SetGCPercent(garbage))
+	}
 	h, err := Start(opt)
 	if err != nil {
 		return err
