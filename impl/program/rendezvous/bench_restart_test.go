@@ -159,7 +159,9 @@ func BenchmarkFleetRestart(b *testing.B) {
 				h.since, h.back = time.Now(), nil
 				p.start()
 				ready = append(ready, time.Since(h.since).Seconds())
-				h.live(5*time.Minute, func() bool { return len(h.back) >= n && h.up == n })
+				p.profiled(fmt.Sprint("restart-", n), func() {
+					h.live(5*time.Minute, func() bool { return len(h.back) >= n && h.up == n })
+				})
 				all = append(all, h.back[len(h.back)-1].Seconds())
 				half = append(half, h.back[n/2].Seconds())
 				most = append(most, h.back[n*99/100].Seconds())
