@@ -66,7 +66,8 @@ type load struct {
 	by           map[netip.Prefix]int // opened with a cookie, so that the source is not forged; nil: none
 }
 
-// sourceShare is the part of the handshakes of a second, beyond those that need no cookie, that one source may have: one 1/16th.
+// sourceShare is how many sources use up what there is in a second: of handshakes beyond those that need no cookie, and of requests
+// for cameras that are not online.
 const sourceShare = 16
 
 // source is whom a handshake is put down to: an address, or as much of one as a household or a rented server has.

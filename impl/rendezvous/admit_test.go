@@ -230,7 +230,7 @@ func TestExpiry(t *testing.T) {
 
 // Whoever guesses names has few guesses, alone and together; a camera that is online is found all the same.
 func TestUnknownCamerasAreLimited(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.ConnectsPerSecond = 1e6; c.UnknownPerSecond = unknownBurst + 10 })
+	r := newRig(t, func(c *Config) { c.ConnectsPerSecond = 1e6; c.UnknownPerSecond = (unknownBurst + 10) * sourceShare })
 	c := r.camera()
 	offline := r.camera()
 	offline.send(&wire.Goodbye{})
@@ -247,12 +247,21 @@ func TestUnknownCamerasAreLimited(t *testing.T) {
 		}
 		return codes
 	}
-	first, second := r.viewer(), r.viewer()
+	first, second := r.viewer(), r.device()
+	second.addr = port(first.addr, 77) // another key of the same host
+	second.join(login, 1)
 	if codes := ask(first, 100, never); codes[wire.CodeUnavailable] != unknownBurst || codes[wire.CodeRateLimited] != 100-unknownBurst {
 		t.Errorf("one viewer: %v", codes)
 	}
 	if codes := ask(second, 20, offline); codes[wire.CodeUnavailable] != 10 {
-		t.Errorf("all: %v", codes)
+		t.Errorf("one host: %v", codes)
+	}
+	served := unknownBurst + 10
+	for range 30 {
+		served += ask(r.viewer(), unknownBurst, never)[wire.CodeUnavailable]
+	}
+	if want := (unknownBurst + 10) * sourceShare; served != want {
+		t.Errorf("all: %d, want %d", served, want)
 	}
 	if codes := ask(first, 3, c); len(codes) != 0 {
 		t.Errorf("a camera that is online: %v", codes)

@@ -261,6 +261,7 @@ func (s *Server) Refuse(now time.Time, device identity.PublicKey, role Role, id 
 func (s *Server) Found(viewer identity.PublicKey) {
 	if c := s.known(viewer, Viewer); c != nil && c.busy != nil {
 		c.busy.unknown.tokens++
+		s.misses.of(c.remote).tokens++
 		s.unknown.tokens++
 	}
 }

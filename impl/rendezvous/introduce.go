@@ -2,6 +2,7 @@ package rendezvous
 
 import (
 	"encoding/binary"
+	"hash/fnv"
 	"io"
 	"net/netip"
 	"slices"
@@ -46,7 +47,7 @@ func (s *Server) connect(now time.Time, v *client, from netip.AddrPort, m *wire.
 	switch {
 	case a.proxy == nil && !a.connects.take(now, s.cfg.ConnectsPerSecond, connectBurst*s.cfg.ConnectsPerSecond, 1):
 		code = wire.CodeRateLimited
-	case cam == nil && !s.mayMiss(now, a):
+	case cam == nil && !s.mayMiss(now, v):
 		code = wire.CodeRateLimited
 	case cam == nil && s.ask(now, v, from, m):
 		return
@@ -215,8 +216,24 @@ func (s *Server) endIntros(c *client) {
 	}
 }
 
-// mayMiss counts a viewer's question for a camera that is not online: whoever guesses names has few guesses.
-func (s *Server) mayMiss(now time.Time, a *affairs) bool {
-	all := float64(s.cfg.UnknownPerSecond)
-	return a.proxy != nil || a.unknown.take(now, unknownPerSecond, unknownBurst, 1) && s.unknown.take(now, all, all, 1)
+// mayMiss counts a viewer's question for a camera that is not online: whoever guesses names has few guesses, however many keys he
+// has, and leaves room for those of others.
+func (s *Server) mayMiss(now time.Time, v *client) bool {
+	a, all := v.affairs(), float64(s.cfg.UnknownPerSecond)
+	share := max(1, all/sourceShare)
+	return a.proxy != nil || a.unknown.take(now, unknownPerSecond, unknownBurst, 1) && s.misses.of(v.remote).take(now, share, share, 1) &&
+		s.unknown.take(now, all, all, 1)
+}
+
+// shares are buckets of sources: so many that few sources share one, whose seed keeps them from choosing with whom.
+type shares struct {
+	seed    [8]byte
+	buckets [1024]bucket
+}
+
+func (h *shares) of(from netip.AddrPort) *bucket {
+	f := fnv.New64a()
+	address := source(from).Addr().As16()
+	_, _ = f.Write(append(h.seed[:], address[:]...)) // never fails
+	return &h.buckets[f.Sum64()%uint64(len(h.buckets))]
 }

@@ -3,6 +3,7 @@ package rendezvous
 import (
 	"container/list"
 	"errors"
+	"io"
 	"net/netip"
 	"time"
 
@@ -38,6 +39,7 @@ type Server struct {
 	nrelays   int
 	nwatches  int
 	unknown   bucket // cameras asked for that are not online, by all viewers
+	misses    shares // of unknown
 	lookups   bucket // cameras named in watches, by all viewers
 	denials   bucket // events
 	recheck   walk
@@ -86,6 +88,9 @@ func New(cfg Config) (*Server, error) {
 		Static: cfg.Static, Rand: cfg.Rand, Prologue: []byte(core.PrologueRendezvous),
 		Taken: func(i uint32) bool { return s.byIndex[i] != 0 },
 	})
+	if err == nil {
+		_, err = io.ReadFull(cfg.Rand, s.misses.seed[:])
+	}
 	return s, err
 }
 
