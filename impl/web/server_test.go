@@ -3,10 +3,15 @@ package web
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Without the token nothing is told; with it, by either way, everything; and it does not stay in the address.
@@ -106,5 +111,46 @@ func TestEvents(t *testing.T) {
 	b.change(func(c *Camera) { c.Presence, c.Why = "offline", "said goodbye" })
 	if c := next(); c.Presence != "offline" || c.Why != "said goodbye" {
 		t.Errorf("%+v", c)
+	}
+}
+
+// told tells of reads.
+type told struct {
+	io.ReadCloser
+	reads chan bool
+}
+
+func (r told) Read(b []byte) (int, error) {
+	r.reads <- true
+	return r.ReadCloser.Read(b)
+}
+
+// A client that sends its offer slowly, or never to its end, does not keep the server from closing.
+func TestCloseWaitsForNoSlowClient(t *testing.T) {
+	s, err := New(newLane(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reads := make(chan bool)
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = told{r.Body, reads}
+		s.ServeHTTP(w, r)
+	}))
+	defer h.Close()
+	at := h.Listener.Addr().String()
+	c, err := net.Dial("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "POST /whep/door HTTP/1.1\r\nHost: %s\r\nContent-Type: application/sdp\r\nContent-Length: 100\r\n\r\nv=0", at)
+	<-reads
+	<-reads // for the rest
+	closed := make(chan bool)
+	go func() { s.Close(); close(closed) }()
+	select {
+	case <-closed:
+	case <-time.After(5 * time.Second):
+		t.Fatal("it waits for a slow client")
 	}
 }

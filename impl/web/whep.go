@@ -20,6 +20,7 @@ import (
 
 const (
 	maxOffer     = 64 << 10         // bytes
+	offerWait    = 10 * time.Second // for an offer to come whole
 	gatherWait   = 3 * time.Second  // for this host's candidates
 	connectWait  = 15 * time.Second // for the client to connect
 	keyFrameGap  = 250 * time.Millisecond
@@ -76,9 +77,12 @@ func (s *Server) offer(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusUnsupportedMediaType, "send an SDP offer as "+contentOfSDP)
 		return
 	}
-	sdp, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxOffer))
-	if err != nil {
+	sdp, err := s.body(w, r)
+	if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
 		problem(w, http.StatusRequestEntityTooLarge, "the offer is too large")
+		return
+	} else if err != nil {
+		problem(w, http.StatusRequestTimeout, "the offer did not come whole")
 		return
 	}
 	if !s.reserve() {
@@ -103,6 +107,18 @@ func (s *Server) offer(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Location", "/whep/"+url.PathEscape(x.camera)+"/"+x.id)
 	w.WriteHeader(http.StatusCreated)
 	_, _ = io.WriteString(w, answer)
+}
+
+// body reads an offer, for which nobody is waited for long, nor at all once the server closes.
+func (s *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	in := http.NewResponseController(w)
+	_ = in.SetReadDeadline(time.Now().Add(offerWait)) // its error is that there is no connection
+	stop := context.AfterFunc(s.ctx, func() { _ = in.SetReadDeadline(time.Unix(1, 0)) })
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxOffer))
+	if stop() && err == nil {
+		_ = in.SetReadDeadline(time.Time{})
+	}
+	return b, err
 }
 
 // begin runs a session, beside the request that is still waited for.

@@ -38,7 +38,7 @@ func servePage(v viewer.Session, at, token, fragment string) (*page, error) {
 	if err != nil {
 		return nil, errors.Join(labError(err), l.Close())
 	}
-	p := &page{server: s, http: &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}, done: make(chan error, 1)}
+	p := &page{server: s, http: &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}, done: make(chan error, 1)}
 	go func() { p.done <- p.http.Serve(l) }()
 	query := ""
 	if token != "" {
