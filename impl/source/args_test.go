@@ -139,3 +139,21 @@ func TestCheck(t *testing.T) {
 		t.Errorf("without the device: %v", err)
 	}
 }
+
+// A password is hidden as it is written, which may be another way than a URL is usually written, and where the name is a part of it.
+func TestPasswordsAsWritten(t *testing.T) {
+	for _, tt := range []struct{ url, said, want string }{
+		{"rtsp://u:p%2Dw%41@h/x", "rtsp://u:p%2Dw%41@h/x: 401; p-wA", "rtsp://…@h/x: 401; …"},
+		{"rtsp://pa:password@h/x", "bad password", "bad …"},
+		{"rtsp://h/x?token=abc", "GET /x?token=abc", "GET /x?…"},
+	} {
+		in, err := ParseInput(tt.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := tail{secrets: in.secrets()}
+		if _, err := l.Write([]byte(tt.said + "\n")); err != nil || l.String() != tt.want {
+			t.Errorf("%q, want %q (%v)", l.String(), tt.want, err)
+		}
+	}
+}

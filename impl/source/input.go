@@ -1,9 +1,11 @@
 package source
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -90,17 +92,22 @@ func (i Input) String() string {
 	return i.Name
 }
 
-// secrets are the parts of an input that must not be told.
+// secrets are the parts of an input that must not be told, as it is written and as it means, the longest first: none is then left
+// over where it has another one in it.
 func (i Input) secrets() (all []string) {
 	u, err := url.Parse(i.Name)
 	if i.Kind != URL || err != nil {
 		return nil
 	}
 	if u.User != nil {
-		all = append(all, u.User.String(), u.User.Username())
-		if p, ok := u.User.Password(); ok {
-			all = append(all, p)
-		}
+		_, rest, _ := strings.Cut(i.Name, "://")
+		authority, _, _ := strings.Cut(rest, "/")
+		written := authority[:max(strings.LastIndexByte(authority, '@'), 0)]
+		name, password, _ := strings.Cut(written, ":")
+		meant, _ := u.User.Password()
+		all = append(all, written, name, password, u.User.String(), u.User.Username(), meant)
 	}
-	return append(all, u.RawQuery)
+	all = slices.DeleteFunc(append(all, u.RawQuery), func(s string) bool { return s == "" })
+	slices.SortFunc(all, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
+	return slices.Compact(all)
 }
