@@ -171,3 +171,26 @@ func setSchema(t *testing.T, path string, version uint32) {
 		t.Fatal(err)
 	}
 }
+
+// Who asks after the end gets an answer: a server may have a packet in hand still.
+func TestLoadAfterClose(t *testing.T) {
+	s, err := Open(filepath.Join(t.TempDir(), "db"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Save(key{1}, record{Stamp: 1})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		s.Load(key{1})
+		s.Save(key{1}, record{Stamp: 2})
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second):
+		t.Fatal("no answer")
+	}
+}

@@ -106,10 +106,14 @@ func (w *writer) close() error {
 	}
 	w.use.Lock()
 	defer w.use.Unlock()
-	if w.db == nil {
+	w.mu.Lock()
+	db := w.db
+	w.db = nil // who asks now gets what memory has, and does not wait for a file that is not there
+	w.mu.Unlock()
+	if db == nil {
 		return w.failing
 	}
-	return errors.Join(w.failing, w.db.close())
+	return errors.Join(w.failing, db.close())
 }
 
 // flush writes what is pending, to a new database if this one is damaged.
