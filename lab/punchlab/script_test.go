@@ -20,7 +20,9 @@ import (
 func TestMain(m *testing.M) {
 	live.Main()
 	stack.Main()
-	testscript.Main(m, map[string]func(){"punchlab": main, "pictures": pictures})
+	testscript.Main(m, map[string]func(){
+		"punchlab": main, "pictures": pictures, "said": program("said", said), "maim": program("maim", maim),
+	})
 }
 
 // pictures is a browser for scripts: it opens a page, and says which numbers the pictures show, and by which path they came.
