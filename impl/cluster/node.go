@@ -55,6 +55,7 @@ type Node struct {
 	failed  map[identity.UID]bool // their entries could not be written
 	// suspects were sent away as copies.
 	suspects map[identity.UID]bool
+	buried   map[uint64]bool // epochs of other nodes' processes that have ended
 	// refreshed is when entries were last looked after; until unsure the directory may not know who has registered anew.
 	refreshed, unsure time.Time
 	stats             Stats
@@ -105,7 +106,7 @@ func New(cfg Config) (*Node, error) {
 		cfg: cfg, kick: make(chan struct{}, 1), since: cfg.Now(), why: "not connected yet",
 		peers: map[string]*peer{}, trunks: map[uint64]*peer{}, held: map[identity.UID]*holding{}, waits: map[uint64]chan *letter{},
 		watched: map[identity.UID]*watched{}, asking: map[identity.PublicKey]int{}, failed: map[identity.UID]bool{},
-		suspects: map[identity.UID]bool{},
+		suspects: map[identity.UID]bool{}, buried: map[uint64]bool{},
 	}
 	if n.secrets, err = newSecrets(cfg.Key); err != nil {
 		return nil, err

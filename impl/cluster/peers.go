@@ -46,6 +46,7 @@ func (n *Node) greeted(l *letter) {
 		}
 		if p != nil {
 			delete(n.trunks, p.epoch)
+			n.bury(p.epoch)
 		}
 		p = &peer{name: l.Node, epoch: l.Epoch}
 		p.trunk = n.secrets.trunk(n.epoch, l.Epoch)
@@ -67,6 +68,23 @@ func (n *Node) greeted(l *letter) {
 	if l.Answer || fresh {
 		n.hello(false)
 	}
+}
+
+// bury notes a process that another one of its node's has followed. NATS could bring its letters once more, to have the living one
+// taken for dead. The caller holds mu.
+func (n *Node) bury(epoch uint64) {
+	const most = 4096
+	if len(n.buried) >= most {
+		clear(n.buried)
+	}
+	n.buried[epoch] = true
+}
+
+// past says whether a process has ended.
+func (n *Node) past(epoch uint64) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.buried[epoch]
 }
 
 // left takes another node's goodbye.
@@ -156,6 +174,10 @@ func (n *Node) letter(subject string, b []byte) {
 	}
 	if l.Node == n.cfg.Name {
 		n.own(l)
+		return
+	}
+	if n.past(l.Epoch) {
+		n.count(func(s *Stats) { s.Bad++ })
 		return
 	}
 	switch l.Kind {

@@ -207,3 +207,27 @@ func TestSuspectIsCleared(t *testing.T) {
 	n.hold(uid, holding{key: n.cfg.Key.Public(), stamp: 1, since: time.Now(), state: wire.StateOnline})
 	until(t, n, "it is cleared", func() bool { return !n.suspects[uid] })
 }
+
+// What a process said that has ended may come once more: it does not put the one that followed it to death.
+func TestLettersOfAnEndedProcess(t *testing.T) {
+	t.Parallel()
+	n := newTestNode(t)
+	subject := n.prefix + "all"
+	sealed := func(l *letter) []byte {
+		b, err := l.marshal()
+		if err == nil {
+			b, err = n.secrets.seal(rand.Reader, subject, b)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	old := sealed(&letter{Kind: kindHello, Node: "other", Epoch: 5})
+	for _, b := range [][]byte{old, sealed(&letter{Kind: kindHello, Node: "other", Epoch: 6}), old} {
+		n.letter(subject, b)
+	}
+	if !n.lives("other", 6) || n.lives("other", 5) || n.Stats().Bad != 1 {
+		t.Errorf("the process lives: %v, the one before it: %v; %+v", n.lives("other", 6), n.lives("other", 5), n.Stats())
+	}
+}
