@@ -468,3 +468,40 @@ func TestNothingIsReliedOnThatIsNotStored(t *testing.T) {
 		t.Errorf("with room again: %v", events)
 	}
 }
+
+// An owner for a time manages guests. He makes himself no owner for ever, and takes the camera from nobody.
+func TestATemporaryOwnerStaysOne(t *testing.T) {
+	c, owner, g := owned(t, nil, 0)
+	secret := identity.Secret{8}
+	if a, _, _ := owner.asks(epoch, &wire.Manage{Sequence: 2, Op: wire.OpInvite, Secret: secret, Role: wire.RoleOwner, Seconds: 60}); a.Code != 0 {
+		t.Fatal(a.Code)
+	}
+	lent := newGuest(t, c, 12, wire.FlagDirect).shows(secret)
+	if role := lent.come(epoch, 3); role != wire.RoleOwner {
+		t.Fatalf("he is %v", role)
+	}
+	lent.say(epoch, &wire.Use{Sequence: 1, Next: 1})
+	for i, x := range []struct {
+		m    wire.Manage
+		want wire.Code
+	}{
+		{wire.Manage{Op: wire.OpList}, 0},
+		{wire.Manage{Op: wire.OpSetRole, Key: lent.key.Public(), Role: wire.RoleOwner}, wire.CodeNotAllowed},
+		{wire.Manage{Op: wire.OpSetRole, Key: g.key.Public(), Role: wire.RoleOwner}, wire.CodeNotAllowed},
+		{wire.Manage{Op: wire.OpRevoke, Key: owner.key.Public()}, wire.CodeNotAllowed},
+		{wire.Manage{Op: wire.OpInvite, Secret: identity.Secret{9}, Role: wire.RoleOwner}, wire.CodeNotAllowed},
+		{wire.Manage{Op: wire.OpRelease}, wire.CodeNotAllowed},
+		{wire.Manage{Op: wire.OpInvite, Secret: identity.Secret{9}, Role: wire.RoleGuest}, 0},
+		{wire.Manage{Op: wire.OpCancel, Secret: identity.Secret{9}}, 0},
+		{wire.Manage{Op: wire.OpRevoke, Key: g.key.Public()}, 0},
+		{wire.Manage{Op: wire.OpRevoke, Key: lent.key.Public()}, 0},
+	} {
+		x.m.Sequence = uint32(i) + 1
+		if a, _, _ := lent.asks(epoch, &x.m); a.Code != x.want {
+			t.Errorf("%v: %v, want %v", x.m.Op, a.Code, x.want)
+		}
+	}
+	if ms := c.cfg.Book.Members(epoch); len(ms) != 1 || ms[0].Key != owner.key.Public() {
+		t.Errorf("there are %v", ms)
+	}
+}

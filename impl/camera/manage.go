@@ -42,7 +42,7 @@ func (v *viewer) change(now time.Time, m *wire.Manage) *wire.Managed {
 	if book == nil {
 		return &wire.Managed{Code: wire.CodeNotAllowed}
 	}
-	if self, ok := book.Member(now, v.key); !ok || self.Role != pairing.Owner {
+	if self, ok := book.Member(now, v.key); !ok || !mayAsk(book, now, self, m) {
 		return &wire.Managed{Code: wire.CodeNotAllowed}
 	}
 	change, do := v.wanted(now, m)
@@ -57,6 +57,27 @@ func (v *viewer) change(now time.Time, m *wire.Manage) *wire.Managed {
 	}
 	v.changedBook(now, change, m.Key)
 	return &wire.Managed{}
+}
+
+// mayAsk says whether a member may ask for what it does. An owner for a time has the guests to manage, not the owners: he could make his
+// time endless, and take the camera from who has lent it to him.
+func mayAsk(book *pairing.Book, now time.Time, self pairing.Member, m *wire.Manage) bool {
+	switch {
+	case self.Role != pairing.Owner:
+		return false
+	case self.Until == 0:
+		return true
+	}
+	about, _ := book.Member(now, m.Key)
+	switch m.Op {
+	case wire.OpInvite:
+		return m.Role != wire.RoleOwner
+	case wire.OpRevoke:
+		return about.Role != pairing.Owner || m.Key == self.Key
+	case wire.OpList, wire.OpCancel:
+		return true
+	}
+	return false
 }
 
 // wanted is what a Manage has changed in the book, and how; nil: nothing.
