@@ -7,8 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -141,16 +139,9 @@ func (h *Handle) recheck() {
 	}
 }
 
-// garbage is how many percent of what lives Run lets garbage have beside it: half as many as Go by itself. What lives is mostly
-// cameras, which stay, and each of their keepalives leaves little: memory, not time, bounds how many a server can carry.
-const garbage = 50
-
-// Run serves until the context ends, and then drains. Until it returns, the process collects its garbage as suits a server, unless
-// GOGC says how.
+// Run serves until the context ends, and then drains. Until it returns, the process collects garbage as suits a server (see lean).
 func Run(ctx context.Context, opt Options) error {
-	if os.Getenv("GOGC") == "" {
-		defer debug.SetGCPercent(debug.SetGCPercent(garbage))
-	}
+	defer lean(leanEvery)()
 	h, err := Start(opt)
 	if err != nil {
 		return err
