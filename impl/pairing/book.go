@@ -253,7 +253,7 @@ func (b *Book) shows(secret identity.Secret, viewer identity.PublicKey, proof id
 func validName(s string) bool {
 	ok := s != "" && len(s) <= MaxName && utf8.ValidString(s)
 	for _, r := range s {
-		ok = ok && !unicode.IsControl(r)
+		ok = ok && !unicode.IsControl(r) && !unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
 	}
 	return ok
 }

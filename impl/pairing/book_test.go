@@ -469,3 +469,11 @@ func TestCopies(t *testing.T) {
 		t.Errorf("put back: %s", b.Marshal())
 	}
 }
+
+func TestNamesThatMislead(t *testing.T) {
+	for name, want := range map[string]bool{"Ann": true, "日本 👩‍🚒": true, "nnA\u202e": false, "a\u2066b": false, "Ann\u2028owner": false, "\x1b[2J": false} {
+		if got := validName(name); got != want {
+			t.Errorf("%q: %v", name, got)
+		}
+	}
+}

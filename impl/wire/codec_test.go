@@ -221,6 +221,8 @@ func TestImpossibleValues(t *testing.T) {
 		"long name":         hello(func(h *wire.Hello) { h.Name = bytes.Repeat([]byte{'z'}, wire.MaxName+1) }),
 		"name not UTF-8":    hello(func(h *wire.Hello) { h.Name = []byte{0xff} }),
 		"name with escape":  hello(func(h *wire.Hello) { h.Name = []byte("a\x1b[2J") }),
+		"name turned round": hello(func(h *wire.Hello) { h.Name = []byte("nnA\u202e") }),
+		"name of two lines": hello(func(h *wire.Hello) { h.Name = []byte("Ann\u2028owner") }),
 		"denied":            &wire.Denied{},
 		"denied, local":     &wire.Denied{Code: wire.CodeStrategy},
 		"watch 0":           &wire.Watch{Cameras: []identity.UID{uid}},

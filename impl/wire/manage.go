@@ -91,14 +91,15 @@ type Member struct {
 	Seconds uint32             `cbor:"4,keyasint,omitempty"` // until it may no longer watch; 0: without end
 }
 
-// ValidName says whether s can be a viewer's name: 1 to MaxName bytes of UTF-8 without control characters.
+// ValidName says whether s can be a viewer's name: 1 to MaxName bytes of UTF-8 without control characters, those that turn the direction
+// of writing or break lines among them (Unicode UAX #9): a list of names must not show one as part of another.
 func ValidName(s string) bool { return s != "" && name([]byte(s)) == nil }
 
 // name accepts one that is absent.
 func name(b []byte) error {
 	ok := len(b) <= MaxName && utf8.Valid(b)
 	for _, r := range string(b) {
-		ok = ok && !unicode.IsControl(r)
+		ok = ok && !unicode.IsControl(r) && !unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
 	}
 	return check(ok, "name")
 }
