@@ -35,7 +35,10 @@ func (h *home) observe(event any) {
 	case core.Connected:
 		h.about(e.Camera, func(c *camera) { h.connected(c, e) })
 	case core.PathConfirmed: // what the camera grants counts from now on
-		h.about(e.Camera, func(c *camera) { c.greet() })
+		h.about(e.Camera, func(c *camera) {
+			c.retryGap = 0
+			c.greet()
+		})
 	case core.PathChanged:
 		h.about(e.Camera, func(c *camera) { c.path, c.LastPath = e.To, c.pathName(e.To) })
 	case core.Reconnecting:
@@ -85,7 +88,7 @@ func (h *home) present(c *camera, e core.Presence) {
 
 func (h *home) connected(c *camera, e core.Connected) {
 	c.path, c.LastPath, c.LastSeen = e.Path, c.pathName(e.Path), e.At
-	c.failure, c.retryGap = nil, 0
+	c.failure = nil
 	if e.Role != 0 {
 		c.Role = e.Role
 	}
