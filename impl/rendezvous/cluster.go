@@ -362,6 +362,7 @@ func (s *Server) Expel(now time.Time, camera identity.PublicKey, code wire.Code)
 	if c := s.known(camera, Camera); c != nil && c.here() {
 		s.tell(c, core.Signal, &wire.Goodbye{Code: code})
 		c.affairs().suspect = s.at(now) + instant(duelLife)
+		c.stamp = 0 // the copy's says nothing of the camera, which it could keep from ever coming here
 		s.away(now, c, CauseElsewhere)
 	}
 }

@@ -410,3 +410,17 @@ func TestExpelledCopyIsIntroducedToNobody(t *testing.T) {
 		}
 	}
 }
+
+// The timestamps of a copy that was sent away do not keep the camera from coming here when its own node ends.
+func TestExpelledCopyLeavesNoTimestamp(t *testing.T) {
+	book := notebook{}
+	r := newRig(t, func(c *Config) { c.Store = book })
+	c := r.device()
+	thief := c.copyOf()
+	thief.join(register, 1<<64-1)
+	r.s.Expel(r.now, c.key.Public(), wire.CodeDuplicateKey)
+	if stamp := book[c.key.Public()].Stamp; stamp != 0 {
+		t.Errorf("timestamp %d is kept", stamp)
+	}
+	c.join(register, 2)
+}

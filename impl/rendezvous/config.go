@@ -124,8 +124,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("configure rendezvous: keepalive %v: use whole seconds, at least one", c.Keepalive)
 	case c.Expiry <= c.Keepalive || c.Expiry%time.Second != 0 || c.Expiry > 65535*time.Second:
 		return c, fmt.Errorf("configure rendezvous: expiry %v: use whole seconds, more than the keepalive of %v", c.Expiry, c.Keepalive)
-	case slices.Min([]int{c.HandshakesAtMost, c.MaxRegistrations, c.MaxGuests, c.MaxIntroductions, c.RelayRate, c.RelayBurst, c.DeviceRate, c.TotalRate, c.STUNPerSecond,
-		c.MaxTies, c.MaxWatches, c.UnknownPerSecond, c.WatchesPerSecond}) < 0 || c.RelayIdle < 0 || c.ConnectsPerSecond < 0:
+	case slices.Min([]int{c.HandshakesAtMost, c.MaxRegistrations, c.MaxGuests, c.MaxIntroductions, c.RelayRate, c.RelayBurst, c.DeviceRate,
+		c.TotalRate, c.STUNPerSecond, c.MaxTies, c.MaxWatches, c.UnknownPerSecond, c.WatchesPerSecond}) < 0 || c.RelayIdle < 0 || c.ConnectsPerSecond < 0:
 		return c, errors.New("configure rendezvous: a limit is below 0")
 	}
 	for _, g := range c.Grids {
