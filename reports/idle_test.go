@@ -38,8 +38,8 @@ func TestIdle(t *testing.T) {
 		record.Trial{Media: &record.Media{GoodputBps: p(1e6)}},
 	).idle()
 	want := [][]string{
-		{"left alone", "10.8 kB", "payload sent", "2", "40 s in all", "40–80 B"}, // 120 B in 40 s
-		{"streaming", "675 MB", "video received, mean of goodput", "2", "–", "–"},    // 1.5 Mbit/s
+		{"left alone", "10.8 kB", "payload sent", "2", "40 s in all", "40–80 B"},  // 120 B in 40 s
+		{"streaming", "675 MB", "video received, mean of goodput", "2", "–", "–"}, // 1.5 Mbit/s
 	}
 	if diff := cmp.Diff(want, topic.rows); diff != "" {
 		t.Error(diff)
