@@ -109,7 +109,7 @@ func (c *cell) leak() bool {
 }
 
 // relayOnly are the strategies that do not look for a direct path.
-var relayOnly = []string{"relay", "tls443"}
+var relayOnly = []string{"relay", "tls443", "cloud"}
 
 // shortfall reports whether the oracle promises a direct path that not every trial found.
 func (c *cell) shortfall() bool {
