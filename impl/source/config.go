@@ -30,7 +30,7 @@ type Config struct {
 
 	Always bool          // capture without a reader too: the first picture is there at once, and costs processor time but no upstream
 	Linger time.Duration // how long the capture outlives its last reader; 0: 5 s
-	Stall  time.Duration // silence that ends a capture; 0: 10 s
+	Stall  time.Duration // silence that ends a capture or an encoder; 0: 10 s
 
 	// Notify is called whenever readers have something to read, from the Hub's goroutines and with no lock held.
 	Notify func()

@@ -29,6 +29,8 @@ type encoder struct {
 
 	mu     sync.Mutex
 	plates []plate
+	since  time.Time // there are plates and none has come out; zero: there are none
+	hung   bool      // it was ended for that
 }
 
 // food is a picture on its way to an encoder.
@@ -120,14 +122,44 @@ func (e *encoder) run(ctx context.Context) {
 		e.cancel()
 	})
 	writer.Go(func() { p.follow(ctx, 0) })
+	writer.Go(func() { e.watch(ctx, p) })
 	err = e.read(p.stdout)
 	wanted := ctx.Err() == nil
+	if e.hangs(0) {
+		wanted, err = true, errStall
+	}
 	e.cancel()
 	p.end(0)
 	writer.Wait()
 	if wanted {
 		h.failed(e, p.reason("encode", err))
 	}
+}
+
+// watch ends ffmpeg where pictures go in and none comes out.
+func (e *encoder) watch(ctx context.Context, p *process) {
+	limit := e.session.hub.cfg.Stall
+	tick := time.NewTicker(limit / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if e.hangs(limit) {
+			p.end(0)
+			return
+		}
+	}
+}
+
+// hangs says whether no picture came out for as long as the limit, or was found so before.
+func (e *encoder) hangs(limit time.Duration) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.hung = e.hung || limit > 0 && !e.since.IsZero() && time.Since(e.since) > limit
+	return e.hung
 }
 
 // write writes what is queued to ffmpeg. It ends with the context, or when ffmpeg takes no more.
@@ -157,6 +189,9 @@ func (e *encoder) write(ctx context.Context, stdin *os.File) {
 		}
 		ms := m.time(f.pts-begun, f.force)
 		e.mu.Lock()
+		if len(e.plates) == 0 {
+			e.since = time.Now()
+		}
 		e.plates = append(e.plates, plate{ms: ms, of: unit{number: f.number, captured: f.captured, pts: f.pts}})
 		e.mu.Unlock()
 		err := m.write(ms, f.data, f.key)
@@ -197,7 +232,10 @@ func (e *encoder) plate(ms int64) (unit, bool) {
 	defer e.mu.Unlock()
 	for i, p := range e.plates {
 		if p.ms >= ms {
-			e.plates = e.plates[i+1:]
+			e.plates, e.since = e.plates[i+1:], time.Now()
+			if len(e.plates) == 0 {
+				e.since = time.Time{}
+			}
 			return p.of, p.ms == ms
 		}
 	}

@@ -328,6 +328,26 @@ func TestHangs(t *testing.T) {
 	gone(t, pids)
 }
 
+// An encoder that takes pictures and gives none is ended, and told.
+func TestEncoderHangs(t *testing.T) {
+	t.Parallel()
+	require(t, "ffmpeg")
+	pids := filepath.Join(t.TempDir(), "pids")
+	in, err := ParseInput("lavfi:testsrc2=size=64x48:rate=25")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, l := open(t, Config{
+		Input: in, Stall: time.Second,
+		FFmpeg: script(t, `case "$*" in *matroska*) echo $$ >>`+pids+`; sleep 1000 & echo $! >>`+pids+"; wait;; esac; exec ffmpeg \"$@\"\n"),
+	})
+	h.Open()
+	if e := await[Failed](t, l, nil); !errors.Is(e.Err, errStall) {
+		t.Errorf("it failed by %v", e.Err)
+	}
+	gone(t, pids)
+}
+
 // gone checks that the first two processes in a file end: they have been killed.
 func gone(t *testing.T, file string) {
 	t.Helper()
