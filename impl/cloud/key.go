@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/punchlab/punchlab/impl/identity"
 )
 
 // Key is the master key of a camera's recordings. Who has it can watch and forge them all; the store never gets it.
@@ -41,7 +43,7 @@ func SaveKey(path string, k Key) error {
 
 // LoadKey reads the key at path. It refuses a file that others can read or write.
 func LoadKey(path string) (Key, error) {
-	b, err := readSecret(path)
+	b, err := identity.ReadSecret(path)
 	if err != nil {
 		return Key{}, fmt.Errorf("load recording key: %w", err)
 	}
@@ -64,26 +66,6 @@ func LoadOrNewKey(path string, r io.Reader) (Key, error) {
 		return Key{}, err
 	}
 	return k, SaveKey(path, k)
-}
-
-// readSecret reads a small file that nobody else may read.
-func readSecret(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, fmt.Errorf("%s has mode %04o, so others may know the secret: run chmod 600 %s, or make a new one", path, mode, path)
-	}
-	return io.ReadAll(io.LimitReader(f, 4096))
 }
 
 // writeFile writes b to path with mode 0600, atomically and durably: whoever reads path sees the old bytes or the new ones,

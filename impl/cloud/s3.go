@@ -19,6 +19,7 @@ import (
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/minio/minio-go/v7/pkg/s3utils"
+	"github.com/punchlab/punchlab/impl/identity"
 )
 
 // S3 is where an S3-compatible store is and how to log in.
@@ -55,7 +56,7 @@ func ParseURL(s string) (S3, error) {
 
 // LoadCredentials reads "ACCESS-KEY:SECRET-KEY" from a file that nobody else may read.
 func LoadCredentials(path string) (access, secret string, err error) {
-	b, err := readSecret(path)
+	b, err := identity.ReadSecret(path)
 	if err != nil {
 		return "", "", fmt.Errorf("load the store's credentials: %w", err)
 	}
