@@ -32,7 +32,7 @@ func twoWays(t *testing.T, engine string) *lab.Topology {
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	f := startFabric(t)
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		t.Run(engine, func(t *testing.T) {
 			l := up(t, f, twoWays(t, engine))
 			for _, tt := range []struct {
@@ -115,7 +115,7 @@ func largePacketsVanish(t *testing.T, l *lab.Lab) {
 // A reboot loses the mappings: the rendezvous no longer reaches the viewer at the endpoint that it saw.
 func TestRebootLosesMappings(t *testing.T) {
 	f := startFabric(t)
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		t.Run(engine, func(t *testing.T) {
 			l := up(t, f, twoWays(t, engine))
 			at := netip.AddrPortFrom(l.Host("rendezvous").Addr(), 9)
@@ -152,7 +152,7 @@ func TestRebootLosesMappings(t *testing.T) {
 // A host on standby in two sites moves from one to the other, and home.
 func TestStandbyInTwoSites(t *testing.T) {
 	f := startFabric(t)
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		for _, mode := range []string{"", "firewall"} {
 			t.Run(engine+"/"+mode, func(t *testing.T) {
 				topo := twoWays(t, engine)

@@ -24,7 +24,7 @@ func on(t testing.TB, engine, name string, settings ...string) *lab.Topology {
 func TestEveryPresetIsProvedOnEveryEngine(t *testing.T) {
 	t.Parallel()
 	f := startFabric(t)
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		l := up(t, f, on(t, engine, "two-homes"))
 		for _, p := range nat.Presets() {
 			if p.Behavior.Kind == nat.NoNAT || engine == lab.EngineNetfilter && netfilter.Supports(p.Behavior) != nil {
@@ -52,8 +52,8 @@ func TestEveryPresetIsProvedOnEveryEngine(t *testing.T) {
 // A router of either engine stands behind one of either engine.
 func TestEnginesNest(t *testing.T) {
 	f := startFabric(t)
-	for _, outer := range lab.Engines() {
-		for _, inner := range lab.Engines() {
+	for _, outer := range lab.RouterEngines() {
+		for _, inner := range lab.RouterEngines() {
 			for _, nats := range [][2]string{{"full-cone", "full-cone"}, {"port-restricted-cone", "symmetric"}, {"open", "full-cone"}, {"open", "open"}} {
 				t.Run(fmt.Sprintf("%s behind %s/%s behind %s", inner, outer, nats[1], nats[0]), func(t *testing.T) {
 					topo := topology(t, "cgn", "carrier.nat", nats[0], "camera.nat", nats[1])

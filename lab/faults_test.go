@@ -30,7 +30,7 @@ func do(t *testing.T, l *lab.Lab, e lab.Event) (undo func()) {
 func TestOverlappingEvents(t *testing.T) {
 	t.Parallel()
 	f := startFabric(t)
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		t.Run(engine, func(t *testing.T) {
 			l := up(t, f, twoWays(t, engine))
 			home := seenAs(l.Topology().Site("wifi").WAN[0])
@@ -103,7 +103,7 @@ func TestUndoAfterReset(t *testing.T) {
 // Events, undoing and Reset may come at once.
 func TestEventsDuringReset(t *testing.T) {
 	f := startFabric(t)
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		t.Run(engine, func(t *testing.T) {
 			l := up(t, f, twoWays(t, engine))
 			var wg sync.WaitGroup
@@ -137,8 +137,8 @@ func TestEventsDuringReset(t *testing.T) {
 // While a router boots nothing passes it, on its LAN either, and its servers say nothing; what is behind it is cut off too.
 func TestRouterIsSilentWhileItBoots(t *testing.T) {
 	f := startFabric(t)
-	for _, outer := range lab.Engines() {
-		for _, inner := range lab.Engines() {
+	for _, outer := range lab.RouterEngines() {
+		for _, inner := range lab.RouterEngines() {
 			t.Run(inner+" behind "+outer, func(t *testing.T) {
 				topo := &lab.Topology{
 					Name: "nested",
@@ -181,7 +181,7 @@ func TestRouterIsSilentWhileItBoots(t *testing.T) {
 // The same by IPv6, where a router is a firewall.
 func TestRouterIsSilentByIPv6(t *testing.T) {
 	f := startFabric(t)
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		t.Run(engine, func(t *testing.T) {
 			l := up(t, f, on(t, engine, "dual-stack", "link", "lan"))
 			reaches(t, l, "camera")

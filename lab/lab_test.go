@@ -104,7 +104,7 @@ func TestEveryTopologyComesUp(t *testing.T) {
 	t.Parallel()
 	f := startFabric(t)
 	for _, name := range topologies.Names() {
-		for _, engine := range lab.Engines() {
+		for _, engine := range lab.RouterEngines() {
 			t.Run(name+"/"+engine, func(t *testing.T) {
 				topo := topology(t, name)
 				if err := topo.CheckEngines(engine); err != nil {

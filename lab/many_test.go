@@ -14,7 +14,7 @@ import (
 // BenchmarkTopologies has so many topologies up at once, on either engine: how long it takes until all are up, and to reset
 // all. Each one works: its camera reaches its rendezvous.
 func BenchmarkTopologies(b *testing.B) {
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		for _, n := range []int{1, 100, 500} {
 			b.Run(fmt.Sprintf("%s/%d", engine, n), func(b *testing.B) {
 				f, topo := startFabric(b), on(b, engine, "two-homes", "link", "lan")

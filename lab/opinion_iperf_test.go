@@ -36,7 +36,7 @@ func TestIperfSeesTheLink(t *testing.T) {
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		for _, c := range []struct {
 			profile link.Profile
 			test    func(*iperf)

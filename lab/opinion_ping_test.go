@@ -29,12 +29,12 @@ func TestPingCountsTheRouters(t *testing.T) {
 	f := startFabric(t)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for _, outer := range lab.Engines() {
+	for _, outer := range lab.RouterEngines() {
 		for _, nats := range []string{"port-restricted-cone", "symmetric", "linux", "firewall"} {
 			l := up(t, f, on(t, outer, "two-homes", "camera.nat", nats, "link", "lan"))
 			wg.Go(func() { expire(t, l, outer+", "+nats, "camera", "rendezvous") })
 		}
-		for _, inner := range lab.Engines() {
+		for _, inner := range lab.RouterEngines() {
 			name := inner + " behind " + outer
 			l := up(t, f, on(t, outer, "double-nat", "camera.engine", inner, "link", "lan"))
 			wg.Go(func() { expire(t, l, name, "camera", "rendezvous") })
@@ -103,7 +103,7 @@ func TestPingFindsThePathMTU(t *testing.T) {
 	f := startFabric(t)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		for _, c := range []struct{ topology, nat string }{
 			{"two-homes", "port-restricted-cone"}, {"two-homes", "symmetric"}, {"two-homes", "linux"}, {"two-homes", "open"},
 			{"double-nat", "symmetric"},
@@ -164,7 +164,7 @@ func discover(t *testing.T, l *lab.Lab, name, from, to string, sources []netip.A
 func TestPingTheRouter(t *testing.T) {
 	netnstest.Require(t, "ping")
 	f := startFabric(t)
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		l := up(t, f, on(t, engine, "two-homes", "camera.nat", "full-cone", "link", "lan"))
 		wan := l.Topology().Site("camera").WAN[0].String()
 		said := output(l.Host("rendezvous"), "ping", "-n", "-c1", "-W1", wan)

@@ -41,7 +41,7 @@ func TestStrangersAgreeInsideTheLab(t *testing.T) {
 	f := startFabric(t)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		for _, n := range nine {
 			topo := on(t, engine, "two-homes", "camera.nat", n.preset, "link", "lan")
 			l := up(t, f, topo)

@@ -62,7 +62,7 @@ func TestPoolReusesLabsOfOneShape(t *testing.T) {
 // What events broke is mended before a lab becomes another topology, and what was asked of its port mapping servers is gone.
 func TestConfigureMends(t *testing.T) {
 	f := startFabric(t)
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		t.Run(engine, func(t *testing.T) {
 			l := up(t, f, on(t, engine, "two-homes", "camera.portmap", "all"))
 			gateway := l.Topology().Site("camera").Gateway()
@@ -103,7 +103,7 @@ func mapPort(t *testing.T, l *lab.Lab, host string, gateway netip.Addr, internal
 // Events, captures and port mapping leave no descriptor, whatever they were doing when the lab closed.
 func TestNoDescriptorIsLeftByEvents(t *testing.T) {
 	f := startFabric(t)
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		t.Run(engine, func(t *testing.T) {
 			topo := twoWays(t, engine)
 			topo.Site("wifi").PortMap = "all"

@@ -36,7 +36,7 @@ func (s *sleeper) Wake()        { s.tell("wake") }
 // A host that sleeps neither sends nor receives, and its programs know; a Reset wakes it as undoing does.
 func TestSleep(t *testing.T) {
 	f := startFabric(t)
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		t.Run(engine, func(t *testing.T) {
 			l := up(t, f, twoWays(t, engine))
 			m := l.Host("viewer")

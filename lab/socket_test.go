@@ -52,7 +52,7 @@ func endpoint(a net.Addr) netip.AddrPort { return netip.MustParseAddrPort(a.Stri
 // from which they talk to a server (RFC 5382 REQ-2).
 func TestTCPSimultaneousOpen(t *testing.T) {
 	f := startFabric(t)
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		t.Run(engine, func(t *testing.T) {
 			l := up(t, f, homes(t, engine, "port-restricted-cone", "linux"))
 			public := l.Host("p")
@@ -138,7 +138,7 @@ func TestGateway(t *testing.T) {
 // What a router's servers announce to a group reaches who has joined it.
 func TestListenPacketJoinsGroups(t *testing.T) {
 	f := startFabric(t)
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		t.Run(engine, func(t *testing.T) {
 			topo := meet(t, lab.Site{NAT: "linux", PortMap: "pcp"}, lab.Site{NAT: "linux"})
 			topo.UseEngine(engine)
@@ -166,7 +166,7 @@ func TestListenPacketJoinsGroups(t *testing.T) {
 func TestForward(t *testing.T) {
 	t.Parallel()
 	f := startFabric(t)
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		for _, preset := range []string{"port-restricted-cone", "symmetric", "linux", "firewall"} {
 			t.Run(engine+"/"+preset, func(t *testing.T) {
 				l := up(t, f, homes(t, engine, preset, "symmetric"))

@@ -12,10 +12,14 @@ import (
 const (
 	EngineNetfilter = "netfilter" // the kernel's nftables in a namespace of its own
 	EngineTable     = "table"     // a nat.Table in the fabric
+	EngineSim       = "sim"       // the same tables, with the hosts in memory too and time virtual (lab/sim): a whole run's, never one site's
 )
 
-// Engines lists the values of Site.Engine, the default one first.
-func Engines() []string { return []string{EngineNetfilter, EngineTable} }
+// Engines lists what a run can be on, the default one first.
+func Engines() []string { return append(RouterEngines(), EngineSim) }
+
+// RouterEngines lists the values of Site.Engine, which has a router realised in real time, the default one first.
+func RouterEngines() []string { return []string{EngineNetfilter, EngineTable} }
 
 // EngineOf is the engine of a site's router: its own, or else the run's.
 func (s *Site) EngineOf(run string) string {
@@ -37,8 +41,12 @@ func (t *Topology) CheckEngines(run string) error {
 		return ps
 	}
 	for i := range t.Sites {
-		if s := &t.Sites[i]; s.Engine == "" {
+		switch s := &t.Sites[i]; {
+		case s.Engine == "":
 			checkEngine(&ps, sitePath(i, "engine"), s, s.EngineOf(run))
+		case run == EngineSim && s.Engine == EngineNetfilter:
+			ps.add(sitePath(i, "engine"), fmt.Sprintf("site %s: engine sim has no kernel: leave out the site's engine netfilter, or run on engine netfilter",
+				quote(s.Name)))
 		}
 	}
 	return ps.Err()
@@ -49,8 +57,11 @@ func (t *Topology) checkEngines(ps *Problems) {
 	for i := range t.Sites {
 		switch s := &t.Sites[i]; {
 		case s.Engine == "":
-		case !slices.Contains(Engines(), s.Engine):
-			*ps = append(*ps, Unknown(sitePath(i, "engine"), "engine", s.Engine, Engines()))
+		case s.Engine == EngineSim:
+			ps.add(sitePath(i, "engine"), fmt.Sprintf("site %s: engine sim is a whole run's, not one site's: leave it out, and run on engine sim",
+				quote(s.Name)))
+		case !slices.Contains(RouterEngines(), s.Engine):
+			*ps = append(*ps, Unknown(sitePath(i, "engine"), "engine", s.Engine, RouterEngines()))
 		default:
 			checkEngine(ps, sitePath(i, "engine"), s, s.Engine)
 		}

@@ -151,7 +151,8 @@ func TestTopologyCheckEngines(t *testing.T) {
 		"":          `sites[0].engine: site "a": netfilter can't do it exactly: a quota of mappings per host; engine table can`,
 		"netfilter": `sites[0].engine: site "a": netfilter can't do it exactly: a quota of mappings per host; engine table can`,
 		"table":     "",
-		"kernel":    `engine: unknown engine "kernel": it is none of netfilter, table`,
+		"kernel":    `engine: unknown engine "kernel": it is none of netfilter, table, sim`,
+		"sim":       `sites[1].engine: site "b": engine sim has no kernel: leave out the site's engine netfilter, or run on engine netfilter`,
 	} {
 		if got := fmt.Sprint(errors.Join(topo.CheckEngines(run))); got != want && (want != "" || got != "<nil>") {
 			t.Errorf("engine %q: %s, want %s", run, got, want)

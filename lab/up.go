@@ -50,11 +50,11 @@ func Up(fabric *live.Fabric, t *Topology, seed uint64) (*Lab, error) {
 	return l, nil
 }
 
-// UseEngine has the routers that name no engine realised by this one.
+// UseEngine has the routers that name no engine realised by this one. Engine sim has no routers of its own sort, and names none.
 func (t *Topology) UseEngine(engine string) {
 	for i := range t.Sites {
 		// The usual one stays unnamed, so that a topology's digest does not depend on who says it.
-		if s := &t.Sites[i]; s.Engine == "" && engine != EngineNetfilter {
+		if s := &t.Sites[i]; s.Engine == "" && engine != EngineNetfilter && engine != EngineSim {
 			s.Engine = engine
 		}
 	}

@@ -20,7 +20,7 @@ func TestWithoutTUN(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		for _, name := range []string{"two-homes", "cgn", "dual-stack", "same-lan"} {
 			t.Run(name+"/"+engine, func(t *testing.T) {
 				l := up(t, f, on(t, engine, name, "link", "lan"))

@@ -216,7 +216,7 @@ func TestSchemaAgrees(t *testing.T) {
 	for _, p := range link.Presets() {
 		links = append(links, p.Name)
 	}
-	for def, want := range map[string][]string{"engine": lab.Engines(), "ipv6mode": lab.IPv6Modes(), "portmap": lab.PortMaps()} {
+	for def, want := range map[string][]string{"engine": lab.RouterEngines(), "ipv6mode": lab.IPv6Modes(), "portmap": lab.PortMaps()} {
 		if diff := gocmp.Diff(want, s.Defs[def].Enum); diff != "" {
 			t.Errorf("the lab's and $defs.%s.enum of topology.schema.json differ (-Go +schema):\n%s", def, diff)
 		}

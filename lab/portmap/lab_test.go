@@ -98,7 +98,7 @@ func TestStrangersMapPortsInTheLab(t *testing.T) {
 	f, err := live.Start(live.Options{})
 	must(t, err)
 	t.Cleanup(func() { must(t, f.Close()) })
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		t.Run(engine, func(t *testing.T) {
 			i := newLab(t, f, engine, "all")
 			if i.reached(5000, 6000, never) {
@@ -135,7 +135,7 @@ func TestAnnouncementsInTheLab(t *testing.T) {
 	f, err := live.Start(live.Options{})
 	must(t, err)
 	t.Cleanup(func() { must(t, f.Close()) })
-	for _, engine := range lab.Engines() {
+	for _, engine := range lab.RouterEngines() {
 		t.Run(engine, func(t *testing.T) {
 			i := newLab(t, f, engine, "nat-pmp")
 			c, err := i.l.Host("camera").ListenUDP(netip.AddrPortFrom(netip.IPv4Unspecified(), 5350))

@@ -53,7 +53,7 @@ rendezvous host's addresses, as that host has to write them) in its environment.
 	c.Flags().StringVar(&f.engine, "engine", lab.EngineNetfilter, "what the routers are that name no engine: netfilter or table")
 	c.Flags().StringVar(&f.pcap, "pcap", "", "write every packet at every tap to this `file` (pcapng, with what became of each as its comment)")
 	c.Flags().Uint64Var(&f.seed, "seed", 1, "seed of random ports and of the links")
-	_ = c.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(lab.Engines(), cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(lab.RouterEngines(), cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 

@@ -46,8 +46,8 @@ can do them, and the test that shows it or the reason why not.`,
 			case engine == "":
 			case args[0] != "nats":
 				return usagef("--engine goes with 'list nats'")
-			case engine != allEngines && !slices.Contains(lab.Engines(), engine):
-				return usagef("unknown engine %q: there are %s and %s", engine, strings.Join(lab.Engines(), ", "), allEngines)
+			case engine != allEngines && !slices.Contains(lab.RouterEngines(), engine):
+				return usagef("unknown engine %q: there are %s and %s", engine, strings.Join(lab.RouterEngines(), ", "), allEngines)
 			default:
 				list = func() ([][]string, error) { return listFeatures(engine), nil }
 			}
@@ -67,8 +67,8 @@ can do them, and the test that shows it or the reason why not.`,
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON array of objects")
 	c.Flags().BoolVar(&asMarkdown, "markdown", false, "print a Markdown table")
-	c.Flags().StringVar(&engine, "engine", "", "nats: what this engine can do ("+strings.Join(lab.Engines(), ", ")+" or "+allEngines+")")
-	_ = c.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(append(lab.Engines(), allEngines), cobra.ShellCompDirectiveNoFileComp))
+	c.Flags().StringVar(&engine, "engine", "", "nats: what this engine can do ("+strings.Join(lab.RouterEngines(), ", ")+" or "+allEngines+")")
+	_ = c.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(append(lab.RouterEngines(), allEngines), cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
@@ -79,7 +79,7 @@ const allEngines = "all"
 func listFeatures(engine string) [][]string {
 	engines := []string{engine}
 	if engine == allEngines {
-		engines = lab.Engines()
+		engines = lab.RouterEngines()
 	}
 	head := []string{"BEHAVIOR", "RFC"}
 	for _, e := range engines {

@@ -39,12 +39,12 @@ func (f *runFlags) validate() error {
 // checkEngine refuses what is not an engine of this build.
 func checkEngine(engine string) error {
 	switch {
-	case slices.Contains(lab.Engines(), engine):
+	case slices.Contains(lab.RouterEngines(), engine):
 		return nil
-	case engine == "sim":
+	case engine == lab.EngineSim:
 		return unsupported("engine sim is not in this build: use --engine table, which has the same tables in real time")
 	}
-	return usagef("unknown engine %q: there are %s", engine, strings.Join(lab.Engines(), " and "))
+	return usagef("unknown engine %q: there are %s", engine, strings.Join(lab.RouterEngines(), " and "))
 }
 
 // prepare loads and checks everything a scenario needs; nothing runs yet.

@@ -75,7 +75,7 @@ valid, is marked incomplete, and goes on with --resume.`,
 	fl.StringVar(&f.pcap, "pcap", "none", "captures to keep in the run's pcap folder: none, failed (also relayed although a direct path existed) or all; 'punchlab replay' explains them")
 	fl.BoolVar(&f.json, "json", false, "print summary.json on standard output")
 	fl.StringSliceVar(&f.formats, "format", []string{"html", "svg", "png"}, "reports to write")
-	_ = c.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(lab.Engines(), cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(lab.RouterEngines(), cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("pcap", cobra.FixedCompletions(slices.Sorted(maps.Keys(captures)), cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
