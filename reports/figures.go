@@ -89,13 +89,14 @@ func (m *model) topics() []topic {
 			ts = append(ts, t)
 		}
 	}
-	return append(ts,
+	ts = append(ts,
 		ask("time", "How soon?", "Trials that never connected count too: their curve ends below 100 %. The dashed line is the least time that the links allow.", "connect", "frame"),
 		ask("ratio", "How close to the bound?", "Each time divided by the least that the links of its own cell allow: 1 is perfect, whatever the link.", "packet ratio", "frame ratio"),
 		ask("media", "How well does video flow?", "Latency is one-way, from the camera's capture to the viewer's whole frame, on one clock. Goodput counts whole frames.", "latency", "goodput"),
 		m.idle(),
 		m.lateness(),
 	)
+	return append(ts, m.extra...)
 }
 
 // figure draws one quantity for one panel.

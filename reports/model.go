@@ -21,6 +21,7 @@ type model struct {
 	facets         []*facet // a matrix for each combination of the other axes
 	groups         []*group // the strategies, in order; one without a name where they do not vary
 	panels         []*panel // what curves are drawn apart for: links and other conditions
+	extra          []topic  // sections from other files of the run's folder
 }
 
 // cell is a record.Cell with the trials behind it.

@@ -40,6 +40,9 @@ func Write(runDir string, formats []string) (files []string, err error) {
 	}
 	w := &writer{dir: runDir}
 	m := newModel(run)
+	if m.extra, err = extras(runDir); err != nil {
+		return nil, fmt.Errorf("write report: %w", err)
+	}
 	w.removeStale(m)
 	for _, kind := range []string{"svg", "png"} {
 		if slices.Contains(formats, kind) {
