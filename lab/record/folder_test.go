@@ -311,11 +311,11 @@ func TestCheckResume(t *testing.T) {
 		t.Error(err)
 	}
 	for want, change := range map[string]func(*Manifest){
-		"seed is 1, this one's 2":          func(m *Manifest) { m.Seed = 2 },
-		"trials per cell is 3":             func(m *Manifest) { m.TrialsPerCell = 4 },
-		"its scenario is {nat-matrix":      func(m *Manifest) { m.Scenario.Digest = "sha256:0" },
-		"commit is 3ef995d":                func(m *Manifest) { m.Versions.Commit = "0" },
-		"axes were set to map[], this one": func(m *Manifest) { m.Set = map[string][]string{"link": {"lte"}} },
+		"seed is 1, this one's 2":              func(m *Manifest) { m.Seed = 2 },
+		"trials per cell is 3":                 func(m *Manifest) { m.TrialsPerCell = 4 },
+		"its scenario is nat-matrix sha256:ab": func(m *Manifest) { m.Scenario.Digest = "sha256:0" },
+		"commit is 3ef995d":                    func(m *Manifest) { m.Versions.Commit = "0" },
+		"axes were set to map[], this one":     func(m *Manifest) { m.Set = map[string][]string{"link": {"lte"}} },
 	} {
 		m := manifest()
 		change(&m)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,7 +23,8 @@ type Run struct {
 	Trials    []Trial // in the file's order
 	Truncated int     // bytes of a torn last line, usually 0; the manifest then reads as incomplete
 
-	whole int64 // bytes of trials.jsonl up to the end of its last whole line
+	whole int64     // bytes of trials.jsonl up to the end of its last whole line
+	last  time.Time // when the last trial ended
 }
 
 // Wall returns how long the run took by its manifest, or up to its last trial where it did not end.
@@ -32,6 +32,9 @@ func (r *Run) Wall() time.Duration {
 	end := r.Manifest.Start
 	if r.Manifest.End != nil {
 		return max(0, r.Manifest.End.Sub(end))
+	}
+	if r.last.After(end) {
+		end = r.last
 	}
 	for _, t := range r.Trials {
 		if t.EndedAt.After(end) {
@@ -42,30 +45,36 @@ func (r *Run) Wall() time.Duration {
 }
 
 // Read loads and checks the run in dir. A last line without its newline is torn: it is left out and counted.
-// Errors name file and line.
+// Errors name file and line. Trials of a cell share one Params: it is not to be written to.
 func Read(dir string) (*Run, error) {
-	r := &Run{Dir: dir}
-	path := filepath.Join(dir, ManifestFile)
-	b, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("read run: %w: %s is not the folder of a run", err, dir)
+	var trials []Trial
+	r, err := Scan(dir, func(t Trial) error {
+		trials = append(trials, t)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
+	r.Trials = trials
+	return r, nil
+}
+
+// Scan reads and checks the run in dir as Read does, and gives each trial to f as it comes, in the file's order: it keeps none,
+// so that a run of a million trials takes no more memory than one of a thousand. The Run it returns is without Trials. What f
+// has been given before an error is of a run that is refused. An error of f's ends the scan, and is returned with file and line.
+func Scan(dir string, f func(Trial) error) (*Run, error) {
+	m, err := ReadManifest(dir)
+	if err != nil {
+		return nil, err
+	}
+	r := &Run{Dir: dir, Manifest: m}
+	path := filepath.Join(dir, TrialsFile)
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read run: %w", err)
 	}
-	if err := json.Unmarshal(b, &r.Manifest); err != nil {
-		return nil, fmt.Errorf("read run: %s:%d: %w", path, lineOf(b, err), err)
-	}
-	if err := r.Manifest.Validate(); err != nil {
-		return nil, fmt.Errorf("read run: %s: %w", path, err)
-	}
-	path = filepath.Join(dir, TrialsFile)
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("read run: %w", err)
-	}
-	defer f.Close()
-	if err := r.readTrials(path, f); err != nil {
+	defer file.Close()
+	if err := r.scan(path, file, f); err != nil {
 		return nil, fmt.Errorf("read run: %w", err)
 	}
 	if r.Truncated > 0 {
@@ -74,16 +83,35 @@ func Read(dir string) (*Run, error) {
 	return r, nil
 }
 
-// readTrials fills Trials, Truncated and whole.
-func (r *Run) readTrials(path string, f io.Reader) error {
-	in := bufio.NewReaderSize(f, 1<<20)
+// ReadManifest loads and checks what was run in dir.
+func ReadManifest(dir string) (m Manifest, err error) {
+	path := filepath.Join(dir, ManifestFile)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return m, fmt.Errorf("read run: %w: %s is not the folder of a run", err, dir)
+	}
+	if err != nil {
+		return m, fmt.Errorf("read run: %w", err)
+	}
+	if err := json.Unmarshal(b, &m); err != nil {
+		return m, fmt.Errorf("read run: %s:%d: %w", path, lineOf(b, err), err)
+	}
+	if err := m.Validate(); err != nil {
+		return m, fmt.Errorf("read run: %s: %w", path, err)
+	}
+	return m, nil
+}
+
+// scan gives the trials to f, and fills Truncated, whole and last.
+func (r *Run) scan(path string, file io.Reader, f func(Trial) error) error {
+	in := bufio.NewReaderSize(file, 1<<20)
 	seen := newLedger()
+	var line []byte
 	for n := 1; ; n++ {
-		line, err := readLine(in)
+		var err error
+		line, err = readLine(in, line[:0])
 		if err == io.EOF {
-			if len(line) > 0 {
-				r.Truncated = len(line)
-			}
+			r.Truncated = len(line)
 			return nil
 		}
 		if err != nil {
@@ -91,19 +119,23 @@ func (r *Run) readTrials(path string, f io.Reader) error {
 		}
 		t, err := parseTrial(line)
 		if err == nil {
-			err = seen.check(n, t)
+			err = seen.check(n, &t)
+		}
+		if err == nil {
+			err = f(t)
 		}
 		if err != nil {
 			return fmt.Errorf("%s:%d: %w", path, n, err)
 		}
-		r.Trials = append(r.Trials, t)
 		r.whole += int64(len(line))
+		if t.EndedAt.After(r.last) {
+			r.last = t.EndedAt
+		}
 	}
 }
 
-// readLine returns a line with its newline, or io.EOF with what is left after the last one.
-func readLine(in *bufio.Reader) ([]byte, error) {
-	var line []byte
+// readLine appends a line with its newline, or what is left after the last one with io.EOF.
+func readLine(in *bufio.Reader, line []byte) ([]byte, error) {
 	for {
 		part, err := in.ReadSlice('\n')
 		line = append(line, part...)
@@ -163,33 +195,6 @@ func parseTrial(line []byte) (Trial, error) {
 	t.Schema, t.Cell, t.Trial, t.Seed = *l.Schema, *l.Cell, *l.Trial, *l.Seed
 	t.Params, t.Outcome, t.Oracle = *l.Params, *l.Outcome, *l.Oracle
 	return t, t.Validate()
-}
-
-// ledger refuses records that contradict each other.
-type ledger struct {
-	params  map[int]map[string]string
-	verdict map[[2]int]int // line of the verdict of a cell's trial
-}
-
-func newLedger() *ledger {
-	return &ledger{params: map[int]map[string]string{}, verdict: map[[2]int]int{}}
-}
-
-func (l *ledger) check(line int, t Trial) error {
-	if p, ok := l.params[t.Cell]; !ok {
-		l.params[t.Cell] = t.Params
-	} else if !maps.Equal(p, t.Params) {
-		return fmt.Errorf("cell %d has params %v here and %v before", t.Cell, t.Params, p)
-	}
-	if !t.Outcome.HasVerdict() {
-		return nil
-	}
-	key := [2]int{t.Cell, t.Trial}
-	if before, ok := l.verdict[key]; ok {
-		return fmt.Errorf("trial %d of cell %d has a verdict already on line %d: only harness errors are run again", t.Trial, t.Cell, before)
-	}
-	l.verdict[key] = line
-	return nil
 }
 
 // lineOf finds the line of a JSON error.

@@ -214,6 +214,11 @@ type Manifest struct {
 	Strategies    []Strategy          `json:"strategies,omitempty"`   // those that ran
 	Populations   []Population        `json:"populations,omitempty"`  // to weigh the cells by
 	LateLimitS    float64             `json:"late_limit_s,omitempty"` // a trial's p99 lateness over it is a harness error
+	Shard         string              `json:"shard,omitempty"`        // "i/n", of a run that is one part of n; see Shard
+	Jobs          int                 `json:"jobs,omitempty"`         // most trials at once, as asked for
+	Stop          string              `json:"stop,omitempty"`         // the rule by which cells end before trials_per_cell, as its author wrote it
+	Thresholds    []string            `json:"thresholds,omitempty"`   // as written; "abort: " before one that ends the run
+	Workers       []Worker            `json:"workers,omitempty"`      // the machines of a run that was spread over several
 	Start         time.Time           `json:"start"`
 	End           *time.Time          `json:"end,omitempty"`
 	Complete      bool                `json:"complete"`
@@ -236,7 +241,21 @@ type Axis struct {
 // Document names a scenario or topology and pins its text.
 type Document struct {
 	Name   string `json:"name"`
-	Digest string `json:"digest"` // "sha256:" and 64 hexadecimal digits
+	Digest string `json:"digest"`         // "sha256:" and 64 hexadecimal digits
+	Text   string `json:"text,omitempty"` // the file itself, so that the run can be had again without it; empty in older runs
+}
+
+// Same reports whether both pin the same text.
+func (d Document) Same(e Document) bool { return d.Name == e.Name && d.Digest == e.Digest }
+
+func (d Document) String() string { return d.Name + " " + d.Digest }
+
+// Worker is one of several processes that had part of a run, with the machine it ran on.
+type Worker struct {
+	Name   string `json:"name"`
+	Kernel string `json:"kernel"`
+	CPU    CPU    `json:"cpu"`
+	Trials int    `json:"trials"` // records that it gave, harness errors too
 }
 
 // Versions says which code ran.

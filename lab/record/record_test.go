@@ -24,7 +24,7 @@ func f(v float64) *float64 { return &v }
 func manifest() Manifest {
 	return Manifest{
 		Command:  []string{"punchlab", "run", "nat-matrix"},
-		Scenario: Document{"nat-matrix", "sha256:" + strings.Repeat("ab", 32)}, Topology: Document{"two-homes", "sha256:" + strings.Repeat("cd", 32)},
+		Scenario: Document{Name: "nat-matrix", Digest: "sha256:" + strings.Repeat("ab", 32)}, Topology: Document{Name: "two-homes", Digest: "sha256:" + strings.Repeat("cd", 32)},
 		Seed: 1, Engine: "netfilter", TrialsPerCell: 3, Cells: 2,
 		Axes:     []Axis{{"camera.nat", []string{"full-cone", "symmetric"}}},
 		Versions: Versions{Commit: "3ef995d", Go: "go1.26", Modules: map[string]string{}}, Kernel: "Linux 6.12", CPU: CPU{"a CPU", 2},

@@ -118,9 +118,10 @@ func (m Manifest) CheckResume(n Manifest) error {
 		name      string
 		was, this any
 	}{
-		{"scenario", m.Scenario, n.Scenario}, {"topology", m.Topology, n.Topology},
+		{"scenario", m.Scenario.String(), n.Scenario.String()}, {"topology", m.Topology.String(), n.Topology.String()},
 		{"seed", m.Seed, n.Seed}, {"engine", m.Engine, n.Engine}, {"trials per cell", m.TrialsPerCell, n.TrialsPerCell},
 		{"commit", m.Versions.Commit, n.Versions.Commit}, {"kernel", m.Kernel, n.Kernel},
+		{"shard", orWhole(m.Shard), orWhole(n.Shard)}, {"stop rule", orNone(m.Stop), orNone(n.Stop)},
 	} {
 		if f.was != f.this {
 			return fmt.Errorf("resume run: its %s is %v, this one's %v: start a new run in another folder", f.name, f.was, f.this)
@@ -130,4 +131,18 @@ func (m Manifest) CheckResume(n Manifest) error {
 		return fmt.Errorf("resume run: its axes were set to %v, this one's to %v: start a new run in another folder", m.Set, n.Set)
 	}
 	return nil
+}
+
+func orWhole(shard string) string {
+	if shard == "" {
+		return "the whole"
+	}
+	return shard
+}
+
+func orNone(rule string) string {
+	if rule == "" {
+		return "none"
+	}
+	return rule
 }

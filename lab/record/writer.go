@@ -62,23 +62,37 @@ func Create(dir string, m Manifest) (*Writer, error) {
 // Open resumes the run in dir and returns what it holds so far. A torn last line is cut off the file, and nothing
 // else; the returned run's Truncated tells the caller to say so. The manifest is marked incomplete again.
 func Open(dir string) (*Writer, *Run, error) {
-	f, err := os.OpenFile(filepath.Join(dir, TrialsFile), os.O_WRONLY|os.O_APPEND, 0)
+	var trials []Trial
+	w, run, err := Reopen(dir, func(t Trial) error {
+		trials = append(trials, t)
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	run.Trials = trials
+	return w, run, nil
+}
+
+// Reopen is Open for a run of any size: it gives each trial to f, as Scan does, and returns a Run without Trials.
+func Reopen(dir string, f func(Trial) error) (*Writer, *Run, error) {
+	file, err := os.OpenFile(filepath.Join(dir, TrialsFile), os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("resume run: %w", err)
 	}
-	w, run, err := open(dir, f)
+	w, run, err := open(dir, file, f)
 	if err != nil {
-		f.Close()
+		file.Close()
 		return nil, nil, fmt.Errorf("resume run: %w", err)
 	}
 	return w, run, nil
 }
 
-func open(dir string, f *os.File) (*Writer, *Run, error) {
+func open(dir string, f *os.File, each func(Trial) error) (*Writer, *Run, error) {
 	if err := lock(f); err != nil {
 		return nil, nil, err
 	}
-	run, err := Read(dir)
+	run, err := Scan(dir, each)
 	if err != nil {
 		return nil, nil, err
 	}
