@@ -77,6 +77,14 @@ var rules = []rule{{
 	from:   []string{"lab/runner"},
 	forbid: []string{"reports/...", "lab/punchlab"},
 	why:    "a runner writes records; it never judges or draws them",
+}, {
+	from:   []string{"lab/work"},
+	forbid: []string{"lab/punchlab", "reports/...", "impl/..."},
+	why:    "a queue hands out trials and takes records in; it neither judges them nor knows a system under test",
+}, {
+	from:   []string{"lab", "lab/stack", "lab/runner", "lab/record", "lab/stats", "reports/...", "scenarios/...", "topologies/..."},
+	forbid: []string{"lab/work"},
+	why:    "a run does not know that it is spread over machines",
 }}
 
 func TestImports(t *testing.T) {
