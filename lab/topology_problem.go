@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/punchlab/punchlab/lab/internal/spell"
 )
 
 // Problem is one thing wrong with a topology or scenario. Path says where, in terms of the document: sites[1].nat.
@@ -61,13 +63,7 @@ func Unknown(path, what, word string, known []string) *Problem {
 }
 
 // quote quotes a word of a document for an error message, and shortens it if someone put a novel there.
-func quote(word string) string {
-	const limit = 60
-	if r := []rune(word); len(r) > limit {
-		word = string(r[:limit]) + "…"
-	}
-	return strconv.Quote(word)
-}
+func quote(word string) string { return spell.Quote(word) }
 
 // Member is the path of a mapping's member, on one line whatever the key is.
 func Member(path, key string) string {
@@ -84,58 +80,7 @@ func Member(path, key string) string {
 }
 
 // DidYouMean is ` (did you mean "…"?)`, or nothing for an empty suggestion.
-func DidYouMean(suggestion string) string {
-	if suggestion == "" {
-		return ""
-	}
-	return " (did you mean " + strconv.Quote(suggestion) + "?)"
-}
+func DidYouMean(suggestion string) string { return spell.DidYouMean(suggestion) }
 
-// Nearest returns the known word that word is most likely a misspelling of, or "" if none is near. Near is one edit
-// (insertion, deletion, substitution, exchange of neighbors) for every three letters begun, or a beginning of three letters or
-// more.
-func Nearest(word string, known []string) string {
-	word = strings.ToLower(word)
-	if word == "" || len(word) > 64 {
-		return ""
-	}
-	best, limit := "", (len(word)+2)/3+1
-	for _, k := range known {
-		if d := editDistance(word, k); d < limit {
-			best, limit = k, d
-		}
-	}
-	if best != "" {
-		return best
-	}
-	for _, k := range known {
-		if len(word) >= 3 && (strings.HasPrefix(k, word) || strings.HasSuffix(k, "-"+word)) {
-			return k
-		}
-	}
-	return ""
-}
-
-// editDistance is the optimal string alignment distance: Levenshtein's with exchanges of neighbors.
-func editDistance(a, b string) int {
-	before, above := make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range above {
-		above[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row := make([]int, len(b)+1)
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			same := 1
-			if a[i-1] == b[j-1] {
-				same = 0
-			}
-			row[j] = slices.Min([]int{above[j] + 1, row[j-1] + 1, above[j-1] + same})
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, above = above, row
-	}
-	return above[len(b)]
-}
+// Nearest returns the known word that word is most likely a misspelling of, or "" if none is near (lab/internal/spell).
+func Nearest(word string, known []string) string { return spell.Nearest(word, known) }
