@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"slices"
 	"sync"
 )
 
@@ -14,15 +15,21 @@ type task struct {
 	attempt int
 }
 
+// batch is what one worker runs, one trial after another.
+type batch struct {
+	tasks []task
+	done  func() // told when each of them has come to its end; nil: nobody asks
+}
+
 // queue hands out batches: trials of one topology, which one worker runs one after another on one lab, so that a lab is
 // configured and its NATs proved once per batch. Batches get smaller towards the end, so that all workers end at about the
-// same time. Trials to run again are handed out first. It is safe for concurrent use.
+// same time. It is safe for concurrent use.
 type queue struct {
 	mu      sync.Mutex
 	workers int
-	again   []task
-	rows    [][]task // by topology, in the order of the cells
-	left    int      // tasks not handed out
+	ended   func(cell int) bool // by a stop rule; nil: none is
+	rows    [][]task            // by topology, in the order of the cells
+	left    int                 // tasks not handed out
 }
 
 // maxBatch is the most trials of a batch. Configuring and proving a lab costs about as much as ten connect-only trials.
@@ -64,37 +71,39 @@ func (p Plan) task(c *Cell, n int) (task, bool) {
 }
 
 // next returns the next batch, or nil when nothing waits.
-func (q *queue) next() []task {
+func (q *queue) next() *batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if n := len(q.again); n > 0 {
-		t := q.again[n-1]
-		q.again = q.again[:n-1]
-		q.left--
-		return []task{t}
+	for {
+		for len(q.rows) > 0 && len(q.rows[0]) == 0 {
+			q.rows = q.rows[1:]
+		}
+		if len(q.rows) == 0 {
+			return nil
+		}
+		n := min(len(q.rows[0]), max(1, min(maxBatch, q.left/(3*q.workers))))
+		b := &batch{tasks: q.open(q.rows[0][:n])}
+		q.rows[0] = q.rows[0][n:]
+		q.left -= n
+		if q.ended != nil { // trials of many cells at once: fewer of each run past its end
+			q.rows = append(q.rows[1:], q.rows[0])
+		}
+		if len(b.tasks) > 0 {
+			return b
+		}
 	}
-	for len(q.rows) > 0 && len(q.rows[0]) == 0 {
-		q.rows = q.rows[1:]
-	}
-	if len(q.rows) == 0 {
-		return nil
-	}
-	n := min(len(q.rows[0]), max(1, min(maxBatch, q.left/(3*q.workers))))
-	b := q.rows[0][:n]
-	q.rows[0] = q.rows[0][n:]
-	q.left -= n
-	return b
 }
 
-// retry puts a trial back, and reports whether it has another attempt.
-func (q *queue) retry(t task) bool {
-	if t.attempt+1 >= maxAttempts {
-		return false
+// open leaves out the trials of cells that have ended.
+func (q *queue) open(tasks []task) []task {
+	if q.ended == nil {
+		return tasks
 	}
+	return slices.DeleteFunc(slices.Clone(tasks), func(t task) bool { return q.ended(t.cell.Index) })
+}
+
+// again returns the next attempt of a trial that has none left when ok is false.
+func (t task) again() (next task, ok bool) {
 	t.attempt++
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.again = append(q.again, t)
-	q.left++
-	return true
+	return t, t.attempt < maxAttempts
 }

@@ -29,7 +29,7 @@ func testPlan(t *testing.T, trials int) Plan {
 
 func drain(q *queue) (batches [][]task) {
 	for b := q.next(); b != nil; b = q.next() {
-		batches = append(batches, b)
+		batches = append(batches, b.tasks)
 	}
 	return batches
 }
@@ -59,17 +59,13 @@ func TestQueueHandsOutEachTrialOnceInBatchesOfOneTopology(t *testing.T) {
 	}
 }
 
-func TestQueueRetriesUntilTheLimit(t *testing.T) {
-	p := testPlan(t, 1)
-	q := newQueue(p, 1)
-	first := drain(q)[0][0]
-	runs := 1
-	for q.retry(first) {
-		b := q.next()
-		if len(b) != 1 || b[0].trial != first.trial || b[0].attempt != first.attempt+1 {
-			t.Fatalf("a retry came back as %+v after %+v", b, first)
+func TestTrialsAreTriedUntilTheLimit(t *testing.T) {
+	runs, one := 1, task{trial: 3}
+	for next, ok := one.again(); ok; next, ok = one.again() {
+		if next.trial != one.trial || next.attempt != one.attempt+1 {
+			t.Fatalf("a retry came back as %+v after %+v", next, one)
 		}
-		first = b[0]
+		one = next
 		runs++
 	}
 	if runs != maxAttempts {
@@ -137,8 +133,12 @@ func TestSeedDependsOnTheTrialAlone(t *testing.T) {
 			}
 		}
 	}
-	if len(seeds) != 300 {
-		t.Errorf("%d different seeds for 300 trials", len(seeds))
+	if len(seeds) != 150 {
+		t.Errorf("%d different seeds for 3 runs of 50 trials with 2 strategies; want 150: strategies are compared on common seeds", len(seeds))
+	}
+	b := map[string]string{"camera.nat": "full-cone", "strategy": "direct"}
+	if Seed(1, a, 3) == Seed(1, b, 3) {
+		t.Error("cells of other NATs have the same seed")
 	}
 	for s := range seeds {
 		if uint64(float64(s)) != s {

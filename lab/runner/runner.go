@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -32,13 +34,17 @@ func affordable() int {
 
 // Config says where and how a plan is run.
 type Config struct {
-	Fabric *live.Fabric
-	Jobs   int                          // most trials at once, where enough files may be open; zero: DefaultJobs
+	Fabric *live.Fabric                 // nil: trials are simulated, each System being a stack.Simulator
+	Jobs   int                          // most trials at once, where enough files may be open; zero: DefaultJobs, or a processor each in simulation
 	Late   time.Duration                // p99 lateness of the fabric that voids a trial; zero: LateLimit
 	Sink   func(record.Trial) error     // keeps a record; called from many goroutines
 	Watch  func(record.Trial, Progress) // after each record; may be nil; called from one goroutine at a time
 	Pcap   Keep                         // which captures to keep
 	Dir    string                       // the run's folder, where captures go
+
+	// Abort is asked after each record that was kept, by one goroutine at a time: its error ends the run, and is Run's, wrapped in
+	// ErrAborted. Which trials have ended by then depends on the machine; a Stop does not. nil: nothing aborts.
+	Abort func(record.Trial) error
 }
 
 // Progress is how far a run is.
@@ -46,6 +52,7 @@ type Progress struct {
 	Done, Total    int // trials with a verdict, and trials in all; those of a resumed run's earlier part are not counted
 	Void           int // harness errors so far
 	Unfilled       int // trials given up after repeated harness errors
+	Stopped        int // cells that the plan's stop rule ended; Total is without what they had left
 	Running, Limit int // trials now, and as many as admission lets run
 	Elapsed        time.Duration
 }
@@ -69,51 +76,112 @@ func (p Progress) Left() time.Duration {
 // ErrUnfilled means that some trials have no verdict: the lab failed them each time.
 var ErrUnfilled = errors.New("trials without a verdict")
 
+// ErrAborted means that Config.Abort ended the run.
+var ErrAborted = errors.New("run aborted")
+
 type run struct {
 	Plan
 	Config
 	pool   *lab.Pool
 	oracle oracle
 	gate   *admission
-	queue  *queue
+	order  *Order
+	next   func(context.Context) *batch // nil: nothing is left
 	start  time.Time
 
 	mu       sync.Mutex
 	progress Progress
+	open     map[int]int // trials of each cell that have no final record yet
 	fatal    error
 	cancel   context.CancelFunc
 }
 
-// Run runs the plan and returns when every trial has a verdict, ctx ends, the sink fails or the fabric dies. Records that the
-// sink has taken stay valid in every case.
+// Run runs the plan and returns when every trial has a verdict, ctx ends, the sink fails, Config.Abort says so or the fabric dies.
+// Records that the sink has taken stay valid in every case.
 func Run(ctx context.Context, p Plan, c Config) (Progress, error) {
-	if err := p.validate(); err != nil {
+	r, err := newRun(p, c)
+	if err != nil {
 		return Progress{}, err
 	}
-	if c.Jobs == 0 {
+	q := newQueue(p, r.Jobs)
+	if p.Stop != nil {
+		q.ended = r.order.Ended
+	}
+	r.next = func(context.Context) *batch { return q.next() }
+	r.progress.Total = q.left
+	for _, row := range q.rows {
+		for _, t := range row {
+			r.open[t.cell.Index]++
+		}
+	}
+	if p.past != nil {
+		for _, rec := range p.past.recorded {
+			r.order.Recorded(rec)
+		}
+	}
+	return r.run(ctx, min(r.Jobs, q.left))
+}
+
+// ends asks the plan's rule about a cell.
+func (r *run) ends(cell int, prefix []record.Trial) bool {
+	if !r.Stop(cell, prefix) {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if left := r.open[cell]; left > 0 {
+		r.progress.Total -= left
+		r.progress.Stopped++
+	}
+	return true
+}
+
+func newRun(p Plan, c Config) (*run, error) {
+	if err := p.validate(); err != nil {
+		return nil, err
+	}
+	if c.simulated() {
+		if err := p.checkSimulation(); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case c.Jobs == 0 && c.simulated():
+		c.Jobs = simulationJobs()
+	case c.Jobs == 0:
 		c.Jobs = DefaultJobs
 	}
-	c.Jobs = min(c.Jobs, affordable())
+	if !c.simulated() {
+		c.Jobs = min(c.Jobs, affordable())
+	}
 	if c.Late == 0 {
 		c.Late = LateLimit
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	workers := c.Jobs
-	r := &run{
-		Plan: p, Config: c, pool: &lab.Pool{Fabric: c.Fabric}, gate: newAdmission(c.Jobs, time.Now),
-		queue: newQueue(p, workers), start: time.Now(), cancel: cancel,
+	r := &run{Plan: p, Config: c, pool: &lab.Pool{Fabric: c.Fabric}, gate: newAdmission(c.Jobs, time.Now), start: time.Now(), open: map[int]int{}}
+	if c.simulated() {
+		r.gate.limit = r.gate.max
 	}
-	r.progress.Total = r.queue.left
-	var wg sync.WaitGroup
-	var watch sync.WaitGroup
-	watch.Go(func() { r.watchFabric(ctx) })
-	for range min(workers, r.queue.left) {
+	r.order = &Order{Keep: r.keep, Drop: r.drop}
+	if p.Stop != nil {
+		r.order.Stop = r.ends
+	}
+	return r, nil
+}
+
+// run has so many workers take what is next until nothing is.
+func (r *run) run(ctx context.Context, workers int) (Progress, error) {
+	ctx, r.cancel = context.WithCancel(ctx)
+	defer r.cancel()
+	var wg, watch sync.WaitGroup
+	if !r.simulated() {
+		watch.Go(func() { r.watchFabric(ctx) })
+	}
+	for range workers {
 		wg.Go(func() { r.work(ctx) })
 	}
 	wg.Wait()
 	interrupted := context.Cause(ctx) // before cancel below makes every run look so
-	cancel()
+	r.cancel()
 	watch.Wait()
 	err := r.pool.Close()
 	r.mu.Lock()
@@ -130,50 +198,86 @@ func Run(ctx context.Context, p Plan, c Config) (Progress, error) {
 	return r.progress, err
 }
 
-// work runs batches until none is left. A worker that runs out goes away: retries are taken up by those that made them.
+// work runs batches until none is left. Trials that the lab failed are run again at the end of their batch.
 func (r *run) work(ctx context.Context) {
-	for {
-		batch := r.queue.next()
-		if batch == nil {
-			return
-		}
-		for _, t := range batch {
-			if r.gate.enter(ctx) != nil {
-				return
+	for b := r.next(ctx); b != nil; b = r.next(ctx) {
+		for len(b.tasks) > 0 {
+			t := b.tasks[0]
+			b.tasks = b.tasks[1:]
+			if r.order.Ended(t.cell.Index) {
+				continue
 			}
-			rec, late, ok := r.try(ctx, t)
-			r.gate.leave(late, ok)
-			if ctx.Err() != nil {
+			rec, ok := r.attempt(ctx, t)
+			if !ok {
 				return // cut short: says nothing
 			}
-			r.keep(t, rec)
+			if err := r.order.Add(rec); err != nil {
+				r.stop(err)
+				return
+			}
+			if next, ok := t.again(); ok && !rec.Outcome.HasVerdict() {
+				b.tasks = append(b.tasks, next)
+			}
+		}
+		if b.done != nil {
+			b.done()
 		}
 	}
 }
 
-// keep records a trial and puts it back if it has no verdict.
-func (r *run) keep(t task, rec record.Trial) {
-	if err := r.Sink(rec); err != nil {
-		r.stop(fmt.Errorf("keep record: %w", err))
-		return
+// attempt runs one trial as soon as there is room. ok is false when ctx ended before it.
+func (r *run) attempt(ctx context.Context, t task) (rec record.Trial, ok bool) {
+	if r.gate.enter(ctx) != nil {
+		return rec, false
 	}
-	again := !rec.Outcome.HasVerdict() && r.queue.retry(t)
+	var late time.Duration
+	var measured bool
+	if r.simulated() {
+		rec = r.simulate(ctx, t)
+	} else {
+		rec, late, measured = r.try(ctx, t)
+	}
+	r.gate.leave(late, measured)
+	return rec, ctx.Err() == nil
+}
+
+// keep records a trial that counts.
+func (r *run) keep(rec record.Trial) error {
+	if err := r.Sink(rec); err != nil {
+		return fmt.Errorf("keep record: %w", err)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := &r.progress
-	switch {
-	case rec.Outcome.HasVerdict():
+	if rec.Outcome.HasVerdict() {
 		p.Done++
-	case again:
+	} else {
 		p.Void++
-	default:
-		p.Void++
-		p.Unfilled++
+	}
+	if Final(rec) {
+		r.open[rec.Cell]--
+		if !rec.Outcome.HasVerdict() {
+			p.Unfilled++
+		}
 	}
 	p.Running, p.Limit = r.gate.load()
 	p.Elapsed = time.Since(r.start)
 	if r.Watch != nil {
 		r.Watch(rec, *p)
+	}
+	if r.Abort == nil {
+		return nil
+	}
+	if err := r.Abort(rec); err != nil {
+		return fmt.Errorf("%w: %w", ErrAborted, err)
+	}
+	return nil
+}
+
+// drop forgets a trial that ran past its cell's end, and its capture.
+func (r *run) drop(rec record.Trial) {
+	if rec.Pcap != "" {
+		_ = os.Remove(filepath.Join(r.Dir, rec.Pcap)) // one that stays is an orphan that no record names
 	}
 }
 

@@ -12,15 +12,20 @@ import (
 	"github.com/punchlab/punchlab/lab/stack"
 )
 
-// try runs one trial on a lab of the pool. late is the fabric's p99 during it; ok says whether it was measured.
-func (r *run) try(ctx context.Context, t task) (rec record.Trial, late time.Duration, ok bool) {
-	seed := Seed(r.Seed, t.cell.Params, t.trial)
-	rec = record.Trial{
-		Cell: t.cell.Index, Trial: t.trial, Attempt: t.attempt, Seed: seed, Params: t.cell.Params,
+// begin is a trial's record before anything has happened.
+func (r *run) begin(t task) record.Trial {
+	rec := record.Trial{
+		Cell: t.cell.Index, Trial: t.trial, Attempt: t.attempt, Seed: Seed(r.Seed, t.cell.Params, t.trial), Params: t.cell.Params,
 	}
 	rec.Oracle, rec.Possible = r.oracle.of(t.cell.Topology)
+	return rec
+}
+
+// try runs one trial on a lab of the pool. late is the fabric's p99 during it; ok says whether it was measured.
+func (r *run) try(ctx context.Context, t task) (rec record.Trial, late time.Duration, ok bool) {
+	rec = r.begin(t)
 	defer func() { rec.EndedAt = time.Now().UTC() }()
-	l, err := r.pool.Get(ctx, t.cell.Topology, seed)
+	l, err := r.pool.Get(ctx, t.cell.Topology, rec.Seed)
 	if err != nil {
 		r.checkFabric(err)
 		return void(rec, "the lab could not be set up", err), 0, false
@@ -31,10 +36,9 @@ func (r *run) try(ctx context.Context, t task) (rec record.Trial, late time.Dura
 	}
 	events := newSchedule(ctx, l, r.Events)
 	rec.StartedAt = events.start.UTC()
-	obs, err := t.cell.System.Try(ctx, l, stack.Trial{
-		Seed: seed, Strategy: t.cell.Strategy, Idle: r.idle(t.trial), Media: r.Media, Timeout: r.Timeout, Stranger: r.Stranger,
-		Options: t.cell.Options, Reached: events.reach,
-	})
+	ask := r.trial(t.cell, t.trial, rec.Seed)
+	ask.Reached = events.reach
+	obs, err := t.cell.System.Try(ctx, l, ask)
 	var failed string
 	rec.Events, failed = events.stop()
 	stats, statsErr := l.Stats()
