@@ -1,0 +1,285 @@
+package reports
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/punchlab/punchlab/lab/gate"
+)
+
+// isRate tells whether a finding's metric counts trials, from its name: a statistic stands after the last dot.
+func isRate(metric string) bool {
+	m, err := gate.ParseMetric(metric)
+	return err == nil && m.IsRate()
+}
+
+// printer is how a metric's values are written.
+func printer(metric, unit string) func(float64) string {
+	switch {
+	case isRate(metric):
+		return func(v float64) string { return number(100*v, 1) + " %" }
+	case unit == "s":
+		return seconds
+	case unit == "B":
+		return size
+	case unit == "bit/s":
+		return bits
+	case strings.Contains(metric, "_ratio."):
+		return ratio
+	}
+	return func(v float64) string { return number(v, 3) }
+}
+
+// figureOf prints one side's value with its n: "657 of 720 (91.2 %)", "41.2 ms (n = 700)".
+func figureOf(f gate.Finding, side gate.Figure) string {
+	switch {
+	case isRate(f.Metric) && side.N > 0:
+		return fmt.Sprintf("%s of %s (%s)", count(side.K), count(side.N), percent(side.K, side.N))
+	case side.Value != nil:
+		return fmt.Sprintf("%s (n = %s)", printer(f.Metric, f.Unit)(*side.Value), count(side.N))
+	}
+	return "no data"
+}
+
+// effectOf prints the difference: points of a rate, percent of a statistic.
+func effectOf(f gate.Finding) string {
+	if f.Effect == nil {
+		return "–"
+	}
+	return change(*f.Effect, isRate(f.Metric))
+}
+
+// change prints a difference with its sign, which is never the only mark of its direction.
+func change(v float64, points bool) string {
+	s := signed(100*v, 1)
+	if points {
+		return s + " points"
+	}
+	return s + " %"
+}
+
+// signed prints a number with a sign, and with a minus as wide as a plus.
+func signed(v float64, decimals int) string {
+	switch s := number(math.Abs(v), decimals); {
+	case s == "0":
+		return "±0"
+	case v < 0:
+		return "−" + s
+	default:
+		return "+" + s
+	}
+}
+
+// rangeOf prints the interval of the effect: "−12.4 to −6.1 points".
+func rangeOf(f gate.Finding) string {
+	if f.Range == nil {
+		return "–"
+	}
+	return between(f.Range.Low, f.Range.High, isRate(f.Metric))
+}
+
+func between(low, high *float64, points bool) string {
+	unit := " %"
+	if points {
+		unit = " points"
+	}
+	switch {
+	case low == nil && high == nil:
+		return "unknown"
+	case low == nil:
+		return "at most " + signed(100**high, 1) + unit
+	case high == nil:
+		return "at least " + signed(100**low, 1) + unit
+	}
+	return signed(100**low, 1) + " to " + signed(100**high, 1) + unit
+}
+
+// pOf prints the adjusted p-value.
+func pOf(f gate.Finding) string {
+	p := f.AdjustedP
+	switch {
+	case p == nil:
+		return "–"
+	case *p < 0.0001:
+		return "< 0.0001"
+	case *p > 0.9999:
+		return "1"
+	}
+	return fmt.Sprintf("%.2g", *p)
+}
+
+// subject names what a finding is about: "direct_rate, adaptive".
+func subject(f gate.Finding) string {
+	if f.Group == "" {
+		return f.Metric
+	}
+	return f.Metric + ", " + f.Group
+}
+
+// evidence says a finding's figures in a line: "direct_rate 657 of 720 (91.2 %), was 720 of 720 (100 %): −8.8 points (…)".
+func evidence(f gate.Finding, confidence float64) string {
+	s := fmt.Sprintf("%s was %s, is %s", f.Metric, figureOf(f, f.A), figureOf(f, f.B))
+	if f.Effect != nil {
+		s += ": " + effectOf(f)
+	}
+	if f.Range != nil {
+		s += fmt.Sprintf(" (%s interval %s)", number(100*confidence, 1)+" %", rangeOf(f))
+	}
+	if f.AdjustedP != nil {
+		s += ", adjusted p " + strings.TrimPrefix("= "+pOf(f), "= < ")
+	}
+	return s
+}
+
+// cellName tells a cell from the others.
+func cellName(params map[string]string) string {
+	var s []string
+	for _, k := range slices.SortedFunc(maps.Keys(params), compareKeys) {
+		s = append(s, k+"="+params[k])
+	}
+	if len(s) == 0 {
+		return "the only cell"
+	}
+	return strings.Join(s, " ")
+}
+
+// badness orders findings of one decision: how much worse, measured in what a pass would have to exclude.
+func badness(f gate.Finding) float64 {
+	if f.Worse == nil || f.Tolerance <= 0 {
+		return math.Inf(-1)
+	}
+	return *f.Worse / f.Tolerance
+}
+
+// byBadness orders findings, the worst first.
+func byBadness(a, b gate.Finding) int {
+	return cmp.Or(cmp.Compare(rank(a.Decision), rank(b.Decision)), cmp.Compare(badness(b), badness(a)))
+}
+
+// worstFinding is the one that a cell is told by.
+func worstFinding(c gate.CellVerdict) (gate.Finding, bool) {
+	if len(c.Findings) == 0 {
+		return gate.Finding{}, false
+	}
+	return slices.MinFunc(c.Findings, byBadness), true
+}
+
+// worstCells lists the cells that did not pass, the worst first.
+func worstCells(v *gate.Verdict) []gate.CellVerdict {
+	var cells []gate.CellVerdict
+	for _, c := range v.Cells {
+		if c.Decision != gate.Pass {
+			cells = append(cells, c)
+		}
+	}
+	slices.SortStableFunc(cells, func(a, b gate.CellVerdict) int {
+		x, okX := worstFinding(a)
+		y, okY := worstFinding(b)
+		if r := cmp.Compare(rank(a.Decision), rank(b.Decision)); r != 0 || !okX || !okY {
+			return r
+		}
+		return byBadness(x, y)
+	})
+	return cells
+}
+
+// sideOf describes a run of the comparison in a line.
+func sideOf(s gate.Side) string {
+	parts := []string{s.Source}
+	if s.Strategy != "" {
+		parts = append(parts, "strategy "+s.Strategy)
+	}
+	if s.Commit != "" {
+		c := "commit " + s.Commit[:min(12, len(s.Commit))]
+		if s.Dirty {
+			c += " with uncommitted changes"
+		}
+		parts = append(parts, c)
+	}
+	if !s.Start.IsZero() {
+		parts = append(parts, s.Start.UTC().Format("2006-01-02 15:04 UTC"))
+	}
+	parts = append(parts, fmt.Sprintf("seed %d", s.Seed), plural(s.Trials, "trial")+" in "+plural(s.Cells, "cell"))
+	if s.HarnessErrors > 0 {
+		parts = append(parts, plural(s.HarnessErrors, "harness error"))
+	}
+	if !s.Complete {
+		parts = append(parts, "incomplete")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// unseen says what each finding could not have seen: its minimum detectable effect.
+func unseen(v *gate.Verdict) []string {
+	var lines []string
+	for _, f := range v.Overall {
+		lines = append(lines, fmt.Sprintf("%s: %s", subject(f), detectable(f)))
+	}
+	type extremes struct {
+		low, high   float64
+		rate        bool
+		able, blind int
+	}
+	byMetric, order := map[string]*extremes{}, []string{}
+	for _, c := range v.Cells {
+		for _, f := range c.Findings {
+			e := byMetric[f.Metric]
+			if e == nil {
+				e = &extremes{low: math.Inf(1), high: math.Inf(-1), rate: isRate(f.Metric)}
+				byMetric[f.Metric], order = e, append(order, f.Metric)
+			}
+			if f.Detectable == nil {
+				e.blind++
+				continue
+			}
+			e.able, e.low, e.high = e.able+1, math.Min(e.low, *f.Detectable), math.Max(e.high, *f.Detectable)
+		}
+	}
+	for _, m := range order {
+		e := byMetric[m]
+		s := m + " in a cell alone: "
+		if e.able > 0 {
+			s += "from " + size100(e.low, e.rate)
+			if size100(e.low, e.rate) != size100(e.high, e.rate) {
+				s += " to " + size100(e.high, e.rate)
+			}
+			s += " on, by the cell's trials"
+		}
+		if e.able > 0 && e.blind > 0 {
+			s += "; "
+		}
+		if e.blind > 0 {
+			s += plural(e.blind, "cell") + " too small to fail whatever happens"
+		}
+		lines = append(lines, s)
+	}
+	return lines
+}
+
+// size100 prints the size of a regression.
+func size100(v float64, points bool) string { return strings.TrimLeft(change(v, points), "+±") }
+
+func detectable(f gate.Finding) string {
+	if f.Detectable == nil {
+		return "too few trials to fail, however large the regression"
+	}
+	return "worse by " + size100(*f.Detectable, isRate(f.Metric)) + " would fail 95 times of 100; less may go unseen"
+}
+
+// printable is text without what would move a terminal's cursor, hide or turn words: names come from files.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n', r == '\r', r == '\t':
+			return ' '
+		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r), r == '\u2028', r == '\u2029', r == '\ufeff':
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}
