@@ -86,6 +86,9 @@ type Scenario struct {
 	Digest string // of the document as it was loaded, whatever Narrow did since
 
 	base *lab.Topology
+
+	Text         string `json:"-"` // the document itself
+	TopologyText string `json:"-"` // its topology's
 }
 
 // Axis is something that varies.
@@ -137,6 +140,7 @@ func Parse(file string, data []byte, load Loader) (*Scenario, error) {
 	}
 	d.Check(schema)
 	s := decode(d)
+	s.Text = string(data)
 	others := s.loadTopology(d, filepath.Dir(file), load)
 	s.check(d)
 	err = d.Err()
@@ -239,9 +243,9 @@ func (s *Scenario) loadTopology(d *document.Document, folder string, load Loader
 			name = "./" + name
 		}
 	}
-	base, _, err := load(name)
+	base, text, err := load(name)
 	if err == nil {
-		s.base = base
+		s.base, s.TopologyText = base, string(text)
 		return nil
 	}
 	es := asErrors(err)
