@@ -111,7 +111,7 @@ func (p *place) rebootMaps() error {
 
 // readdress gives the router the addresses that the plan has left for it.
 func (l *Lab) readdress(p *place) (undo func() error, err error) {
-	other := l.otherWAN(p.site)
+	other := l.topo.otherWAN(p.site)
 	if len(other) == 0 {
 		return nil, fmt.Errorf("no other address is left for the router of %s", p.site.Name)
 	}
@@ -159,14 +159,15 @@ func (l *Lab) cutter(e Event) func(bool) error {
 // changeLink gives the access link that the event names another profile.
 func (l *Lab) changeLink(e Event, to func(link.Profile) link.Profile) (undo func() error, err error) {
 	name := e.Site + e.Host
-	return change(&l.faults, "link of "+name, l.profileOf(e), l.uplinks[name].SetProfile, to)
+	return change(&l.faults, "link of "+name, l.topo.profileOf(e), l.uplinks[name].SetProfile, to)
 }
 
-func (l *Lab) profileOf(e Event) link.Profile {
-	if s := l.topo.Site(e.Site); s != nil {
+// profileOf is the profile of the access link that the event names.
+func (t *Topology) profileOf(e Event) link.Profile {
+	if s := t.Site(e.Site); s != nil {
 		return s.Profile
 	}
-	for _, p := range l.topo.Public {
+	for _, p := range t.Public {
 		if p.Name == e.Host {
 			return p.Profile
 		}

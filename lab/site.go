@@ -119,7 +119,7 @@ func (l *Lab) connectWAN(p *place) (err error) {
 	s := p.site
 	if s.Behind != "" {
 		return l.join(l.sites[s.Behind], attachment{
-			name: s.Name, ns: p.kernel, device: wanDevice, addrs: s.wans(), routed: append(s.routed(), singles(l.otherWAN(s))...),
+			name: s.Name, ns: p.kernel, device: wanDevice, addrs: s.wans(), routed: append(s.routed(), singles(l.topo.otherWAN(s))...),
 		})
 	}
 	p.uplink, err = l.net.Attach(live.UplinkConfig{
@@ -134,10 +134,10 @@ func (l *Lab) connectWAN(p *place) (err error) {
 
 // otherWAN are the addresses that a router gets when it is readdressed, as many as it has now. Routers on one LAN share
 // what that has left.
-func (l *Lab) otherWAN(s *Site) []netip.Addr {
+func (t *Topology) otherWAN(s *Site) []netip.Addr {
 	n, before, total := len(s.WAN), 0, 0
-	for i := range l.topo.Sites {
-		o := &l.topo.Sites[i]
+	for i := range t.Sites {
+		o := &t.Sites[i]
 		if s.Behind == "" || o.Behind != s.Behind {
 			continue
 		}
@@ -146,7 +146,7 @@ func (l *Lab) otherWAN(s *Site) []netip.Addr {
 		}
 		total += len(o.WAN)
 	}
-	free := l.topo.FreeWAN(s.Name, before+n)
+	free := t.FreeWAN(s.Name, before+n)
 	return free[min(before, len(free)):]
 }
 

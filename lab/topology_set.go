@@ -17,7 +17,7 @@ var siteFields = []struct {
 	known func() []string // nil: NAT presets, which have other names too
 }{
 	{"nat", "NAT preset", func(s *Site) *string { return &s.NAT }, nil},
-	{"engine", "engine", func(s *Site) *string { return &s.Engine }, Engines},
+	{"engine", "engine", func(s *Site) *string { return &s.Engine }, RouterEngines},
 	{"ipv6", "IPv6 mode", func(s *Site) *string { return &s.IPv6 }, IPv6Modes},
 	{"portmap", "preset", func(s *Site) *string { return &s.PortMap }, PortMaps},
 }
