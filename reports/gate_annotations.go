@@ -27,6 +27,11 @@ func gateAnnotations(v *gate.Verdict) []byte {
 		}
 	}
 	say(v.Decision, "punchlab gate: "+string(v.Decision), v.Why)
+	if v.Decision != gate.Pass {
+		for _, p := range v.Problems {
+			say(gate.Undecided, "punchlab gate: problem", p)
+		}
+	}
 	findings := slices.Clone(v.Overall)
 	slices.SortStableFunc(findings, byBadness)
 	cells := worstCells(v)

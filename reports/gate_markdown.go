@@ -34,7 +34,7 @@ func gateMarkdown(v *gate.Verdict) []byte {
 	}
 	gateMarkdownCells(&b, v)
 	if lines := unseen(v); len(lines) > 0 {
-		b.WriteString("\n<details><summary>What could not be seen</summary>\n\n")
+		b.WriteString("\n<details><summary>" + unseenSays + "</summary>\n\n")
 		for _, l := range lines {
 			fmt.Fprintf(&b, "- %s\n", inMarkdown(l))
 		}

@@ -131,7 +131,11 @@ func evidence(f gate.Finding, confidence float64) string {
 		s += fmt.Sprintf(" (%s interval %s)", number(100*confidence, 1)+" %", rangeOf(f))
 	}
 	if f.AdjustedP != nil {
-		s += ", adjusted p " + strings.TrimPrefix("= "+pOf(f), "= < ")
+		p := pOf(f)
+		if !strings.HasPrefix(p, "<") {
+			p = "= " + p
+		}
+		s += ", adjusted p " + p
 	}
 	return s
 }
@@ -159,6 +163,19 @@ func badness(f gate.Finding) float64 {
 // byBadness orders findings, the worst first.
 func byBadness(a, b gate.Finding) int {
 	return cmp.Or(cmp.Compare(rank(a.Decision), rank(b.Decision)), cmp.Compare(badness(b), badness(a)))
+}
+
+// inOrder sorts findings for a table: what fails, what had to pass and did not, what passed, and what was only watched.
+func inOrder(fs []gate.Finding) []gate.Finding {
+	group := func(f gate.Finding) int {
+		if f.Watched && f.Decision == gate.Undecided {
+			return len(fs)
+		}
+		return rank(f.Decision)
+	}
+	fs = slices.Clone(fs)
+	slices.SortStableFunc(fs, func(a, b gate.Finding) int { return cmp.Compare(group(a), group(b)) })
+	return fs
 }
 
 // worstFinding is the one that a cell is told by.
@@ -214,11 +231,17 @@ func sideOf(s gate.Side) string {
 	return strings.Join(parts, ", ")
 }
 
-// unseen says what each finding could not have seen: its minimum detectable effect.
+const unseenSays = "What could not be seen: a smaller regression than these fails less than 95 times of 100"
+
+// unseen lists what each finding could have seen at least: its minimum detectable effect.
 func unseen(v *gate.Verdict) []string {
 	var lines []string
-	for _, f := range v.Overall {
-		lines = append(lines, fmt.Sprintf("%s: %s", subject(f), detectable(f)))
+	for _, f := range inOrder(v.Overall) {
+		s := "none, however large: too few trials"
+		if f.Detectable != nil {
+			s = size100(*f.Detectable, isRate(f.Metric))
+		}
+		lines = append(lines, fmt.Sprintf("%s: %s", subject(f), s))
 	}
 	type extremes struct {
 		low, high   float64
@@ -244,11 +267,10 @@ func unseen(v *gate.Verdict) []string {
 		e := byMetric[m]
 		s := m + " in a cell alone: "
 		if e.able > 0 {
-			s += "from " + size100(e.low, e.rate)
+			s += size100(e.low, e.rate)
 			if size100(e.low, e.rate) != size100(e.high, e.rate) {
-				s += " to " + size100(e.high, e.rate)
+				s += " to " + size100(e.high, e.rate) + ", by the cell"
 			}
-			s += " on, by the cell's trials"
 		}
 		if e.able > 0 && e.blind > 0 {
 			s += "; "

@@ -28,9 +28,9 @@ func gateText(v *gate.Verdict, color bool) []byte {
 	}
 	fmt.Fprintf(&b, "%s %s\n\n", paint(v.Decision, v.Decision.Mark()+" "+string(v.Decision)+":"), printable(v.Why))
 	fmt.Fprintf(&b, "  scenario   %s, engine %s\n  baseline   %s\n  candidate  %s\n", printable(v.Scenario), printable(v.Engine), printable(sideOf(v.A)), printable(sideOf(v.B)))
-	how := "cells compared as wholes"
+	how := "cell by cell, trials as independent samples"
 	if v.Paired {
-		how = "trials compared in pairs on common seeds"
+		how = "trial by trial, in pairs on common seeds"
 	}
 	fmt.Fprintf(&b, "  decided    %s; false red at most once in %s gates, intervals of %s %%\n", how, oneIn(v.Alpha), number(100*v.Confidence, 1))
 	for _, d := range v.Allowed {
@@ -43,10 +43,12 @@ func gateText(v *gate.Verdict, color bool) []byte {
 	if len(v.Overall) == 0 {
 		b.WriteString("  nothing was measured\n")
 	}
-	textTable(&b, findingHead, overallRows(v), func(row int, mark string) string { return paint(v.Overall[row].Decision, mark) })
+	textTable(&b, findingHead, overallRows(v), func(row int, mark string) string {
+		return paint(inOrder(v.Overall)[row].Decision, mark)
+	})
 	textCells(&b, v, paint)
 	if lines := unseen(v); len(lines) > 0 {
-		b.WriteString("\nWhat could not be seen\n")
+		b.WriteString("\n" + unseenSays + "\n")
 		for _, l := range lines {
 			fmt.Fprintf(&b, "  %s\n", printable(l))
 		}
@@ -80,7 +82,7 @@ var findingHead = []string{"", "metric", "group", "baseline", "candidate", "effe
 // overallRows are the findings over all cells, as they stand in text and Markdown.
 func overallRows(v *gate.Verdict) [][]string {
 	var rows [][]string
-	for _, f := range v.Overall {
+	for _, f := range inOrder(v.Overall) {
 		rows = append(rows, []string{f.Decision.Mark(), f.Metric, orDash(f.Group), figureOf(f, f.A), figureOf(f, f.B), effectOf(f), rangeOf(f), pOf(f), noteOf(f)})
 	}
 	return rows
