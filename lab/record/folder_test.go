@@ -314,8 +314,12 @@ func TestCheckResume(t *testing.T) {
 		"seed is 1, this one's 2":              func(m *Manifest) { m.Seed = 2 },
 		"trials per cell is 3":                 func(m *Manifest) { m.TrialsPerCell = 4 },
 		"its scenario is nat-matrix sha256:ab": func(m *Manifest) { m.Scenario.Digest = "sha256:0" },
+		"shard is the whole, this one's 1/2":   func(m *Manifest) { m.Shard = "1/2" },
+		"stop rule is none, this one's sprt":   func(m *Manifest) { m.Stop = "sprt" },
+		"late limit is 0, this one's 0.1":      func(m *Manifest) { m.LateLimitS = 0.1 },
+		"kernel is Linux 6.12":                 func(m *Manifest) { m.Kernel = "Linux 7" },
 		"commit is 3ef995d":                    func(m *Manifest) { m.Versions.Commit = "0" },
-		"axes were set to map[], this one":     func(m *Manifest) { m.Set = map[string][]string{"link": {"lte"}} },
+		"its axes set is map[], this one":      func(m *Manifest) { m.Set = map[string][]string{"link": {"lte"}} },
 	} {
 		m := manifest()
 		change(&m)

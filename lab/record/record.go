@@ -252,10 +252,11 @@ func (d Document) String() string { return d.Name + " " + d.Digest }
 
 // Worker is one of several processes that had part of a run, with the machine it ran on.
 type Worker struct {
-	Name   string `json:"name"`
-	Kernel string `json:"kernel"`
-	CPU    CPU    `json:"cpu"`
-	Trials int    `json:"trials"` // records that it gave, harness errors too
+	Name       string `json:"name"`
+	Kernel     string `json:"kernel"`
+	CPU        CPU    `json:"cpu"`
+	Trials     int    `json:"trials"`               // records that it gave, harness errors too
+	Incomplete bool   `json:"incomplete,omitempty"` // of a merged run: its part had not ended
 }
 
 // Versions says which code ran.

@@ -114,23 +114,50 @@ func (m Manifest) Validate() error {
 
 // CheckResume says why a run begun with m cannot go on as n: the records of one run must be of one experiment.
 func (m Manifest) CheckResume(n Manifest) error {
+	name, was, this := m.differs(n)
+	switch {
+	case name != "":
+	case m.Kernel != n.Kernel:
+		name, was, this = "kernel", m.Kernel, n.Kernel
+	case m.Shard != n.Shard:
+		name, was, this = "shard", orWhole(m.Shard), orWhole(n.Shard)
+	}
+	if name == "" {
+		return nil
+	}
+	return fmt.Errorf("resume run: its %s is %v, this one's %v: start a new run in another folder", name, was, this)
+}
+
+// differs names what makes m and n two experiments, with the value of each; "" where they are one. Machines, times and the number
+// of jobs do not.
+func (m Manifest) differs(n Manifest) (name string, was, this any) {
 	for _, f := range []struct {
 		name      string
 		was, this any
 	}{
 		{"scenario", m.Scenario.String(), n.Scenario.String()}, {"topology", m.Topology.String(), n.Topology.String()},
 		{"seed", m.Seed, n.Seed}, {"engine", m.Engine, n.Engine}, {"trials per cell", m.TrialsPerCell, n.TrialsPerCell},
-		{"commit", m.Versions.Commit, n.Versions.Commit}, {"kernel", m.Kernel, n.Kernel},
-		{"shard", orWhole(m.Shard), orWhole(n.Shard)}, {"stop rule", orNone(m.Stop), orNone(n.Stop)},
+		{"cells", m.Cells, n.Cells}, {"stop rule", orNone(m.Stop), orNone(n.Stop)}, {"late limit", m.LateLimitS, n.LateLimitS},
+		{"thresholds", fmt.Sprint(m.Thresholds), fmt.Sprint(n.Thresholds)},
+		{"commit", m.Versions.build(), n.Versions.build()},
 	} {
 		if f.was != f.this {
-			return fmt.Errorf("resume run: its %s is %v, this one's %v: start a new run in another folder", f.name, f.was, f.this)
+			return f.name, f.was, f.this
 		}
 	}
 	if !maps.EqualFunc(m.Set, n.Set, slices.Equal[[]string]) {
-		return fmt.Errorf("resume run: its axes were set to %v, this one's to %v: start a new run in another folder", m.Set, n.Set)
+		return "axes set", m.Set, n.Set
 	}
-	return nil
+	return "", nil, nil
+}
+
+// build is the code's commit and compiler.
+func (v Versions) build() string {
+	s := v.Commit
+	if v.Dirty {
+		s += " and changes"
+	}
+	return s + " " + v.Go
 }
 
 func orWhole(shard string) string {

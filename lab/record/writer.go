@@ -158,6 +158,13 @@ func (w *Writer) Add(t Trial) error {
 	return nil
 }
 
+// Amend changes what the manifest says, which Finish writes: who worked on the run is known at its end.
+func (w *Writer) Amend(f func(*Manifest)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f(&w.manifest)
+}
+
 // Finish syncs the trials to disk, writes the manifest with its end and whether every trial was run, and closes the
 // run. A second call does nothing.
 func (w *Writer) Finish(complete bool, end time.Time) error {
