@@ -85,10 +85,8 @@ type Scenario struct {
 
 	Digest string // of the document as it was loaded, whatever Narrow did since
 
-	base *lab.Topology
-
-	Text         string `json:"-"` // the document itself
-	TopologyText string `json:"-"` // its topology's
+	base               *lab.Topology
+	text, topologyText string
 }
 
 // Axis is something that varies.
@@ -140,7 +138,7 @@ func Parse(file string, data []byte, load Loader) (*Scenario, error) {
 	}
 	d.Check(schema)
 	s := decode(d)
-	s.Text = string(data)
+	s.text = string(data)
 	others := s.loadTopology(d, filepath.Dir(file), load)
 	s.check(d)
 	err = d.Err()
@@ -245,7 +243,7 @@ func (s *Scenario) loadTopology(d *document.Document, folder string, load Loader
 	}
 	base, text, err := load(name)
 	if err == nil {
-		s.base, s.TopologyText = base, string(text)
+		s.base, s.topologyText = base, string(text)
 		return nil
 	}
 	es := asErrors(err)
@@ -267,6 +265,9 @@ func (s *Scenario) loadTopology(d *document.Document, folder string, load Loader
 
 // Base returns the topology without any axis set. It is the caller's own.
 func (s *Scenario) Base() *lab.Topology { return s.base.Clone() }
+
+// Texts returns the documents that the scenario and its topology were read from.
+func (s *Scenario) Texts() (scenario, topology string) { return s.text, s.topologyText }
 
 // Build returns the resolved topology of a cell: Base with the cell's values. Keys that are not the topology's are left out.
 func (s *Scenario) Build(cell map[string]string) (*lab.Topology, error) {
