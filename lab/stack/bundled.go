@@ -1,14 +1,12 @@
 package stack
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -16,8 +14,6 @@ import (
 
 	"github.com/punchlab/punchlab/impl/camera"
 	"github.com/punchlab/punchlab/impl/device"
-	"github.com/punchlab/punchlab/impl/identity"
-	"github.com/punchlab/punchlab/impl/media"
 	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/impl/viewer"
 	"github.com/punchlab/punchlab/lab"
@@ -144,99 +140,60 @@ func (Bundled) Try(ctx context.Context, l *lab.Lab, t Trial) (o Observation, err
 
 // bundle is the three nodes of one trial.
 type bundle struct {
-	trial  Trial
-	policy punch.Policy
-	label  identity.Label
+	parts
 	camera *camera.Camera
 	viewer *viewer.Viewer
 
-	headers                      int              // bytes of IP and UDP on each of the viewer's packets
-	server                       rendezvousServer // which events may kill
-	fleet                        *fleet           // other cameras, where the trial has them
-	coturn                       *coturn          // where the policy wants one
-	names                        *names           // the DNS, where the camera has a name
-	cameraDevice, viewerDevice   *hosted
-	watch                        *watch
-	source                       func() media.Source
-	relayAtDirect                atomic.Pointer[int64] // what was relayed when the direct path had stood for settle
-	sent                         atomic.Int64          // access units that the camera took from its source
-	forwarded                    netip.AddrPort        // the camera's endpoint that its owner set up, if so
-	settled                      *time.Timer
-	photo                        []byte    // of the label, where the trial begins with it
-	scanned                      time.Time // when it was looked at
-	cameraServers, viewerServers []netip.Addr
-	cameraKey, viewerKey         identity.Key
-	cameraRandom, viewerRandom   io.Reader
-	resolved                     time.Duration // how long it took to resolve the camera's name, if it has one
+	server                     rendezvousServer // which events may kill
+	fleet                      *fleet           // other cameras, where the trial has them
+	coturn                     *coturn          // where the policy wants one
+	names                      *names           // the DNS, where the camera has a name
+	cameraDevice, viewerDevice *hosted
+	relayAtDirect              atomic.Pointer[int64] // what was relayed when the direct path had stood for settle
+	forwarded                  netip.AddrPort        // the camera's endpoint that its owner set up, if so
+	settled                    *time.Timer
+	photo                      []byte    // of the label, where the trial begins with it
+	scanned                    time.Time // when it was looked at
+	cameraRandom, viewerRandom io.Reader
+	resolved                   time.Duration // how long it took to resolve the camera's name, if it has one
 }
 
-// newBundle opens the sockets and starts the nodes. Keys come from the trial's seed: a lab's secrets are nobody's.
+// newBundle opens the sockets and starts the nodes.
 func newBundle(ctx context.Context, l *lab.Lab, t Trial, policy punch.Policy) (*bundle, error) {
-	var seed [32]byte
-	for i := range 8 {
-		seed[i] = byte(t.Seed >> (8 * i))
-	}
-	random := rand.NewChaCha8(seed)
-	b := &bundle{trial: t, policy: policy}
-	b.watch = newWatch(t, policy, func() {
+	b := &bundle{}
+	random := seeded(t.Seed)
+	watch := newWatch(t, policy, func() {
 		b.settled = time.AfterFunc(settle, func() {
 			n := b.server.relayedBytes()
 			b.relayAtDirect.Store(&n)
 		})
 	})
-	b.source = b.clip
+	if err := b.parts.draw(t, policy, l.Topology(), watch, random); err != nil {
+		return nil, err
+	}
 	if err := b.start(ctx, l, random); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
 	return b, nil
 }
 
-func (b *bundle) start(ctx context.Context, l *lab.Lab, random io.Reader) error {
-	var keys [3]identity.Key
-	var err error
-	for i := range keys {
-		k, err := identity.NewKey(random)
-		if err != nil {
-			return fmt.Errorf("make key: %w", err)
-		}
-		keys[i] = k
-	}
-	// Where the two find it depends on the families that they have.
-	servers := map[string][]netip.Addr{}
-	for i, host := range []string{"camera", "viewer"} {
-		for _, node := range rotate(rendezvousHosts(l.Topology()), i) { // so that the two have different ones, where there are several
-			addrs := l.Topology().AddrsFrom(host, node)
-			if len(addrs) == 0 {
-				return fmt.Errorf("host %s has no family in common with %s", host, node)
-			}
-			servers[host] = append(servers[host], addrs[0])
-		}
-	}
-	at := netip.AddrPortFrom(servers["viewer"][0], bundledPort)
-	b.label = identity.Label{Key: keys[1].Public(), RendezvousKey: keys[0].Public(), Rendezvous: []string{at.String()}}
-	if _, err := io.ReadFull(random, b.label.Secret[:]); err != nil {
-		return fmt.Errorf("draw pairing secret: %w", err)
-	}
-	if b.headers = ipUDP; at.Addr().Is6() {
-		b.headers = ipv6UDP
-	}
+func (b *bundle) start(ctx context.Context, l *lab.Lab, random io.Reader) (err error) {
 	m := l.Host("rendezvous")
-	b.watch.uid = b.label.UID()
-	if b.server, err = startServers(ctx, l, keys[0], generator(random), b.watch.rendezvousEvent); err != nil {
+	if b.server, err = startServers(ctx, l, b.serverKey, generator(random), b.watch.rendezvousEvent); err != nil {
 		return err
 	}
 	if n, _ := strconv.Atoi(b.trial.Options[optFleet]); n > 0 {
 		ctx, cancel := context.WithTimeout(ctx, fleetTimeout)
 		defer cancel()
-		if b.fleet, err = launch(ctx, l, n, b.label.RendezvousKey, at); err != nil {
+		if b.fleet, err = launch(ctx, l, n, b.label.RendezvousKey, b.serversFrom["viewer"][0]); err != nil {
 			return err
 		}
 	}
 	if err := b.openDevices(ctx, l, m); err != nil {
 		return err
 	}
-	b.cameraServers, b.cameraKey, b.cameraRandom = servers["camera"], keys[1], generator(random)
-	if err := b.startCamera(b.cameraServers, b.cameraKey, b.cameraRandom); err != nil {
+	b.cameraRandom = generator(random)
+	if err := b.startCamera(); err != nil {
 		return err
 	}
 	if b.policy.Forward {
@@ -244,18 +201,12 @@ func (b *bundle) start(ctx context.Context, l *lab.Lab, random io.Reader) error 
 			return err
 		}
 	}
-	b.viewerServers, b.viewerKey, b.viewerRandom = servers["viewer"], keys[2], generator(random)
+	b.viewerRandom = generator(random)
 	if b.scanning() && !b.policy.Forward { // whom the owner has told a name and a port scans nothing
 		b.photo, err = photograph(b.label, randv2(random))
 		return err
 	}
-	return b.startViewer(b.viewerServers, b.viewerKey, b.viewerRandom)
-}
-
-// rotate begins a list with another of its items.
-func rotate(list []string, by int) []string {
-	by %= max(1, len(list))
-	return slices.Concat(list[by:], list[:by])
+	return b.startViewer()
 }
 
 // randv2 is a generator of numbers that follows from another one.
@@ -289,21 +240,9 @@ func (b *bundle) openDevices(ctx context.Context, l *lab.Lab, rendezvous *lab.Ma
 	return nil
 }
 
-// generator makes one that is seeded from another. Each core has its own: the order of their calls is the scheduler's.
-func generator(random io.Reader) io.Reader {
-	var seed [32]byte
-	_, _ = io.ReadFull(random, seed[:])
-	return rand.NewChaCha8(seed)
-}
-
-func (b *bundle) startCamera(servers []netip.Addr, k identity.Key, random io.Reader) (err error) {
+func (b *bundle) startCamera() (err error) {
 	d := b.cameraDevice
-	b.camera, err = camera.New(camera.Config{
-		Static: k, Rendezvous: b.servers(servers), RendezvousKey: b.label.RendezvousKey, Secret: b.label.Secret,
-		Rand: random, Source: func() media.Source { return &counted{b.source(), &b.sent} },
-		Host: d.Host(), Relayed: d.Relayed(), Classify: device.Classifies(b.policy), Listen: b.policy.Forward,
-	})
-	if err != nil {
+	if b.camera, err = camera.New(b.cameraConfig(d.Host(), d.Relayed(), b.cameraRandom)); err != nil {
 		return err
 	}
 	if err := d.Drive(b.camera, b.watch.cameraEvent); err != nil {
@@ -314,13 +253,9 @@ func (b *bundle) startCamera(servers []netip.Addr, k identity.Key, random io.Rea
 	return err
 }
 
-func (b *bundle) startViewer(servers []netip.Addr, k identity.Key, random io.Reader) (err error) {
+func (b *bundle) startViewer() (err error) {
 	d := b.viewerDevice
-	b.viewer, err = viewer.New(viewer.Config{
-		Static: k, Rendezvous: b.servers(servers), RendezvousKey: b.label.RendezvousKey, Rand: random,
-		Host: d.Host(), Relayed: d.Relayed(), Classify: device.Classifies(b.policy),
-	})
-	if err != nil {
+	if b.viewer, err = viewer.New(b.viewerConfig(d.Host(), d.Relayed(), b.viewerRandom)); err != nil {
 		return err
 	}
 	if err := d.Drive(b.viewer, b.watch.viewerEvent); err != nil {
@@ -401,15 +336,6 @@ func (b *bundle) mapPorts(ctx context.Context) {
 	wg.Wait()
 }
 
-// servers is where a device finds its rendezvous.
-func (b *bundle) servers(addrs []netip.Addr) []netip.AddrPort {
-	var at []netip.AddrPort
-	for _, a := range addrs {
-		at = append(at, netip.AddrPortFrom(a, bundledPort))
-	}
-	return device.Servers(at, tlsPort, b.policy.Uplink)
-}
-
 // ask has the viewer ask for the camera.
 func (b *bundle) ask(ctx context.Context) (err error) {
 	b.watch.begin()
@@ -442,51 +368,4 @@ func (b *bundle) idle(ctx context.Context, d time.Duration) int64 {
 func (b *bundle) cameraSent() (n int64) {
 	b.cameraDevice.Node().Do(func(time.Time) { n = b.camera.Stats().Traffic.Total().Bytes })
 	return n
-}
-
-// clip is the embedded clip, as much of it as the trial asks for. A connect-only trial has one access unit that fits a
-// packet: the proof that media flows.
-func (b *bundle) clip() media.Source {
-	if b.watch.connectOnly {
-		return &limited{one{}, connectFrames}
-	}
-	return &limited{media.EmbeddedClip().Loop(), b.watch.frames}
-}
-
-// limited ends a source after n access units, so that what was sent and what arrived can be compared one by one.
-type limited struct {
-	media.Source
-	left int
-}
-
-func (l *limited) Next() (media.AccessUnit, error) {
-	if l.left <= 0 {
-		return media.AccessUnit{}, io.EOF
-	}
-	l.left--
-	return l.Source.Next()
-}
-
-// counted counts what is taken from a source.
-type counted struct {
-	media.Source
-	n *atomic.Int64
-}
-
-func (c *counted) Next() (media.AccessUnit, error) {
-	au, err := c.Source.Next()
-	if err == nil {
-		c.n.Add(1)
-	}
-	return au, err
-}
-
-// one is a source of small key frames.
-type one struct{}
-
-// idr is a NAL unit of type 5 (IDR slice) with nothing worth decoding.
-var idr = append([]byte{0, 0, 0, 1, 0x65}, bytes.Repeat([]byte{0x88}, 200)...)
-
-func (one) Next() (media.AccessUnit, error) {
-	return media.AccessUnit{Key: true, Data: idr, Hash: media.Sum(idr)}, nil
 }

@@ -97,7 +97,7 @@ func (b *bundle) restartCamera() (err error) {
 	if b.cameraDevice, err = openDevice(b.cameraDevice.machine, b.policy, 0); err != nil {
 		return err
 	}
-	return b.startCamera(b.cameraServers, b.cameraKey, b.cameraRandom)
+	return b.startCamera()
 }
 
 // told waits until the viewer is told that the camera is online, or that it is not, and says how long after a moment that was.

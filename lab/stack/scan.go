@@ -33,7 +33,7 @@ func (b *bundle) scan(ctx context.Context) (err error) {
 	if b.label, err = label.Read(bytes.NewReader(b.photo)); err != nil {
 		return fmt.Errorf("read the label off its photo: %w", err)
 	}
-	if err := b.startViewer(b.viewerServers, b.viewerKey, b.viewerRandom); err != nil {
+	if err := b.startViewer(); err != nil {
 		return err
 	}
 	if err := until(ctx, b.watch.loggedIn, "the viewer did not log in"); err != nil {

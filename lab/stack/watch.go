@@ -165,30 +165,26 @@ func (w *watch) wait(ctx context.Context) {
 	}
 }
 
+// account is what the nodes say of themselves at a trial's end.
+type account struct {
+	end           time.Time
+	viewer        viewer.Stats
+	camera        camera.Stats
+	sent          int           // access units that the camera took from its source
+	headers       int           // bytes of IP and UDP on each of the viewer's packets
+	relayed       int64         // bytes
+	relayAtDirect *int64        // what it was when the direct path had stood for settle; nil: it has not
+	resolved      time.Duration // how long it took to resolve the camera's name, if it has one
+}
+
 // observe collects what the trial showed.
 func (b *bundle) observe() Observation {
-	var v viewer.Stats
-	var c camera.Stats
-	b.viewerDevice.Node().Do(func(time.Time) { v = b.viewer.Stats() })
-	b.cameraDevice.Node().Do(func(time.Time) { c = b.camera.Stats() })
-	relayed := b.server.relayedBytes()
-	end := time.Now()
-	w := b.watch
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	o := Observation{
-		Outcome: w.outcome(v), PathChanges: int(v.PathChanges),
-		Connect: b.since(v, v.Connected), FirstPacket: b.since(v, v.FirstPacket), FirstFrame: b.since(v, v.FirstFrame),
-		Bytes: map[string]int64{
-			"camera_up": c.Traffic.Total().Bytes, "viewer_up": v.Traffic.Total().Bytes, "relay": relayed,
-		},
-		Probes: map[string]float64{
-			"packets": float64(v.Probes.Packets + c.Probes.Packets),
-			"bytes":   float64(v.Probes.Bytes + c.Probes.Bytes),
-			"sockets": float64(v.Opened + c.Opened),
-		},
-		Cause: w.cause(v),
-	}
+	a := account{relayAtDirect: b.relayAtDirect.Load(), sent: int(b.sent.Load()), headers: b.headers, resolved: b.resolved}
+	b.viewerDevice.Node().Do(func(time.Time) { a.viewer = b.viewer.Stats() })
+	b.cameraDevice.Node().Do(func(time.Time) { a.camera = b.camera.Stats() })
+	a.relayed = b.server.relayedBytes()
+	a.end = time.Now()
+	o := b.watch.observe(a)
 	if n, ok := b.server.(*nodes); ok {
 		if d, ok := n.absence(); ok {
 			o.Probes["absent_s"] = d.Seconds()
@@ -197,18 +193,39 @@ func (b *bundle) observe() Observation {
 	if b.scanning() && o.FirstFrame > 0 { // who has no photo begins by asking
 		d := o.FirstFrame
 		if b.photo != nil {
-			d = after(b.scanned, v.FirstFrame)
+			d = after(b.scanned, a.viewer.FirstFrame)
 		}
 		o.Probes["scan_s"] = d.Seconds()
 	}
-	if at := b.relayAtDirect.Load(); at != nil {
-		o.Bytes["relay_after_direct"] = relayed - *at
+	return o
+}
+
+// observe is what the trial showed, by what was watched and what the nodes say.
+func (w *watch) observe(a account) Observation {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	v, c := a.viewer, a.camera
+	o := Observation{
+		Outcome: w.outcome(v), PathChanges: int(v.PathChanges),
+		Connect: a.since(v.Connected), FirstPacket: a.since(v.FirstPacket), FirstFrame: a.since(v.FirstFrame),
+		Bytes: map[string]int64{
+			"camera_up": c.Traffic.Total().Bytes, "viewer_up": v.Traffic.Total().Bytes, "relay": a.relayed,
+		},
+		Probes: map[string]float64{
+			"packets": float64(v.Probes.Packets + c.Probes.Packets),
+			"bytes":   float64(v.Probes.Bytes + c.Probes.Bytes),
+			"sockets": float64(v.Opened + c.Opened),
+		},
+		Cause: w.cause(v),
+	}
+	if a.relayAtDirect != nil {
+		o.Bytes["relay_after_direct"] = a.relayed - *a.relayAtDirect
 	}
 	if len(w.got) > 0 {
-		o.FirstFrameWire = w.got[0].Bytes + b.headers*w.got[0].Packets
+		o.FirstFrameWire = w.got[0].Bytes + a.headers*w.got[0].Packets
 	}
 	if !w.connectOnly && !v.Connected.IsZero() {
-		o.Media = w.media(end, v.Quality, int(b.sent.Load()))
+		o.Media = w.media(a.end, v.Quality, a.sent)
 	}
 	if w.failed != nil {
 		o.Error = w.failed.Code.String()
@@ -302,10 +319,10 @@ func (w *watch) media(end time.Time, q media.Quality, sent int) *record.Media {
 }
 
 // since returns how long after the viewer's request something was; 0 if it was not. To look up the camera's name is a part of it.
-func (b *bundle) since(v viewer.Stats, at time.Time) time.Duration {
-	d := after(v.Asked, at)
+func (a account) since(at time.Time) time.Duration {
+	d := after(a.viewer.Asked, at)
 	if d > 0 {
-		d += b.resolved
+		d += a.resolved
 	}
 	return d
 }
