@@ -112,7 +112,7 @@ func lexThreshold(text string) (tokens []token) {
 			}
 			if n == 0 {
 				r, _ := utf8.DecodeRuneInString(rest)
-				k.fail("", "unexpected %q: a threshold reads like direct_rate >= 0.99 where oracle == direct", r)
+				k.fail(map[rune]string{'≥': ">=", '≤': "<=", '≠': "!="}[r], "unexpected %q: a threshold reads like direct_rate >= 0.99 where oracle == direct", r)
 			}
 			k.kind, k.text = wordToken, rest[:n]
 		}
@@ -148,8 +148,7 @@ func (p *thresholdParser) threshold() (t Threshold) {
 	if p.keyword(abortWord + ":") {
 		t.Abort = true
 	}
-	at := p.next()
-	t.Metric = parseMetricToken(at)
+	t.Metric = parseMetricToken(p.next())
 	op := p.operator([]string{">=", "<=", ">", "<"}, "write >= or <=: no measurement is exactly anything")
 	t.Op = op.text
 	t.Value = p.number(t)
@@ -182,6 +181,9 @@ func parseMetricToken(k token) Metric {
 	m, err := ParseMetric(k.text)
 	if err == nil {
 		return m
+	}
+	if k.text == abortWord {
+		k.fail(abortWord+":", "unexpected %v", k)
 	}
 	name, suffix, dotted := strings.Cut(k.text, ".")
 	var names []string
