@@ -10,7 +10,8 @@ import (
 	"github.com/punchlab/punchlab/lab/stats"
 )
 
-// Builder makes a Sample of trials that come one by one, in any order, and keeps nothing else of them.
+// Builder makes a Sample of trials that come one by one, in any order, and keeps nothing else of them. It rounds values to
+// millionths, as baselines do: equal values stay equal whether they were written in between or not.
 type Builder struct {
 	manifest record.Manifest
 	cells    map[int]*building
@@ -36,7 +37,8 @@ func NewBuilder(m record.Manifest) *Builder {
 
 // essence drops what no gate asks of a manifest, so that a baseline is small.
 func essence(m record.Manifest) record.Manifest {
-	m.Command, m.Sysctls, m.Strategies, m.Populations, m.Versions.Modules = nil, nil, nil, nil, nil
+	m.Command, m.Sysctls, m.Strategies, m.Populations, m.Workers, m.Versions.Modules = nil, nil, nil, nil, nil, nil
+	m.Scenario.Text, m.Topology.Text = "", ""
 	return m
 }
 
@@ -76,7 +78,7 @@ func (c *building) add(t record.Trial) {
 		for len(col) < n {
 			col = append(col, none)
 		}
-		c.cell.Values[name] = append(col, *v)
+		c.cell.Values[name] = append(col, round(*v))
 	}
 	set("connect_s", t.ConnectS)
 	set("first_packet_s", t.FirstPacketS)

@@ -1,39 +1,250 @@
 package gate
 
 import (
-	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/punchlab/punchlab/lab/stats"
 )
 
-// Options say how Compare decides. The zero value is the default.
-type Options struct {
-	Alpha      float64            // chance of a false red, family-wise; 0: DefaultAlpha
-	Confidence float64            // of intervals; 0: record.Confidence
-	Paired     bool               // the sides ran interleaved on common seeds: compare trial by trial
-	Allow      []string           // environment fields that may differ, see Difference.Field
-	Metrics    []string           // that must pass; nil: DefaultMetrics
-	Watch      []string           // that can fail and need not pass; nil: DefaultWatch
-	Margins    map[string]float64 // by metric: replaces Metric.Margin
-	Tolerances map[string]float64 // by metric: replaces Metric.Tolerance
-}
-
-// Defaults of Options.
-const DefaultAlpha = 0.001
-
-// DefaultMetrics must pass, where the runs have them.
-var DefaultMetrics = []string{"direct_rate", "connected_rate", "first_frame_ratio.p50", "first_frame_ratio.p95"}
-
-// DefaultWatch can fail a gate, and no pass waits for them.
-var DefaultWatch = []string{
-	"intact_rate", "connect_s.p50", "connect_s.p95", "latency_s.p50", "latency_s.p95", "gap_s.p50", "gap_s.p95", "goodput_bps.p50",
-	"bytes.camera_up.p50", "bytes.relay.p50", "bytes.viewer_up.p50",
-}
-
 // Compare decides whether candidate b has regressed against baseline a. Runs of unlike environments are refused with *Unlike.
+//
+// A finding fails if its p-value, adjusted for all findings of its family, is below the family's share of Alpha and the effect is
+// at least the margin. It passes if the interval of the effect excludes a regression as large as the tolerance. The verdict
+// fails if anything fails, and passes if every finding over all cells that has to pass does, no cell fails and nothing is missing.
 func Compare(a, b Sample, o Options) (*Verdict, error) {
-	return nil, errors.New("compare: not decided yet")
+	r, err := o.rules()
+	if err != nil {
+		return nil, fmt.Errorf("compare: %w", err)
+	}
+	for _, s := range []*Sample{&a, &b} {
+		if err := s.validate(); err != nil {
+			return nil, fmt.Errorf("compare: %w", err)
+		}
+	}
+	allowed, err := checkLike(a, b, o)
+	if err != nil {
+		return nil, err
+	}
+	ms := matchCells(&a, &b)
+	v := &Verdict{
+		Schema: VerdictSchema, Scenario: b.Manifest.Scenario.Name, Engine: b.Manifest.Engine,
+		Alpha: r.Alpha, Confidence: r.Confidence, Paired: r.Paired, Allowed: allowed,
+		A: sideOf(a), B: sideOf(b), Problems: problems(&a, &b, ms, o), Overall: []Finding{}, Cells: []CellVerdict{},
+	}
+	c := &comparison{rules: r, matches: ms}
+	c.run(groups(a, b))
+	c.fill(v)
+	v.decide(r.decideOnly)
+	return v, nil
 }
 
-// CompareStrategies compares two strategies of one run pair by pair: a is the baseline.
+// CompareStrategies compares two strategies of one run pair by pair, as they met the same cells on common seeds: a is the baseline.
 func CompareStrategies(s Sample, a, b string, o Options) (*Verdict, error) {
-	return nil, errors.New("compare strategies: not decided yet")
+	o.Paired = true
+	sides := [2]Sample{}
+	for i, name := range []string{a, b} {
+		sides[i] = s
+		sides[i].Cells = nil
+		sides[i].Manifest.Cells = 0
+		for _, c := range s.Cells {
+			if c.Group() != name {
+				continue
+			}
+			params := make(map[string]string, len(c.Params))
+			for k, v := range c.Params {
+				if k != StrategyKey {
+					params[k] = v
+				}
+			}
+			c.Params = params
+			sides[i].Cells = append(sides[i].Cells, c)
+		}
+		if len(sides[i].Cells) == 0 {
+			return nil, fmt.Errorf("compare strategies: %s has no cell of strategy %q: it ran %s", s.Source, name, strings.Join(s.Groups(), ", "))
+		}
+	}
+	v, err := Compare(sides[0], sides[1], o)
+	if err != nil {
+		return nil, err
+	}
+	v.A.Strategy, v.B.Strategy = a, b
+	return v, nil
+}
+
+func sideOf(s Sample) Side {
+	m := s.Manifest
+	side := Side{
+		Source: s.Source, Commit: m.Versions.Commit, Dirty: m.Versions.Dirty, Start: m.Start, Seed: m.Seed,
+		Trials: s.Trials(), HarnessErrors: s.HarnessErrors(), Complete: m.Complete && s.Truncated == 0,
+	}
+	for i := range s.Cells {
+		if s.Cells[i].Trials() > 0 {
+			side.Cells++
+		}
+	}
+	return side
+}
+
+// groups are the strategies of either side.
+func groups(a, b Sample) []string {
+	names := a.Groups()
+	for _, g := range b.Groups() {
+		if !slices.Contains(names, g) {
+			names = append(names, g)
+		}
+	}
+	return names
+}
+
+// comparison is the work of Compare.
+type comparison struct {
+	rules
+	matches []match
+	overall []*test
+	cells   [][]*test // of each match
+}
+
+// run makes all findings, adjusts them in their families and decides them.
+func (c *comparison) run(groups []string) {
+	values := c.values()
+	for _, g := range groups {
+		var members []int
+		for i, m := range c.matches {
+			if m.group == g {
+				members = append(members, i)
+			}
+		}
+		for _, m := range c.measures {
+			if t := c.test(m, g, members, values[m.Name]); t != nil {
+				c.overall = append(c.overall, t)
+			}
+		}
+	}
+	c.cells = make([][]*test, len(c.matches))
+	for i := range c.matches {
+		if !c.matches[i].told() {
+			continue
+		}
+		for _, m := range c.measures {
+			if t := c.test(m, "", []int{i}, values[m.Name]); t != nil {
+				c.cells[i] = append(c.cells[i], t)
+			}
+		}
+	}
+	fs := c.families()
+	fs.overall.tests = c.overall
+	for _, ts := range c.cells {
+		for _, t := range ts {
+			f := fs.cell(t.measure.Metric)
+			f.tests = append(f.tests, t)
+		}
+	}
+	for _, f := range []*family{&fs.overall, &fs.cellRates, &fs.cellValues} {
+		if c.decideOnly {
+			for _, t := range f.tests {
+				t.strength = nil
+			}
+		}
+		f.adjust()
+		for _, t := range f.tests {
+			t.decide(&c.rules)
+		}
+	}
+}
+
+// side is one side's values of a metric in a cell, ascending.
+type cellValues struct {
+	a, b  []float64
+	pairs [][2]float64
+}
+
+// values collects the values that the measures are about, by name, for each match.
+func (c *comparison) values() map[string][]cellValues {
+	byName := map[string][]cellValues{}
+	for _, m := range c.measures {
+		if m.IsRate() || byName[m.Name] != nil {
+			continue
+		}
+		vs := make([]cellValues, len(c.matches))
+		for i, cell := range c.matches {
+			if cell.told() {
+				vs[i] = c.cellValues(m.Name, cell)
+			}
+		}
+		byName[m.Name] = vs
+	}
+	return byName
+}
+
+func (c *comparison) cellValues(name string, cell match) (v cellValues) {
+	if !c.Paired {
+		v.a, v.b = cell.a.Sample(name), cell.b.Sample(name)
+	} else {
+		for _, p := range cell.rows() {
+			if a, b := cell.a.Value(name, p[0]), cell.b.Value(name, p[1]); !absent(a) && !absent(b) {
+				v.pairs = append(v.pairs, [2]float64{a, b})
+				v.a, v.b = append(v.a, a), append(v.b, b)
+			}
+		}
+	}
+	slices.Sort(v.a)
+	slices.Sort(v.b)
+	return v
+}
+
+// test makes the finding of a measure over some matches, nil where neither side knows it and nobody asked.
+func (c *comparison) test(m measure, group string, members []int, values []cellValues) *test {
+	var t *test
+	if m.IsRate() {
+		ms := make([]match, 0, len(members))
+		for _, i := range members {
+			ms = append(ms, c.matches[i])
+		}
+		if c.Paired && m.Name != "harness_error_rate" {
+			t = c.pairedRateTest(m, group, ms)
+		} else {
+			t = c.rateTest(m, group, ms)
+		}
+	} else {
+		var strata []stratum
+		var a, b []float64
+		for _, i := range members {
+			v := values[i]
+			a, b = append(a, v.a...), append(b, v.b...)
+			if len(v.a) > 0 && len(v.b) > 0 {
+				strata = append(strata, stratum(v))
+			}
+		}
+		t = c.quantileTest(m, group, strata, m.of(a), m.of(b))
+	}
+	if t.A.N == 0 && t.B.N == 0 && !m.asked {
+		return nil
+	}
+	return t
+}
+
+// of returns the metric of values, which it sorts.
+func (m Metric) of(xs []float64) Figure {
+	if len(xs) == 0 {
+		return Figure{}
+	}
+	slices.Sort(xs)
+	return Figure{N: len(xs), Value: number(stats.Quantile(xs, m.P()))}
+}
+
+// fill copies the findings into a verdict.
+func (c *comparison) fill(v *Verdict) {
+	for _, t := range c.overall {
+		v.Overall = append(v.Overall, t.Finding)
+	}
+	for i, m := range c.matches {
+		cv := CellVerdict{Cell: m.cell, Params: m.params, Oracle: m.oracle, Findings: []Finding{}}
+		for _, t := range c.cells[i] {
+			cv.Findings = append(cv.Findings, t.Finding)
+		}
+		cv.decide(m)
+		v.Cells = append(v.Cells, cv)
+	}
 }

@@ -51,7 +51,7 @@ var Stats = []string{"min", "p50", "p95", "p99", "max"}
 const (
 	rateMargin    = 0.02
 	rateTolerance = 0.09
-	timeMargin    = 0.03
+	timeMargin    = 0.05
 	timeTolerance = 0.10
 )
 
