@@ -93,11 +93,7 @@ func (m *model) birthdayCurve() (topic, bool) {
 				continue // there is no port to be guessed
 			}
 			k, n = k+c.Outcomes[record.Direct], n+c.Trials
-			for _, tr := range c.trials {
-				if v, ok := tr.Probes["packets"]; ok && tr.Outcome.HasVerdict() {
-					sent = append(sent, v)
-				}
-			}
+			sent = append(sent, c.sample(probe("packets"))...)
 		}
 		if n == 0 {
 			continue

@@ -39,7 +39,7 @@ type quantity struct {
 func ofSupported(g *group, _ []float64) int { return g.supported() }
 func ofValues(_ *group, xs []float64) int   { return len(xs) }
 
-func sampler(f func(record.Trial) *float64) func(*group) []float64 {
+func sampler(f func(*trial) float64) func(*group) []float64 {
 	return func(g *group) []float64 { return g.sample(f) }
 }
 
@@ -62,8 +62,15 @@ var quantities = map[string]quantity{
 	"goodput": {"goodput", "Goodput", "goodput", sampler(goodputBps), ofValues, "share of trials with media", "trials", bits, nil, "", nil, 0, ""},
 }
 
-// topics are the page's distributions, in its order.
+// topics are the page's questions, in its order. They are made once.
 func (m *model) topics() []topic {
+	if m.asked == nil {
+		m.asked = m.makeTopics()
+	}
+	return append(slices.Clip(m.asked), m.extra...)
+}
+
+func (m *model) makeTopics() []topic {
 	pooled := ""
 	ask := func(id, title, says string, names ...string) topic {
 		t := topic{id: id, title: title, says: says + pooled}
@@ -89,14 +96,13 @@ func (m *model) topics() []topic {
 			ts = append(ts, t)
 		}
 	}
-	ts = append(ts,
+	return append(ts,
 		ask("time", "How soon?", "Trials that never connected count too: their curve ends below 100 %. The dashed line is the least time that the links allow.", "connect", "frame"),
 		ask("ratio", "How close to the bound?", "Each time divided by the least that the links of its own cell allow: 1 is perfect, whatever the link.", "packet ratio", "frame ratio"),
 		ask("media", "How well does video flow?", "Latency is one-way, from the camera's capture to the viewer's whole frame, on one clock. Goodput counts whole frames.", "latency", "goodput"),
 		m.idle(),
 		m.lateness(),
 	)
-	return append(ts, m.extra...)
 }
 
 // figure draws one quantity for one panel.
@@ -172,11 +178,10 @@ func upTo(sorted []float64, limit float64) string {
 
 // quantile prints a quantile with its interval where the values are independent: a trial's frames are not.
 func (q quantity) quantile(xs []float64, p float64) string {
-	s := quantile(xs, p, q.print)
 	if q.unit != "trials" {
-		s, _, _ = strings.Cut(s, " (")
+		return plainQuantile(xs, p, q.print)
 	}
-	return s
+	return quantile(xs, p, q.print)
 }
 
 // provenance says where a figure comes from.

@@ -13,7 +13,7 @@ type group struct {
 	order    int    // among the run's strategies: its color
 	cells    []*cell
 	outcomes map[record.Outcome]int
-	judged   []record.Trial
+	judged   []*trial
 }
 
 // groupBy splits cells by strategy, in the axis's order.
@@ -35,9 +35,10 @@ func (m *model) groupBy(cells []*cell) []*group {
 				continue
 			}
 			g.cells = append(g.cells, c)
-			for _, t := range c.trials {
-				g.outcomes[t.Outcome]++
-				if t.Outcome.HasVerdict() {
+			for i := range c.trials {
+				t := &c.trials[i]
+				g.outcomes[t.outcome]++
+				if t.outcome.HasVerdict() {
 					g.judged = append(g.judged, t)
 				}
 			}
@@ -63,36 +64,39 @@ func (g *group) connected() int { return g.outcomes[record.Direct] + g.outcomes[
 func (g *group) supported() int { return len(g.judged) - g.outcomes[record.Unsupported] }
 
 // sample collects a value of each judged trial that has it, ascending.
-func (g *group) sample(value func(record.Trial) *float64) []float64 {
+func (g *group) sample(value func(*trial) float64) []float64 {
 	var xs []float64
 	for _, t := range g.judged {
-		if v := value(t); v != nil {
-			xs = append(xs, *v)
+		if v := value(t); has(v) {
+			xs = append(xs, v)
 		}
 	}
 	slices.Sort(xs)
 	return xs
 }
 
-// frames collects the latency of every frame, ascending.
+// sample collects a value of each judged trial of a cell that has it, in their order.
+func (c *cell) sample(value func(*trial) float64) []float64 {
+	var xs []float64
+	for i := range c.trials {
+		if t := &c.trials[i]; t.outcome.HasVerdict() {
+			if v := value(t); has(v) {
+				xs = append(xs, v)
+			}
+		}
+	}
+	return xs
+}
+
+// frames collects the latencies kept of frames, ascending.
 func (g *group) frames() []float64 {
 	var xs []float64
-	for _, t := range g.judged {
-		if t.Media != nil {
-			xs = append(xs, t.Media.LatencyS...)
-		}
+	for _, c := range g.cells {
+		xs = append(xs, c.latencies()...)
 	}
 	slices.Sort(xs)
 	return xs
 }
-
-// What a trial measured, as sample takes it.
-func connectS(t record.Trial) *float64    { return t.ConnectS }
-func firstFrameS(t record.Trial) *float64 { return t.FirstFrameS }
-func triangleS(t record.Trial) *float64   { return t.TriangleS }
-func boundS(t record.Trial) *float64      { return t.BoundS }
-func packetRatio(t record.Trial) *float64 { return t.FirstPacketRatio() }
-func frameRatio(t record.Trial) *float64  { return t.FirstFrameRatio() }
 
 // oracleKind is an oracle's verdict without its parameters: "birthday(0.9, 256)" is "birthday".
 func oracleKind(oracle string) string {

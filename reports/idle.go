@@ -2,8 +2,6 @@ package reports
 
 import (
 	"fmt"
-
-	"github.com/punchlab/punchlab/lab/record"
 )
 
 // idleTime sums up what cameras sent while they were left alone, over the judged trials that tell for how long (add).
@@ -15,17 +13,17 @@ type idleTime struct {
 
 func (i *idleTime) add(cells []*cell) {
 	for _, c := range cells {
-		for _, t := range c.trials {
-			sent, ok := t.Bytes["camera_idle_up"]
-			if !ok || t.IdleS == nil || *t.IdleS <= 0 || !t.Outcome.HasVerdict() {
+		for j := range c.trials {
+			t := &c.trials[j]
+			b := t.figure("bytes.camera_idle_up")
+			if !has(b) || !(t.idle > 0) || !t.outcome.HasVerdict() {
 				continue
 			}
-			b := float64(sent)
 			if i.trials == 0 {
 				i.least, i.most = b, b
 			}
 			i.trials++
-			i.seconds, i.bytes = i.seconds+*t.IdleS, i.bytes+b
+			i.seconds, i.bytes = i.seconds+t.idle, i.bytes+b
 			i.least, i.most = min(i.least, b), max(i.most, b)
 		}
 	}
@@ -38,10 +36,8 @@ func (i idleTime) hourly() float64 { return i.bytes / i.seconds * 3600 }
 func streaming(cells []*cell) (hourly float64, trials int) {
 	sum := 0.0
 	for _, c := range cells {
-		for _, t := range c.trials {
-			if g := goodputBps(t); g != nil && t.Outcome.HasVerdict() {
-				sum, trials = sum+*g, trials+1
-			}
+		for _, g := range c.sample(goodputBps) {
+			sum, trials = sum+g, trials+1
 		}
 	}
 	if trials == 0 {
@@ -95,12 +91,4 @@ func roundCount(v float64) string {
 		step *= 10
 	}
 	return count(int(v/float64(step)+0.5) * step)
-}
-
-// goodputBps is nil where no media was measured.
-func goodputBps(t record.Trial) *float64 {
-	if t.Media == nil {
-		return nil
-	}
-	return t.Media.GoodputBps
 }

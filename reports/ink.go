@@ -67,8 +67,10 @@ func line(width vg.Length, c color.Color, dash ...vg.Length) draw.LineStyle {
 type figure struct {
 	id      string // names its files
 	title   string
-	caption string // n, interval, seed and engine
-	alt     string // its key figures, for who cannot see it
+	caption string   // n, interval, seed and engine
+	alt     string   // its key figures, for who cannot see it
+	head    []string // of a table of its numbers, where it has one
+	rows    [][]string
 	instead string // a sentence where there is nothing to plot; the rest but title is then empty
 	w, h    vg.Length
 	paint   func(draw.Canvas)

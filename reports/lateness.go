@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/punchlab/punchlab/lab/record"
 )
 
 var limitInCause = regexp.MustCompile(`limit(?: of)? (\d[\d.]* ?[µmn]?s)\b`)
@@ -20,11 +18,8 @@ func (m *model) lateLimit() float64 {
 	if l := m.run.Manifest.LateLimitS; l > 0 {
 		return l
 	}
-	for _, t := range m.run.Trials {
-		if t.Outcome.HasVerdict() {
-			continue
-		}
-		if s := limitInCause.FindStringSubmatch(t.Cause + " " + t.Error); s != nil {
+	for _, t := range m.refused() {
+		if s := limitInCause.FindStringSubmatch(t.Cause() + " " + t.Error()); s != nil {
 			if d, err := time.ParseDuration(strings.ReplaceAll(s[1], " ", "")); err == nil {
 				return d.Seconds()
 			}
@@ -33,25 +28,32 @@ func (m *model) lateLimit() float64 {
 	return 0
 }
 
+// refused are the harness errors, in the order of cells.
+func (m *model) refused() (ts []*trial) {
+	for _, c := range m.cells {
+		for i := range c.trials {
+			if !c.trials[i].outcome.HasVerdict() {
+				ts = append(ts, &c.trials[i])
+			}
+		}
+	}
+	return ts
+}
+
 // lateness shows the lab's own: judged trials beside those that were refused, and why these were.
 func (m *model) lateness() topic {
 	t := topic{id: "lateness", title: "Was the lab itself on time?", says: "Each trial is judged by how late the lab delivered its packets, at the 99th percentile."}
-	q := quantity{"lab-lateness", "Lateness of the lab", "p99 lateness of a trial", sampler(func(t record.Trial) *float64 {
-		if t.Lateness == nil {
-			return nil
-		}
-		return &t.Lateness.P99
-	}), ofValues, "share of attempts", "trials", seconds, nil, "", nil, 0, ""}
+	q := quantity{"lab-lateness", "Lateness of the lab", "p99 lateness of a trial", sampler(latenessS), ofValues, "share of attempts", "trials", seconds, nil, "", nil, 0, ""}
 	if l := m.lateLimit(); l > 0 {
 		t.says += fmt.Sprintf(" One over %s is a harness error, kept and run again: an overloaded machine is seen and never measured.", seconds(l))
 		q.fixed = []mark{{l, l, "limit " + seconds(l)}}
 	}
-	judged, refused := &group{name: "counted", order: 0}, &group{name: "harness errors", order: 1}
-	for _, tr := range m.run.Trials {
-		if tr.Outcome.HasVerdict() {
-			judged.judged = append(judged.judged, tr)
-		} else {
-			refused.judged = append(refused.judged, tr)
+	judged, refused := &group{name: "counted", order: 0}, &group{name: "harness errors", order: 1, judged: m.refused()}
+	for _, c := range m.cells {
+		for i := range c.trials {
+			if t := &c.trials[i]; t.outcome.HasVerdict() {
+				judged.judged = append(judged.judged, t)
+			}
 		}
 	}
 	groups := []*group{judged}
@@ -64,7 +66,7 @@ func (m *model) lateness() topic {
 }
 
 // refusedSays tells why trials were refused, how they cluster, and what to do about it.
-func (m *model) refusedSays(refused []record.Trial) string {
+func (m *model) refusedSays(refused []*trial) string {
 	kinds, at := map[string]int{}, map[int64]bool{}
 	late := 0
 	for _, t := range refused {
@@ -72,7 +74,7 @@ func (m *model) refusedSays(refused []record.Trial) string {
 		kinds[k]++
 		if isLate(k) {
 			late++
-			at[t.EndedAt.Unix()] = true
+			at[t.endedAt] = true
 		}
 	}
 	names := slices.SortedFunc(maps.Keys(kinds), func(a, b string) int {
@@ -86,7 +88,7 @@ func (m *model) refusedSays(refused []record.Trial) string {
 		}
 		why = append(why, fmt.Sprintf("%s (%s)", k, count(kinds[k])))
 	}
-	s := fmt.Sprintf("Here %s of %s were refused: %s.", count(len(refused)), plural(len(m.run.Trials), "attempt"), strings.Join(why, ", "))
+	s := fmt.Sprintf("Here %s of %s were refused: %s.", count(len(refused)), plural(m.attempts, "attempt"), strings.Join(why, ", "))
 	if late > 1 {
 		s += fmt.Sprintf(" One pause of the machine makes every trial in flight late: the late ones ended in only %s of the %s that the run took.", plural(len(at), "different second"), seconds(m.run.Wall().Seconds()))
 	}
@@ -98,10 +100,10 @@ func (m *model) refusedSays(refused []record.Trial) string {
 
 // kindOf names why a trial was refused without its figures: "the fabric delivered late: p99 …" is "the fabric delivered
 // late". Lateness explains whatever else went wrong in the same trial.
-func kindOf(t record.Trial) string {
-	kind := t.Error
-	if kind == "" || isLate(t.Cause) {
-		kind = cmp.Or(t.Cause, t.Error)
+func kindOf(t *trial) string {
+	kind := t.Error()
+	if kind == "" || isLate(t.Cause()) {
+		kind = cmp.Or(t.Cause(), t.Error())
 	}
 	kind, _, _ = strings.Cut(kind, ":")
 	return kind

@@ -218,8 +218,8 @@ func (m *model) benchfmt([]string) ([]byte, error) {
 		for _, a := range m.axes {
 			name += "/" + strings.Join(strings.Fields(a.Key+"="+c.Params[a.Key]), "_")
 		}
-		for _, t := range c.trials {
-			if t.Outcome.HasVerdict() {
+		for i := range c.trials {
+			if t := &c.trials[i]; t.outcome.HasVerdict() {
 				benchLine(&b, name, t)
 			}
 		}
@@ -227,21 +227,21 @@ func (m *model) benchfmt([]string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-func benchLine(b *bytes.Buffer, name string, t record.Trial) {
+func benchLine(b *bytes.Buffer, name string, t *trial) {
 	direct := 0
-	if t.Outcome == record.Direct {
+	if t.outcome == record.Direct {
 		direct = 1
 	}
 	fmt.Fprintf(b, "Benchmark%s 1 %d direct", name, direct)
 	for _, v := range []struct {
-		value *float64
+		value float64
 		unit  string
 	}{
-		{t.ConnectS, "connect-sec"}, {t.FirstPacketS, "first-packet-sec"}, {t.FirstPacketRatio(), "first-packet-ratio"},
-		{t.FirstFrameS, "first-frame-sec"}, {t.FirstFrameRatio(), "first-frame-ratio"}, {goodputBps(t), "goodput-bps"},
+		{t.connect, "connect-sec"}, {t.packet, "first-packet-sec"}, {packetRatio(t), "first-packet-ratio"},
+		{t.frame, "first-frame-sec"}, {frameRatio(t), "first-frame-ratio"}, {t.goodput, "goodput-bps"},
 	} {
-		if v.value != nil {
-			fmt.Fprintf(b, " %s %s", strconv.FormatFloat(*v.value, 'g', -1, 64), v.unit)
+		if has(v.value) {
+			fmt.Fprintf(b, " %s %s", strconv.FormatFloat(v.value, 'g', -1, 64), v.unit)
 		}
 	}
 	b.WriteByte('\n')

@@ -93,10 +93,10 @@ func (m *model) heatCell(b *strings.Builder, h heat, c *cell) {
 		fmt.Fprintf(b, `<td class="none" title="%s">·</td>`, says)
 		return
 	case c.Trials == 0:
-		fmt.Fprintf(b, `<td class="none" title="%s"><a href="#c%d">?<small>n 0</small></a></td>`, says, c.index)
+		fmt.Fprintf(b, `<td class="none" data-cell="%d" title="%s"><a href="#c%d">?<small>n 0</small></a></td>`, c.index, says, c.index)
 		return
 	case c.unsupported():
-		fmt.Fprintf(b, `<td class="none" title="%s"><a href="#c%d">n/a<small>n %d</small></a></td>`, says, c.index, c.Trials)
+		fmt.Fprintf(b, `<td class="none" data-cell="%d" title="%s"><a href="#c%d">n/a<small>n %d</small></a></td>`, c.index, says, c.index, c.Trials)
 		return
 	}
 	k := h.count(c)
@@ -107,7 +107,7 @@ func (m *model) heatCell(b *strings.Builder, h heat, c *cell) {
 	} else if c.shortfall() {
 		class = ` class="short"`
 	}
-	fmt.Fprintf(b, `<td%s style="background:%s;color:%s" title="%s"><a href="#c%d">`, class, hex(bg), hex(textOn(bg)), says, c.index)
+	fmt.Fprintf(b, `<td%s data-cell="%d" style="background:%s;color:%s" title="%s"><a href="#c%d">`, class, c.index, hex(bg), hex(textOn(bg)), says, c.index)
 	if o, ok := markOf(c.Oracle); ok && o.Class != "od" {
 		fmt.Fprintf(b, `<i class="%s"></i>`, o.Class)
 	}

@@ -11,24 +11,29 @@ import (
 // model is what the formats print: the run, its summary, and how its axes fall into matrices and curves. It is
 // computed once and never changed.
 type model struct {
-	run     *record.Run
-	summary record.Summary
-	axes    []record.Axis // those that vary, in order
-	fixed   []record.Axis // those with a single value
-	cells   []*cell       // in scenario order
+	run      *record.Run // without its trials
+	summary  record.Summary
+	attempts int           // trials recorded, harness errors too
+	stride   int           // of the frames' latencies every so manieth is kept
+	axes     []record.Axis // those that vary, in order
+	fixed    []record.Axis // those with a single value
+	cells    []*cell       // in scenario order
 
 	rowKey, colKey string   // the axes of a matrix, "" where there is none
 	facets         []*facet // a matrix for each combination of the other axes
 	groups         []*group // the strategies, in order; one without a name where they do not vary
 	panels         []*panel // what curves are drawn apart for: links and other conditions
+	asked          []topic  // made by topics
 	extra          []topic  // sections from other files of the run's folder
 }
 
 // cell is a record.Cell with the trials behind it.
 type cell struct {
 	record.Cell
-	index  int            // in the scenario
-	trials []record.Trial // by trial and attempt
+	index  int       // in the scenario
+	trials []trial   // by number and attempt
+	frames []float32 // latencies in seconds, of the judged trials
+	passed int       // how many there were
 }
 
 // facet is one matrix.
@@ -84,31 +89,37 @@ func slug(name string, ps []param) string {
 const strategyKey = "strategy"
 
 func newModel(run *record.Run) *model {
-	m := &model{run: run, summary: record.Summarize(run.Manifest, run.Trials, run.Wall())}
-	m.collectCells()
+	k := newColumns()
+	for _, t := range run.Trials {
+		_ = k.add(t)
+	}
+	return modelOfColumns(run, k)
+}
+
+// readModel is the model of the run in a folder. It reads a trial at a time and keeps columns of them.
+func readModel(dir string) (*model, error) {
+	k := newColumns()
+	run, err := record.Scan(dir, k.add)
+	if err != nil {
+		return nil, err
+	}
+	return modelOfColumns(run, k), nil
+}
+
+func modelOfColumns(run *record.Run, k *columns) *model {
+	man := run.Manifest
+	m := &model{run: run, cells: k.done(), attempts: k.attempts, stride: k.stride, summary: record.Summary{
+		Schema: record.SummarySchema, Scenario: man.Scenario.Name, Engine: man.Engine, Seed: man.Seed, WallS: run.Wall().Seconds(),
+	}}
+	for _, c := range m.cells {
+		m.summary.Trials += c.Trials
+	}
 	m.collectAxes()
 	m.chooseMatrix()
 	m.fillFacets()
 	m.groups = m.groupBy(m.cells)
 	m.fillPanels()
 	return m
-}
-
-func (m *model) collectCells() {
-	byCell := map[int][]record.Trial{}
-	for _, t := range m.run.Trials {
-		byCell[t.Cell] = append(byCell[t.Cell], t)
-	}
-	for n, i := range slices.Sorted(maps.Keys(byCell)) {
-		trials := byCell[i]
-		slices.SortStableFunc(trials, func(a, b record.Trial) int {
-			if a.Trial != b.Trial {
-				return a.Trial - b.Trial
-			}
-			return a.Attempt - b.Attempt
-		})
-		m.cells = append(m.cells, &cell{Cell: m.summary.Cells[n], index: i, trials: trials})
-	}
 }
 
 // collectAxes takes keys and values in the manifest's order, and those it does not name in the order of the cells.

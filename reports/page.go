@@ -2,7 +2,8 @@ package reports
 
 import (
 	"bytes"
-	_ "embed"
+	"embed"
+	"encoding/json"
 	"fmt"
 	"html"
 	"html/template"
@@ -19,8 +20,21 @@ var pageText string
 //go:embed assets/page.css
 var pageCSS string
 
-//go:embed assets/page.js
-var pageJS string
+//go:embed assets/page.js assets/filter.js assets/trials.js assets/timeline.js
+var scripts embed.FS
+
+// pageJS is the page's scripts, one after the other: timeline.js ends with what begins when all are there.
+var pageJS = func() string {
+	var all strings.Builder
+	for _, name := range []string{"page.js", "filter.js", "trials.js", "timeline.js"} {
+		b, err := scripts.ReadFile("assets/" + name)
+		if err != nil {
+			panic(err) // it is embedded
+		}
+		all.Write(b)
+	}
+	return all.String()
+}()
 
 var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
@@ -37,7 +51,8 @@ func escape(s string) string { return html.EscapeString(s) }
 type pageData struct {
 	Scenario, Verdict, Badge    string
 	CSS                         template.CSS
-	JS                          template.JS
+	JS, Run                     template.JS
+	Thresholds                  *pageTopic // nil without
 	Notes                       []pageNote
 	Meta                        []pair
 	Strategies                  template.HTML
@@ -50,6 +65,7 @@ type pageData struct {
 	Topics                      []pageTopic
 	Cells, Trials               template.HTML
 	CellsSay, TrialsSay         string
+	Texts                       []string
 	Fixed, Environment, Modules []pair
 	Sysctls                     []pair
 	Provenance                  string
@@ -77,7 +93,7 @@ type pageTopic struct {
 
 type pageFigure struct {
 	Title, Caption, Instead string
-	SVG                     template.HTML
+	SVG, Numbers            template.HTML
 	Links                   []pair
 }
 
@@ -99,6 +115,11 @@ func (m *model) html(files []string) ([]byte, error) {
 		Strips: len(m.where(func(c *cell) bool { return c.rest() != "" && !c.unsupported() })) > 0,
 		Leaks:  len(m.where((*cell).leak)) > 0, Shorts: len(m.where((*cell).shortfall)) > 0, Ramp: rampCSS(cividis),
 	}
+	run, err := m.runJSON()
+	if err != nil {
+		return nil, fmt.Errorf("render page: %w", err)
+	}
+	d.Run = template.JS(run)
 	for _, n := range m.notes() {
 		class := "note"
 		if n.warning {
@@ -124,12 +145,47 @@ func (m *model) html(files []string) ([]byte, error) {
 	if err := pageTemplate.Execute(&b, d); err != nil {
 		return nil, fmt.Errorf("render page: %w", err)
 	}
-	d.TrialsSay, d.Trials = m.trialLists(max(trialsFloor, pageLimit-b.Len()))
+	part := m.trialLists(max(trialsFloor, pageLimit-b.Len()))
+	d.TrialsSay, d.Trials, d.Texts = part.says, part.lists, part.texts
 	b.Reset()
 	if err := pageTemplate.Execute(&b, d); err != nil {
 		return nil, fmt.Errorf("render page: %w", err)
 	}
 	return b.Bytes(), nil
+}
+
+// runJSON is what the page's scripts know of the run: its axes, and each cell's place on them with its outcomes.
+func (m *model) runJSON() ([]byte, error) {
+	type cellJSON struct {
+		Values []int `json:"values"` // indices into the axes' values
+		N      []int `json:"n"`      // by outcome, in the order of record.Outcomes
+	}
+	type axisJSON struct {
+		Key    string   `json:"key"`
+		Values []string `json:"values"`
+	}
+	data := struct {
+		Scenario string           `json:"scenario"`
+		Seed     string           `json:"seed"` // JavaScript's numbers are too short
+		Engine   string           `json:"engine"`
+		Axes     []axisJSON       `json:"axes"`
+		Fixed    []pair           `json:"fixed"`
+		Cells    map[int]cellJSON `json:"cells"`
+	}{m.summary.Scenario, fmt.Sprint(m.summary.Seed), m.summary.Engine, []axisJSON{}, append([]pair{}, m.fixedPairs()...), map[int]cellJSON{}}
+	for _, a := range m.axes {
+		data.Axes = append(data.Axes, axisJSON{a.Key, a.Values})
+	}
+	for _, c := range m.cells {
+		var k cellJSON
+		for _, a := range m.axes {
+			k.Values = append(k.Values, slices.Index(a.Values, c.Params[a.Key]))
+		}
+		for _, o := range record.Outcomes {
+			k.N = append(k.N, c.Outcomes[o])
+		}
+		data.Cells[c.index] = k
+	}
+	return json.Marshal(data)
 }
 
 func (t topic) page(files []string) pageTopic {
@@ -142,6 +198,9 @@ func (t topic) page(files []string) pageTopic {
 		if f.instead == "" {
 			pf.SVG = template.HTML(f.svg())
 			pf.Links = linksTo(f.id, files)
+			if len(f.rows) > 0 {
+				pf.Numbers = template.HTML(dataTable(f.head, f.rows))
+			}
 		}
 		p.Figures = append(p.Figures, pf)
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -100,17 +101,11 @@ func TestEveryCellLinksToItsTrials(t *testing.T) {
 		if n.DataAtom == atom.Details {
 			for d := range n.Descendants() {
 				if id := attr(d, "id"); strings.HasPrefix(id, "c") {
-					rows := 0
 					for r := range d.Descendants() {
-						if r.DataAtom == atom.Tbody {
-							for tr := range r.ChildNodes() {
-								if tr.DataAtom == atom.Tr {
-									rows++
-								}
-							}
+						if r.DataAtom == atom.Pre {
+							lists[id] = strings.Count(r.FirstChild.Data, "\n") - 1 // without its head
 						}
 					}
-					lists[id] = rows
 				}
 			}
 		}
@@ -131,21 +126,34 @@ func TestEveryCellLinksToItsTrials(t *testing.T) {
 	}
 }
 
-// TestLargePage stays under 5 MB, keeps the trials that need explaining, and says where the others are.
-func TestLargePage(t *testing.T) {
-	s := synthetic{seed: 3, axes: natMatrix(twelveNATs, []string{"direct", "adaptive"}, []string{"broadband", "lte"}), trials: 40, harness: 0.02}
-	doc, text := parse(t, s.write(t))
-	checkPage(t, doc)
-	if len(text) > 5_000_000 {
-		t.Errorf("the page has %d bytes", len(text))
+// TestTrialsFitTheirBudget: with less room seeds go first, then trials that went well; those that need explaining stay, and the page
+// says where the others are.
+func TestTrialsFitTheirBudget(t *testing.T) {
+	m, err := readModel(synthetic{seed: 3, axes: natMatrix(sixNATs, []string{"direct", "adaptive"}, []string{"lte"}), trials: 40, harness: 0.02}.write(t))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, want := range []string{"The full list is trials.jsonl", "more in trials.jsonl (lines with “cell”:"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("no %q", want)
+	whole := m.trialLists(1 << 30)
+	for _, c := range []struct {
+		share float64
+		says  string
+		seeds bool
+	}{{1, "Every trial that was run, 2,", true}, {0.9, "seeds and lateness are in trials.jsonl", false}, {0.4, "The full list is trials.jsonl", false}} {
+		budget := int(c.share * float64(len(whole.lists)+len(strings.Join(whole.texts, "<li>\n"))+10))
+		got := m.trialLists(budget)
+		text := string(got.lists)
+		if len(text) > budget || !strings.Contains(got.says, c.says) {
+			t.Errorf("%v of the room: %d bytes of %d, %q", c.share, len(text), budget, got.says)
 		}
-	}
-	if n := strings.Count(text, `<td class="harness-error">`); n < 300 {
-		t.Errorf("only %d harness errors are listed", n)
+		if seed := " " + strconv.FormatUint(m.cells[0].trials[0].seed, 10); strings.Contains(text, seed) != c.seeds {
+			t.Errorf("%v of the room: seeds %v", c.share, !c.seeds)
+		}
+		if n := strings.Count(text, " H "); n < len(m.refused())*4/5 {
+			t.Errorf("%v of the room: %d of %d harness errors are listed", c.share, n, len(m.refused()))
+		}
+		if left := strings.Contains(text, "more in trials.jsonl (lines with “cell”:"); left != (c.share < 0.5) {
+			t.Errorf("%v of the room: left out %v", c.share, left)
+		}
 	}
 }
 

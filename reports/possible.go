@@ -48,11 +48,7 @@ func (g *group) possibleRow(kind string) []string {
 			expected += p.P * float64(n)
 			needed = append(needed, p.Probes)
 		}
-		for _, t := range c.trials {
-			if v, ok := t.Probes["packets"]; ok && t.Outcome.HasVerdict() {
-				probes = append(probes, v)
-			}
-		}
+		probes = append(probes, c.sample(probe("packets"))...)
 	}
 	slices.Sort(probes)
 	efficiency := "–"
@@ -112,15 +108,10 @@ func (g *group) costRow() (row []string, measured bool) {
 	if len(sockets) > 0 {
 		most = whole(sockets[len(sockets)-1])
 	}
-	gaps := g.sample(func(t record.Trial) *float64 {
-		if t.Media == nil {
-			return nil
-		}
-		return t.Media.GapS
-	})
+	gaps := g.sample(gapS)
 	changes := 0
 	for _, t := range g.judged {
-		changes += t.PathChanges
+		changes += int(t.changes)
 	}
 	return []string{
 		quantile(packets, 0.5, whole), quantile(packets, 0.95, whole), quantile(of("bytes"), 0.5, size), most,
@@ -131,16 +122,16 @@ func (g *group) costRow() (row []string, measured bool) {
 
 // meanBytes prints the mean over the judged trials that counted these bytes.
 func (g *group) meanBytes(key string) string {
-	sum, n := int64(0), 0
+	sum, n := 0.0, 0
 	for _, t := range g.judged {
-		if b, ok := t.Bytes[key]; ok {
+		if b := t.figure("bytes." + key); has(b) {
 			sum, n = sum+b, n+1
 		}
 	}
 	if n == 0 {
 		return "–"
 	}
-	return size(float64(sum) / float64(n))
+	return size(sum / float64(n))
 }
 
 // setup sets beside one another what an owner has to do for each strategy, and to whom the camera is then open.

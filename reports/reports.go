@@ -15,8 +15,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/punchlab/punchlab/lab/record"
 )
 
 // Formats lists what Write can make, in the order in which it makes them.
@@ -34,12 +32,11 @@ func Write(runDir string, formats []string) (files []string, err error) {
 	if len(formats) == 0 {
 		formats = Formats
 	}
-	run, err := record.Read(runDir)
+	m, err := readModel(runDir)
 	if err != nil {
 		return nil, fmt.Errorf("write report: %w", err)
 	}
 	w := &writer{dir: runDir}
-	m := newModel(run)
 	if m.extra, err = extras(runDir); err != nil {
 		return nil, fmt.Errorf("write report: %w", err)
 	}

@@ -173,7 +173,7 @@ func (m *model) cellTable() (says string, table template.HTML) {
 	}
 	b.WriteString("</tr></thead><tbody>\n")
 	for i, c := range m.cells {
-		fmt.Fprintf(&b, `<tr><th scope="row"><a href="#c%d">%d</a>`, c.index, c.index)
+		fmt.Fprintf(&b, `<tr data-cell="%d"><th scope="row"><a href="#c%d">%d</a>`, c.index, c.index, c.index)
 		for j, v := range rows[i] {
 			if j > 0 && keep[j] {
 				if v == tooFew {

@@ -129,17 +129,25 @@ func size(v float64) string {
 
 // quantile prints a quantile of an ascending sample with its interval, or that there are too few samples.
 func quantile(sorted []float64, p float64, print func(float64) string) string {
-	if len(sorted) == 0 {
-		return "–"
+	s := plainQuantile(sorted, p, print)
+	if s == tooFew {
+		return s
 	}
-	if p >= 0.95 && len(sorted) < minForP95 {
-		return tooFew
-	}
-	s := print(stats.Quantile(sorted, p))
 	if low, high, ok := stats.QuantileInterval(sorted, p, record.Confidence); ok {
 		return s + " (" + span(print(low), print(high)) + ")"
 	}
 	return s
+}
+
+// plainQuantile is quantile without the interval, for values that depend on one another.
+func plainQuantile(sorted []float64, p float64, print func(float64) string) string {
+	switch {
+	case len(sorted) == 0:
+		return "–"
+	case p >= 0.95 && len(sorted) < minForP95:
+		return tooFew
+	}
+	return print(stats.Quantile(sorted, p))
 }
 
 // span prints an interval whose ends share their unit once.

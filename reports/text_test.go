@@ -93,14 +93,12 @@ func TestTicks(t *testing.T) {
 
 // TestPick keeps failures and their order.
 func TestPick(t *testing.T) {
-	var trials []record.Trial
+	var trials []trial
 	for i, o := range []record.Outcome{record.Direct, record.Direct, record.Failed, record.Relayed, record.Direct, record.HarnessError} {
-		trials = append(trials, record.Trial{Trial: i, Outcome: o})
+		trials = append(trials, trial{number: int32(i), outcome: o})
 	}
 	var got []int
-	for _, tr := range pick(trials, 4) {
-		got = append(got, tr.Trial)
-	}
+	got = append(got, pick(trials, 4)...)
 	if len(got) != 4 || got[0] != 0 || got[1] != 2 || got[2] != 3 || got[3] != 5 {
 		t.Errorf("picked %v", got)
 	}

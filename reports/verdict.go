@@ -25,11 +25,11 @@ func (m *model) verdict() string {
 }
 
 func (m *model) achieved() string {
-	if len(m.run.Trials) == 0 {
+	if m.attempts == 0 {
 		return "No verdict: no trial was recorded."
 	}
 	if m.summary.Trials == 0 {
-		return fmt.Sprintf("No verdict: %s ended in harness errors.", all(len(m.run.Trials), "trial"))
+		return fmt.Sprintf("No verdict: %s ended in harness errors.", all(m.attempts, "trial"))
 	}
 	best := slices.MaxFunc(m.groups, func(a, b *group) int {
 		if x, y := share(a.connected(), len(a.judged)), share(b.connected(), len(b.judged)); x != y {
@@ -54,7 +54,7 @@ func (g *group) sentence() string {
 	case n == 0:
 		return fmt.Sprintf("%s got no verdict: every trial was a harness error.", who)
 	case n == 1:
-		return fmt.Sprintf("%s ran one trial, and it ended %s: %s for a rate.", who, g.judged[0].Outcome, tooFew)
+		return fmt.Sprintf("%s ran one trial, and it ended %s: %s for a rate.", who, g.judged[0].outcome, tooFew)
 	case direct+relayed == 0 && g.supported() == 0:
 		return fmt.Sprintf("%s is unsupported here: none of %s could run.", who, plural(n, "trial"))
 	case direct+relayed == 0:
@@ -139,13 +139,13 @@ func (m *model) notes() []note {
 
 // harnessNote counts what the lab itself spoiled. More than 2 % of it is a warning.
 func (m *model) harnessNote() []note {
-	n := len(m.run.Trials) - m.summary.Trials
+	n := m.attempts - m.summary.Trials
 	if n == 0 {
 		return nil
 	}
 	late := 0
-	for _, t := range m.run.Trials {
-		if !t.Outcome.HasVerdict() && isLate(kindOf(t)) {
+	for _, t := range m.refused() {
+		if isLate(kindOf(t)) {
 			late++
 		}
 	}
@@ -157,11 +157,11 @@ func (m *model) harnessNote() []note {
 		why = fmt.Sprintf(", %s of them because the lab ran late", count(late))
 	}
 	s := fmt.Sprintf("%s of %s (%s) ended in a harness error%s: kept, shown, and counted in no rate.",
-		count(n), plural(len(m.run.Trials), "attempt"), percent(n, len(m.run.Trials)), why)
+		count(n), plural(m.attempts, "attempt"), percent(n, m.attempts), why)
 	if m.full() == len(m.cells) && m.run.Manifest.TrialsPerCell > 0 {
 		s += " They were run again, so that every cell has all its trials."
 	}
-	return []note{{n*50 > len(m.run.Trials), s, "#lateness", "How late, and why?"}}
+	return []note{{n*50 > m.attempts, s, "#lateness", "How late, and why?"}}
 }
 
 // full counts the cells that have all their trials.
@@ -272,7 +272,7 @@ func (m *model) oracleNotes() []note {
 }
 
 // boundSentence compares a time with the least that physics allows, for each strategy that measured it.
-func (m *model) boundSentence(what, bound string, value func(record.Trial) *float64) string {
+func (m *model) boundSentence(what, bound string, value func(*trial) float64) string {
 	var s []string
 	for _, g := range m.groups {
 		xs := g.sample(value)

@@ -5,8 +5,6 @@ import (
 	"strings"
 
 	"gonum.org/v1/plot/vg"
-
-	"github.com/punchlab/punchlab/lab/record"
 )
 
 // wait is how long people or devices waited for something that a trial brought about, as its probes tell.
@@ -60,16 +58,6 @@ func (m *model) waitFigure(w wait, d distribution, alt []string) figure {
 	f.h += vg.Length(max(0, (len(d.curves)-1)/3)) * legendLine
 	f.paint = d.paint
 	return f
-}
-
-// probe takes one of a trial's own figures.
-func probe(key string) func(record.Trial) *float64 {
-	return func(t record.Trial) *float64 {
-		if v, ok := t.Probes[key]; ok {
-			return &v
-		}
-		return nil
-	}
 }
 
 // condition is what one line of a table is about.

@@ -1,0 +1,113 @@
+package reports
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+)
+
+// browser runs a headless Chromium for a test, or skips it where it need not be there.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	program, err := exec.LookPath("chromium")
+	if err != nil {
+		if strings.Contains(","+os.Getenv("PUNCHLAB_REQUIRE")+",", ",chromium,") {
+			t.Fatal("PUNCHLAB_REQUIRE names chromium, which is not installed")
+		}
+		t.Skip("chromium is not installed")
+	}
+	dir, err := os.MkdirTemp("", "punchlab-browser-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.UserDataDir(dir),
+		chromedp.WindowSize(1280, 900), chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("allow-file-access-from-files", true))
+	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(func() { _ = chromedp.Cancel(ctx); cancel() })
+	return ctx
+}
+
+// do runs steps that return nothing of interest.
+func do(t *testing.T, ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ask runs a step for what it returns.
+func ask[T any](t *testing.T, ctx context.Context, step chromedp.Action[T]) T {
+	t.Helper()
+	v, err := chromedp.Run(ctx, step)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// eval runs a script in the page.
+func eval[T any](t *testing.T, ctx context.Context, script string) T {
+	t.Helper()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](script))
+	if err != nil {
+		t.Fatalf("%s: %v", script, err)
+	}
+	return v
+}
+
+// media shows the page as for print, or again as for a screen.
+func media(t *testing.T, ctx context.Context, kind string) {
+	t.Helper()
+	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: &kind}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLookInBrowser takes pictures of the reports that TestLook wrote: go test ./reports -run Look -look /tmp/look
+func TestLookInBrowser(t *testing.T) {
+	if *look == "" {
+		t.Skip("no -look folder")
+	}
+	ctx := browser(t)
+	pages, err := filepath.Glob(filepath.Join(*look, "*", "report.html"))
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("no page below %s: %v", *look, err)
+	}
+	for _, p := range pages {
+		for _, view := range []struct {
+			name, theme, hash string
+			width             int64
+		}{{"light", "light", "", 1280}, {"dark", "dark", "", 1280}, {"narrow", "light", "", 400}, {"trial", "light", "#c0.t0", 1280}} {
+			do(t, ctx, chromedp.EmulateViewport(view.width, 900), chromedp.Navigate("about:blank"), chromedp.Navigate("file://"+p+view.hash))
+			eval[string](t, ctx, `document.documentElement.dataset.theme = "`+view.theme+`"`)
+			shot := chromedp.FullScreenshot(100)
+			if view.hash != "" {
+				shot = chromedp.CaptureScreenshot()
+			}
+			if err := os.WriteFile(strings.TrimSuffix(p, ".html")+"."+view.name+".png", ask(t, ctx, shot), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		media(t, ctx, "print")
+		do(t, ctx, chromedp.EmulateViewport(794, 1123), chromedp.Navigate("about:blank"), chromedp.Navigate("file://"+p))
+		if err := os.WriteFile(strings.TrimSuffix(p, ".html")+".print.png", ask(t, ctx, chromedp.FullScreenshot(100)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		media(t, ctx, "")
+		if err := os.WriteFile(strings.TrimSuffix(p, ".html")+".pdf", ask(t, ctx, chromedp.PrintToPDF(chromedp.PDFPrintBackground())), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

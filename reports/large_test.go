@@ -1,0 +1,44 @@
+package reports
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+)
+
+// hundredThousand is a run of 100,800 trials: 72 cells of 1,400.
+var hundredThousand = synthetic{seed: 6, axes: natMatrix(sixNATs, []string{"direct", "adaptive"}, []string{"broadband"}), trials: 1400, media: true, harness: 0.01}
+
+// BenchmarkWrite makes every report of 100,800 trials: go test ./reports -run - -bench Write -benchtime 1x
+//
+// page-MB is the page's size, columns-MB what the model keeps of the run, trials-MB what trials.jsonl holds.
+func BenchmarkWrite(b *testing.B) {
+	dir := hundredThousand.write(b)
+	size := func(name string) float64 {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			b.Fatal(err)
+		}
+		return float64(info.Size()) / 1e6
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	m, err := readModel(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	columns := float64(after.HeapAlloc-before.HeapAlloc) / 1e6
+	runtime.KeepAlive(m)
+	for b.Loop() {
+		if _, err := Write(dir, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(columns, "columns-MB")
+	b.ReportMetric(size("report.html"), "page-MB")
+	b.ReportMetric(size("trials.jsonl"), "trials-MB")
+}
