@@ -70,7 +70,7 @@ func eval[T any](t *testing.T, ctx context.Context, script string) T {
 // media shows the page as for print, or again as for a screen.
 func media(t *testing.T, ctx context.Context, kind string) {
 	t.Helper()
-	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: &kind}); err != nil {
+	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: kind}); err != nil {
 		t.Fatal(err)
 	}
 }
