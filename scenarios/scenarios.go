@@ -14,6 +14,9 @@
 //	  - {name: ford-2005, source: …, size: 380, weights: {open: 0.8, symmetric: 0.2}, published: {what: …, rate: 0.82}}
 //	events:                       # in every trial; lab.Event has all that can happen
 //	  - {on: connected, at: 2s, do: reboot, site: camera}
+//	thresholds:                   # what the run has to show; gate.Threshold has their grammar
+//	  - direct_rate >= 0.98 where oracle == direct
+//	  - {expect: connected_rate >= 0.5, abort: true}   # missed beyond doubt: the run ends
 //
 // An axis is "strategy", a key of the topology (lab.Topology.Keys), or what a trial may have besides (stack.Option): trial.fleet. A strategy brings the system under test with it: all but
 // the bundled one's belong to its peers. The loader tries every value of every axis on the
@@ -33,6 +36,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/lab"
+	"github.com/punchlab/punchlab/lab/gate"
 	"github.com/punchlab/punchlab/lab/record"
 	"github.com/punchlab/punchlab/topologies"
 	"github.com/punchlab/punchlab/topologies/document"
@@ -82,6 +86,8 @@ type Scenario struct {
 	Events   []lab.Event `json:",omitzero"` // of each trial, in the order of the file
 
 	Populations []record.Population `json:",omitempty"` // of which the report gives the cells' rates as a whole
+
+	Thresholds []gate.Threshold `json:",omitempty"` // that a run is held to
 
 	Digest string // of the document as it was loaded, whatever Narrow did since
 
@@ -187,6 +193,7 @@ func decode(d *document.Document) *Scenario {
 		}
 		s.Axes = append(s.Axes, a)
 	}
+	s.decodeThresholds(root.Get("thresholds"))
 	return s
 }
 
@@ -317,7 +324,7 @@ func (s *Scenario) Clone() *Scenario {
 	for i := range c.Axes {
 		c.Axes[i].Values = slices.Clone(c.Axes[i].Values)
 	}
-	c.Events = slices.Clone(s.Events)
+	c.Events, c.Thresholds = slices.Clone(s.Events), slices.Clone(s.Thresholds)
 	return &c
 }
 

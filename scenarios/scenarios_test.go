@@ -56,6 +56,9 @@ func outcome(s *scenarios.Scenario, err error) string {
 	for _, e := range s.Events {
 		fmt.Fprintf(&b, "%+v\n", e)
 	}
+	for _, t := range s.Thresholds {
+		fmt.Fprintln(&b, t)
+	}
 	for i, cell := range s.Cells() {
 		fmt.Fprintf(&b, "%d:", i)
 		for _, a := range s.Axes {

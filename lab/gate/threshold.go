@@ -61,6 +61,15 @@ func (t Threshold) String() string {
 	return b.String()
 }
 
+// MarshalText is String, for JSON.
+func (t Threshold) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText is ParseThreshold.
+func (t *Threshold) UnmarshalText(text []byte) (err error) {
+	*t, err = ParseThreshold(string(text))
+	return err
+}
+
 // Expect is String without the word abort.
 func (t Threshold) Expect() string {
 	var b strings.Builder

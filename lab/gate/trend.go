@@ -74,8 +74,11 @@ type TrendChange struct {
 	Text      string  `json:"text"`            // one line
 }
 
-// Trend puts runs in the order of their start and looks for changes in each metric of each strategy. It refuses runs of different
-// scenarios, engines or axes.
-func Trend(samples []Sample, o TrendOptions) (*TrendReport, error) {
+// Trend puts runs in the order of their start and looks for changes in each metric of each strategy, with the default options. It
+// refuses runs of different scenarios, engines or axes.
+func Trend(samples []Sample) (*TrendReport, error) { return TrendOptions{}.Trend(samples) }
+
+// Trend is the function Trend with these options.
+func (o TrendOptions) Trend(samples []Sample) (*TrendReport, error) {
 	return nil, errors.New("trend: not told yet")
 }

@@ -37,6 +37,7 @@ type Document struct {
 	File  string
 	Value any // map[string]any, []any, string, int64, uint64, float64, bool or nil
 
+	lines  []string
 	values map[string]Position // by path
 	keys   map[string]Position // of a mapping's key, by the path of its value
 	order  map[string][]string // keys of a mapping, by its path
@@ -84,6 +85,7 @@ func Parse(file string, data []byte) (*Document, error) {
 	if body == nil {
 		return nil, d.fatal(Position{1, 1}, "empty: nothing is described")
 	}
+	d.lines = strings.Split(string(data), "\n")
 	d.Value = d.read("", body, 0)
 	return d, nil
 }
