@@ -35,20 +35,27 @@ type queue struct {
 // maxBatch is the most trials of a batch. Configuring and proving a lab costs about as much as ten connect-only trials.
 const maxBatch = 20
 
-// newQueue sorts the plan's open trials by topology.
+// stopBatch is the most of a plan whose cells may end early: what runs past a cell's end was for nothing.
+const stopBatch = 5
+
+// newQueue sorts the plan's open trials by topology, and those of one topology by number: trials of the same number, which differ
+// in strategy, run one after the other, under the same conditions.
 func newQueue(p Plan, workers int) *queue {
 	q := &queue{workers: workers}
 	row := map[string]int{} // by digest
-	for i := range p.Cells {
-		c := &p.Cells[i]
+	rowOf := make([]int, len(p.Cells))
+	for i, c := range p.Cells {
 		d := c.Topology.Digest()
 		if _, ok := row[d]; !ok {
 			row[d] = len(q.rows)
 			q.rows = append(q.rows, nil)
 		}
-		for n := range p.Trials {
-			if t, open := p.task(c, n); open {
-				q.rows[row[d]] = append(q.rows[row[d]], t)
+		rowOf[i] = row[d]
+	}
+	for n := range p.Trials {
+		for i := range p.Cells {
+			if t, open := p.task(&p.Cells[i], n); open {
+				q.rows[rowOf[i]] = append(q.rows[rowOf[i]], t)
 				q.left++
 			}
 		}
@@ -75,23 +82,34 @@ func (q *queue) next() *batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for {
-		for len(q.rows) > 0 && len(q.rows[0]) == 0 {
-			q.rows = q.rows[1:]
-		}
+		q.rows = slices.DeleteFunc(q.rows, func(row []task) bool { return len(row) == 0 })
 		if len(q.rows) == 0 {
 			return nil
 		}
-		n := min(len(q.rows[0]), max(1, min(maxBatch, q.left/(3*q.workers))))
-		b := &batch{tasks: q.open(q.rows[0][:n])}
-		q.rows[0] = q.rows[0][n:]
-		q.left -= n
-		if q.ended != nil { // trials of many cells at once: fewer of each run past its end
-			q.rows = append(q.rows[1:], q.rows[0])
+		i, most := 0, maxBatch
+		if q.ended != nil {
+			i, most = q.lowest(), stopBatch
 		}
+		row := q.rows[i]
+		n := min(len(row), max(1, min(most, q.left/(3*q.workers))))
+		b := &batch{tasks: q.open(row[:n:n])} // clipped: a worker appends to it
+		q.rows[i] = row[n:]
+		q.left -= n
 		if len(b.tasks) > 0 {
 			return b
 		}
 	}
+}
+
+// lowest returns the row that has come least far: trials of many cells at once leave fewer to run past the end of each.
+func (q *queue) lowest() int {
+	least := 0
+	for i, row := range q.rows {
+		if row[0].trial < q.rows[least][0].trial {
+			least = i
+		}
+	}
+	return least
 }
 
 // open leaves out the trials of cells that have ended.
