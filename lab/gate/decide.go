@@ -54,6 +54,9 @@ func (t *test) why(significant bool) string {
 	case significant:
 		return fmt.Sprintf("%s: worse by less than the margin of %s, but %s is not excluded", found, t.size(t.Margin), t.size(t.Tolerance))
 	}
+	if t.A.Value != nil && *t.A.Value == 0 && !t.measure.IsRate() {
+		return fmt.Sprintf("%s: there is no ratio to 0, and too few trials to show that it stays there", found)
+	}
 	return fmt.Sprintf("%s: too few trials to tell: a regression of %s is not excluded", found, t.size(t.Tolerance))
 }
 

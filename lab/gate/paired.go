@@ -66,7 +66,9 @@ func (r *rules) pairedRateTest(m measure, group string, ms []match) *test {
 		t.tested, t.p = true, m.side(less, greater)
 		t.least = math.Ldexp(1, -(q.onlyA + q.onlyB))
 	}
-	t.strength = func(alpha float64) (float64, bool) { return m.detectable(t.A, t.B, alpha) }
+	t.strength = func(alpha float64) (float64, bool) {
+		return m.detectable([]stats.Stratum{{K1: t.A.K, N1: t.A.N, K2: t.B.K, N2: t.B.N}}, alpha)
+	}
 	return t
 }
 
@@ -107,7 +109,7 @@ func pairedTails(strata []stratum, rho, p float64) tails {
 			}
 		}
 	} else {
-		units := unitsOf(strata, rho)
+		units := unitsOf(strata, rho, p)
 		at := thresholdAt(strata, units, rho, p)
 		for i, s := range strata {
 			for _, x := range s.pairs {

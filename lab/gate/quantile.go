@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 
+	"gonum.org/v1/gonum/stat/distuv"
+
 	"github.com/punchlab/punchlab/lab/stats"
 )
 
@@ -14,27 +16,30 @@ type stratum struct {
 	pairs [][2]float64
 }
 
-// median is that of rho times a and of b together. It does not know which side a value is of.
-func (s stratum) median(rho float64) float64 {
-	n := len(s.a) + len(s.b)
+// unit is what a cell's values are divided by, so that those of all cells can be put together: the p-quantile of rho times a and of
+// b together. It does not know which side a value is of.
+func (s stratum) unit(rho, p float64) float64 {
 	i, j := 0, 0
 	v := 0.0
-	for range n/2 + 1 {
+	for range int(p*float64(len(s.a)+len(s.b)-1)) + 1 {
 		if j == len(s.b) || i < len(s.a) && rho*s.a[i] <= s.b[j] {
 			v, i = rho*s.a[i], i+1
 		} else {
 			v, j = s.b[j], j+1
 		}
 	}
-	return v
-}
-
-// unit is what a cell's values are divided by, so that those of all cells can be put together.
-func (s stratum) unit(rho float64) float64 {
-	if m := s.median(rho); m > 0 {
-		return m
+	if v > 0 {
+		return v
 	}
 	return 1
+}
+
+func unitsOf(strata []stratum, rho, p float64) []float64 {
+	units := make([]float64, len(strata))
+	for i, s := range strata {
+		units[i] = s.unit(rho, p)
+	}
+	return units
 }
 
 // threshold is a place among values: above it, or from it on.
@@ -49,7 +54,11 @@ func (t threshold) exceeds(v float64) bool { return v > t.at || t.closed && v ==
 // p-quantile, on that side of its ties which leaves a share nearer to 1−p. It does not know which side a value is of, so
 // that counting those beyond it is an exact test of the quantile, whatever the distributions (Westenberg 1948; Mood 1950).
 func thresholdAt(strata []stratum, units []float64, rho, p float64) threshold {
-	var all []float64
+	n := 0
+	for _, s := range strata {
+		n += len(s.a) + len(s.b)
+	}
+	all := make([]float64, 0, n)
 	for i, s := range strata {
 		for _, v := range s.a {
 			all = append(all, v*(rho/units[i]))
@@ -76,20 +85,12 @@ func thresholdAt(strata []stratum, units []float64, rho, p float64) threshold {
 	return threshold{at, math.Abs(float64(closed)-want) < math.Abs(float64(open)-want)}
 }
 
-func unitsOf(strata []stratum, rho float64) []float64 {
-	units := make([]float64, len(strata))
-	for i, s := range strata {
-		units[i] = s.unit(rho)
-	}
-	return units
-}
-
 // tails are p-values against the candidate's being lower and higher, and the smallest that each could have been.
 type tails struct{ less, greater, leastLess, leastGreater float64 }
 
 // exceedTails tests that b is like rho times a in its p-quantile, cell by cell.
 func exceedTails(strata []stratum, rho, p float64) tails {
-	units := unitsOf(strata, rho)
+	units := unitsOf(strata, rho, p)
 	at := thresholdAt(strata, units, rho, p)
 	tables := make([]stats.Stratum, len(strata))
 	for i, s := range strata {
@@ -144,22 +145,41 @@ func (r *rules) quantileTest(m measure, group string, strata []stratum, a, b Fig
 	default:
 		t.excluded = against(1-m.Tolerance).greater <= tail && against(1+m.Tolerance).less <= tail
 	}
+	if t.worse == 0 && *t.A.Value == 0 && *t.B.Value == 0 {
+		t.excluded = staysZero(strata, m.P(), r.Confidence)
+	}
 	if r.decideOnly {
 		return t
 	}
-	if t.Effect != nil {
-		t.Range = invert(against, 1+*t.Effect, tail)
+	if t.Effect != nil && *t.Effect > -1 {
+		l := limits{against, 1 + *t.Effect}
+		t.Range = &Interval{Low: l.low(tail), High: l.high(tail)}
+		t.strength = func(alpha float64) (float64, bool) { return l.detectable(m.Metric, alpha, tail) }
 	}
-	t.strength = func(alpha float64) (float64, bool) { return detectableRatio(m.Metric, strata, alpha) }
 	return t
+}
+
+// staysZero reports whether the candidate's p-quantile is shown to be 0, where no ratio can be: its interval ends there.
+func staysZero(strata []stratum, p, confidence float64) bool {
+	var b []float64
+	for _, s := range strata {
+		b = append(b, s.b...)
+	}
+	slices.Sort(b)
+	_, high, ok := stats.QuantileInterval(b, p, confidence)
+	return ok && high == 0
 }
 
 // ratio returns the p-quantile of b over that of a, less 1: of values divided by their cells' units, and weighted so that a cell
 // counts alike on both sides however many trials it has there (N1·N2/(N1+N2), as the rates' differences are).
 func ratio(strata []stratum, p float64) float64 {
-	var a, b []weighted
+	n1, n2 := 0, 0
 	for _, s := range strata {
-		unit := s.unit(1)
+		n1, n2 = n1+len(s.a), n2+len(s.b)
+	}
+	a, b := make([]weighted, 0, n1), make([]weighted, 0, n2)
+	for _, s := range strata {
+		unit := s.unit(1, p)
 		n1, n2 := float64(len(s.a)), float64(len(s.b))
 		w := n1 * n2 / (n1 + n2)
 		for _, v := range s.a {
@@ -203,55 +223,60 @@ func weightedQuantile(xs []weighted, p float64) float64 {
 	return xs[len(xs)-1].v
 }
 
-// finest is how closely the ends of a ratio's interval are found.
-const finest = 2e-4
+// finest is how closely the ends of a ratio's interval are found, and farthest where they are sought.
+const (
+	finest   = 2e-4
+	farthest = 1000
+)
 
-// invert returns the interval of the ratio less 1: those that the test does not reject at tail on either side. An end beyond a
-// factor of 1000 is not known.
-func invert(against func(rho float64) tails, start, tail float64) *Interval {
-	if !(start > 0) {
-		return nil
-	}
-	end := func(sign float64, out func(rho float64) bool) *float64 {
-		in, step := 0.0, 0.01
-		for !out(start * math.Exp(sign*(in+step))) {
-			in, step = in+step, 2*step
-			if in > math.Log(1000) {
-				return nil
-			}
-		}
-		for beyond := in + step; beyond-in > finest; {
-			if mid := (in + beyond) / 2; out(start * math.Exp(sign*mid)) {
-				beyond = mid
-			} else {
-				in = mid
-			}
-		}
-		return number(start*math.Exp(sign*in) - 1)
-	}
-	return &Interval{
-		Low:  end(-1, func(rho float64) bool { return against(rho).greater <= tail }),
-		High: end(+1, func(rho float64) bool { return against(rho).less <= tail }),
-	}
+// limits are those of a ratio: what its test does not reject.
+type limits struct {
+	against func(rho float64) tails
+	ratio   float64 // seen
 }
 
-// detectableRatio is the smallest regression of a quantile that its exact test at alpha finds at power, were all values slower by as
-// much.
-func detectableRatio(m Metric, strata []stratum, alpha float64) (float64, bool) {
-	var xs []float64
-	n1, n2 := 0, 0
-	for _, s := range strata {
-		unit := s.unit(1)
-		for _, v := range s.a {
-			xs = append(xs, v/unit)
+// low returns the lower limit of the ratio less 1 at a one-sided tail, nil where it is not known.
+func (l limits) low(tail float64) *float64 {
+	return l.end(-1, func(rho float64) bool { return l.against(rho).greater <= tail })
+}
+
+// high is the upper one.
+func (l limits) high(tail float64) *float64 {
+	return l.end(+1, func(rho float64) bool { return l.against(rho).less <= tail })
+}
+
+func (l limits) end(sign float64, out func(rho float64) bool) *float64 {
+	in, step := 0.0, 0.01
+	for !out(l.ratio * math.Exp(sign*(in+step))) {
+		in, step = in+step, 2*step
+		if in > math.Log(farthest) {
+			return nil
 		}
-		n1, n2 = n1+len(s.a), n2+len(s.b)
 	}
-	slices.Sort(xs)
-	factor, ok := stats.DetectableRatio(xs, n1, n2, m.P(), alpha, power)
-	if !ok {
+	for beyond := in + step; beyond-in > finest; {
+		if mid := (in + beyond) / 2; out(l.ratio * math.Exp(sign*mid)) {
+			beyond = mid
+		} else {
+			in = mid
+		}
+	}
+	return number(l.ratio*math.Exp(sign*in) - 1)
+}
+
+// detectable is the smallest regression that the test finds at alpha with power: as far from 1 as the ratio seen is from its limit
+// at alpha, and farther by what the ratio strays at the given power, taken for log-normal with the spread that its interval
+// at tail shows.
+func (l limits) detectable(m Metric, alpha, tail float64) (float64, bool) {
+	limit := l.low
+	if m.Better == Higher {
+		limit = l.high
+	}
+	far, near := limit(alpha), limit(tail)
+	if far == nil || near == nil {
 		return 0, false
 	}
+	spread := math.Abs(math.Log(l.ratio/(1+*near))) / distuv.UnitNormal.Quantile(1-tail)
+	factor := math.Exp(math.Abs(math.Log(l.ratio/(1+*far))) + spread*distuv.UnitNormal.Quantile(power))
 	worse := factor - 1
 	if m.Better == Higher {
 		worse = 1 - 1/factor

@@ -86,7 +86,7 @@ func (r *rules) rateTest(m measure, group string, ms []match) *test {
 		t.tested = true
 		t.p, t.least = m.side(stats.ExactStrata(strata)), m.side(leastStrata(strata))
 	}
-	t.strength = func(alpha float64) (float64, bool) { return m.detectable(t.A, t.B, alpha) }
+	t.strength = func(alpha float64) (float64, bool) { return m.detectable(strata, alpha) }
 	return t
 }
 
@@ -110,19 +110,31 @@ func (f *Figure) rate() {
 	}
 }
 
-// detectable is the smallest regression of a rate that the exact test at alpha finds at power.
-func (m Metric) detectable(a, b Figure, alpha float64) (float64, bool) {
-	k := a.K
-	if m.Better == Lower { // a rise of k is a drop of n−k
-		k = a.N - k
+// detectable is the smallest regression of a rate, were it alike in all cells that can become worse, that Fisher's exact test of
+// these cells together finds at power. The stratified test finds it too.
+func (m Metric) detectable(strata []stats.Stratum, alpha float64) (float64, bool) {
+	k, n1, n2, all := 0, 0, 0, 0
+	for _, s := range strata {
+		all += s.N2
+		good, most := s.K1, s.K1+s.K2
+		if m.Better == Lower { // a rise of k is a drop of n−k
+			good, most = s.N1-s.K1, s.N1+s.N2-s.K1-s.K2
+		}
+		if most > 0 {
+			k, n1, n2 = k+good, n1+s.N1, n2+s.N2
+		}
 	}
-	base := float64(k) / float64(a.N)
-	drop := stats.DetectableDrop(a.N, b.N, base, alpha, power)
+	if k == 0 || n2 == 0 {
+		return 0, false
+	}
+	share := float64(n2) / float64(all)
+	base := float64(k) / float64(n1)
+	drop := stats.DetectableDrop(n1, n2, base, alpha, power)
 	if drop >= 1 { // either the whole of a sure thing, or none
-		less, _, _ := stats.Fisher(k, a.N, 0, b.N)
-		return 1, k == a.N && less <= alpha
+		less, _, _ := stats.Fisher(k, n1, 0, n2)
+		return share, k == n1 && less <= alpha
 	}
-	return math.Max(drop, m.Margin), drop <= base
+	return math.Max(drop*share, m.Margin), drop <= base
 }
 
 // leastStrata returns the smallest p-values that ExactStrata could return with the strata's margins: the probability that every
