@@ -110,19 +110,41 @@ func TestOrderPassesErrorsOn(t *testing.T) {
 // TestOrderGoesOn: what an earlier part kept counts and is not kept again.
 func TestOrderGoesOn(t *testing.T) {
 	var kept []int
-	var o Order
+	dropped := 0
+	o := Order{Drop: func(record.Trial) { dropped++ }}
 	o.Stop = func(_ int, prefix []record.Trial) bool { return len(prefix) == 4 }
 	o.Keep = func(r record.Trial) error { kept = append(kept, r.Trial); return nil }
 	for _, n := range []int{0, 1} {
 		o.Recorded(record.Trial{Trial: n, Outcome: record.HarnessError})
 		o.Recorded(record.Trial{Trial: n, Attempt: 1, Outcome: record.Direct})
 	}
-	for _, n := range []int{4, 3, 2, 5} {
+	for _, n := range []int{4, 3, 2, 5, 0, 2} { // some twice: as of a worker that was thought dead
 		if err := o.Add(record.Trial{Trial: n, Outcome: record.Direct}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if diff := cmp.Diff([]int{2, 3}, kept); diff != "" || !o.Ended(0) {
-		t.Errorf("ended %v: %s", o.Ended(0), diff)
+	if diff := cmp.Diff([]int{2, 3}, kept); diff != "" || !o.Ended(0) || dropped != 4 {
+		t.Errorf("ended %v, %d dropped: %s", o.Ended(0), dropped, diff)
+	}
+}
+
+// TestPlanGoesOn where the records that are there leave off.
+func TestPlanGoesOn(t *testing.T) {
+	var p Plan
+	for _, r := range []record.Trial{
+		{Cell: 1, Outcome: record.HarnessError}, {Cell: 1, Attempt: 1, Outcome: record.Failed}, {Cell: 1, Trial: 2, Attempt: 2, Outcome: record.HarnessError},
+	} {
+		if err := p.Resume(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	type state struct {
+		verdict  bool
+		attempts int
+	}
+	for k, want := range map[[2]int]state{{1, 0}: {true, 2}, {1, 2}: {false, 3}, {1, 1}: {}, {0, 0}: {}} {
+		if verdict, attempts := p.Done(k[0], k[1]); (state{verdict, attempts}) != want {
+			t.Errorf("cell %d trial %d: verdict %v after %d attempts, want %+v", k[0], k[1], verdict, attempts, want)
+		}
 	}
 }

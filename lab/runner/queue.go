@@ -27,9 +27,9 @@ type batch struct {
 type queue struct {
 	mu      sync.Mutex
 	workers int
-	ended   func(cell int) bool // by a stop rule; nil: none is
-	rows    [][]task            // by topology, in the order of the cells
-	left    int                 // tasks not handed out
+	stops   bool     // cells may end before their last trial
+	rows    [][]task // by topology, in the order of the cells
+	left    int      // tasks not handed out
 }
 
 // maxBatch is the most trials of a batch. Configuring and proving a lab costs about as much as ten connect-only trials.
@@ -41,7 +41,7 @@ const stopBatch = 5
 // newQueue sorts the plan's open trials by topology, and those of one topology by number: trials of the same number, which differ
 // in strategy, run one after the other, under the same conditions.
 func newQueue(p Plan, workers int) *queue {
-	q := &queue{workers: workers}
+	q := &queue{workers: workers, stops: p.Stop != nil}
 	row := map[string]int{} // by digest
 	rowOf := make([]int, len(p.Cells))
 	for i, c := range p.Cells {
@@ -81,24 +81,19 @@ func (p Plan) task(c *Cell, n int) (task, bool) {
 func (q *queue) next() *batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for {
-		q.rows = slices.DeleteFunc(q.rows, func(row []task) bool { return len(row) == 0 })
-		if len(q.rows) == 0 {
-			return nil
-		}
-		i, most := 0, maxBatch
-		if q.ended != nil {
-			i, most = q.lowest(), stopBatch
-		}
-		row := q.rows[i]
-		n := min(len(row), max(1, min(most, q.left/(3*q.workers))))
-		b := &batch{tasks: q.open(row[:n:n])} // clipped: a worker appends to it
-		q.rows[i] = row[n:]
-		q.left -= n
-		if len(b.tasks) > 0 {
-			return b
-		}
+	q.rows = slices.DeleteFunc(q.rows, func(row []task) bool { return len(row) == 0 })
+	if len(q.rows) == 0 {
+		return nil
 	}
+	i, most := 0, maxBatch
+	if q.stops {
+		i, most = q.lowest(), stopBatch
+	}
+	row := q.rows[i]
+	n := min(len(row), max(1, min(most, q.left/(3*q.workers))))
+	q.rows[i] = row[n:]
+	q.left -= n
+	return &batch{tasks: row[:n:n]} // clipped: a worker appends to it
 }
 
 // lowest returns the row that has come least far: trials of many cells at once leave fewer to run past the end of each.
@@ -110,14 +105,6 @@ func (q *queue) lowest() int {
 		}
 	}
 	return least
-}
-
-// open leaves out the trials of cells that have ended.
-func (q *queue) open(tasks []task) []task {
-	if q.ended == nil {
-		return tasks
-	}
-	return slices.DeleteFunc(slices.Clone(tasks), func(t task) bool { return q.ended(t.cell.Index) })
 }
 
 // again returns the next attempt of a trial that has none left when ok is false.

@@ -104,9 +104,6 @@ func Run(ctx context.Context, p Plan, c Config) (Progress, error) {
 		return Progress{}, err
 	}
 	q := newQueue(p, r.Jobs)
-	if p.Stop != nil {
-		q.ended = r.order.Ended
-	}
 	r.next = func(context.Context) *batch { return q.next() }
 	r.progress.Total = q.left
 	for _, row := range q.rows {

@@ -147,7 +147,9 @@ func TestRecordsAreTheSame(t *testing.T) {
 			check("3 shards", sharded)
 			check("interrupted and resumed", interrupted(t, plan))
 			if stop == nil {
-				check("units", executed(t, plan()))
+				p := plan()
+				p.Stop = third // the coordinator's to ask
+				check("units", executed(t, p))
 			}
 		})
 	}
@@ -311,9 +313,9 @@ func TestSimulationsEndWithTheirContext(t *testing.T) {
 // TestSimulatedEventsAreRecorded beside the trial they happened to.
 func TestSimulatedEventsAreRecorded(t *testing.T) {
 	p := dicePlan(t, 1, dice{})
-	p.Events = []lab.Event{{At: time.Second, Do: lab.DoReboot, Site: "camera"}}
+	p.Events, p.Idle = []lab.Event{{At: time.Second, Do: lab.DoReboot, Site: "camera"}}, time.Hour
 	for _, r := range simulate(t, p, 1) {
-		if len(r.Events) != 1 || r.Events[0].AtS != 1 || r.Lateness != nil || r.TriangleS == nil || r.BoundS == nil {
+		if r.IdleS == nil || *r.IdleS != 3600 || len(r.Events) != 1 || r.Events[0].AtS != 1 || r.Lateness != nil || r.TriangleS == nil || r.BoundS == nil {
 			t.Errorf("%+v", r)
 		}
 	}
