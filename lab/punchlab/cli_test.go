@@ -88,7 +88,7 @@ var badInput = []struct {
 	{"negative trials", []string{"run", "nat-matrix", "--trials", "-1"}, 64, `at least 1`},
 	{"zero trials", []string{"run", "nat-matrix", "--trials", "0"}, 64, `at least 1`},
 	{"unknown engine", []string{"run", "nat-matrix", "--engine", "netflter"}, 64, `netfilter`},
-	{"engine not here", []string{"run", "nat-matrix", "--engine", "sim"}, 127, `sim`},
+	{"engine that has no streams", []string{"run", "nat-matrix", "--engine", "sim", "--set", "strategy=tcp"}, 127, `sim`},
 	{"engine that can't", []string{"run", "nat-matrix", "--set", "camera.nat=alg"}, 127, `site .camera.: .*ALG`},
 	{"bad capture", []string{"run", "nat-matrix", "--pcap", "some"}, 64, `none, failed or all`},
 	{"bad shard", []string{"run", "nat-matrix", "--shard", "3/2"}, 64, `i/n`},

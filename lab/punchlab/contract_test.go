@@ -119,7 +119,7 @@ var (
 		"via?": matches(`lan|udp6?|portmap|tcp6?`), "sockets?": integer, "probes?": integer, "ports?": integer, "p?": rate,
 		"silent?": matches(`camera|viewer`),
 	})
-	pinned = object(map[string]shape{"name": text, "digest": matches(`sha256:[0-9a-f]{64}`)})
+	pinned = object(map[string]shape{"name": text, "digest": matches(`sha256:[0-9a-f]{64}`), "text?": text})
 )
 
 func dist(s shape) shape {
@@ -128,7 +128,7 @@ func dist(s shape) shape {
 
 var runShape = object(map[string]shape{
 	"schema": matches(`punchlab/run/1`), "command": every(text), "scenario": pinned, "topology": pinned, "seed": integer,
-	"engine": matches(`netfilter|table`), "trials_per_cell": integer, "cells?": integer, "late_limit_s?": between(0, 3600),
+	"engine": matches(`netfilter|table|sim`), "jobs?": integer, "shard?": text, "stop?": text, "thresholds?": every(text), "trials_per_cell": integer, "cells?": integer, "late_limit_s?": between(0, 3600),
 	"axes?":       every(object(map[string]shape{"key": text, "values": every(text)})),
 	"set?":        every(every(text)),
 	"strategies?": every(object(map[string]shape{"name": text, "system": text, "summary?": text, "setup?": every(text)})),

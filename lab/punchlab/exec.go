@@ -97,7 +97,7 @@ func parseGroups(args []string, dash int) (groups []hostCommand, err error) {
 
 // loadTopology loads a topology, applies key=value settings, resolves it and holds it to an engine.
 func loadTopology(name, engine string, set []string) (*lab.Topology, error) {
-	if err := checkEngine(engine); err != nil {
+	if err := checkEngine(engine, lab.RouterEngines()); err != nil {
 		return nil, err
 	}
 	t, _, err := topologies.Load(name)

@@ -2,6 +2,10 @@
 //
 //	run ─▶ RUN/ ─▶ report        measure scenarios, draw what was measured
 //	              replay        tell a captured trial, and why it ended as it did
+//	              gate, trend   decide whether it is worse than another, and since when
+//	              compare       put two side by side
+//	merge, worker                runs larger than one machine
+//	baseline                     runs that later ones are compared with
 //	exec, show, list, doctor     look around, run any program inside a topology's host
 //	classify                     RFC 5780 from the outside
 //	rendezvous, camera, viewer   the implementation as programs of their own
@@ -117,7 +121,8 @@ well video then flows, and plots it. No root is needed: a user namespace serves.
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w\nSee '%s --help'", err, c.CommandPath())
 	})
-	c.AddCommand(runCommand(), reportCommand(), replayCommand(), listCommand(), showCommand(), execCommand(), classifyCommand(), doctorCommand(),
+	c.AddCommand(runCommand(), mergeCommand(), workerCommand(), reportCommand(), gateCommand(), baselineCommand(), trendCommand(), compareCommand(),
+		replayCommand(), listCommand(), showCommand(), execCommand(), classifyCommand(), doctorCommand(),
 		rendezvousCommand(), cameraCommand(), viewerCommand(),
 		provisionCommand(), qrCommand(), accountCommand(),
 		recordingsCommand())

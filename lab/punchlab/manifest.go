@@ -9,9 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/punchlab/punchlab/lab"
 	"github.com/punchlab/punchlab/lab/record"
-	"github.com/punchlab/punchlab/lab/stack"
-	"github.com/punchlab/punchlab/scenarios"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,22 +20,15 @@ var recordedSysctls = []string{
 	"net/ipv4/neigh/default/gc_thresh3", "net/netfilter/nf_conntrack_max", "user/max_user_namespaces", "user/max_net_namespaces",
 }
 
-func (f *runFlags) manifest(s *scenarios.Scenario, topology record.Document, cells int) record.Manifest {
+// machine is what a manifest says besides the experiment: who ran it, where and when.
+func (f *runFlags) machine() record.Manifest {
 	m := record.Manifest{
-		Command: os.Args, Scenario: record.Document{Name: s.Name, Digest: s.Digest}, Topology: topology,
-		Seed: s.Seed, Engine: f.engine, TrialsPerCell: s.Trials, Cells: cells, LateLimitS: f.late.Seconds(), Set: map[string][]string{},
+		Command: os.Args, LateLimitS: f.late.Seconds(), Jobs: f.jobs,
 		Versions: versions(), Kernel: kernel(), CPU: record.CPU{Model: cpuModel(), Cores: runtime.NumCPU()},
-		Populations: s.Populations, Sysctls: map[string]string{}, Start: time.Now().UTC(),
+		Sysctls: map[string]string{}, Start: time.Now().UTC(),
 	}
-	for _, a := range s.Axes {
-		m.Axes = append(m.Axes, record.Axis{Key: a.Key, Values: a.Values})
-		if a.Key == scenarios.StrategyKey {
-			m.Strategies = strategies(a.Values)
-		}
-	}
-	for _, set := range f.set {
-		key, values, _ := strings.Cut(set, "=")
-		m.Set[key] = strings.Split(values, ",")
+	if f.engine == lab.EngineSim {
+		m.LateLimitS = 0 // virtual time is never late
 	}
 	for _, k := range recordedSysctls {
 		if b, err := os.ReadFile(filepath.Join("/proc/sys", k)); err == nil {
@@ -44,25 +36,6 @@ func (f *runFlags) manifest(s *scenarios.Scenario, topology record.Document, cel
 		}
 	}
 	return m
-}
-
-// strategies says what the strategies of a run are.
-func strategies(names []string) (all []record.Strategy) {
-	for _, name := range names {
-		s, err := stack.ForStrategy(name)
-		if err != nil {
-			continue // the scenario was checked
-		}
-		one := record.Strategy{Name: name, System: s.Name()}
-		if t, ok := s.(stack.Summarizer); ok {
-			one.Summary = t.Summary(name)
-		}
-		if t, ok := s.(stack.Preparer); ok {
-			one.Setup = t.Setup(name)
-		}
-		all = append(all, one)
-	}
-	return all
 }
 
 func versions() record.Versions {

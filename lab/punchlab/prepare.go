@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -9,42 +11,78 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/lab"
+	"github.com/punchlab/punchlab/lab/experiment"
+	"github.com/punchlab/punchlab/lab/gate"
 	"github.com/punchlab/punchlab/lab/record"
-	"github.com/punchlab/punchlab/lab/runner"
-	"github.com/punchlab/punchlab/lab/stack"
 	"github.com/punchlab/punchlab/scenarios"
 )
 
 func (f *runFlags) validate() error {
-	if err := checkEngine(f.engine); err != nil {
+	if err := checkEngine(f.engine, lab.Engines()); err != nil {
 		return err
 	}
 	if _, ok := captures[f.pcap]; !ok {
 		return usagef("--pcap %s: give none, failed or all", f.pcap)
 	}
 	switch {
+	case f.pcap != "none" && f.engine == lab.EngineSim:
+		return unsupported("--pcap: engine sim has no captures: use --engine table, where the same tables meet real sockets")
 	case f.late <= 0:
 		return usagef("--late %v: give a positive time, as 2ms", f.late)
 	case f.jobs < 0:
 		return usagef("--jobs %d: give at least 1", f.jobs)
 	case f.resume && f.out == "":
 		return usagef("--resume needs --out: the folder of the run to go on with")
+	case f.spread.on() && f.shard != "":
+		return usagef("--nats goes without --shard: its workers share the trials out among themselves")
+	case f.spread.on() && f.pcap != "none":
+		return usagef("--nats goes without --pcap: captures stay on the workers' machines")
 	}
-	if _, _, err := parseShard(f.shard); err != nil {
+	if _, err := f.part(); err != nil {
 		return err
 	}
 	return checkFormats(f.formats)
 }
 
-// checkEngine refuses what is not an engine of this build.
-func checkEngine(engine string) error {
-	switch {
-	case slices.Contains(lab.RouterEngines(), engine):
+// checkEngine refuses what is none of some engines.
+func checkEngine(engine string, engines []string) error {
+	if slices.Contains(engines, engine) {
 		return nil
-	case engine == lab.EngineSim:
-		return unsupported("engine sim is not in this build: use --engine table, which has the same tables in real time")
 	}
-	return usagef("unknown engine %q: there are %s", engine, strings.Join(lab.RouterEngines(), " and "))
+	return usagef("unknown engine %q: there are %s", engine, strings.Join(engines, ", "))
+}
+
+// indexVariable is what Kubernetes tells a pod of an Indexed Job: its number, from 0.
+const indexVariable = "JOB_COMPLETION_INDEX"
+
+// part is the shard that is to run.
+func (f *runFlags) part() (record.Shard, error) {
+	text := f.shard
+	if n, ok := strings.CutPrefix(text, "auto/"); ok {
+		i, err := strconv.Atoi(os.Getenv(indexVariable))
+		if err != nil {
+			return record.Shard{}, usagef("--shard %s: %s is %q: set it to the number of this part, from 0", text, indexVariable, os.Getenv(indexVariable))
+		}
+		text = fmt.Sprintf("%d/%s", i+1, n)
+	}
+	s, err := record.ParseShard(text)
+	if err != nil {
+		return s, usagef("--shard: %w", err)
+	}
+	return s, nil
+}
+
+// narrowed reads --set.
+func (f *runFlags) narrowed() (map[string][]string, error) {
+	set := map[string][]string{}
+	for _, one := range f.set {
+		key, values, ok := strings.Cut(one, "=")
+		if !ok || values == "" {
+			return nil, usagef("--set %s: write axis=value, or axis=value1,value2", one)
+		}
+		set[key] = strings.Split(values, ",")
+	}
+	return set, nil
 }
 
 // prepare loads and checks everything a scenario needs; nothing runs yet.
@@ -53,79 +91,106 @@ func (f *runFlags) prepare(name string, several bool) (*job, error) {
 	if err != nil {
 		return nil, usage(err)
 	}
-	for _, set := range f.set {
-		key, values, ok := strings.Cut(set, "=")
-		if !ok || values == "" {
-			return nil, usagef("--set %s: write axis=value, or axis=value1,value2", set)
-		}
-		if err := s.Narrow(key, strings.Split(values, ",")); err != nil {
-			return nil, usagef("--set %s: %w", set, err)
+	set, err := f.narrowed()
+	if err != nil {
+		return nil, err
+	}
+	for _, one := range f.set {
+		key, _, _ := strings.Cut(one, "=")
+		if err := s.Narrow(key, set[key]); err != nil {
+			return nil, usagef("--set %s: %w", one, err)
 		}
 	}
+	whole := len(set) == 0 && f.shard == "" && (f.trials == 0 || f.trials >= s.Trials)
 	if f.trials > 0 {
 		s.Trials = f.trials
 	}
-	if f.seed > 0 {
+	if f.seeded {
 		s.Seed = f.seed
 	}
-	cells, topology, err := buildCells(s, f.engine)
+	e, err := experiment.Build(s, f.engine, set)
 	if err != nil {
-		return nil, usageUnless(err)
+		return nil, refused(err)
 	}
-	j := &job{scenario: s, dir: f.dir(s.Name, several), plan: runner.Plan{
-		Cells: cells, Trials: s.Trials, Seed: s.Seed,
-		Idle: s.Trial.Idle, Media: s.Trial.Media, Timeout: s.Trial.Timeout, Stranger: s.Trial.Stranger, Events: s.Events,
-	}}
-	if err := j.plan.CheckEvents(); err != nil {
-		return nil, unsupported("scenario %s: %w", s.Name, err)
+	return f.job(e, f.dir(s.Name, several), whole, s.Thresholds)
+}
+
+// refused gives the error of an experiment its exit code.
+func refused(err error) error {
+	if errors.Is(err, experiment.ErrUnsupported) {
+		return unsupported("%w", err)
 	}
-	if err := j.plan.CheckOptions(); err != nil {
-		return nil, unsupported("scenario %s: %w", s.Name, err)
+	return usage(err)
+}
+
+// job adds to an experiment how it is to be run. whole says that it is the scenario as its author wrote it.
+func (f *runFlags) job(e *experiment.Experiment, dir string, whole bool, thresholds []gate.Threshold) (*job, error) {
+	j := &job{Experiment: e, dir: dir, strict: whole || len(f.thresholds) > 0}
+	j.manifest = f.machine()
+	e.Describe(&j.manifest)
+	j.thresholds = slices.Clone(thresholds)
+	for _, text := range f.thresholds {
+		t, err := gate.ParseThresholdFor(text, j.manifest.Axes)
+		if err != nil {
+			return nil, usagef("--threshold %q: %w", text, err)
+		}
+		j.thresholds = append(j.thresholds, t)
 	}
-	if i, n, _ := parseShard(f.shard); n > 1 {
-		j.plan.Mine = func(cell, trial int) bool { return (cell*s.Trials+trial)%n == i-1 }
+	for _, t := range j.thresholds {
+		j.manifest.Thresholds = append(j.manifest.Thresholds, t.String())
 	}
-	j.manifest = f.manifest(s, topology, len(cells))
+	if err := f.stopEarly(j); err != nil {
+		return nil, err
+	}
+	shard, err := f.part()
+	if err != nil {
+		return nil, err
+	}
+	if !shard.Whole() {
+		trials, stop := e.Plan.Trials, j.sequential != nil
+		e.Plan.Mine = func(cell, trial int) bool { return shard.Has(cell, trial, trials, stop) }
+		j.manifest.Shard = shard.String()
+	}
 	return j, nil
 }
 
-// buildCells resolves the scenario's topology once for each combination of its axes, for an engine.
-func buildCells(s *scenarios.Scenario, engine string) (cells []runner.Cell, doc record.Document, err error) {
-	base := s.Base()
-	if err := base.Resolve(); err != nil {
-		return nil, doc, err
+// stopEarly makes the rule by which cells end.
+func (f *runFlags) stopEarly(j *job) (err error) {
+	switch {
+	case !f.sequential:
+		return nil
+	case len(j.thresholds) == 0:
+		return usagef("--sequential: the scenario has no threshold, and nothing to decide: give --threshold")
 	}
-	shared := map[string]*lab.Topology{} // cells that differ in strategy alone share one
-	for i, params := range s.Cells() {
-		t, err := s.Build(params)
-		if err != nil {
-			return nil, doc, fmt.Errorf("scenario %s, cell %d: %w", s.Name, i, err)
-		}
-		if err := t.CheckEngines(engine); err != nil {
-			return nil, doc, unsupported("scenario %s, cell %d: %w", s.Name, i, err)
-		}
-		for k, e := range s.Events {
-			if err := e.CheckEngine(t, engine); err != nil {
-				return nil, doc, unsupported("scenario %s, cell %d, event %d: %w", s.Name, i, k+1, err)
-			}
-		}
-		t.UseEngine(engine)
-		d := t.Digest()
-		if shared[d] == nil {
-			shared[d] = t
-		}
-		strategy := params[scenarios.StrategyKey]
-		if strategy == "" {
-			strategy = "adaptive"
-		}
-		system, err := stack.ForStrategy(strategy)
-		if err != nil {
-			return nil, doc, fmt.Errorf("scenario %s, cell %d: %w", s.Name, i, err)
-		}
-		cells = append(cells, runner.Cell{Index: i, Params: params, System: system, Strategy: strategy, Options: scenarios.Options(params),
-			Topology: shared[d]})
+	if j.sequential, err = gate.NewSequential(j.manifest, j.thresholds, gate.SequentialOptions{}); err != nil {
+		return usagef("--sequential: %w", err)
 	}
-	return cells, record.Document{Name: base.Name, Digest: base.Digest()}, nil
+	j.manifest.Stop = j.sequential.String()
+	return nil
+}
+
+// prepareAgain takes everything from the manifest of a run.
+func (f *runFlags) prepareAgain() (*job, error) {
+	m, err := record.ReadManifest(f.again)
+	if err != nil {
+		return nil, usage(err)
+	}
+	if len(f.set) > 0 || f.trials > 0 || f.seeded || f.shard != "" || len(f.thresholds) > 0 || f.sequential {
+		return nil, usagef("--again repeats a run as it was: leave out --set, --trials, --seed, --shard, --threshold and --sequential")
+	}
+	e, err := experiment.Again(m)
+	if err != nil {
+		return nil, refused(fmt.Errorf("--again %s: %w", f.again, err))
+	}
+	f.engine, f.shard, f.sequential = m.Engine, m.Shard, m.Stop != ""
+	if m.LateLimitS > 0 {
+		f.late = time.Duration(m.LateLimitS * float64(time.Second))
+	}
+	thresholds, err := gate.ParseThresholds(m.Thresholds)
+	if err != nil {
+		return nil, usagef("--again %s: %w", f.again, err)
+	}
+	return f.job(e, f.dir(e.Scenario.Name, false), false, thresholds)
 }
 
 func (f *runFlags) dir(scenario string, several bool) string {
@@ -136,18 +201,4 @@ func (f *runFlags) dir(scenario string, several bool) string {
 		return filepath.Join(f.out, scenario)
 	}
 	return f.out
-}
-
-// parseShard reads "i/n"; an empty text is the whole.
-func parseShard(s string) (i, n int, err error) {
-	if s == "" {
-		return 1, 1, nil
-	}
-	a, b, ok := strings.Cut(s, "/")
-	i, errI := strconv.Atoi(a)
-	n, errN := strconv.Atoi(b)
-	if !ok || errI != nil || errN != nil || n < 1 || i < 1 || i > n {
-		return 0, 0, usagef("--shard %s: write i/n with 1 ≤ i ≤ n, as 2/4", s)
-	}
-	return i, n, nil
 }

@@ -21,8 +21,12 @@ type progress struct {
 }
 
 func newProgress(w *os.File, scenario string) *progress {
-	_, err := unix.IoctlGetTermios(int(w.Fd()), unix.TCGETS)
-	return &progress{w: w, scenario: scenario, tty: err == nil}
+	return &progress{w: w, scenario: scenario, tty: isTerminal(w)}
+}
+
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }
 
 // Intervals between two drawings.
@@ -72,6 +76,45 @@ func progressText(g runner.Progress) string {
 		s += ", " + left.Round(time.Second).String() + " left"
 	}
 	return s
+}
+
+// meter shows how far something other than a run is.
+type meter struct {
+	w          *os.File
+	name, unit string
+	tty        bool
+	start      time.Time
+	last       time.Time
+}
+
+func newMeter(w *os.File, name, unit string) *meter {
+	now := time.Now()
+	return &meter{w: w, name: name, unit: unit, tty: isTerminal(w), start: now, last: now}
+}
+
+// show may be called from one goroutine at a time.
+func (m *meter) show(done, total int) {
+	every := newLine
+	if m.tty {
+		every = redraw
+	}
+	now := time.Now()
+	if now.Sub(m.last) < every {
+		return
+	}
+	m.last = now
+	text := fmt.Sprintf("%s: %d of %d %s, %v", m.name, done, total, m.unit, now.Sub(m.start).Round(time.Second))
+	if m.tty {
+		fmt.Fprintf(m.w, "\r\x1b[K%s", text)
+		return
+	}
+	fmt.Fprintln(m.w, text)
+}
+
+func (m *meter) end() {
+	if m.tty {
+		fmt.Fprint(m.w, "\r\x1b[K")
+	}
 }
 
 // table prints rows in aligned columns.

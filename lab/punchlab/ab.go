@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"unicode"
+
+	"github.com/punchlab/punchlab/lab/gate"
+	"github.com/punchlab/punchlab/lab/record"
+	"github.com/punchlab/punchlab/reports"
+)
+
+// An A/B run compares two commands on the same trials, interleaved in time so that what the machine does meanwhile befalls
+// both:
+//
+//	trials 1/4      2/4      3/4      4/4
+//	       A B      B A      B A      A B      in an order drawn from the seed
+//
+// Each part is a shard, run by a process of its own. The shards of a side become one run, OUT/a or OUT/b, and the gate compares
+// the two trial by trial: the seeds are the same.
+
+// abSide is one of the two.
+type abSide struct {
+	name    string   // "a" or "b"
+	command []string // program and its first arguments
+}
+
+// words splits a command line as a shell does, without expanding anything.
+func words(line string) (list []string, err error) {
+	var word strings.Builder
+	var quote rune
+	some, escaped := false, false
+	for _, r := range line {
+		switch {
+		case escaped:
+			word.WriteRune(r)
+			escaped = false
+		case r == '\\' && quote != '\'':
+			escaped, some = true, true
+		case quote != 0:
+			if r == quote {
+				quote = 0
+			} else {
+				word.WriteRune(r)
+			}
+		case r == '\'' || r == '"':
+			quote, some = r, true
+		case unicode.IsSpace(r):
+			if some {
+				list = append(list, word.String())
+			}
+			word.Reset()
+			some = false
+		default:
+			word.WriteRune(r)
+			some = true
+		}
+	}
+	if quote != 0 || escaped {
+		return nil, fmt.Errorf("a quotation or escape is not closed in %q", line)
+	}
+	if some {
+		list = append(list, word.String())
+	}
+	return list, nil
+}
+
+// ab runs both sides of one scenario and prints the gate's verdict.
+func (f *runFlags) ab(ctx context.Context, name string) error {
+	other, err := words(f.other)
+	switch {
+	case err != nil:
+		return usagef("--ab: %w", err)
+	case len(other) == 0:
+		return usagef("--ab: name a command, as --ab ../old/bin/punchlab or --ab 'bin/punchlab --set strategy=direct'")
+	case f.shard != "" || f.resume || f.spread.on() || f.sequential:
+		return usagef("--ab goes without --shard, --resume, --nats and --sequential: it makes shards of its own")
+	case f.blocks < 1:
+		return usagef("--ab-blocks %d: give at least 1", f.blocks)
+	}
+	if _, err := exec.LookPath(other[0]); err != nil {
+		return usagef("--ab: %w", err)
+	}
+	j, err := f.prepare(name, false)
+	if err != nil {
+		return err
+	}
+	if err := emptyFolder(j.dir); err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return labError(err)
+	}
+	common := f.common(name, j)
+	sides := [2]abSide{{"a", append([]string{self, "run"}, common...)}, {"b", append(append([]string{other[0], "run"}, common...), other[1:]...)}}
+	blocks := min(f.blocks, j.Scenario.Trials*len(j.Plan.Cells))
+	if err := interleave(ctx, sides, blocks, j); err != nil {
+		return err
+	}
+	return f.judgePair(j.dir, sides, blocks)
+}
+
+// emptyFolder makes sure that nothing is overwritten.
+func emptyFolder(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err == nil && len(entries) > 0 {
+		return usagef("--out: folder %s is not empty (it holds %s): choose another", dir, entries[0].Name())
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return usagef("--out: %w: choose a folder you can write to", err)
+	}
+	return nil
+}
+
+// common are the arguments of both sides.
+func (f *runFlags) common(name string, j *job) []string {
+	args := []string{name, "--engine", f.engine, "--trials", fmt.Sprint(j.Scenario.Trials), "--seed", fmt.Sprint(j.Scenario.Seed),
+		"--late", f.late.String(), "--format", "csv"}
+	if f.jobs > 0 {
+		args = append(args, "--jobs", fmt.Sprint(f.jobs))
+	}
+	for _, set := range f.set {
+		args = append(args, "--set", set)
+	}
+	return args
+}
+
+// interleave runs the shards, both sides' of one block in a random order.
+func interleave(ctx context.Context, sides [2]abSide, blocks int, j *job) error {
+	rng := rand.New(rand.NewPCG(j.Scenario.Seed, uint64(blocks)))
+	for k := range blocks {
+		first := rng.IntN(2)
+		for i := range 2 {
+			s := sides[(first+i)%2]
+			fmt.Fprintf(os.Stderr, "%s: side %s, part %d of %d\n", j.Scenario.Name, s.name, k+1, blocks)
+			if err := s.run(ctx, shardDir(j.dir, s, k), k+1, blocks); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func shardDir(dir string, s abSide, k int) string {
+	return filepath.Join(dir, "parts", fmt.Sprintf("%s-%d", s.name, k+1))
+}
+
+// run runs one shard of a side. A threshold that the part misses is no matter here.
+func (s abSide) run(ctx context.Context, dir string, k, n int) error {
+	args := append(append([]string{}, s.command[1:]...), "--shard", fmt.Sprintf("%d/%d", k, n), "--out", dir)
+	c := exec.CommandContext(ctx, s.command[0], args...)
+	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
+	c.Stderr = os.Stderr
+	err := c.Run()
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return &exitError{exitUndecided, errors.New("interrupted: the parts that ended are kept, but there is no verdict")}
+	case errors.As(err, &exit) && (exit.ExitCode() == exitFail || exit.ExitCode() == exitUndecided):
+		return nil
+	case err != nil:
+		return labError(fmt.Errorf("side %s: %s: %w", s.name, strings.Join(append(s.command, "…"), " "), err))
+	}
+	return nil
+}
+
+// judgePair makes one run of each side's shards, and compares them.
+func (f *runFlags) judgePair(dir string, sides [2]abSide, blocks int) error {
+	var samples [2]gate.Sample
+	for i, s := range sides {
+		var parts []string
+		for k := range blocks {
+			parts = append(parts, shardDir(dir, s, k))
+		}
+		whole := filepath.Join(dir, s.name)
+		if _, err := record.Merge(whole, parts); err != nil {
+			return labError(err)
+		}
+		if _, err := summarize(whole); err != nil {
+			return labError(err)
+		}
+		if _, err := reports.Write(whole, f.formats); err != nil {
+			return labError(err)
+		}
+		var err error
+		if samples[i], err = readSample(whole); err != nil {
+			return err
+		}
+	}
+	v, err := gate.Compare(samples[0], samples[1], gate.Options{Paired: true, Allow: abDiffers(samples)})
+	if err != nil {
+		return usage(err)
+	}
+	return f.tell(dir, v)
+}
+
+// abDiffers is what may differ between the sides: what the second command sets differently is what is compared.
+func abDiffers(s [2]gate.Sample) (allow []string) {
+	if _, err := gate.Compare(s[0], s[1], gate.Options{Paired: true}); err != nil {
+		var u *gate.Unlike
+		if errors.As(err, &u) {
+			for _, d := range u.Differences {
+				if d.Field == "axes" || d.Field == "go" || d.Field == "scenario.digest" {
+					allow = append(allow, d.Field)
+				}
+			}
+		}
+	}
+	return allow
+}
+
+// tell keeps the verdict beside the runs, and prints it.
+func (f *runFlags) tell(dir string, v *gate.Verdict) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return labError(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "gate.json"), append(b, '\n'), 0o644); err != nil {
+		return labError(err)
+	}
+	files, err := reports.Compare(filepath.Join(dir, "a"), filepath.Join(dir, "b"), dir)
+	if err != nil {
+		return labError(err)
+	}
+	format := "text"
+	if f.json {
+		format = "json"
+	}
+	if err := reports.RenderGate(os.Stdout, v, format, colorful()); err != nil {
+		return labError(err)
+	}
+	if !f.json && len(files) > 0 {
+		fmt.Printf("\nside by side: %s\n", files[0])
+	}
+	return decided(v.Decision)
+}
