@@ -28,6 +28,7 @@ type Options struct {
 
 	Manifest record.Manifest // of the run's folder: what makes the job, and names it (RunID)
 	Plan     runner.Plan     // the same run; Done and Mine say what is open
+	Recorded []record.Trial  // of a run that goes on and has a Stop: its records with a verdict
 
 	Sink  func(record.Trial) error     // keeps a record, of each attempt once; called from one goroutine, in the order of the log
 	Watch func(record.Trial, Progress) // after each record; may be nil; called from the same goroutine
