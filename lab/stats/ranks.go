@@ -46,26 +46,26 @@ func MannWhitney(a, b []float64) (u, p float64) {
 // tiedRanks returns the probability that n of the doubled ranks, drawn without return, sum to something as far from the mean as
 // seen: a count of subsets by their size and sum.
 func tiedRanks(ranks []int, n, seen int) float64 {
-	total, top := 0, 0
+	sums := make([]int, len(ranks)+1) // sums[m]: of the m lowest
 	for i, r := range ranks {
-		total += r
-		if i >= len(ranks)-n {
-			top += r
-		}
+		sums[i+1] = sums[i] + r
 	}
+	total := sums[len(ranks)]
 	ways := make([][]float64, n+1) // [size][sum], as a share of the subsets of that size of the ranks so far
 	for i := range ways {
-		ways[i] = make([]float64, top+1)
+		ways[i] = make([]float64, total-sums[len(ranks)-n]+1)
 	}
 	ways[0][0] = 1
 	for m, r := range ranks {
 		for size := min(n, m+1); size >= 1; size-- {
 			with := float64(size) / float64(m+1) // of those subsets, the share that has this rank
-			for t := top; t >= 0; t-- {
-				ways[size][t] *= 1 - with
-				if t >= r {
-					ways[size][t] += with * ways[size-1][t-r]
-				}
+			lowest, highest := sums[size], sums[m+1]-sums[m+1-size]
+			here, without := ways[size], ways[size-1]
+			for t := highest; t >= max(lowest, r); t-- {
+				here[t] = (1-with)*here[t] + with*without[t-r]
+			}
+			for t := max(lowest, r) - 1; t >= lowest; t-- {
+				here[t] *= 1 - with
 			}
 		}
 	}

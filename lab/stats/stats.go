@@ -1,15 +1,27 @@
-// Package stats is the arithmetic of reports: intervals of proportions, quantiles with their intervals, and the
-// summary of a sample. Pure functions; randomness is an argument.
+// Package stats is the arithmetic of reports and gates: intervals of rates and quantiles, exact tests of their differences,
+// sequential tests, and changes in a series. Pure functions of numbers; randomness is an argument. It knows no trial.
 //
 //	k of n succeeded ──► Wilson(k, n, 0.95)          the interval printed beside every rate
 //	                     ClopperPearson(k, n, 0.95)  the exact one: never covers less than it says, often more
+//	                     Coverage(Wilson, n, p, …)   what an interval really covers, by enumeration
 //	sample ───────────►  Describe(xs)                n, min, p50, p95, p99, max
 //	                     Quantile(sorted, p)         R-7, the default of R, NumPy and spreadsheets
 //	                     QuantileInterval(…)         between two order statistics: no assumption on the shape
-//	                     MedianBootstrap(…)          percentile bootstrap, seeded
+//	                     BootstrapQuantile(…)        percentile bootstrap, seeded; MedianBootstrap
 //	                     DKW(n, 0.95)                half width of the band around a whole empirical CDF
 //
-// Where a sample is too small to carry an interval the functions say so (ok is false) instead of returning a guess.
+//	two rates ────────►  Fisher, Newcombe            test and interval of a difference; DetectableDrop before the trials
+//	 … cell by cell ──►  ExactStrata, StrataDiff     the same over strata
+//	two samples ──────►  MannWhitney, KolmogorovSmirnov
+//	 … their quantile ►  ExceedStrata ─► ExactStrata exact test;  QuantileRatio(Strata) interval;  DetectableRatio
+//	pairs ────────────►  McNemar, SignTest, WilcoxonSigned
+//	many tests ───────►  Holm
+//	trial by trial ───►  SPRT                        good, bad or inconclusive, early; OC: its exact error rates
+//	                     ConfidenceSequence          an interval that may be looked at after every trial
+//	run by run ───────►  ChangePoints
+//
+// Two rules hold throughout. Too little data is an answer: ok is false, an interval is all there is, a p-value is 1. What
+// cannot be data is a mistake of the caller and panics: NaN, more successes than trials, a confidence of 1.
 package stats
 
 import (

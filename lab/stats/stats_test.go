@@ -147,7 +147,8 @@ func TestQuantileR(t *testing.T) {
 func TestDescribe(t *testing.T) {
 	xs := []float64{5, 1, 4, 2, 3}
 	want := Dist{N: 5, Min: 1, P50: 3, P95: 4.8, P99: 4.96, Max: 5}
-	if got := Describe(xs); got.N != 5 || got.Min != 1 || got.Max != 5 || got.P50 != 3 || !near(got.P95, want.P95, 1e-12) || !near(got.P99, want.P99, 1e-12) {
+	if got := Describe(xs); got.N != 5 || got.Min != 1 || got.Max != 5 || got.P50 != 3 ||
+		!near(got.P95, want.P95, 1e-12) || !near(got.P99, want.P99, 1e-12) {
 		t.Errorf("Describe = %+v, want %+v", got, want)
 	}
 	if !slices.Equal(xs, []float64{5, 1, 4, 2, 3}) {
