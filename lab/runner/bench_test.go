@@ -22,6 +22,13 @@ import (
 func TestMain(m *testing.M) {
 	live.Main()
 	stack.Main()
+	if dir := os.Getenv(killedDir); dir != "" {
+		if err := runKilled(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	netnstest.Main(m)
 }
 
