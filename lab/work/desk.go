@@ -133,11 +133,13 @@ func (d *desk) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 			for _, h := range d.holdings() {
 				_ = h.msg.InProgress() // the next one may come through
 			}
+			continue
 		case <-look.C:
-			if d.isOver(ctx) {
-				cancel(errOver)
-				return
-			}
+		case <-d.news:
+		}
+		if d.isOver(ctx) {
+			cancel(errOver)
+			return
 		}
 	}
 }
@@ -300,8 +302,11 @@ func (d *desk) find(r runner.Unit) (unit, bool) {
 
 // giveBack returns what is held to the queue, so that others need not wait until it is missed.
 func (d *desk) giveBack() {
-	for _, h := range d.holdings() {
+	held := d.holdings()
+	for _, h := range held {
 		_ = h.msg.Nak()
 	}
-	_ = d.nc.FlushTimeout(fetchWait)
+	if len(held) > 0 && d.nc.IsConnected() {
+		_ = d.nc.FlushTimeout(fetchWait)
+	}
 }

@@ -52,6 +52,7 @@ const (
 	jobsStream   = "punchlab-jobs"
 	jobsSubject  = "punchlab.jobs."
 	consumerName = "workers"
+	newsSubject  = "punchlab.news" // no stream has it: a word to workers that a job has come or gone, so that they need not wait to see it
 )
 
 func (j *job) stream(kind string) string { return streamPrefix + j.Run + "-" + j.Epoch + "-" + kind }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/punchlab/punchlab/lab"
 	"github.com/punchlab/punchlab/lab/experiment"
 	"github.com/punchlab/punchlab/lab/record"
@@ -34,7 +35,11 @@ func Serve(ctx context.Context, o ServeOptions) error {
 		return err
 	}
 	defer c.nc.Close()
-	w := &worker{ServeOptions: o, client: c, refused: map[string]error{}, ready: map[string]*assignment{}}
+	news := make(chan *nats.Msg, 16) // what does not fit is found by looking
+	if _, err := c.nc.ChanSubscribe(newsSubject, news); err != nil {
+		return fmt.Errorf("listen for jobs: %w", err)
+	}
+	w := &worker{ServeOptions: o, client: c, news: news, refused: map[string]error{}, ready: map[string]*assignment{}}
 	for ctx.Err() == nil {
 		next, err := w.choose(ctx)
 		if err != nil {
@@ -44,7 +49,11 @@ func Serve(ctx context.Context, o ServeOptions) error {
 			if w.Once && w.served {
 				return nil
 			}
-			pause(ctx, jobsEvery)
+			select {
+			case <-ctx.Done():
+			case <-news:
+			case <-time.After(jobsEvery):
+			}
 			continue
 		}
 		if err := w.work(ctx, next); err != nil {
@@ -81,6 +90,7 @@ func (o ServeOptions) withDefaults() ServeOptions {
 type worker struct {
 	ServeOptions
 	*client
+	news    <-chan *nats.Msg // something when jobs have come or gone
 	served  bool
 	refused map[string]error       // by run and epoch
 	ready   map[string]*assignment // by run and epoch

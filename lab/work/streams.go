@@ -71,6 +71,7 @@ func (c *client) removeStreams(ctx context.Context, j *job) error {
 	var errs []error
 	if s, err := c.js.Stream(ctx, jobsStream); err == nil {
 		errs = append(errs, s.Purge(ctx, jetstream.WithPurgeSubject(jobsSubject+j.Run)))
+		c.tellNews(j)
 	}
 	for _, kind := range []string{"units", "records"} {
 		if err := c.js.DeleteStream(ctx, j.stream(kind)); !errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -87,8 +88,12 @@ func (c *client) putJob(ctx context.Context, j *job) error {
 		return fmt.Errorf("encode job: %w", err)
 	}
 	_, err = c.js.Publish(ctx, jobsSubject+j.Run, b)
+	c.tellNews(j)
 	return explain(err)
 }
+
+// tellNews tells workers that a job has come or gone. It does not matter if it gets lost.
+func (c *client) tellNews(j *job) { _ = c.nc.Publish(newsSubject, []byte(j.Run)) }
 
 // getJob reads the job of a run; nil: there is none.
 func getJob(ctx context.Context, jobs jetstream.Stream, run string) (*job, error) {
