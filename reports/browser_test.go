@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -72,42 +71,5 @@ func media(t *testing.T, ctx context.Context, kind string) {
 	t.Helper()
 	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: kind}); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// TestLookInBrowser takes pictures of the reports that TestLook wrote: go test ./reports -run Look -look /tmp/look
-func TestLookInBrowser(t *testing.T) {
-	if *look == "" {
-		t.Skip("no -look folder")
-	}
-	ctx := browser(t)
-	pages, err := filepath.Glob(filepath.Join(*look, "*", "report.html"))
-	if err != nil || len(pages) == 0 {
-		t.Fatalf("no page below %s: %v", *look, err)
-	}
-	for _, p := range pages {
-		for _, view := range []struct {
-			name, theme, hash string
-			width             int64
-		}{{"light", "light", "", 1280}, {"dark", "dark", "", 1280}, {"narrow", "light", "", 400}, {"trial", "light", "#c0.t0", 1280}} {
-			do(t, ctx, chromedp.EmulateViewport(view.width, 900), chromedp.Navigate("about:blank"), chromedp.Navigate("file://"+p+view.hash))
-			eval[string](t, ctx, `document.documentElement.dataset.theme = "`+view.theme+`"`)
-			shot := chromedp.FullScreenshot(100)
-			if view.hash != "" {
-				shot = chromedp.CaptureScreenshot()
-			}
-			if err := os.WriteFile(strings.TrimSuffix(p, ".html")+"."+view.name+".png", ask(t, ctx, shot), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		media(t, ctx, "print")
-		do(t, ctx, chromedp.EmulateViewport(794, 1123), chromedp.Navigate("about:blank"), chromedp.Navigate("file://"+p))
-		if err := os.WriteFile(strings.TrimSuffix(p, ".html")+".print.png", ask(t, ctx, chromedp.FullScreenshot(100)), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		media(t, ctx, "")
-		if err := os.WriteFile(strings.TrimSuffix(p, ".html")+".pdf", ask(t, ctx, chromedp.PrintToPDF(chromedp.PDFPrintBackground())), 0o644); err != nil {
-			t.Fatal(err)
-		}
 	}
 }

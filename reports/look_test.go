@@ -4,7 +4,10 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/chromedp/chromedp"
 
 	"github.com/punchlab/punchlab/lab/record"
 )
@@ -13,7 +16,9 @@ var look = flag.String("look", "", "write the reports of every synthetic run bel
 
 // runs are the shapes of run that a page must be good with.
 var runs = map[string]synthetic{
-	"matrix":       {seed: 1, axes: natMatrix(sixNATs, []string{"direct", "adaptive"}, []string{"broadband"}), trials: 20, media: true, harness: 0.01},
+	"matrix": {seed: 1, axes: natMatrix(sixNATs, []string{"direct", "adaptive"}, []string{"broadband"}), trials: 20, media: true, harness: 0.01, thresholds: []string{
+		"direct_rate >= 0.98 where oracle == direct by strategy", "abort: connected_rate >= 0.98 where strategy == adaptive",
+		"first_frame_ratio.p95 <= 1.05 where strategy == adaptive", "direct_rate >= 0.9 where camera.nat == open and viewer.nat == open and strategy == direct", "connect_s.p99 <= 0.2"}},
 	"four-links":   {seed: 2, axes: natMatrix(sixNATs, []string{"direct", "relay", "adaptive"}, []string{"lan", "broadband", "lte", "satellite"}), trials: 5, media: true},
 	"twelve":       {seed: 3, axes: natMatrix(twelveNATs, []string{"direct", "adaptive", "ice"}, []string{"broadband", "lte"}), trials: 50, harness: 0.02, leak: true},
 	"one-strategy": {seed: 4, axes: natMatrix(sixNATs[2:], []string{"direct"}, []string{"lte"}), trials: 8},
@@ -50,5 +55,42 @@ func TestLook(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		t.Logf("%s: %d files", dir, len(files))
+	}
+}
+
+// TestLookInBrowser takes pictures of the reports that TestLook wrote: go test ./reports -run Look -look /tmp/look
+func TestLookInBrowser(t *testing.T) {
+	if *look == "" {
+		t.Skip("no -look folder")
+	}
+	pages, err := filepath.Glob(filepath.Join(*look, "*", "report.html"))
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("no page below %s: %v", *look, err)
+	}
+	ctx := browser(t)
+	for _, p := range pages {
+		for _, view := range []struct {
+			name, theme, hash string
+			width             int64
+		}{{"light", "light", "", 1280}, {"dark", "dark", "", 1280}, {"narrow", "light", "", 400}, {"trial", "light", "#c0.t0", 1280}} {
+			do(t, ctx, chromedp.EmulateViewport(view.width, 900), chromedp.Navigate("file://"+p+"?"+view.name+view.hash))
+			eval[string](t, ctx, `document.documentElement.dataset.theme = "`+view.theme+`"`)
+			shot := chromedp.FullScreenshot(100)
+			if view.hash != "" {
+				shot = chromedp.CaptureScreenshot()
+			}
+			if err := os.WriteFile(strings.TrimSuffix(p, ".html")+"."+view.name+".png", ask(t, ctx, shot), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		media(t, ctx, "print")
+		do(t, ctx, chromedp.EmulateViewport(794, 1123), chromedp.Navigate("file://"+p+"?print"))
+		if err := os.WriteFile(strings.TrimSuffix(p, ".html")+".print.png", ask(t, ctx, chromedp.FullScreenshot(100)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		media(t, ctx, "")
+		if err := os.WriteFile(strings.TrimSuffix(p, ".html")+".pdf", ask(t, ctx, chromedp.PrintToPDF(chromedp.PDFPrintBackground())), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

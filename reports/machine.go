@@ -148,7 +148,7 @@ type (
 	}
 )
 
-// junit renders report.junit.xml: a case for each cell, judged by the oracle alone.
+// junit renders report.junit.xml: a case for each cell, judged by the oracle alone, and one for each threshold.
 //
 //	error    no trial with a verdict
 //	skipped  the strategy is unsupported there
@@ -177,6 +177,18 @@ func (m *model) junit([]string) ([]byte, error) {
 			}
 			s.Cases = append(s.Cases, k)
 			s.Tests++
+		}
+		out.Suites = append(out.Suites, s)
+		out.Tests, out.Failures, out.Errors, out.Skipped = out.Tests+s.Tests, out.Failures+s.Failures, out.Errors+s.Errors, out.Skipped+s.Skipped
+	}
+	if len(m.judged) > 0 {
+		s := junitSuite{Name: m.summary.Scenario + ".thresholds", Timestamp: m.run.Manifest.Start.UTC().Format(time.RFC3339)}
+		for _, j := range m.judged {
+			name := j.Threshold
+			if j.Group != "" {
+				name += " [" + j.Group + "]"
+			}
+			s.add(name, j.Decision, j.Text, j.Text)
 		}
 		out.Suites = append(out.Suites, s)
 		out.Tests, out.Failures, out.Errors, out.Skipped = out.Tests+s.Tests, out.Failures+s.Failures, out.Errors+s.Errors, out.Skipped+s.Skipped

@@ -21,6 +21,14 @@ func (m *model) markdown(files []string) ([]byte, error) {
 		}
 		fmt.Fprintf(&b, "- %s\n", n.text)
 	}
+	if len(m.judged) > 0 {
+		fmt.Fprintf(&b, "\n## %s\n\n", m.thresholdTitle())
+		var rows [][]string
+		for _, j := range m.judged {
+			rows = append(rows, thresholdRow(j))
+		}
+		markdownTable(&b, thresholdHead, rows)
+	}
 	fmt.Fprintf(&b, "\n## Direct rate\n\n%s “=”, “~” and “×” say that the oracle promises a direct path, a possible one, none.\n", m.matrixSays())
 	for _, f := range m.facets {
 		m.markdownMatrix(&b, f)

@@ -1,10 +1,12 @@
 package reports
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/punchlab/punchlab/lab/gate"
 	"github.com/punchlab/punchlab/lab/record"
 )
 
@@ -19,12 +21,13 @@ type model struct {
 	fixed    []record.Axis // those with a single value
 	cells    []*cell       // in scenario order
 
-	rowKey, colKey string   // the axes of a matrix, "" where there is none
-	facets         []*facet // a matrix for each combination of the other axes
-	groups         []*group // the strategies, in order; one without a name where they do not vary
-	panels         []*panel // what curves are drawn apart for: links and other conditions
-	asked          []topic  // made by topics
-	extra          []topic  // sections from other files of the run's folder
+	rowKey, colKey string           // the axes of a matrix, "" where there is none
+	facets         []*facet         // a matrix for each combination of the other axes
+	groups         []*group         // the strategies, in order; one without a name where they do not vary
+	panels         []*panel         // what curves are drawn apart for: links and other conditions
+	judged         []gate.Judgement // of the run's thresholds
+	asked          []topic          // made by topics
+	extra          []topic          // sections from other files of the run's folder
 }
 
 // cell is a record.Cell with the trials behind it.
@@ -88,27 +91,42 @@ func slug(name string, ps []param) string {
 
 const strategyKey = "strategy"
 
+// newModel is the model of a run that is in memory.
 func newModel(run *record.Run) *model {
 	k := newColumns()
+	j, err := newJudging(run.Manifest)
 	for _, t := range run.Trials {
-		_ = k.add(t)
+		if err == nil {
+			err = errors.Join(k.add(t), j.add(t))
+		}
 	}
-	return modelOfColumns(run, k)
+	if err != nil {
+		panic(err) // it was checked when it was read
+	}
+	return modelOfColumns(run, k, j)
 }
 
 // readModel is the model of the run in a folder. It reads a trial at a time and keeps columns of them.
 func readModel(dir string) (*model, error) {
-	k := newColumns()
-	run, err := record.Scan(dir, k.add)
+	man, err := record.ReadManifest(dir)
 	if err != nil {
 		return nil, err
 	}
-	return modelOfColumns(run, k), nil
+	j, err := newJudging(man)
+	if err != nil {
+		return nil, err
+	}
+	k := newColumns()
+	run, err := record.Scan(dir, func(t record.Trial) error { return errors.Join(k.add(t), j.add(t)) })
+	if err != nil {
+		return nil, err
+	}
+	return modelOfColumns(run, k, j), nil
 }
 
-func modelOfColumns(run *record.Run, k *columns) *model {
+func modelOfColumns(run *record.Run, k *columns, j *judging) *model {
 	man := run.Manifest
-	m := &model{run: run, cells: k.done(), attempts: k.attempts, stride: k.stride, summary: record.Summary{
+	m := &model{run: run, cells: k.done(), attempts: k.attempts, stride: k.stride, judged: j.judgements(run), summary: record.Summary{
 		Schema: record.SummarySchema, Scenario: man.Scenario.Name, Engine: man.Engine, Seed: man.Seed, WallS: run.Wall().Seconds(),
 	}}
 	for _, c := range m.cells {

@@ -119,7 +119,7 @@ func (m *model) html(files []string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("render page: %w", err)
 	}
-	d.Run = template.JS(run)
+	d.Run, d.Thresholds = template.JS(run), m.thresholdPart()
 	for _, n := range m.notes() {
 		class := "note"
 		if n.warning {

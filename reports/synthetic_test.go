@@ -24,6 +24,7 @@ type synthetic struct {
 	leak, unmeasured bool
 	populations      []record.Population
 	stranger         bool
+	thresholds       []string
 }
 
 var sixNATs = []string{"open", "firewall", "full-cone", "restricted-cone", "port-restricted-cone", "symmetric"}
@@ -61,7 +62,7 @@ func (s synthetic) writeTo(t testing.TB, dir string) {
 		Kernel:   "Linux 6.12.8 x86_64", CPU: record.CPU{Model: "AMD EPYC 7763", Cores: 2},
 		Sysctls: map[string]string{"net.netfilter.nf_conntrack_max": "262144", "net.core.rmem_max": "212992"}, Start: start,
 	}
-	m.Populations = s.populations
+	m.Populations, m.Thresholds = s.populations, s.thresholds
 	for _, a := range s.axes {
 		for _, v := range a.Values {
 			if a.Key == "strategy" && s.stranger {

@@ -83,7 +83,7 @@ function drawLane(marks, bounds, top, kind, nothing) {
     m.row = 0;
     while (rows[m.row] != null && rows[m.row] > from) { m.row++; }
     rows[m.row] = from + w;
-    m.label = from;
+    m.label = Math.min(from + 13, 636 - m.says.length * 6.3 - 14);
   });
   var y = top + 14 + rows.length * 17 + 14;
   bounds.forEach(function (b, i) {
