@@ -209,18 +209,6 @@ func (m *Model) Ports() (ps []*Port) {
 	return ps
 }
 
-// Reset forgets every packet in flight, every flow and count, mends what events broke, and starts all random decisions again from
-// seed, as time does.
-func (m *Model) Reset(seed uint64) error {
-	m.now = 0
-	if err := m.faults.mend(); err != nil {
-		return fmt.Errorf("mend what events broke: %w", err)
-	}
-	m.faults = faults{}
-	m.Net.Reset(seed)
-	return nil
-}
-
 // Apply, Readdress, Silence, Cut and Reboot do what the events of these names do to a router.
 
 func (r *modelRouter) Apply(b nat.Behavior, seed uint64) error {

@@ -302,13 +302,3 @@ func (h *Host) Sleep(asleep bool) error {
 	}
 	return nil
 }
-
-// reset gives the host up to another run.
-func (h *Host) reset() {
-	for _, s := range h.sockets {
-		s.closed = true
-	}
-	clear(h.sockets)
-	clear(h.byPort)
-	h.sockets, h.programs, h.dead, h.asleep, h.stats = h.sockets[:0], nil, false, false, Stats{}
-}

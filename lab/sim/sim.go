@@ -51,7 +51,7 @@ type arrival struct {
 
 // New has the resolved topology, reset to the seed.
 func New(t *lab.Topology, seed uint64) (*Net, error) {
-	n := &Net{hosts: map[string]*Host{}}
+	n := &Net{hosts: map[string]*Host{}, ports: rand.New(rand.NewPCG(seed, 0x706f727473))}
 	model, err := t.Model(seed, func(name string) lab.Resident {
 		h := &Host{Name: name, net: n}
 		n.hosts[name] = h
@@ -61,30 +61,7 @@ func New(t *lab.Topology, seed uint64) (*Net, error) {
 		return nil, fmt.Errorf("simulate: %w", err)
 	}
 	n.model = model
-	n.reset(seed)
 	return n, nil
-}
-
-// Reset begins again at Start with another seed: no socket, timer, packet or flow is left, and what events broke is mended.
-func (n *Net) Reset(seed uint64) error {
-	for _, h := range n.hosts {
-		h.reset()
-	}
-	if err := n.model.Reset(seed); err != nil {
-		return fmt.Errorf("simulate: %w", err)
-	}
-	n.reset(seed)
-	return nil
-}
-
-func (n *Net) reset(seed uint64) {
-	for _, a := range n.inbox {
-		n.spare = append(n.spare, a.b)
-	}
-	clear(n.timers)
-	n.now, n.seq, n.err = 0, 0, nil
-	n.timers, n.inbox = n.timers[:0], n.inbox[:0]
-	n.ports = rand.New(rand.NewPCG(seed, 0x706f727473))
 }
 
 // Now is the virtual time.

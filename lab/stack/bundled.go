@@ -15,7 +15,9 @@ import (
 	"github.com/punchlab/punchlab/impl/camera"
 	"github.com/punchlab/punchlab/impl/device"
 	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/rendezvous"
 	"github.com/punchlab/punchlab/impl/viewer"
+	"github.com/punchlab/punchlab/impl/wire"
 	"github.com/punchlab/punchlab/lab"
 	"github.com/punchlab/punchlab/lab/record"
 )
@@ -321,7 +323,33 @@ func (b *bundle) join(ctx context.Context) error {
 	if !device.Classifies(b.policy) {
 		return nil
 	}
-	return b.watch.ready(ctx)
+	if err := b.watch.ready(ctx); err != nil {
+		return err
+	}
+	return b.awaitTold(ctx)
+}
+
+// awaitTold waits until the rendezvous knows what both devices have found out of their NATs. Of several nodes nobody asks that.
+func (b *bundle) awaitTold(ctx context.Context) error {
+	s, ok := b.server.(*server)
+	if !ok {
+		return nil
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		var ofCamera, ofViewer wire.Class
+		b.cameraDevice.Node().Do(func(time.Time) { ofCamera = b.camera.Stats().Class })
+		b.viewerDevice.Node().Do(func(time.Time) { ofViewer = b.viewer.Stats().Class })
+		if s.do(func(core *rendezvous.Server) bool { return b.informed(core, ofCamera, ofViewer) }) {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return late(untold)
+		}
+	}
 }
 
 // mapPorts has both routers asked for a port mapping, at the same time.

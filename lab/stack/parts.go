@@ -14,7 +14,9 @@ import (
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/media"
 	"github.com/punchlab/punchlab/impl/punch"
+	"github.com/punchlab/punchlab/impl/rendezvous"
 	"github.com/punchlab/punchlab/impl/viewer"
+	"github.com/punchlab/punchlab/impl/wire"
 	"github.com/punchlab/punchlab/lab"
 )
 
@@ -90,6 +92,16 @@ func rotate(list []string, by int) []string {
 // servers is where a host finds its rendezvous.
 func (p *parts) servers(host string) []netip.AddrPort {
 	return device.Servers(p.serversFrom[host], tlsPort, p.policy.Uplink)
+}
+
+// informed says whether a rendezvous knows the classes that the devices have found, as it must before a viewer asks: what camera and
+// viewer know they tell it a one-way delay later. A device that has found nothing says nothing.
+func (p *parts) informed(server *rendezvous.Server, ofCamera, ofViewer wire.Class) bool {
+	knows := func(k identity.Key, r rendezvous.Role, class wire.Class) bool {
+		v, _ := server.Describe(k.Public(), r)
+		return class.IsZero() || !v.Class.IsZero()
+	}
+	return knows(p.cameraKey, rendezvous.Camera, ofCamera) && knows(p.viewerKey, rendezvous.Viewer, ofViewer)
 }
 
 // cameraConfig is the camera's, with endpoints of its own and such as a TURN server lends.

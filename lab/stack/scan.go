@@ -36,11 +36,11 @@ func (b *bundle) scan(ctx context.Context) (err error) {
 	if err := b.startViewer(); err != nil {
 		return err
 	}
-	if err := until(ctx, b.watch.loggedIn, "the viewer did not log in"); err != nil {
+	if err := until(ctx, b.watch.loggedIn, notLoggedIn); err != nil {
 		return err
 	}
 	if device.Classifies(b.policy) {
-		if err := until(ctx, b.watch.viewerReady, "the viewer did not classify its NAT"); err != nil {
+		if err := until(ctx, b.watch.viewerReady, viewerUnclassified); err != nil {
 			return err
 		}
 	}

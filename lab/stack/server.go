@@ -6,9 +6,11 @@ import (
 	"io"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/punchlab/punchlab/impl/identity"
 	program "github.com/punchlab/punchlab/impl/program/rendezvous"
+	"github.com/punchlab/punchlab/impl/rendezvous"
 	"github.com/punchlab/punchlab/lab"
 )
 
@@ -97,6 +99,16 @@ func (s *server) Kill() {
 	s.handle.Kill()
 	s.relayed += s.handle.Stats().Core.RelayedBytes
 	s.handle = nil
+}
+
+// do asks the core, unless the server is dead.
+func (s *server) do(ask func(*rendezvous.Server) bool) (yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.handle != nil {
+		s.handle.Do(func(_ time.Time, core *rendezvous.Server) { yes = ask(core) })
+	}
+	return yes
 }
 
 // relayedBytes is what all servers of the trial have relayed.

@@ -127,7 +127,7 @@ func (n *simNode) hosts() []netip.AddrPort {
 
 // try does what Bundled.Try does.
 func (s *simulation) try(ctx context.Context, t *lab.Topology) (o Observation, err error) {
-	if why, err := s.join(ctx); why != "" || err != nil {
+	if why, err := s.join(ctx, t); why != "" || err != nil {
 		return Observation{Outcome: record.Failed, Cause: why, Error: "no rendezvous"}, err
 	}
 	before := s.cameraSent()
@@ -140,7 +140,7 @@ func (s *simulation) try(ctx context.Context, t *lab.Topology) (o Observation, e
 	if err != nil {
 		return Observation{Outcome: record.Failed, Cause: fmt.Sprintf("ask for the camera: %v", err)}, nil
 	}
-	if _, err := s.net.Run(ctx, s.trial.Timeout, s.closed(s.watch.over)); err != nil {
+	if _, err := s.net.Run(ctx, s.trial.Timeout, closed(s.watch.over)); err != nil {
 		return o, err
 	}
 	o = s.observe()
@@ -155,54 +155,59 @@ func (s *simulation) try(ctx context.Context, t *lab.Topology) (o Observation, e
 	return o, nil
 }
 
-// closed asks whether all of these are.
-func (s *simulation) closed(all ...<-chan struct{}) func() bool {
+// closed asks whether a channel is.
+func closed(c <-chan struct{}) func() bool {
 	return func() bool {
-		for len(all) > 0 {
-			select {
-			case <-all[0]:
-				all = all[1:]
-			default:
-				return false
-			}
+		select {
+		case <-c:
+			return true
+		default:
+			return false
 		}
-		return true
 	}
 }
 
 // join waits until the camera is registered, the viewer logged in, and both classified where the policy wants that. Otherwise it
 // says what did not come.
-func (s *simulation) join(ctx context.Context) (why string, err error) {
+func (s *simulation) join(ctx context.Context, t *lab.Topology) (why string, err error) {
 	w := s.watch
 	end := s.net.Now().Add(joinTimeout)
-	steps := []struct {
-		done      <-chan struct{}
-		otherwise string
-	}{
-		{w.registered, "the camera did not register"}, {w.loggedIn, "the viewer did not log in"},
-		{w.cameraReady, "the camera did not classify its NAT"}, {w.viewerReady, "the viewer did not classify its NAT"},
-	}
-	if !device.Classifies(s.policy) {
-		steps = steps[:2]
-	}
-	for _, step := range steps {
-		done, err := s.net.Run(ctx, end.Sub(s.net.Now()), s.closed(step.done))
-		if err != nil {
-			return "", err
+	await := func(otherwise string, done func() bool) {
+		if why != "" || err != nil {
+			return
 		}
-		if !done {
-			return until(overdue, step.done, step.otherwise).Error(), nil
+		var did bool
+		if did, err = s.net.Run(ctx, end.Sub(s.net.Now()), done); err == nil && !did {
+			why = late(otherwise).Error()
 		}
 	}
-	return "", nil
+	await(unregistered, closed(w.registered))
+	await(notLoggedIn, closed(w.loggedIn))
+	if device.Maps(s.policy) && why == "" && err == nil {
+		_, err = s.net.Run(ctx, s.mapping(t), nil)
+	}
+	if device.Classifies(s.policy) {
+		await(cameraUnclassified, closed(w.cameraReady))
+		await(viewerUnclassified, closed(w.viewerReady))
+		await(untold, s.told)
+	}
+	return why, err
 }
 
-// overdue is a context that has ended.
-var overdue = func() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
-}()
+// mapping is how long devices ask routers for port mappings that map none, as those of CheckSim's trials do.
+func (s *simulation) mapping(t *lab.Topology) time.Duration {
+	for _, host := range []string{"camera", "viewer"} {
+		if site := t.SiteOf(host); site != nil && !site.NoIPv4 && site.Gateway().Is4() {
+			return mapTimeout
+		}
+	}
+	return 0
+}
+
+// told says whether the rendezvous knows what both devices have found out of their NATs.
+func (s *simulation) told() bool {
+	return s.server.node != nil && s.informed(s.server.core, s.camera.Stats().Class, s.viewer.Stats().Class)
+}
 
 func (s *simulation) cameraSent() int64 { return s.camera.Stats().Traffic.Total().Bytes }
 

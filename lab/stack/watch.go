@@ -76,12 +76,12 @@ func (w *watch) cameraEvent(e any) {
 
 // online waits until the camera is registered and the viewer logged in.
 func (w *watch) online(ctx context.Context) error {
-	return errors.Join(until(ctx, w.registered, "the camera did not register"), until(ctx, w.loggedIn, "the viewer did not log in"))
+	return errors.Join(until(ctx, w.registered, unregistered), until(ctx, w.loggedIn, notLoggedIn))
 }
 
 // ready waits until both know what they want to know before a viewer asks.
 func (w *watch) ready(ctx context.Context) error {
-	return errors.Join(until(ctx, w.cameraReady, "the camera did not classify its NAT"), until(ctx, w.viewerReady, "the viewer did not classify its NAT"))
+	return errors.Join(until(ctx, w.cameraReady, cameraUnclassified), until(ctx, w.viewerReady, viewerUnclassified))
 }
 
 func until(ctx context.Context, done <-chan struct{}, otherwise string) error {
@@ -89,9 +89,20 @@ func until(ctx context.Context, done <-chan struct{}, otherwise string) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%s within %v", otherwise, joinTimeout)
+		return late(otherwise)
 	}
 }
+
+// What did not come in time.
+const (
+	unregistered       = "the camera did not register"
+	notLoggedIn        = "the viewer did not log in"
+	cameraUnclassified = "the camera did not classify its NAT"
+	viewerUnclassified = "the viewer did not classify its NAT"
+	untold             = "the rendezvous was not told of the NATs' classes"
+)
+
+func late(what string) error { return fmt.Errorf("%s within %v", what, joinTimeout) }
 
 // begin says that the viewer asks now.
 func (w *watch) begin() {
