@@ -24,14 +24,14 @@ type rule struct {
 	why    string
 }
 
-var cores = []string{"lab/nat", "lab/link", "lab/fabric", "lab/packet", "lab/capture/pcapng", "lab/capture/tap", "impl/core", "impl/wire", "impl/media", "impl/uplink", "impl/classify", "impl/self", "impl/session", "impl/punch", "impl/pairing", "impl/rendezvous", "impl/camera", "impl/viewer"}
+var cores = []string{"lab/nat", "lab/link", "lab/fabric", "lab/sim", "lab/packet", "lab/capture/pcapng", "lab/capture/tap", "impl/core", "impl/wire", "impl/media", "impl/uplink", "impl/classify", "impl/self", "impl/session", "impl/punch", "impl/pairing", "impl/rendezvous", "impl/camera", "impl/viewer"}
 
 var rules = []rule{{
 	from:   []string{"impl/..."},
 	forbid: []string{"lab/...", "reports/...", "scenarios/...", "topologies/..."},
 	why:    "the implementation runs without the lab, and is one system under test among several",
 }, {
-	from:   []string{"lab", "lab/netns/...", "lab/packet", "lab/nat", "lab/probe", "lab/netfilter", "lab/link", "lab/fabric", "lab/live", "lab/portmap", "lab/capture/...", "lab/record", "lab/stats"},
+	from:   []string{"lab", "lab/netns/...", "lab/packet", "lab/nat", "lab/probe", "lab/netfilter", "lab/link", "lab/fabric", "lab/live", "lab/sim", "lab/portmap", "lab/capture/...", "lab/record", "lab/stats"},
 	forbid: []string{"impl/..."},
 	why:    "below lab/stack the lab knows no system under test",
 }, {
@@ -69,6 +69,11 @@ var rules = []rule{{
 	from:   []string{"lab"},
 	forbid: []string{"lab/stack", "lab/runner", "lab/punchlab", "topologies/...", "scenarios/...", "reports/..."},
 	why:    "a lab is given a topology; it does not load files or run scenarios",
+}, {
+	from:   []string{"lab/sim"},
+	forbid: []string{"lab/..."},
+	except: []string{"lab", "lab/fabric", "lab/link", "lab/packet"},
+	why:    "virtual time has no namespaces, devices or processes",
 }, {
 	from:   []string{"lab/stack"},
 	forbid: []string{"lab/runner", "lab/punchlab", "reports/..."},
