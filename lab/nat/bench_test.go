@@ -101,8 +101,7 @@ func arranged(external [][6]byte, order func(int) int) [][6]byte {
 func near(i int) int { return (i/100_000*1000 + i%1000) % million }
 
 // BenchmarkTranslate translates 100-byte UDP packets among 10^6 mappings: each packet of another one anywhere
-// ("scattered"), the same with 32 packets at hand of which Prefetch is told ("burst"), or of a thousand that talk at the
-// time ("near"). Mpps are a million packets in a second of a core's time. BenchmarkBound has what the memory allows.
+// ("scattered"), or of a thousand that talk at the time ("near"). Mpps are a million packets in a second of a core's time. BenchmarkBound has what the memory allows.
 func BenchmarkTranslate(b *testing.B) {
 	for _, preset := range []string{"port-restricted-cone", "symmetric"} {
 		var before, after runtime.MemStats
@@ -136,8 +135,6 @@ func BenchmarkTranslate(b *testing.B) {
 				}
 			})
 		}
-		b.Run(preset+"/out/burst", func(b *testing.B) { benchmarkBurst(b, t, nat.Inside, nil) })
-		b.Run(preset+"/in/burst", func(b *testing.B) { benchmarkBurst(b, t, nat.Outside, arranged(external, scattered)) })
 		runtime.KeepAlive(t)
 	}
 	b.Run("new", func(b *testing.B) {
@@ -157,38 +154,6 @@ func BenchmarkTranslate(b *testing.B) {
 
 // inPacket is a packet to an external endpoint of 203.0.x.x.
 func (l *load) inPacket(addr uint32, port uint16) []byte { return l.packet(16, 2, uint16(addr), port) }
-
-// burst is what a router reads at a time: DPDK's usual number.
-const burst = 32
-
-// benchmarkBurst translates scattered packets, of which a burst is at hand.
-func benchmarkBurst(b *testing.B, t *nat.Table, from nat.Side, external [][6]byte) {
-	var loads [burst]*load
-	packets := make([][]byte, burst)
-	for i := range loads {
-		loads[i] = inLoad()
-		if from == nat.Inside {
-			loads[i] = outLoad()
-		}
-	}
-	defer onOneCore(b)()
-	for i := 0; i < b.N; i += burst {
-		for j, l := range loads {
-			if from == nat.Inside {
-				packets[j] = l.out(scattered(i + j))
-			} else {
-				e := &external[(i+j)%million]
-				packets[j] = l.inPacket(binary.BigEndian.Uint32(e[:]), binary.BigEndian.Uint16(e[4:]))
-			}
-		}
-		t.Prefetch(from, packets)
-		for _, p := range packets {
-			if v := t.Translate(0, from, p); v.Reason != nat.Passed {
-				b.Fatal(v.Reason)
-			}
-		}
-	}
-}
 
 // The benchmarks' packets must be right, or they measure refusals.
 func TestBenchmarkPackets(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 )
 
 // BenchmarkBound reads what a table of 10^6 mappings cannot but read for a scattered packet: a line of an index of 16
-// MiB, and by what stands there one of 61 MiB of records, next packet ("scattered") or 32 packets at a time ("burst").
+// MiB, and by what stands there one of 61 MiB of records, next packet.
 // Without any translation: BenchmarkTranslate's figures are to be seen beside these of the same run.
 func BenchmarkBound(b *testing.B) {
 	type line [8]uint64
@@ -24,18 +24,6 @@ func BenchmarkBound(b *testing.B) {
 		defer onOneCore(b)()
 		for i := range b.N {
 			seen = records[index[at(i, seen)][0]][0] // where the next one reads depends on what this one has read
-		}
-	})
-	b.Run("burst", func(b *testing.B) {
-		defer onOneCore(b)()
-		var refs [burst]uint64
-		for i := 0; i < b.N; i += burst {
-			for j := range refs {
-				refs[j] = index[at(i+j, 0)][0]
-			}
-			for _, r := range refs {
-				seen += records[r][0]
-			}
 		}
 	})
 	if seen == 1<<63 {

@@ -12,16 +12,6 @@ func (t *Table) Sizes() Sizes {
 	return Sizes{t.maps.n - t.aliases, t.aliases, t.pins.n - t.strays, t.strays, t.sessions.n, t.pieces.bytes}
 }
 
-// Foreseen tells whether Prefetch would find what Translate looks up for a packet.
-func (t *Table) Foreseen(from Side, b []byte) bool {
-	x := &t.fwd
-	if from == Outside {
-		x = &t.rev
-	}
-	_, _, ok := x.probe(t.hashAhead(from, b), 0)
-	return ok
-}
-
 // Check finds contradictions in a table's state.
 func (t *Table) Check() error {
 	s := t.Sizes()

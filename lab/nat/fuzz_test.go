@@ -157,7 +157,6 @@ func play(t failer, data []byte) (log []string) {
 func step(t failer, table *nat.Table, now time.Duration, side nat.Side, b []byte) string {
 	table.Advance(now)
 	before, counts, bytesBefore := table.Sizes(), table.Counts(), bytes.Clone(b)
-	table.Prefetch(side, [][]byte{b})
 	v := table.Translate(now, side, b)
 	after := table.Sizes()
 	counts[v.Reason]++

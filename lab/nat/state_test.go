@@ -1,7 +1,6 @@
 package nat_test
 
 import (
-	"bytes"
 	"errors"
 	"net/netip"
 	"slices"
@@ -221,40 +220,6 @@ func TestResetRestartsTheClock(t *testing.T) {
 	}
 }
 
-// Prefetch looks where Translate will, and tells flows apart.
-func TestPrefetchForesees(t *testing.T) {
-	for _, p := range nat.Presets() {
-		if p.Behavior.Kind == nat.NoNAT || p.Behavior.UDPBlocked {
-			continue
-		}
-		t.Run(p.Name, func(t *testing.T) {
-			table := newTable(t, p.Name, nil)
-			for _, b := range [][]byte{udp(ep("10.0.0.2:5000"), ep("198.51.100.1:443"), nil), tcp(ep("10.0.0.2:5001"), ep("198.51.100.1:443"), 2)} {
-				if table.Foreseen(nat.Inside, b) {
-					t.Error("finds a mapping where there is none")
-				}
-				sent := bytes.Clone(b)
-				v := table.Translate(0, nat.Inside, b)
-				if v.Reason != nat.Passed || !table.Foreseen(nat.Inside, sent) {
-					t.Fatalf("%v, or its mapping is not found", v.Reason)
-				}
-				reply := bytes.Clone(v.Packet)
-				copy(reply[12:], v.Packet[16:20])
-				copy(reply[16:], v.Packet[12:16])
-				copy(reply[20:], v.Packet[22:24])
-				copy(reply[22:], v.Packet[20:22])
-				if !table.Foreseen(nat.Outside, reply) {
-					t.Error("the mapping of the reply is not found")
-				}
-				table.Prefetch(nat.Outside, slices.Repeat([][]byte{reply, nil, sent[:9], sent[:21]}, 20))
-			}
-			if d := cmp.Diff(2, table.Len()); d != "" {
-				t.Error(d)
-			}
-		})
-	}
-}
-
 // External addresses need not be a range, nor in order.
 func TestPoolWithGaps(t *testing.T) {
 	table := newTable(t, "full-cone", func(c *nat.Config) {
@@ -273,9 +238,8 @@ func TestTranslateAllocatesNothing(t *testing.T) {
 	table := newTable(t, "port-restricted-cone", nil)
 	out, in := udp(ep("10.0.0.2:5000"), ep("198.51.100.1:1"), make([]byte, 1000)), udp(ep("198.51.100.1:1"), ep("203.0.113.1:5000"), make([]byte, 1000))
 	refused := udp(ep("198.51.100.1:2"), ep("203.0.113.1:5000"), nil)
-	b, all := make([]byte, 1500), [][]byte{out, in, refused}
+	b := make([]byte, 1500)
 	n := testing.AllocsPerRun(100, func() {
-		table.Prefetch(nat.Inside, all)
 		for _, p := range []struct {
 			from nat.Side
 			b    []byte

@@ -15,7 +15,7 @@ import (
 //	              8 bytes            8 bytes                   8 bytes              └──────────────────────────┘
 //
 // Timers follow when they are due (see timer.go), and no list says who was used last. Where each packet is another
-// flow's both lines miss every cache, the second after the first; Prefetch takes the misses of many packets at once.
+// flow's both lines miss every cache, the second after the first.
 // More filter entries than one, TCP sessions and plain masquerade's pins cost a bucket and a record more each.
 
 // index finds records by the hash of their keys, in buckets of a cache line each. A tag is a byte of the hash, never

@@ -57,7 +57,6 @@ type Table struct {
 	out      outbox
 	silent   []silence // SYNs that wait for their RST
 	down     int64     // until when a crash lasts
-	ahead    uint64    // what Prefetch has read, or else it need not read it
 }
 
 // block is an IPv4 prefix.
