@@ -3,7 +3,6 @@ package nat_test
 import (
 	"errors"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
