@@ -132,6 +132,16 @@ func (t Threshold) tally(cells []*CellSample) tally {
 	return y
 }
 
+// good says whether the trial at row i of a cell keeps to the threshold, and whether it tells at all.
+func (t Threshold) good(c *CellSample, i int) (good, tells bool) {
+	if t.Metric.IsRate() {
+		v := c.Success(t.Metric.Name, i)
+		return (v == 1) == t.atLeast(), !absent(v)
+	}
+	v := c.Value(t.Metric.Name, i)
+	return t.holds(v), !absent(v)
+}
+
 // extreme says whether the threshold is of a minimum or maximum, which are of the sample and no estimate.
 func (t Threshold) extreme() bool {
 	return !t.Metric.IsRate() && (t.Metric.P() == 0 || t.Metric.P() == 1)
