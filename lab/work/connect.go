@@ -38,6 +38,9 @@ func (c Connection) connect(name string, patient bool, log *slog.Logger) (*clien
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("have the NATS server again", "server", nc.ConnectedUrlRedacted()) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Debug("nats", "error", err) }),
 	}
+	if outside != nil {
+		o = append(o, nats.SetCustomDialer(outside), nats.SkipHostLookup())
+	}
 	if c.Credentials != "" {
 		o = append(o, nats.UserCredentials(c.Credentials))
 	}

@@ -20,7 +20,7 @@ import (
 
 // Times of a coordinator.
 const (
-	lookEvery  = time.Second      // at the queue: is a unit lost or given up?
+	lookEvery  = time.Second      // at the queue, at the latest: is a unit lost or given up?
 	idleAfter  = 10 * time.Second // without a record, after which Idle is told, and as often from then on
 	endTimeout = 10 * time.Second // of tidying up
 	maxLost    = 3                // how often what the server has lost is asked for without a record in between
@@ -210,15 +210,16 @@ func (c *coordinator) catchUp(ctx context.Context) error {
 func (c *coordinator) run(ctx context.Context) error {
 	c.last, c.told = time.Now(), time.Now()
 	looked := time.Now()
+	every := min(lookEvery, c.AckWait/2)
 	for c.ledger.open > 0 {
-		if err := c.readOn(ctx, lookEvery); err != nil {
+		if err := c.readOn(ctx, every); err != nil {
 			return err
 		}
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
 		now := time.Now()
-		if now.Sub(looked) < lookEvery {
+		if now.Sub(looked) < every {
 			continue
 		}
 		looked = now

@@ -33,7 +33,11 @@ type job struct {
 
 // RunID names a run on a server: the same for as long as its folder is, for whoever begins to coordinate it.
 func RunID(m record.Manifest) string {
-	b, err := json.Marshal([]any{m.Scenario.Digest, m.Topology.Digest, m.Seed, m.Engine, m.TrialsPerCell, m.Set, m.Shard, m.Start.UnixNano()})
+	set := m.Set
+	if len(set) == 0 {
+		set = nil
+	}
+	b, err := json.Marshal([]any{m.Scenario.Digest, m.Topology.Digest, m.Seed, m.Engine, m.TrialsPerCell, set, m.Shard, m.Start.UnixNano()})
 	if err != nil {
 		panic("work: a manifest is plain data and always encodes: " + err.Error())
 	}

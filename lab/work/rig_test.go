@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/lab"
+	"github.com/punchlab/punchlab/lab/netns"
 	"github.com/punchlab/punchlab/lab/record"
 	"github.com/punchlab/punchlab/lab/runner"
 	"github.com/punchlab/punchlab/lab/stack"
@@ -134,6 +136,7 @@ func (r rig) plan(t testing.TB) runner.Plan {
 const (
 	workerEnv      = "PUNCHLAB_TEST_WORKER"      // URL
 	coordinatorEnv = "PUNCHLAB_TEST_COORDINATOR" // URL and folder
+	isolatedEnv    = "PUNCHLAB_TEST_ISOLATED"    // URL, for a worker in namespaces of its own
 )
 
 func TestMain(m *testing.M) {
@@ -146,7 +149,31 @@ func TestMain(m *testing.M) {
 		url, dir, _ := strings.Cut(at, " ")
 		exitOn(coordinateIn(context.Background(), url, dir))
 	}
+	if url := os.Getenv(isolatedEnv); url != "" {
+		exitOn(serveIsolated(url))
+	}
 	os.Exit(m.Run())
+}
+
+// exitNoNamespaces says that this machine lets nobody make any.
+const exitNoNamespaces = 77
+
+// serveIsolated works on one job as the command line does on engine netfilter: cut off from every network.
+func serveIsolated(url string) error {
+	if err := work.Outside(); err != nil {
+		return err
+	}
+	if err := netns.Isolate(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(exitNoNamespaces)
+	}
+	if c, err := net.Dial("tcp", url[strings.LastIndex(url, "@")+1:]); err == nil {
+		c.Close()
+		return errors.New("the network of the test is there")
+	}
+	o := serving(url)
+	o.Once = true
+	return work.Serve(context.Background(), o)
 }
 
 func exitOn(err error) {
