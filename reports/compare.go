@@ -106,7 +106,8 @@ type compareData struct {
 	CSS                      template.CSS
 	Notes                    []pageNote
 	A, B                     string
-	Runs                     []runField
+	RunsSay                  string
+	Differ, Same             []runField
 	Key                      []matrixKey
 	Matrices                 []diffTopic
 	Findings                 template.HTML
@@ -120,11 +121,13 @@ type compareData struct {
 func (c *sides) html(files []string) ([]byte, error) {
 	d := compareData{
 		Scenario: c.b.Manifest.Scenario.Name, CSS: template.CSS(pageCSS + compareCSS), A: printable(sideOf(c.verdict.A)), B: printable(sideOf(c.verdict.B)),
-		Runs: c.fields(), Key: matrixKeys, Matrices: c.matrices(),
+		Key: matrixKeys, Matrices: c.matrices(),
 	}
 	if d.Scenario == "" {
 		return nil, errors.New("the candidate has no scenario")
 	}
+	d.Differ, d.Same = c.fields()
+	d.RunsSay = fieldsSay(d.Differ)
 	var headline string
 	d.Mark, headline = c.headline()
 	d.Headline = tie(printable(headline))

@@ -102,7 +102,7 @@ func (c *sides) findings() (says string, table template.HTML) {
 		}
 		rows[i] = append([]string{printable(subject(f)), r[0] + " " + string(f.Decision)}, r[3:]...)
 	}
-	says = fmt.Sprintf("Each strategy over all its cells; a metric passes where the %s %% interval excludes a regression as large as its tolerance, and fails where chance explains less than once in %s gates what is at least its margin.",
+	says = fmt.Sprintf("Each strategy over all its cells; a metric passes where the %s %% interval excludes a regression as large as its tolerance, and fails where chance explains less than once in %s gates what is at least its margin. “Finds from” is the smallest regression that fails 95 times of 100.",
 		number(100*v.Confidence, 1), oneIn(v.Alpha))
-	return says, template.HTML(dataTable([]string{"metric", "", "baseline", "candidate", "effect", "interval", "adjusted p", "note"}, rows))
+	return says, template.HTML(dataTable([]string{"metric", "", "baseline", "candidate", "effect", "interval", "adjusted p", "finds from", "note"}, rows))
 }

@@ -253,12 +253,19 @@ func (c *sides) diffCell(i int, f gate.Finding, key matrixKey) string {
 		depth = 12 + int(43*math.Min(1, math.Abs(*f.Effect)/deepest))
 	}
 	inner := fmt.Sprintf(`<b>%s</b> %s<small>%s</small>`, key.Sign, escape(signed(100**f.Effect, 1)), escape(shortRange(f)))
-	if j := slices.IndexFunc(c.changes, func(k cellChange) bool { return k.cell == i }); j >= 0 && j < mostChanges {
+	if j := c.changeOf(i, f.Metric); j >= 0 && j < mostChanges {
 		inner = fmt.Sprintf(`<a href="#change-%d">%s</a>`, i, inner)
 	} else {
 		inner = "<span>" + inner + "</span>"
 	}
 	return fmt.Sprintf(`<td class="%s" style="--d:%d%%" title="%s">%s</td>`, key.Class, depth, escape(title), inner)
+}
+
+// changeOf is where a cell stands among those that changed by a metric, -1 where it does not.
+func (c *sides) changeOf(cell int, metric string) int {
+	return slices.IndexFunc(c.changes, func(k cellChange) bool {
+		return k.cell == cell && slices.ContainsFunc(k.findings, func(f gate.Finding) bool { return f.Metric == metric })
+	})
 }
 
 // shortRange is rangeOf without its unit, for a matrix.

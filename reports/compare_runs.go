@@ -13,37 +13,43 @@ import (
 // runField is one line of what the runs are.
 type runField struct {
 	Name, A, B string
-	Differs    string // "" where they are alike, otherwise what that means
+	Unlike     bool // they differ in what a gate asks to be alike
 }
 
 // expected are the fields in which two runs differ by nature: that says nothing.
 var expected = []string{"source", "start", "commit", "trials with a verdict", "harness errors", "seed"}
 
-// fields compares the runs line by line, those that differ and should not first.
-func (c *sides) fields() []runField {
+// fields compares the runs line by line: what differs, with what should not first, and what does not.
+func (c *sides) fields() (differ, same []runField) {
 	a, b := describe(c.a, c.verdict.A), describe(c.b, c.verdict.B)
-	var fs []runField
 	for i, p := range a {
 		f := runField{Name: p.Key, A: orDash(printable(p.Value)), B: orDash(printable(b[i].Value))}
-		switch {
-		case f.A == f.B:
-		case slices.Contains(expected, p.Key):
-			f.Differs = "differs"
-		default:
-			f.Differs = "≠ unlike"
+		if f.A == f.B {
+			same = append(same, f)
+			continue
 		}
-		fs = append(fs, f)
+		f.Unlike = !slices.Contains(expected, p.Key)
+		differ = append(differ, f)
 	}
-	slices.SortStableFunc(fs, func(x, y runField) int {
-		unlike := func(f runField) int {
-			if strings.HasPrefix(f.Differs, "≠") {
-				return 0
-			}
-			return 1
-		}
-		return unlike(x) - unlike(y)
+	slices.SortStableFunc(differ, func(x, y runField) int {
+		rank := map[bool]int{true: 0, false: 1}
+		return rank[x.Unlike] - rank[y.Unlike]
 	})
-	return fs
+	return differ, same
+}
+
+// fieldsSay sums them up.
+func fieldsSay(differ []runField) string {
+	n := 0
+	for _, f := range differ {
+		if f.Unlike {
+			n++
+		}
+	}
+	if n == 0 {
+		return "Nothing that a gate asks to be alike: a difference below is the candidate's, or chance."
+	}
+	return fmt.Sprintf("They are unlike in %s that a gate asks to be alike: no difference below can be laid to the candidate alone.", plural(n, "field"))
 }
 
 // describe lists what a run is.

@@ -34,11 +34,11 @@ func gateAnnotations(v *gate.Verdict) []byte {
 	}
 	findings := slices.Clone(v.Overall)
 	slices.SortStableFunc(findings, byBadness)
-	cells := worstCells(v)
+	cells, _ := worstCells(v)
 	for _, d := range []gate.Decision{gate.Fail, gate.Undecided} {
 		for _, f := range findings {
 			if f.Decision == d && (d == gate.Fail || !f.Watched) {
-				say(d, subject(f)+": "+string(d), evidence(f, v.Confidence)+". "+f.Why)
+				say(d, subject(f)+": "+string(d), findingWhy(f, v.Confidence))
 			}
 		}
 		for _, c := range cells {

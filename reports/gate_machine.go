@@ -33,7 +33,7 @@ func gateJUnit(v *gate.Verdict) ([]byte, error) {
 	whole := junitSuite{Name: name, Timestamp: start}
 	whole.add("verdict", v.Decision, v.Why, strings.Join(append([]string{"baseline: " + sideOf(v.A), "candidate: " + sideOf(v.B)}, v.Problems...), "\n"))
 	for _, f := range v.Overall {
-		whole.add(subject(f), f.Decision, f.Why, evidence(f, v.Confidence)+"\n"+detectable(f))
+		whole.add(subject(f), f.Decision, f.Why, evidence(f, v.Confidence)+"\nfinds from: "+detectable(f))
 	}
 	cells := junitSuite{Name: name + ".cells", Timestamp: start}
 	for _, c := range v.Cells {

@@ -8,8 +8,8 @@ import (
 	"github.com/punchlab/punchlab/lab/gate"
 )
 
-// mostMarkdownCells keeps a step summary far below GitHub's 1 MiB.
-const mostMarkdownCells = 100
+// mostMarkdownCells keeps a step summary readable, and far below GitHub's 1 MiB.
+const mostMarkdownCells = 30
 
 // gateMarkdown renders a verdict for a GitHub step summary or a comment.
 func gateMarkdown(v *gate.Verdict) []byte {
@@ -19,7 +19,11 @@ func gateMarkdown(v *gate.Verdict) []byte {
 	if v.Paired {
 		b.WriteString(" Trials are compared in pairs on common seeds.")
 	}
-	fmt.Fprintf(&b, "\n\n- baseline: %s\n- candidate: %s\n", inMarkdown(sideOf(v.A)), inMarkdown(sideOf(v.B)))
+	b.WriteString("\n\n")
+	if s, ok := worstOverall(v); ok {
+		fmt.Fprintf(&b, "- worst: %s\n", inMarkdown(s))
+	}
+	fmt.Fprintf(&b, "- baseline: %s\n- candidate: %s\n", inMarkdown(sideOf(v.A)), inMarkdown(sideOf(v.B)))
 	for _, d := range v.Allowed {
 		fmt.Fprintf(&b, "- allowed to differ: %s (%s, %s)\n", inMarkdown(d.Field), inMarkdown(d.Baseline), inMarkdown(d.Candidate))
 	}
@@ -33,12 +37,9 @@ func gateMarkdown(v *gate.Verdict) []byte {
 		gateTable(&b, findingHead, overallRows(v))
 	}
 	gateMarkdownCells(&b, v)
-	if lines := unseen(v); len(lines) > 0 {
-		b.WriteString("\n<details><summary>" + unseenSays + "</summary>\n\n")
-		for _, l := range lines {
-			fmt.Fprintf(&b, "- %s\n", inMarkdown(l))
-		}
-		b.WriteString("\n</details>\n")
+	fmt.Fprintf(&b, "\n%s.\n\n", unseenSays)
+	for _, l := range unseen(v) {
+		fmt.Fprintf(&b, "- %s\n", inMarkdown(l))
 	}
 	return b.Bytes()
 }
@@ -46,18 +47,17 @@ func gateMarkdown(v *gate.Verdict) []byte {
 func gateMarkdownCells(b *bytes.Buffer, v *gate.Verdict) {
 	fail, pass, undecided := v.Counts()
 	fmt.Fprintf(b, "\n### Cells: %d fail, %d pass, %d undecided\n", fail, pass, undecided)
-	cells := worstCells(v)
-	if len(cells) == 0 {
-		return
+	cells, quiet := worstCells(v)
+	if len(cells) > 0 {
+		var rows [][]string
+		for _, c := range cells[:min(mostMarkdownCells, len(cells))] {
+			rows = append(rows, []string{c.Decision.Mark() + " " + string(c.Decision), cellName(c.Params), cellWhy(c, v.Confidence)})
+		}
+		b.WriteString("\n")
+		gateTable(b, []string{"", "cell", "why"}, rows)
 	}
-	var rows [][]string
-	for _, c := range cells[:min(mostMarkdownCells, len(cells))] {
-		rows = append(rows, []string{c.Decision.Mark() + " " + string(c.Decision), cellName(c.Params), cellWhy(c, v.Confidence)})
-	}
-	b.WriteString("\n")
-	gateTable(b, []string{"", "cell", "why"}, rows)
-	if more := len(cells) - mostMarkdownCells; more > 0 {
-		fmt.Fprintf(b, "\n… and %s that did not pass.\n", plural(more, "cell"))
+	if s := quietSays(len(cells)-mostMarkdownCells, quiet); s != "" {
+		fmt.Fprintf(b, "\n… %s.\n", s)
 	}
 }
 

@@ -140,6 +140,28 @@ func evidence(f gate.Finding, confidence float64) string {
 	return s
 }
 
+// worstOverall is the finding over all cells that the decision rests on, with its figures: the worst of those that had to pass,
+// or failed.
+func worstOverall(v *gate.Verdict) (string, bool) {
+	var worst *gate.Finding
+	for i, f := range v.Overall {
+		if f.Effect == nil || f.Watched && f.Decision != gate.Fail {
+			continue
+		}
+		if worst == nil || byBadness(f, *worst) < 0 {
+			worst = &v.Overall[i]
+		}
+	}
+	if worst == nil {
+		return "", false
+	}
+	s := evidence(*worst, v.Confidence)
+	if worst.Group != "" {
+		s = worst.Group + ": " + s
+	}
+	return s, true
+}
+
 // cellName tells a cell from the others.
 func cellName(params map[string]string) string {
 	var s []string
@@ -186,12 +208,21 @@ func worstFinding(c gate.CellVerdict) (gate.Finding, bool) {
 	return slices.MinFunc(c.Findings, byBadness), true
 }
 
-// worstCells lists the cells that did not pass, the worst first.
-func worstCells(v *gate.Verdict) []gate.CellVerdict {
-	var cells []gate.CellVerdict
+// worstCells lists the cells that say something, the worst first: those that fail, those that are worse by their own interval,
+// and those without data. quiet counts the other undecided ones: nothing was seen there, and a cell alone is seldom sure.
+func worstCells(v *gate.Verdict) (cells []gate.CellVerdict, quiet int) {
 	for _, c := range v.Cells {
-		if c.Decision != gate.Pass {
+		known := false
+		worse := c.Decision == gate.Fail
+		for _, f := range c.Findings {
+			known = known || f.Effect != nil
+			worse = worse || awayFromZero(f) > 0
+		}
+		switch {
+		case worse || !known && c.Decision != gate.Pass:
 			cells = append(cells, c)
+		case c.Decision != gate.Pass:
+			quiet++
 		}
 	}
 	slices.SortStableFunc(cells, func(a, b gate.CellVerdict) int {
@@ -202,7 +233,19 @@ func worstCells(v *gate.Verdict) []gate.CellVerdict {
 		}
 		return byBadness(x, y)
 	})
-	return cells
+	return cells, quiet
+}
+
+// quietSays explains the cells that are not listed.
+func quietSays(more, quiet int) string {
+	var parts []string
+	if more > 0 {
+		parts = append(parts, plural(more, "cell")+" more like these")
+	}
+	if quiet > 0 {
+		parts = append(parts, plural(quiet, "undecided cell")+" in which no difference is seen, with too few trials to exclude one")
+	}
+	return strings.Join(parts, ", and ")
 }
 
 // sideOf describes a run of the comparison in a line.
@@ -231,18 +274,12 @@ func sideOf(s gate.Side) string {
 	return strings.Join(parts, ", ")
 }
 
-const unseenSays = "What could not be seen: a smaller regression than these fails less than 95 times of 100"
+// unseenSays introduces unseen.
+const unseenSays = "What could not be seen: a regression smaller than “finds from” fails less than 95 times of 100"
 
-// unseen lists what each finding could have seen at least: its minimum detectable effect.
+// unseen lists what cells could have seen at least by themselves; the findings over all have it in their rows.
 func unseen(v *gate.Verdict) []string {
 	var lines []string
-	for _, f := range inOrder(v.Overall) {
-		s := "none, however large: too few trials"
-		if f.Detectable != nil {
-			s = size100(*f.Detectable, isRate(f.Metric))
-		}
-		lines = append(lines, fmt.Sprintf("%s: %s", subject(f), s))
-	}
 	type extremes struct {
 		low, high   float64
 		rate        bool
@@ -276,7 +313,7 @@ func unseen(v *gate.Verdict) []string {
 			s += "; "
 		}
 		if e.blind > 0 {
-			s += plural(e.blind, "cell") + " too small to fail whatever happens"
+			s += plural(e.blind, "cell") + " could not fail whatever happens"
 		}
 		lines = append(lines, s)
 	}
@@ -286,11 +323,12 @@ func unseen(v *gate.Verdict) []string {
 // size100 prints the size of a regression.
 func size100(v float64, points bool) string { return strings.TrimLeft(change(v, points), "+±") }
 
+// detectable is the minimum detectable effect.
 func detectable(f gate.Finding) string {
 	if f.Detectable == nil {
-		return "too few trials to fail, however large the regression"
+		return "nothing"
 	}
-	return "worse by " + size100(*f.Detectable, isRate(f.Metric)) + " would fail 95 times of 100; less may go unseen"
+	return size100(*f.Detectable, isRate(f.Metric))
 }
 
 // printable is text without what would move a terminal's cursor, hide or turn words: names come from files.

@@ -299,11 +299,11 @@ func checkEscapes(t *testing.T, h string) {
 	}
 	md := rendered(t, v, "md")
 	for _, line := range strings.Split(md, "\n") {
-		if bars := strings.Count(strings.ReplaceAll(strings.ReplaceAll(line, `\\`, ""), `\|`, ""), "|"); strings.HasPrefix(line, "|") && bars != 10 && bars != 9 && bars != 4 {
+		if bars := strings.Count(strings.ReplaceAll(strings.ReplaceAll(line, `\\`, ""), `\|`, ""), "|"); strings.HasPrefix(line, "|") && bars != 11 && bars != 10 && bars != 4 {
 			t.Errorf("%q: a row of %d bars: %s", h, bars, line)
 		}
 	}
-	if tags := strings.Count(md, "<"); tags != 4 {
+	if tags := strings.Count(md, "<"); tags != 0 {
 		t.Errorf("%q: %d tags in %s", h, tags, md)
 	}
 	for _, line := range strings.Split(strings.TrimSuffix(rendered(t, v, "annotations"), "\n"), "\n") {

@@ -27,6 +27,9 @@ func gateText(v *gate.Verdict, color bool) []byte {
 		return ansi[d] + s + ansiOff
 	}
 	fmt.Fprintf(&b, "%s %s\n\n", paint(v.Decision, v.Decision.Mark()+" "+string(v.Decision)+":"), printable(v.Why))
+	if s, ok := worstOverall(v); ok {
+		fmt.Fprintf(&b, "  worst      %s\n", printable(s))
+	}
 	fmt.Fprintf(&b, "  scenario   %s, engine %s\n  baseline   %s\n  candidate  %s\n", printable(v.Scenario), printable(v.Engine), printable(sideOf(v.A)), printable(sideOf(v.B)))
 	how := "cell by cell, trials as independent samples"
 	if v.Paired {
@@ -47,11 +50,9 @@ func gateText(v *gate.Verdict, color bool) []byte {
 		return paint(inOrder(v.Overall)[row].Decision, mark)
 	})
 	textCells(&b, v, paint)
-	if lines := unseen(v); len(lines) > 0 {
-		b.WriteString("\n" + unseenSays + "\n")
-		for _, l := range lines {
-			fmt.Fprintf(&b, "  %s\n", printable(l))
-		}
+	b.WriteString("\n" + unseenSays + "\n")
+	for _, l := range unseen(v) {
+		fmt.Fprintf(&b, "  %s\n", printable(l))
 	}
 	return b.Bytes()
 }
@@ -59,14 +60,22 @@ func gateText(v *gate.Verdict, color bool) []byte {
 func textCells(b *bytes.Buffer, v *gate.Verdict, paint func(gate.Decision, string) string) {
 	fail, pass, undecided := v.Counts()
 	fmt.Fprintf(b, "\nCells: %d fail, %d pass, %d undecided\n", fail, pass, undecided)
-	cells := worstCells(v)
+	cells, quiet := worstCells(v)
 	for _, c := range cells[:min(mostCells, len(cells))] {
 		fmt.Fprintf(b, "  %s %s\n", paint(c.Decision, c.Decision.Mark()), printable(cellName(c.Params)))
 		fmt.Fprintf(b, "    %s\n", printable(cellWhy(c, v.Confidence)))
 	}
-	if more := len(cells) - mostCells; more > 0 {
-		fmt.Fprintf(b, "  … and %s that did not pass\n", plural(more, "cell"))
+	if s := quietSays(len(cells)-mostCells, quiet); s != "" {
+		fmt.Fprintf(b, "  … %s\n", s)
 	}
+}
+
+// findingWhy says a finding's figures, or why it has none.
+func findingWhy(f gate.Finding, confidence float64) string {
+	if f.Effect == nil {
+		return f.Why
+	}
+	return evidence(f, confidence)
 }
 
 // cellWhy is the cell's own sentence, or that of its worst finding.
@@ -77,13 +86,13 @@ func cellWhy(c gate.CellVerdict, confidence float64) string {
 	return c.Why
 }
 
-var findingHead = []string{"", "metric", "group", "baseline", "candidate", "effect", "interval", "adjusted p", "note"}
+var findingHead = []string{"", "metric", "group", "baseline", "candidate", "effect", "interval", "adjusted p", "finds from", "note"}
 
 // overallRows are the findings over all cells, as they stand in text and Markdown.
 func overallRows(v *gate.Verdict) [][]string {
 	var rows [][]string
 	for _, f := range inOrder(v.Overall) {
-		rows = append(rows, []string{f.Decision.Mark(), f.Metric, orDash(f.Group), figureOf(f, f.A), figureOf(f, f.B), effectOf(f), rangeOf(f), pOf(f), noteOf(f)})
+		rows = append(rows, []string{f.Decision.Mark(), f.Metric, orDash(f.Group), figureOf(f, f.A), figureOf(f, f.B), effectOf(f), rangeOf(f), pOf(f), detectable(f), noteOf(f)})
 	}
 	return rows
 }
