@@ -51,12 +51,17 @@ func WilcoxonSigned(d []float64) (p float64) {
 	if len(d) <= exactSigned {
 		return math.Min(1, 2*signedTail(ranks, sum, seen))
 	}
+	return math.Min(1, 2*signedNormal(ranks, sum, seen))
+}
+
+// signedNormal is signedTail by the normal approximation.
+func signedNormal(ranks []int, sum, seen int) float64 {
 	variance := 0.0
 	for _, r := range ranks {
-		variance += float64(r) * float64(r) / 4 // of a sum of ±r/2, in doubled ranks
+		variance += float64(r) * float64(r) / 4
 	}
-	// A doubled rank of 1 is half a rank: the correction for continuity, ½, is 1.
-	return math.Min(1, 2*distuv.UnitNormal.CDF((float64(seen)+1-float64(sum)/2)/math.Sqrt(variance)))
+	// The correction for continuity, half a rank, is 1 in doubled ranks.
+	return distuv.UnitNormal.CDF((float64(seen) + 1 - float64(sum)/2) / math.Sqrt(variance))
 }
 
 // signedTail returns the probability that the ranks with a positive sign sum to at most seen, each sign having ½.

@@ -109,22 +109,27 @@ func TestWilcoxonDefinition(t *testing.T) {
 	})
 }
 
-// TestWilcoxonApproximation: where enumeration ends the approximation takes over without a step.
+// TestWilcoxonApproximation: where enumeration ends the approximation is as good, with ties and without.
 func TestWilcoxonApproximation(t *testing.T) {
-	rng := rand.New(rand.NewPCG(5, 5))
-	for _, shift := range []float64{0, 0.1, 0.25} {
-		d := make([]float64, exactSigned)
-		for i := range d {
-			d[i] = math.Round(20*(rng.NormFloat64()+shift)) / 20
-			if d[i] == 0 {
-				d[i] = 0.01
+	ranks, tied, sum := make([]int, exactSigned), make([]int, exactSigned), 0
+	for i := range ranks {
+		ranks[i], tied[i] = 2*(i+1), 4*(i/2)+3
+		sum += ranks[i]
+	}
+	for _, seen := range []int{sum/2 - 100, sum * 2 / 5, sum / 3} {
+		for _, ranks := range [][]int{ranks, tied} {
+			if exact, got := signedTail(ranks, sum, seen/2*2), signedNormal(ranks, sum, seen/2*2); math.Abs(got-exact) > 2e-4 {
+				t.Errorf("at most %d of %d: exactly %v, approximately %v", seen, sum, exact, got)
 			}
 		}
-		exact := WilcoxonSigned(d)
-		approximate := WilcoxonSigned(append(d, 1e-9, -2e-9)) // two more, of the lowest ranks
-		if math.Abs(exact-approximate) > 0.01+0.05*exact {
-			t.Errorf("shift %v: exactly %v, approximately %v", shift, exact, approximate)
-		}
+	}
+	var d []float64
+	for i := range exactSigned + 1 { // one more than is enumerated; 2, 5, 8 … 101 of them negative: 1751 of 5151
+		d = append(d, float64(i+1)*[]float64{1, -1, 1}[i%3])
+	}
+	ranks = doubledRanks(d, func(a, b float64) bool { return false })
+	if got, want := WilcoxonSigned(d), 2*signedTail(ranks, 2*5151, 2*1751); math.Abs(got-want) > 2e-4 {
+		t.Errorf("101 differences: %v, exactly %v", got, want)
 	}
 }
 
