@@ -1,9 +1,6 @@
 package gate
 
-import (
-	"errors"
-	"time"
-)
+import "time"
 
 // TrendSchema names the JSON form of a TrendReport.
 const TrendSchema = "punchlab/trend/1"
@@ -15,8 +12,21 @@ const MinTrendRuns = 8
 type TrendOptions struct {
 	Metrics      []string // nil: DefaultTrend, those that the runs have
 	Alpha        float64  // chance of any change point in all series together where nothing changed; 0: 0.05
-	Permutations int      // of each test; 0: 1999
+	Permutations int      // of each test, at least; 0: 1999
 	Seed         uint64   // of the permutations
+}
+
+func (o TrendOptions) withDefaults() TrendOptions {
+	if o.Metrics == nil {
+		o.Metrics = DefaultTrend
+	}
+	if o.Alpha == 0 {
+		o.Alpha = 0.05
+	}
+	if o.Permutations == 0 {
+		o.Permutations = 1999
+	}
+	return o
 }
 
 // DefaultTrend are the metrics whose history is told.
@@ -41,7 +51,8 @@ type TrendRun struct {
 	Start   time.Time `json:"start"`
 	Commit  string    `json:"commit"`
 	Trials  int       `json:"trials"`
-	Changed []string  `json:"changed,omitempty"` // what of its environment is not as in the run before: "kernel: 6.1 → 6.8"
+	Changed []string  `json:"changed,omitempty"`  // what of its environment is not as in the run before: "kernel: 6.1 → 6.8"
+	LeftOut string    `json:"left_out,omitempty"` // why the run has no points
 }
 
 // Series is one metric of one group over the runs.
@@ -77,8 +88,3 @@ type TrendChange struct {
 // Trend puts runs in the order of their start and looks for changes in each metric of each strategy, with the default options. It
 // refuses runs of different scenarios, engines or axes.
 func Trend(samples []Sample) (*TrendReport, error) { return TrendOptions{}.Trend(samples) }
-
-// Trend is the function Trend with these options.
-func (o TrendOptions) Trend(samples []Sample) (*TrendReport, error) {
-	return nil, errors.New("trend: not told yet")
-}
