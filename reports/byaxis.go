@@ -36,6 +36,7 @@ type rates struct {
 	at    []float64 // where the axis is labelled
 	label []string
 	log   bool
+	print func(float64) string // nil: they are rates; otherwise of medians, drawn from 0
 }
 
 // byAxis draws the direct rate over a condition that has at least three values: what a link's loss does to each strategy.
@@ -168,15 +169,40 @@ func (r rates) figure(f figure, provenance string) figure {
 			if i := slices.Index(r.at, p.x); i >= 0 {
 				name = r.label[i]
 			}
-			s = append(s, fmt.Sprintf("%s %s %%", name, number(100*p.rate, 1)))
+			value, sure := r.say(p.rate), span(r.say(p.low), r.say(p.high))
+			s = append(s, name+" "+value)
+			f.rows = append(f.rows, []string{l.name, name, value, sure})
 		}
 		alt = append(alt, l.name+": "+strings.Join(s, ", "))
 	}
-	f.alt = fmt.Sprintf("Direct rate over %s. %s.", r.x, strings.Join(alt, "; "))
-	f.caption = "Bars are 95 % Wilson intervals. " + provenance
-	f.h += vg.Length(max(0, (len(r.lines)-1)/3)) * legendLine
+	f.head = []string{"line", r.x, r.y, "95 % interval"}
+	what, kind := "Direct rate", "Wilson intervals"
+	if r.print != nil {
+		what, kind = strings.ToUpper(r.y[:1])+r.y[1:], "intervals, where there are enough trials for one"
+	}
+	f.alt = fmt.Sprintf("%s over %s. %s.", what, r.x, strings.Join(alt, "; "))
+	f.caption = "Bars are 95 % " + kind + ". " + provenance
+	f.h += legendLine * lineOf(len(r.lines))
 	f.paint = r.paint
 	return f
+}
+
+// say prints a value of the y axis.
+func (r rates) say(v float64) string {
+	if r.print != nil {
+		return r.print(v)
+	}
+	return number(100*v, 1) + " %"
+}
+
+// top is the end of the y axis of medians.
+func (r rates) top() (high float64) {
+	for _, l := range r.lines {
+		for _, p := range l.points {
+			high = math.Max(high, p.high)
+		}
+	}
+	return 1.08 * high
 }
 
 func (l rateLine) style() draw.LineStyle {
@@ -203,7 +229,12 @@ func (r rates) paint(c draw.Canvas) {
 		marks = append(marks, plot.Tick{Value: x, Label: r.label[i]})
 	}
 	p.X.Tick.Marker = marks
-	p.Y.Tick.Marker = plot.ConstantTicks{{Value: 0, Label: "0 %"}, {Value: 0.25, Label: "25 %"}, {Value: 0.5, Label: "50 %"}, {Value: 0.75, Label: "75 %"}, {Value: 1, Label: "100 %"}}
+	if r.print != nil {
+		p.Y.Min, p.Y.Max = 0, r.top()
+		p.Y.Tick.Marker = ticks{r.print, false, c.Max.Y - c.Min.Y}
+	} else {
+		p.Y.Tick.Marker = rateTicks
+	}
 	dress(p)
 	p.Add(&paper{})
 	for i, l := range r.lines {
@@ -211,6 +242,9 @@ func (r rates) paint(c draw.Canvas) {
 	}
 	p.Draw(draw.Canvas{Canvas: c.Canvas, Rectangle: vg.Rectangle{Min: vg.Point{X: c.Min.X, Y: c.Min.Y + 2}, Max: vg.Point{X: c.Max.X - 4, Y: top}}})
 }
+
+// rateTicks are those of shares.
+var rateTicks = plot.ConstantTicks{{Value: 0, Label: "0 %"}, {Value: 0.25, Label: "25 %"}, {Value: 0.5, Label: "50 %"}, {Value: 0.75, Label: "75 %"}, {Value: 1, Label: "100 %"}}
 
 func (r rates) paintLegend(c draw.Canvas) vg.Length {
 	var items []legendItem

@@ -111,7 +111,7 @@ func (d distribution) paint(c draw.Canvas) {
 	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = low, high, 0, 1
 	p.X.Label.Text, p.Y.Label.Text = d.x, d.of
 	p.X.Tick.Marker = ticks{d.print, log, c.Max.X - c.Min.X - axisRoom}
-	p.Y.Tick.Marker = plot.ConstantTicks{{Value: 0, Label: "0 %"}, {Value: 0.25, Label: "25 %"}, {Value: 0.5, Label: "50 %"}, {Value: 0.75, Label: "75 %"}, {Value: 1, Label: "100 %"}}
+	p.Y.Tick.Marker = rateTicks
 	if log {
 		p.X.Scale = plot.LogScale{}
 		p.X.Label.Text += " (log scale)"
@@ -143,6 +143,27 @@ func dress(p *plot.Plot) {
 	}
 	p.Y.LineStyle.Width = 0
 	p.Y.Tick.LineStyle.Width = 0
+}
+
+// lineOf is how many lines more than one a legend of n items may take.
+func lineOf(n int) vg.Length { return vg.Length(max(0, (n-1)/3)) }
+
+// numbers are what a distribution's curves are in numbers: the plot's text alternative.
+func (d distribution) numbers() (head []string, rows [][]string) {
+	head = []string{"curve", "n", "of", "least", "5 %", "25 %", "median", "75 %", "95 %", "99 %", "most"}
+	for _, k := range d.curves {
+		r := []string{k.name, count(len(k.xs)), count(k.of)}
+		for _, p := range []float64{0, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1} {
+			switch {
+			case (p == 0.95 || p == 0.05) && len(k.xs) < minForP95, p == 0.99 && len(k.xs) < minForP99:
+				r = append(r, tooFew)
+			default:
+				r = append(r, d.print(stats.Quantile(k.xs, p)))
+			}
+		}
+		rows = append(rows, r)
+	}
+	return head, rows
 }
 
 // paintLegend writes the curves' names in lines and returns where they end.

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"gonum.org/v1/plot/vg"
-
 	"github.com/punchlab/punchlab/lab/record"
 	"github.com/punchlab/punchlab/lab/stats"
 )
@@ -91,7 +89,7 @@ func (m *model) makeTopics() []topic {
 		pooled = " These curves pool all of " + strings.Join(ns, ", ") + "."
 	}
 	var ts []topic
-	for _, t := range []func() (topic, bool){m.setup, m.waiting, m.populations, m.possible, m.birthdayCurve, m.byAxis, m.cost} {
+	for _, t := range []func() (topic, bool){m.setup, m.waiting, m.populations, m.possible, m.birthdayCurve, m.byAxis, m.fleet, m.versus, m.agree, m.cost} {
 		if t, ok := t(); ok {
 			ts = append(ts, t)
 		}
@@ -160,7 +158,8 @@ func (m *model) figure(q quantity, p *panel) figure {
 		f.caption += " " + strings.ToUpper(s[:1]) + s[1:] + "."
 	}
 	f.alt = fmt.Sprintf("Cumulative distribution of %s. %s.", q.axis, strings.Join(alt, "; "))
-	f.h += vg.Length(max(0, (len(d.curves)-1)/3)) * legendLine
+	f.head, f.rows = d.numbers()
+	f.h += legendLine * lineOf(len(d.curves))
 	f.paint = d.paint
 	return f
 }

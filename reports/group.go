@@ -34,20 +34,25 @@ func (m *model) groupBy(cells []*cell) []*group {
 			if c.Params[strategyKey] != name {
 				continue
 			}
-			g.cells = append(g.cells, c)
-			for i := range c.trials {
-				t := &c.trials[i]
-				g.outcomes[t.outcome]++
-				if t.outcome.HasVerdict() {
-					g.judged = append(g.judged, t)
-				}
-			}
+			g.take(c)
 		}
 		if len(g.cells) > 0 {
 			groups = append(groups, g)
 		}
 	}
 	return groups
+}
+
+// take adds a cell.
+func (g *group) take(c *cell) {
+	g.cells = append(g.cells, c)
+	for i := range c.trials {
+		t := &c.trials[i]
+		g.outcomes[t.outcome]++
+		if t.outcome.HasVerdict() {
+			g.judged = append(g.judged, t)
+		}
+	}
 }
 
 // title names the group in a sentence.

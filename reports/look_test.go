@@ -16,7 +16,7 @@ var look = flag.String("look", "", "write the reports of every synthetic run bel
 
 // runs are the shapes of run that a page must be good with.
 var runs = map[string]synthetic{
-	"matrix": {seed: 1, axes: natMatrix(sixNATs, []string{"direct", "adaptive"}, []string{"broadband"}), trials: 20, media: true, harness: 0.01, thresholds: []string{
+	"matrix": {seed: 1, axes: natMatrix(sixNATs, []string{"direct", "adaptive"}, []string{"broadband"}), trials: 20, media: true, harness: 0.01, common: true, thresholds: []string{
 		"direct_rate >= 0.98 where oracle == direct by strategy", "abort: connected_rate >= 0.98 where strategy == adaptive",
 		"first_frame_ratio.p95 <= 1.05 where strategy == adaptive", "direct_rate >= 0.9 where camera.nat == open and viewer.nat == open and strategy == direct", "connect_s.p99 <= 0.2"}},
 	"four-links":   {seed: 2, axes: natMatrix(sixNATs, []string{"direct", "relay", "adaptive"}, []string{"lan", "broadband", "lte", "satellite"}), trials: 5, media: true},
@@ -36,6 +36,12 @@ var runs = map[string]synthetic{
 		}},
 	"birthday": {seed: 13, axes: []record.Axis{{Key: "strategy", Values: []string{
 		"birthday:256x64", "birthday:256x174", "birthday:256x512", "birthday:256x1024", "birthday:64x174", "birthday:64x1024", "birthday:64x2048"}}}, trials: 100},
+	"engines": {seed: 14, trials: 20, media: true, common: true, axes: []record.Axis{
+		{Key: "camera.engine", Values: []string{"netfilter", "table"}}, {Key: "viewer.engine", Values: []string{"netfilter", "table"}},
+		{Key: "camera.nat", Values: sixNATs[3:]}, {Key: "viewer.nat", Values: sixNATs[3:]}, {Key: "strategy", Values: []string{"direct", "adaptive"}}}},
+	"fleet": {seed: 15, trials: 30, media: true, common: true, axes: []record.Axis{
+		{Key: "viewer.nat", Values: []string{"full-cone", "symmetric"}}, {Key: "strategy", Values: []string{"adaptive", "relay"}},
+		{Key: "trial.fleet", Values: []string{"0", "1000", "10000"}}, {Key: "link", Values: []string{"lte"}}}},
 	"no-axes": {seed: 11, trials: 30, media: true},
 }
 

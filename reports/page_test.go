@@ -14,7 +14,7 @@ import (
 
 // parse writes the page of a run and reads it as a browser would.
 // figured is what a plot says to who cannot see it: numbers, not only what they are of.
-var figured = regexp.MustCompile(`median|[0-9] %`)
+var figured = regexp.MustCompile(`median|[0-9] (%|points)`)
 
 func parse(t *testing.T, dir string) (*html.Node, string) {
 	t.Helper()

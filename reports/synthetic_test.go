@@ -1,6 +1,9 @@
 package reports
 
 import (
+	"fmt"
+	"hash/fnv"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
@@ -25,6 +28,7 @@ type synthetic struct {
 	populations      []record.Population
 	stranger         bool
 	thresholds       []string
+	common           bool // trials of the same conditions have the same seed, whatever their strategy
 }
 
 var sixNATs = []string{"open", "firewall", "full-cone", "restricted-cone", "port-restricted-cone", "symmetric"}
@@ -88,6 +92,9 @@ func (s synthetic) writeTo(t testing.TB, dir string) {
 				}
 				now = now.Add(time.Duration(20+rng.IntN(80)) * time.Millisecond)
 				tr := record.Trial{Cell: c, Trial: n, Attempt: attempt, Seed: rng.Uint64(), Params: params, EndedAt: now}
+				if s.common {
+					tr.Seed = s.commonSeed(params, n)
+				}
 				s.draw(rng, &tr)
 				if err := w.Add(tr); err != nil {
 					t.Fatal(err)
@@ -102,6 +109,17 @@ func (s synthetic) writeTo(t testing.TB, dir string) {
 	if err := w.Finish(true, now); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func (s synthetic) commonSeed(params map[string]string, trial int) uint64 {
+	h := fnv.New64a()
+	for _, k := range slices.Sorted(maps.Keys(params)) {
+		if k != "strategy" {
+			fmt.Fprintf(h, "%s=%s ", k, params[k])
+		}
+	}
+	fmt.Fprint(h, trial, s.seed)
+	return h.Sum64()
 }
 
 func (s synthetic) params(cell int) map[string]string {

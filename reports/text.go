@@ -157,7 +157,13 @@ func span(low, high string) string {
 	}
 	a, unitA, okA := strings.Cut(low, " ")
 	_, unitB, okB := strings.Cut(high, " ")
-	if okA && okB && unitA == unitB {
+	signed := strings.HasPrefix(low, "−") || strings.HasPrefix(low, "+")
+	switch {
+	case okA && okB && unitA == unitB && signed:
+		return a + " to " + high
+	case signed:
+		return low + " to " + high
+	case okA && okB && unitA == unitB, !okA && !okB && !strings.HasSuffix(low, "×"):
 		return a + "–" + high
 	}
 	if strings.HasSuffix(low, "×") && strings.HasSuffix(high, "×") {

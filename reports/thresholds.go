@@ -65,7 +65,7 @@ func (m *model) thresholdTitle() string {
 
 const thresholdsSay = "✓ pass: the run shows that the demand is kept. ✗ fail: it shows that it is missed. ? undecided: it shows neither, which is no pass; more trials decide."
 
-var thresholdHead = []string{"", "demand", "of", "measured", "can be", "n", "remark"}
+var thresholdHead = []string{"", "demand", "group", "measured", "can be", "n", "remark"}
 
 // thresholdRow is a judgement in words: its sign first.
 func thresholdRow(j gate.Judgement) []string {
@@ -96,7 +96,7 @@ func thresholdRow(j gate.Judgement) []string {
 	}
 	group := j.Group
 	if group == "" {
-		group = "all that it is about"
+		group = "all"
 	}
 	return []string{j.Decision.Mark() + " " + string(j.Decision), j.Threshold, group, measured, can, count(j.N), j.Why}
 }

@@ -3,8 +3,6 @@ package reports
 import (
 	"fmt"
 	"strings"
-
-	"gonum.org/v1/plot/vg"
 )
 
 // wait is how long people or devices waited for something that a trial brought about, as its probes tell.
@@ -55,7 +53,8 @@ func (m *model) waitFigure(w wait, d distribution, alt []string) figure {
 	}
 	f.caption = d.bandText() + " " + m.provenance()
 	f.alt = fmt.Sprintf("Cumulative distribution of %s. %s.", w.axis, strings.Join(alt, "; "))
-	f.h += vg.Length(max(0, (len(d.curves)-1)/3)) * legendLine
+	f.head, f.rows = d.numbers()
+	f.h += legendLine * lineOf(len(d.curves))
 	f.paint = d.paint
 	return f
 }
