@@ -49,16 +49,21 @@ func (t *test) why(significant bool) string {
 		return fmt.Sprintf("%s: worse, and chance explains it with p = %.2g (limit %.2g)", found, *t.AdjustedP, t.Alpha)
 	case t.Decision == Pass && significant:
 		return fmt.Sprintf("%s: worse, but by less than the margin of %s", found, t.size(t.Margin))
+	case t.Decision == Pass && t.fromZero():
+		return fmt.Sprintf("%s: it stays at 0", found)
 	case t.Decision == Pass:
 		return fmt.Sprintf("%s: a regression of %s is excluded", found, t.size(t.Tolerance))
 	case significant:
 		return fmt.Sprintf("%s: worse by less than the margin of %s, but %s is not excluded", found, t.size(t.Margin), t.size(t.Tolerance))
 	}
-	if t.A.Value != nil && *t.A.Value == 0 && !t.measure.IsRate() {
+	if t.fromZero() {
 		return fmt.Sprintf("%s: there is no ratio to 0, and too few trials to show that it stays there", found)
 	}
 	return fmt.Sprintf("%s: too few trials to tell: a regression of %s is not excluded", found, t.size(t.Tolerance))
 }
+
+// fromZero reports whether the baseline's statistic is 0, to which there is no ratio.
+func (t *test) fromZero() bool { return !t.measure.IsRate() && t.A.Value != nil && *t.A.Value == 0 }
 
 // figure prints a side's value.
 func (t *test) figure(f Figure) string {

@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
@@ -123,18 +122,17 @@ func (r *rules) quantileTest(m measure, group string, strata []stratum, a, b Fig
 		return t
 	}
 	t.data = true
-	t.setEffect(ratio(strata, m.P()))
 	against := func(rho float64) tails { return exceedTails(strata, rho, m.P()) }
 	if r.Paired {
 		against = func(rho float64) tails { return pairedTails(strata, rho, m.P()) }
-		if m.P() == 0.5 {
-			t.setEffect(pairedRatio(strata))
-		}
 	}
 	if m.Better != Neither {
 		at := against(1)
 		t.tested = true
 		t.p, t.least = m.side(at.less, at.greater), m.side(at.leastLess, at.leastGreater)
+	}
+	if !r.decideOnly || t.tested && t.p < r.Alpha {
+		t.setEffect(r.ratio(m.Metric, strata, against))
 	}
 	tail := (1 - r.Confidence) / 2
 	switch m.Better {
@@ -145,7 +143,7 @@ func (r *rules) quantileTest(m measure, group string, strata []stratum, a, b Fig
 	default:
 		t.excluded = against(1-m.Tolerance).greater <= tail && against(1+m.Tolerance).less <= tail
 	}
-	if t.worse == 0 && *t.A.Value == 0 && *t.B.Value == 0 {
+	if *t.A.Value == 0 && *t.B.Value == 0 {
 		t.excluded = staysZero(strata, m.P(), r.Confidence)
 	}
 	if r.decideOnly {
@@ -170,57 +168,41 @@ func staysZero(strata []stratum, p, confidence float64) bool {
 	return ok && high == 0
 }
 
-// ratio returns the p-quantile of b over that of a, less 1: of values divided by their cells' units, and weighted so that a cell
-// counts alike on both sides however many trials it has there (N1·N2/(N1+N2), as the rates' differences are).
-func ratio(strata []stratum, p float64) float64 {
-	n1, n2 := 0, 0
-	for _, s := range strata {
-		n1, n2 = n1+len(s.a), n2+len(s.b)
+// ratio returns how much higher a quantile of the candidate is, as a share of the baseline's. In one cell it is the quantiles' ratio.
+// Over cells it is the factor by which the baseline's values must be multiplied for the test to see no difference (as
+// Hodges and Lehmann estimate a shift): a cell counts by what it tells, and alike on both sides however many trials it has there.
+func (r *rules) ratio(m Metric, strata []stratum, against func(rho float64) tails) float64 {
+	if r.Paired && m.P() == 0.5 {
+		return pairedRatio(strata)
 	}
-	a, b := make([]weighted, 0, n1), make([]weighted, 0, n2)
+	var a, b []float64
 	for _, s := range strata {
-		unit := s.unit(1, p)
-		n1, n2 := float64(len(s.a)), float64(len(s.b))
-		w := n1 * n2 / (n1 + n2)
-		for _, v := range s.a {
-			a = append(a, weighted{v / unit, w / n1})
-		}
-		for _, v := range s.b {
-			b = append(b, weighted{v / unit, w / n2})
-		}
+		a, b = append(a, s.a...), append(b, s.b...)
 	}
-	qa, qb := weightedQuantile(a, p), weightedQuantile(b, p)
+	qa, qb := *m.of(a).Value, *m.of(b).Value
 	switch {
-	case qa == qb:
+	case qa == 0 && qb == 0:
 		return 0
 	case qa == 0:
 		return math.Inf(1)
+	case len(strata) == 1:
+		return qb/qa - 1
 	}
-	return qb/qa - 1
-}
-
-type weighted struct{ v, w float64 }
-
-// weightedQuantile is stats.Quantile of values that do not count alike: with equal weights it is the same.
-func weightedQuantile(xs []weighted, p float64) float64 {
-	slices.SortFunc(xs, func(x, y weighted) int { return cmp.Or(cmp.Compare(x.v, y.v), cmp.Compare(x.w, y.w)) })
-	total := 0.0
-	for i := 1; i < len(xs); i++ {
-		total += (xs[i-1].w + xs[i].w) / 2
+	l := limits{against, 1}
+	at := against(1)
+	if at.less == at.greater {
+		return 0
 	}
-	at, want := 0.0, p*total
-	for i := 1; i < len(xs); i++ {
-		step := (xs[i-1].w + xs[i].w) / 2
-		if at+step >= want {
-			low, high := xs[i-1].v, xs[i].v
-			if low == high {
-				return low
-			}
-			return low + math.Min(1, math.Max(0, (want-at)/step))*(high-low)
-		}
-		at += step
+	low := l.end(+1, func(rho float64) bool { t := against(rho); return t.greater >= t.less })
+	high := l.end(+1, func(rho float64) bool { t := against(rho); return t.greater > t.less })
+	if at.greater > at.less {
+		low = l.end(-1, func(rho float64) bool { t := against(rho); return t.greater < t.less })
+		high = l.end(-1, func(rho float64) bool { t := against(rho); return t.greater <= t.less })
 	}
-	return xs[len(xs)-1].v
+	if low == nil || high == nil {
+		return qb/qa - 1
+	}
+	return math.Sqrt((1+*low)*(1+*high)) - 1
 }
 
 // finest is how closely the ends of a ratio's interval are found, and farthest where they are sought.
@@ -264,8 +246,8 @@ func (l limits) end(sign float64, out func(rho float64) bool) *float64 {
 }
 
 // detectable is the smallest regression that the test finds at alpha with power: as far from 1 as the ratio seen is from its limit
-// at alpha, and farther by what the ratio strays at the given power, taken for log-normal with the spread that its interval
-// at tail shows.
+// at alpha, or from the margin where that is farther, and then by what the ratio strays at that power. It is taken for log-normal
+// with the spread that its interval at tail shows.
 func (l limits) detectable(m Metric, alpha, tail float64) (float64, bool) {
 	limit := l.low
 	if m.Better == Higher {
@@ -276,10 +258,11 @@ func (l limits) detectable(m Metric, alpha, tail float64) (float64, bool) {
 		return 0, false
 	}
 	spread := math.Abs(math.Log(l.ratio/(1+*near))) / distuv.UnitNormal.Quantile(1-tail)
-	factor := math.Exp(math.Abs(math.Log(l.ratio/(1+*far))) + spread*distuv.UnitNormal.Quantile(power))
-	worse := factor - 1
+	stray := spread * distuv.UnitNormal.Quantile(power)
+	factor := math.Exp(math.Abs(math.Log(l.ratio/(1+*far))) + stray)
+	worse, least := factor-1, (1+m.Margin)*math.Exp(stray)-1
 	if m.Better == Higher {
-		worse = 1 - 1/factor
+		worse, least = 1-1/factor, 1-(1-m.Margin)*math.Exp(-stray)
 	}
-	return math.Max(worse, m.Margin), true
+	return math.Max(worse, least), true
 }

@@ -3,6 +3,8 @@ package gate
 import (
 	"math"
 
+	"gonum.org/v1/gonum/stat/distuv"
+
 	"github.com/punchlab/punchlab/lab/stats"
 )
 
@@ -134,7 +136,12 @@ func (m Metric) detectable(strata []stats.Stratum, alpha float64) (float64, bool
 		less, _, _ := stats.Fisher(k, n1, 0, n2)
 		return share, k == n1 && less <= alpha
 	}
-	return math.Max(drop*share, m.Margin), drop <= base
+	q := base - m.Margin/share // the margin is to be reached with that power as well
+	if q <= 0 {
+		return 0, false
+	}
+	stray := distuv.UnitNormal.Quantile(power) * math.Sqrt(base*(1-base)/float64(n1)+q*(1-q)/float64(n2))
+	return math.Max(drop*share, m.Margin+share*stray), drop <= base
 }
 
 // leastStrata returns the smallest p-values that ExactStrata could return with the strata's margins: the probability that every
