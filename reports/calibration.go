@@ -68,7 +68,8 @@ func calibrationSays(c *gate.Calibration) string {
 			mark = "✗"
 		}
 		s = fmt.Sprintf("%s %s of %s gates without a regression were red: %s %% (%s %% interval %s–%s %%), promised are at most %s %%",
-			mark, count(failed), count(gates), number(100*red.Value, 2), number(100*c.Confidence, 1), number(100*red.Low, 3), number(100*red.High, 3), number(100*c.Alpha, 3))
+			mark, count(failed), count(gates), number(100*red.Value, 2), number(100*c.Confidence, 1),
+			number(100*red.Low, 3), number(100*red.High, 3), number(100*c.Alpha, 3))
 	}
 	for _, e := range effects {
 		if p, ok := foundFrom(c, e.effect); ok {
@@ -159,7 +160,8 @@ func calibrationFrom(c *gate.Calibration) string {
 	if c.Commit != "" {
 		s += ", commit " + shortCommit(c.Commit)
 	}
-	return s + fmt.Sprintf("): %s in %s; each gate compares %s a cell with as many others, seed %d", plural(c.Trials, "trial"), plural(c.Cells, "cell"), plural(c.PerCell, "trial"), c.Seed)
+	return s + fmt.Sprintf("): %s in %s; each gate compares %s a cell with as many others, seed %d", plural(c.Trials, "trial"),
+		plural(c.Cells, "cell"), plural(c.PerCell, "trial"), c.Seed)
 }
 
 func calibrationText(c *gate.Calibration) []byte {
@@ -191,10 +193,12 @@ func calibrationSection(runDir string) (topic, bool, error) {
 		return topic{}, false, fmt.Errorf("read calibration: %s: %w: make it again with punchlab gate --calibrate, or remove it", path, err)
 	}
 	if c.Schema != gate.CalibrationSchema {
-		return topic{}, false, fmt.Errorf("read calibration: %s: schema is %q, want %q: make it again with punchlab gate --calibrate, or remove it", path, c.Schema, gate.CalibrationSchema)
+		return topic{}, false, fmt.Errorf("read calibration: %s: schema is %q, want %q: make it again with punchlab gate --calibrate, or "+
+			"remove it", path, c.Schema, gate.CalibrationSchema)
 	}
 	return topic{
-		id: "calibration", title: "How often is the gate wrong?", says: printable(calibrationSays(&c) + ". Gates were " + calibrationFrom(&c) + "."),
+		id: "calibration", title: "How often is the gate wrong?",
+		says:    printable(calibrationSays(&c) + ". Gates were " + calibrationFrom(&c) + "."),
 		figures: []figure{calibrationFigure(&c)}, head: calibrationHead, rows: calibrationRows(&c),
 	}, true, nil
 }

@@ -32,7 +32,8 @@ func calibrationFigure(c *gate.Calibration) figure {
 	}
 	var says []string
 	if gates > 0 {
-		says = append(says, fmt.Sprintf("without a regression %s of %s red (%s–%s %%)", count(failed), count(gates), number(100*red.Low, 2), number(100*red.High, 2)))
+		says = append(says, fmt.Sprintf("without a regression %s of %s red (%s–%s %%)", count(failed), count(gates), number(100*red.Low, 2),
+			number(100*red.High, 2)))
 	}
 	for _, k := range o.curves {
 		var parts []string
@@ -42,7 +43,8 @@ func calibrationFigure(c *gate.Calibration) figure {
 		says = append(says, k.name+": "+strings.Join(parts, ", "))
 	}
 	f.alt = printable("Share of red gates by the size of the regression. " + strings.Join(says, "; ") + ".")
-	f.caption = printable(fmt.Sprintf("Gates %s. Alpha %s %%. Whiskers: %s %% intervals (Clopper–Pearson).", calibrationFrom(c), number(100*c.Alpha, 3), number(100*c.Confidence, 1)))
+	f.caption = printable(fmt.Sprintf("Gates %s. Alpha %s %%. Whiskers: %s %% intervals (Clopper–Pearson).", calibrationFrom(c),
+		number(100*c.Alpha, 3), number(100*c.Confidence, 1)))
 	f.paint = o.paint
 	return f
 }
@@ -74,7 +76,8 @@ func (o operating) paint(c draw.Canvas) {
 	p.X.Max *= 1.03
 	p.X.Label.Text, p.Y.Label.Text = "regression: points of the direct rate, or % of a time", "share of gates that are red"
 	p.X.Tick.Marker = ticks{func(v float64) string { return number(100*v, 1) }, false, c.Max.X - c.Min.X - axisRoom}
-	p.Y.Tick.Marker = plot.ConstantTicks{{Value: 0, Label: "0 %"}, {Value: 0.25, Label: "25 %"}, {Value: 0.5, Label: "50 %"}, {Value: 0.75, Label: "75 %"}, {Value: 1, Label: "100 %"}}
+	p.Y.Tick.Marker = plot.ConstantTicks{{Value: 0, Label: "0 %"}, {Value: 0.25, Label: "25 %"}, {Value: 0.5, Label: "50 %"},
+		{Value: 0.75, Label: "75 %"}, {Value: 1, Label: "100 %"}}
 	dress(p)
 	p.Add(&paper{})
 	p.Add(o)

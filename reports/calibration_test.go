@@ -25,7 +25,8 @@ func calibrated(falseRed int) *gate.Calibration {
 	add := func(e gate.Effect, metric string, size float64, gates, failed int) {
 		low, high := stats.ClopperPearson(failed, gates, 0.95)
 		c.Points = append(c.Points, gate.CalibrationPoint{
-			Effect: e, Metric: metric, Size: size, Gates: gates, Failed: failed, Passed: (gates - failed) / 2, Undecided: gates - failed - (gates-failed)/2, Named: failed * 9 / 10,
+			Effect: e, Metric: metric, Size: size, Gates: gates, Failed: failed,
+			Passed: (gates - failed) / 2, Undecided: gates - failed - (gates-failed)/2, Named: failed * 9 / 10,
 			Red: gate.Red{Value: float64(failed) / float64(gates), Low: low, High: high},
 		})
 	}
@@ -94,7 +95,8 @@ func TestCalibrationFormats(t *testing.T) {
 // TestCalibrationSays: a promise that the interval excludes is broken, one that it allows is kept; found means found from there on.
 func TestCalibrationSays(t *testing.T) {
 	if got := calibrationSays(calibrated(0)); !strings.HasPrefix(got, "✓ 0 of 1,000 gates without a regression were red: 0 %") ||
-		!strings.Contains(got, "fewer direct: found 199 of 200 times from −7 points on") || !strings.Contains(got, "everything slower: of no size tried") {
+		!strings.Contains(got, "fewer direct: found 199 of 200 times from −7 points on") ||
+		!strings.Contains(got, "everything slower: of no size tried") {
 		t.Error(got)
 	}
 	if got := calibrationSays(calibrated(2)); !strings.HasPrefix(got, "✓") {
@@ -120,16 +122,19 @@ func TestCalibrationOnThePage(t *testing.T) {
 	}
 	doc, page := parse(t, dir)
 	checkPage(t, doc)
-	for _, want := range []string{`id="calibration"`, "0 of 1,000 gates without a regression", "Share of red gates by the size of the regression. without"} {
+	for _, want := range []string{`id="calibration"`, "0 of 1,000 gates without a regression",
+		"Share of red gates by the size of the regression. without"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
-	for text, want := range map[string]string{"{": "unexpected end", `{"schema":"punchlab/calibration/9"}`: "punchlab/calibration/9", `{"points":3}`: "cannot unmarshal"} {
+	for text, want := range map[string]string{"{": "unexpected end", `{"schema":"punchlab/calibration/9"}`: "punchlab/calibration/9",
+		`{"points":3}`: "cannot unmarshal"} {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Write(dir, []string{"html"}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "remove it") {
+		if _, err := Write(dir, []string{"html"}); err == nil || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "remove it") {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

@@ -120,7 +120,8 @@ type compareData struct {
 
 func (c *sides) html(files []string) ([]byte, error) {
 	d := compareData{
-		Scenario: c.b.Manifest.Scenario.Name, CSS: template.CSS(pageCSS + compareCSS), A: printable(sideOf(c.verdict.A)), B: printable(sideOf(c.verdict.B)),
+		Scenario: c.b.Manifest.Scenario.Name, CSS: template.CSS(pageCSS + compareCSS),
+		A: printable(sideOf(c.verdict.A)), B: printable(sideOf(c.verdict.B)),
 		Key: matrixKeys, Matrices: c.matrices(),
 	}
 	if d.Scenario == "" {
@@ -132,7 +133,8 @@ func (c *sides) html(files []string) ([]byte, error) {
 	d.Mark, headline = c.headline()
 	d.Headline = tie(printable(headline))
 	if len(c.unlike) > 0 {
-		d.Notes = append(d.Notes, pageNote{Class: "note warning", Text: printable("What follows describes; it does not decide. Were the environments alike, a gate would say: " + string(c.verdict.Decision) + ". " + c.verdict.Why)})
+		d.Notes = append(d.Notes, pageNote{Class: "note warning", Text: printable("What follows describes; it does not decide. " +
+			"Were the environments alike, a gate would say: " + string(c.verdict.Decision) + ". " + c.verdict.Why)})
 	}
 	for _, p := range c.verdict.Problems {
 		d.Notes = append(d.Notes, pageNote{Class: "note warning", Text: printable(p)})

@@ -55,7 +55,8 @@ func (c *sides) cellTable() (says string, table template.HTML) {
 	if len(c.changes) == 0 {
 		return fmt.Sprintf("In none of %s can a difference be seen.", plural(total, "cell")), ""
 	}
-	says = fmt.Sprintf("%s of %s, the worst first. An interval that excludes no difference is not yet a finding: of many, one in twenty does so by chance. ✗ marks what stands against all comparisons together.",
+	says = fmt.Sprintf("%s of %s, the worst first. An interval that excludes no difference is not yet a finding: of many, one in twenty does "+
+		"so by chance. ✗ marks what stands against all comparisons together.",
 		count(len(c.changes)), plural(total, "cell"))
 	shown := c.changes
 	if len(shown) > mostChanges {
@@ -73,7 +74,8 @@ func (c *sides) cellTable() (says string, table template.HTML) {
 		for i, f := range k.findings {
 			b.WriteString("<tr>")
 			if i == 0 {
-				fmt.Fprintf(&b, `<th scope="rowgroup" rowspan="%d">%s</th>`, len(k.findings), escape(printable(cellName(c.verdict.Cells[k.cell].Params))))
+				fmt.Fprintf(&b, `<th scope="rowgroup" rowspan="%d">%s</th>`, len(k.findings),
+					escape(printable(cellName(c.verdict.Cells[k.cell].Params))))
 			}
 			key := signOf(f)
 			fmt.Fprintf(&b, `<td class="%s"><span class="mark">%s</span> %s</td>`, key.Class, key.Sign, strings.SplitN(key.Says, ":", 2)[0])
@@ -102,7 +104,10 @@ func (c *sides) findings() (says string, table template.HTML) {
 		}
 		rows[i] = append([]string{printable(subject(f)), r[0] + " " + string(f.Decision)}, r[3:]...)
 	}
-	says = fmt.Sprintf("Each strategy over all its cells; a metric passes where the %s %% interval excludes a regression as large as its tolerance, and fails where chance explains less than once in %s gates what is at least its margin. “Finds from” is the smallest regression that fails 95 times of 100.",
+	says = fmt.Sprintf("Each strategy over all its cells; a metric passes where the %s %% interval excludes a regression as large as its "+
+		"tolerance, and fails where chance explains less than once in %s gates what is at least its margin. “Finds from” is the smallest "+
+		"regression that fails 95 times of 100.",
 		number(100*v.Confidence, 1), oneIn(v.Alpha))
-	return says, template.HTML(dataTable([]string{"metric", "", "baseline", "candidate", "effect", "interval", "adjusted p", "finds from", "note"}, rows))
+	return says, template.HTML(dataTable([]string{"metric", "", "baseline", "candidate", "effect", "interval", "adjusted p", "finds from",
+		"note"}, rows))
 }

@@ -228,7 +228,8 @@ func arrow(key, sign string) string {
 }
 
 func tallyText(tally map[string]int) string {
-	words := map[string]string{"fails": "surely worse", "worse": "worse alone", "better": "better alone", "same": "the same", "unsure": "cannot tell", "none": "not in both"}
+	words := map[string]string{"fails": "surely worse", "worse": "worse alone", "better": "better alone", "same": "the same",
+		"unsure": "cannot tell", "none": "not in both"}
 	var parts []string
 	for _, k := range matrixKeys {
 		if n := tally[k.Class]; n > 0 {

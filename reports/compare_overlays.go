@@ -108,7 +108,8 @@ func (o overlay) figure(group string, a, b curve) figure {
 		return f
 	}
 	f.caption = strings.Join(says, ". ")
-	f.caption = strings.ToUpper(f.caption[:1]) + f.caption[1:] + ". Over the cells that both runs have; bands hold the whole curve with 95 % confidence (DKW)."
+	f.caption = strings.ToUpper(f.caption[:1]) + f.caption[1:] +
+		". Over the cells that both runs have; bands hold the whole curve with 95 % confidence (DKW)."
 	f.alt = fmt.Sprintf("Cumulative distributions of %s of both runs. %s.", o.axis, strings.Join(says, "; "))
 	f.paint = d.paint
 	return f

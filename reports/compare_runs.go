@@ -49,7 +49,8 @@ func fieldsSay(differ []runField) string {
 	if n == 0 {
 		return "Nothing that a gate asks to be alike: a difference below is the candidate's, or chance."
 	}
-	return fmt.Sprintf("They are unlike in %s that a gate asks to be alike: no difference below can be laid to the candidate alone.", plural(n, "field"))
+	return fmt.Sprintf("They are unlike in %s that a gate asks to be alike: no difference below can be laid to the candidate alone.",
+		plural(n, "field"))
 }
 
 // describe lists what a run is.

@@ -54,7 +54,8 @@ func spoiled(tr *record.Trial) {
 		return &s
 	}
 	tr.ConnectS, tr.FirstPacketS, tr.FirstFrameS = scale(tr.ConnectS), scale(tr.FirstPacketS), scale(tr.FirstFrameS)
-	if tr.Params["strategy"] == "adaptive" && strings.HasSuffix(tr.Params["camera.nat"], "restricted-cone") && tr.Outcome == record.Direct && tr.Trial%2 == 0 {
+	if tr.Params["strategy"] == "adaptive" && strings.HasSuffix(tr.Params["camera.nat"], "restricted-cone") && tr.Outcome == record.Direct &&
+		tr.Trial%2 == 0 {
 		tr.Outcome, tr.Cause = record.Relayed, "no punch came back within 3 s; media stayed on the relay"
 	}
 }
@@ -122,7 +123,8 @@ func TestCompareTellsARegression(t *testing.T) {
 	if got := words(doc, section("matrix")); !strings.Contains(got, "✗ −50") || !strings.Contains(got, "surely worse") {
 		t.Errorf("matrix: %.600s", got)
 	}
-	if got := words(doc, section("runs")); !strings.Contains(got, "engine netfilter") || strings.Contains(got, "≠") || !strings.Contains(got, "seed 21 22 differs") {
+	if got := words(doc, section("runs")); !strings.Contains(got, "engine netfilter") || strings.Contains(got, "≠") ||
+		!strings.Contains(got, "seed 21 22 differs") {
 		t.Errorf("runs: %s", got)
 	}
 	if !strings.Contains(page, "Cumulative distributions of time to connect of both runs. baseline: median") {
@@ -149,7 +151,8 @@ func TestCompareWrites(t *testing.T) {
 		}
 		if filepath.Base(f) != ComparePage {
 			plots++
-			if rel, err := filepath.Rel(out, f); err != nil || !bytes.Contains(page, []byte(`href="`+rel+`"`)) || strings.Contains(rel, "..") && !strings.Contains(rel, "-..-") {
+			if rel, err := filepath.Rel(out, f); err != nil || !bytes.Contains(page, []byte(`href="`+rel+`"`)) ||
+				strings.Contains(rel, "..") && !strings.Contains(rel, "-..-") {
 				t.Errorf("the page does not link %s", rel)
 			}
 		}
@@ -218,7 +221,8 @@ func TestCompareShapes(t *testing.T) {
 
 // TestCompareEscapesNames: an axis may be called anything.
 func TestCompareEscapesNames(t *testing.T) {
-	s := synthetic{seed: 3, axes: []record.Axis{{Key: "camera.nat", Values: hostile[:4]}, {Key: "<b>&|", Values: hostile[4:8]}, {Key: "strategy", Values: []string{"adaptive", "<i>x</i>"}}}, trials: 12}
+	s := synthetic{seed: 3, axes: []record.Axis{{Key: "camera.nat", Values: hostile[:4]}, {Key: "<b>&|", Values: hostile[4:8]},
+		{Key: "strategy", Values: []string{"adaptive", "<i>x</i>"}}}, trials: 12}
 	a := s.write(t)
 	_, page := compared(t, a, rewritten(t, a, nil, func(tr *record.Trial) {
 		if tr.Outcome == record.Direct {
@@ -251,10 +255,12 @@ func TestCompareLook(t *testing.T) {
 	if *look == "" {
 		t.Skip("no -look folder")
 	}
-	for name, s := range map[string]synthetic{"matrix": runs["matrix"], "four-links": runs["four-links"], "twelve": {seed: 3, axes: natMatrix(twelveNATs, []string{"adaptive"}, []string{"lte"}), trials: 20}, "no-axes": runs["no-axes"]} {
+	for name, s := range map[string]synthetic{"matrix": runs["matrix"], "four-links": runs["four-links"],
+		"twelve": {seed: 3, axes: natMatrix(twelveNATs, []string{"adaptive"}, []string{"lte"}), trials: 20}, "no-axes": runs["no-axes"]} {
 		a := s.write(t)
 		for kind, b := range map[string]string{
-			"worse": rewritten(t, a, nil, spoiled), "unlike": rewritten(t, a, func(m *record.Manifest) { m.Kernel = "Linux 6.13.1 x86_64" }, func(*record.Trial) {}),
+			"worse": rewritten(t, a, nil, spoiled), "unlike": rewritten(t, a, func(m *record.Manifest) { m.Kernel = "Linux 6.13.1 x86_64" },
+				func(*record.Trial) {}),
 		} {
 			if _, err := Compare(a, b, filepath.Join(*look, "compare-"+name+"-"+kind)); err != nil {
 				t.Fatal(err)

@@ -31,7 +31,8 @@ func gateJUnit(v *gate.Verdict) ([]byte, error) {
 		start = v.B.Start.UTC().Format(time.RFC3339)
 	}
 	whole := junitSuite{Name: name, Timestamp: start}
-	whole.add("verdict", v.Decision, v.Why, strings.Join(append([]string{"baseline: " + sideOf(v.A), "candidate: " + sideOf(v.B)}, v.Problems...), "\n"))
+	whole.add("verdict", v.Decision, v.Why, strings.Join(append([]string{"baseline: " + sideOf(v.A), "candidate: " + sideOf(v.B)},
+		v.Problems...), "\n"))
 	for _, f := range v.Overall {
 		whole.add(subject(f), f.Decision, f.Why, evidence(f, v.Confidence)+"\nfinds from: "+detectable(f))
 	}

@@ -15,7 +15,8 @@ const mostMarkdownCells = 30
 func gateMarkdown(v *gate.Verdict) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "## %s punchlab gate: %s\n\n**%s**\n\n", v.Decision.Mark(), v.Decision, inMarkdown(v.Why))
-	fmt.Fprintf(&b, "Scenario %s, engine %s. At most one false red in %s gates; intervals of %s %%.", inMarkdown(v.Scenario), inMarkdown(v.Engine), oneIn(v.Alpha), number(100*v.Confidence, 1))
+	fmt.Fprintf(&b, "Scenario %s, engine %s. At most one false red in %s gates; intervals of %s %%.", inMarkdown(v.Scenario),
+		inMarkdown(v.Engine), oneIn(v.Alpha), number(100*v.Confidence, 1))
 	if v.Paired {
 		b.WriteString(" Trials are compared in pairs on common seeds.")
 	}
@@ -83,7 +84,8 @@ func gateTable(b *bytes.Buffer, head []string, rows [][]string) {
 	}
 }
 
-var markdownSpecial = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "[", `\[`, "]", `\]`, "<", "&lt;", ">", "&gt;", "|", `\|`, "&", "&amp;", "~", `\~`, "$", `\$`)
+var markdownSpecial = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "[", `\[`, "]", `\]`, "|", `\|`, "~", `\~`, "$", `\$`,
+	"<", "&lt;", ">", "&gt;", "&", "&amp;")
 
 // inMarkdown is text with nothing in it that Markdown, or HTML in it, would take for its own.
 func inMarkdown(s string) string { return markdownSpecial.Replace(printable(s)) }

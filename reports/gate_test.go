@@ -27,16 +27,19 @@ func f64(v float64) *float64 { return &v }
 func rateFinding(group string, d gate.Decision, k1, n1, k2, n2 int, p float64) gate.Finding {
 	a, b := float64(k1)/float64(n1), float64(k2)/float64(n2)
 	return gate.Finding{
-		Metric: "direct_rate", Group: group, Decision: d, Better: "higher", Why: "direct_rate " + string(d), Alpha: 0.001, Margin: 0.02, Tolerance: 0.09,
+		Metric: "direct_rate", Group: group, Decision: d, Better: "higher", Why: "direct_rate " + string(d),
+		Alpha: 0.001, Margin: 0.02, Tolerance: 0.09,
 		A: gate.Figure{Value: &a, K: k1, N: n1}, B: gate.Figure{Value: &b, K: k2, N: n2},
-		Effect: f64(b - a), Worse: f64(a - b), Range: &gate.Interval{Low: f64(b - a - 0.03), High: f64(b - a + 0.02)}, P: &p, AdjustedP: f64(2 * p), Detectable: f64(0.0215),
+		Effect: f64(b - a), Worse: f64(a - b), Range: &gate.Interval{Low: f64(b - a - 0.03), High: f64(b - a + 0.02)},
+		P: &p, AdjustedP: f64(2 * p), Detectable: f64(0.0215),
 	}
 }
 
 func timeFinding(group string, d gate.Decision, a, b float64, n int, p float64) gate.Finding {
 	e := b/a - 1
 	return gate.Finding{
-		Metric: "connect_s.p95", Group: group, Decision: d, Unit: "s", Better: "lower", Why: "connect_s.p95 " + string(d), Alpha: 0.001, Margin: 0.03, Tolerance: 0.1,
+		Metric: "connect_s.p95", Group: group, Decision: d, Unit: "s", Better: "lower", Why: "connect_s.p95 " + string(d),
+		Alpha: 0.001, Margin: 0.03, Tolerance: 0.1,
 		A: gate.Figure{Value: &a, N: n}, B: gate.Figure{Value: &b, N: n}, Effect: &e, Worse: &e, Range: &gate.Interval{Low: f64(e - 0.04)},
 		P: &p, AdjustedP: &p, Detectable: f64(0.055),
 	}
@@ -46,17 +49,21 @@ func verdictOf(d gate.Decision) *gate.Verdict {
 	at := time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC)
 	v := &gate.Verdict{
 		Schema: gate.VerdictSchema, Decision: d, Scenario: "nat-matrix", Engine: "netfilter", Alpha: 0.001, Confidence: 0.95,
-		A: gate.Side{Source: "reports/baselines/nat-matrix.jsonl:3", Commit: "3ef995d0c1f2a3b4c5d6e7f8091a2b3c4d5e6f70", Start: at, Seed: 1, Cells: 3, Trials: 150, Complete: true},
-		B: gate.Side{Source: "out/b", Commit: "00f7394d0c1f2a3b4c5d6e7f8091a2b3c4d5e6f7", Dirty: true, Start: at.Add(time.Hour), Seed: 2, Cells: 3, Trials: 149, HarnessErrors: 4, Complete: true},
+		A: gate.Side{Source: "reports/baselines/nat-matrix.jsonl:3", Commit: "3ef995d0c1f2a3b4c5d6e7f8091a2b3c4d5e6f70", Start: at, Seed: 1,
+			Cells: 3, Trials: 150, Complete: true},
+		B: gate.Side{Source: "out/b", Commit: "00f7394d0c1f2a3b4c5d6e7f8091a2b3c4d5e6f7", Dirty: true, Start: at.Add(time.Hour), Seed: 2,
+			Cells: 3, Trials: 149, HarnessErrors: 4, Complete: true},
 	}
 	cell := func(i int, camera string, d gate.Decision, fs ...gate.Finding) {
-		v.Cells = append(v.Cells, gate.CellVerdict{Cell: i, Params: map[string]string{"camera.nat": camera, "viewer.nat": "symmetric", "strategy": "adaptive"}, Oracle: "direct", Decision: d, Why: "cell " + string(d), Findings: fs})
+		v.Cells = append(v.Cells, gate.CellVerdict{Cell: i, Params: map[string]string{"camera.nat": camera, "viewer.nat": "symmetric",
+			"strategy": "adaptive"}, Oracle: "direct", Decision: d, Why: "cell " + string(d), Findings: fs})
 	}
 	switch d {
 	case gate.Fail:
 		v.Why = "direct_rate of strategy adaptive fell by 8.8 points (95 % interval −11.8 to −6.8) from 720 of 720 to 657 of 720."
 		v.Allowed = []gate.Difference{{Field: "kernel", Baseline: "Linux 6.12.8", Candidate: "Linux 6.13.1", Do: "run both on one"}}
-		v.Overall = []gate.Finding{timeFinding("adaptive", gate.Undecided, 0.0412, 0.0454, 700, 0.02), rateFinding("adaptive", gate.Fail, 720, 720, 657, 720, 1e-17), rateFinding("relay", gate.Pass, 0, 720, 0, 720, 1)}
+		v.Overall = []gate.Finding{timeFinding("adaptive", gate.Undecided, 0.0412, 0.0454, 700, 0.02),
+			rateFinding("adaptive", gate.Fail, 720, 720, 657, 720, 1e-17), rateFinding("relay", gate.Pass, 0, 720, 0, 720, 1)}
 		v.Overall[0].Watched = true
 		cell(0, "full-cone", gate.Pass, rateFinding("", gate.Pass, 50, 50, 50, 50, 1))
 		cell(1, "symmetric", gate.Fail, rateFinding("", gate.Fail, 50, 50, 23, 50, 1e-9), timeFinding("", gate.Pass, 0.04, 0.04, 50, 1))
@@ -163,7 +170,8 @@ func TestGateJUnitCounts(t *testing.T) {
 	}
 	for _, s := range out.Suites {
 		for _, c := range s.Cases {
-			if passes := strings.Contains(c.Name, "full-cone") || strings.Contains(c.Name, "relay"); passes == (c.Failure != nil || c.Skipped != nil) {
+			passes := strings.Contains(c.Name, "full-cone") || strings.Contains(c.Name, "relay")
+			if passes == (c.Failure != nil || c.Skipped != nil) {
 				t.Errorf("case %s: failure %v, skipped %v", c.Name, c.Failure, c.Skipped)
 			}
 		}
@@ -175,13 +183,15 @@ func TestGateAnnotationsWorstFirst(t *testing.T) {
 	v := verdictOf(gate.Fail)
 	for i := range 30 {
 		f := rateFinding("", gate.Fail, 50, 50, 50-i, 50, 1e-6)
-		v.Cells = append(v.Cells, gate.CellVerdict{Cell: 3 + i, Params: map[string]string{"n": fmt.Sprint(i)}, Decision: gate.Fail, Findings: []gate.Finding{f}})
+		v.Cells = append(v.Cells, gate.CellVerdict{Cell: 3 + i, Params: map[string]string{"n": fmt.Sprint(i)}, Decision: gate.Fail,
+			Findings: []gate.Finding{f}})
 	}
 	lines := strings.Split(strings.TrimSpace(rendered(t, v, "annotations")), "\n")
 	if len(lines) != mostAnnotations {
 		t.Fatalf("%d annotations", len(lines))
 	}
-	for i, want := range []string{"::error title=punchlab gate%3A fail::", "::error title=direct_rate%2C adaptive%3A fail::", "::error title=n=29%3A fail::", "::error title=n=28%3A fail::"} {
+	for i, want := range []string{"::error title=punchlab gate%3A fail::", "::error title=direct_rate%2C adaptive%3A fail::",
+		"::error title=n=29%3A fail::", "::error title=n=28%3A fail::"} {
 		if !strings.HasPrefix(lines[i], want) {
 			t.Errorf("annotation %d is %.60s", i, lines[i])
 		}
@@ -261,7 +271,8 @@ func TestGateBenchfmtOfTrials(t *testing.T) {
 }
 
 // hostile names are as bad as a file can make them.
-var hostile = []string{"a|b", "<script>alert(1)</script>", "100%\n::error::x", "\x1b[2Jcls", "c=d/e f", "“\u202etxt”", "*_`~$[x](y)", "&amp;", "", "\x00\xff", "-->", "]]>", "::set-output name=x::y"}
+var hostile = []string{"a|b", "<script>alert(1)</script>", "100%\n::error::x", "\x1b[2Jcls", "c=d/e f", "“\u202etxt”", "*_`~$[x](y)", "&amp;",
+	"", "\x00\xff", "-->", "]]>", "::set-output name=x::y"}
 
 // TestGateEscapesNames: whatever names are in the records, every format stays what it is.
 func TestGateEscapesNames(t *testing.T) {
@@ -299,7 +310,8 @@ func checkEscapes(t *testing.T, h string) {
 	}
 	md := rendered(t, v, "md")
 	for _, line := range strings.Split(md, "\n") {
-		if bars := strings.Count(strings.ReplaceAll(strings.ReplaceAll(line, `\\`, ""), `\|`, ""), "|"); strings.HasPrefix(line, "|") && bars != 11 && bars != 10 && bars != 4 {
+		bars := strings.Count(strings.NewReplacer(`\\`, "", `\|`, "").Replace(line), "|")
+		if strings.HasPrefix(line, "|") && bars != 11 && bars != 10 && bars != 4 {
 			t.Errorf("%q: a row of %d bars: %s", h, bars, line)
 		}
 	}

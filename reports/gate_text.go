@@ -30,7 +30,8 @@ func gateText(v *gate.Verdict, color bool) []byte {
 	if s, ok := worstOverall(v); ok {
 		fmt.Fprintf(&b, "  worst      %s\n", printable(s))
 	}
-	fmt.Fprintf(&b, "  scenario   %s, engine %s\n  baseline   %s\n  candidate  %s\n", printable(v.Scenario), printable(v.Engine), printable(sideOf(v.A)), printable(sideOf(v.B)))
+	fmt.Fprintf(&b, "  scenario   %s, engine %s\n  baseline   %s\n  candidate  %s\n", printable(v.Scenario), printable(v.Engine),
+		printable(sideOf(v.A)), printable(sideOf(v.B)))
 	how := "cell by cell, trials as independent samples"
 	if v.Paired {
 		how = "trial by trial, in pairs on common seeds"
@@ -92,7 +93,8 @@ var findingHead = []string{"", "metric", "group", "baseline", "candidate", "effe
 func overallRows(v *gate.Verdict) [][]string {
 	var rows [][]string
 	for _, f := range inOrder(v.Overall) {
-		rows = append(rows, []string{f.Decision.Mark(), f.Metric, orDash(f.Group), figureOf(f, f.A), figureOf(f, f.B), effectOf(f), rangeOf(f), pOf(f), detectable(f), noteOf(f)})
+		rows = append(rows, []string{f.Decision.Mark(), f.Metric, orDash(f.Group), figureOf(f, f.A), figureOf(f, f.B), effectOf(f),
+			rangeOf(f), pOf(f), detectable(f), noteOf(f)})
 	}
 	return rows
 }

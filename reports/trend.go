@@ -129,7 +129,8 @@ func trendVerdict(t *gate.TrendReport) string {
 	case looked == 0:
 		return "? no change was looked for: no metric has enough runs"
 	case len(cs) == 0:
-		return fmt.Sprintf("✓ no change in %s over %s (chance of finding one where nothing changed: %s %%)", plural(looked, "metric"), plural(len(t.Runs), "run"), number(100*t.Alpha, 2))
+		return fmt.Sprintf("✓ no change in %s over %s (chance of finding one where nothing changed: %s %%)", plural(looked, "metric"),
+			plural(len(t.Runs), "run"), number(100*t.Alpha, 2))
 	}
 	n := map[string]int{}
 	for _, c := range cs {
@@ -148,7 +149,8 @@ func trendVerdict(t *gate.TrendReport) string {
 	if n["worse"] > 0 {
 		mark = "✗"
 	}
-	return fmt.Sprintf("%s %s over %s: %s (chance of any where nothing changed: %s %%)", mark, plural(len(cs), "change"), plural(len(t.Runs), "run"), strings.Join(parts, ", "), number(100*t.Alpha, 2))
+	return fmt.Sprintf("%s %s over %s: %s (chance of any where nothing changed: %s %%)", mark, plural(len(cs), "change"),
+		plural(len(t.Runs), "run"), strings.Join(parts, ", "), number(100*t.Alpha, 2))
 }
 
 func trendTitle(t *gate.TrendReport) string {

@@ -55,7 +55,8 @@ func trendSheet(t *gate.TrendReport) figure {
 	return f
 }
 
-const trendKey = "Points: a run each, with its 95 % interval; lines: the mean between changes; dashed: a change; triangle: a run on another environment."
+const trendKey = "Points: a run each, with its 95 % interval; lines: the mean between changes; dashed: a change; triangle: a run on another " +
+	"environment."
 
 // trendFigure is one series for the page.
 func trendFigure(t *gate.TrendReport, s gate.Series) figure {

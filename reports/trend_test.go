@@ -24,7 +24,8 @@ func trendOf(n int) *gate.TrendReport {
 	t := &gate.TrendReport{Schema: gate.TrendSchema, Scenario: "nat-matrix", Engine: "sim", Alpha: 0.05}
 	start := time.Date(2026, 3, 1, 3, 17, 0, 0, time.UTC)
 	for i := range n {
-		r := gate.TrendRun{Source: fmt.Sprintf("history/%02d", i+1), Start: start.AddDate(0, 0, i), Commit: fmt.Sprintf("%09x", 0x3ef995d00+i), Trials: 1440}
+		r := gate.TrendRun{Source: fmt.Sprintf("history/%02d", i+1), Start: start.AddDate(0, 0, i),
+			Commit: fmt.Sprintf("%09x", 0x3ef995d00+i), Trials: 1440}
 		if i == n/2 {
 			r.Changed = []string{"kernel: Linux 6.12.8 → Linux 6.13.1"}
 		}
@@ -42,16 +43,19 @@ func trendOf(n int) *gate.TrendReport {
 			}
 			v += 0.004 * rng.NormFloat64()
 			v = min(1, v)
-			rate.Points = append(rate.Points, gate.TrendPoint{Run: i, Value: v, N: 720, Range: &gate.Interval{Low: f64(v - 0.01), High: f64(min(1, v+0.007))}})
+			rate.Points = append(rate.Points, gate.TrendPoint{Run: i, Value: v, N: 720,
+				Range: &gate.Interval{Low: f64(v - 0.01), High: f64(min(1, v+0.007))}})
 			c *= 1 + 0.02*rng.NormFloat64()
-			connect.Points = append(connect.Points, gate.TrendPoint{Run: i, Value: c, N: 700, Range: &gate.Interval{Low: f64(c * 0.97), High: f64(c * 1.03)}})
+			connect.Points = append(connect.Points, gate.TrendPoint{Run: i, Value: c, N: 700,
+				Range: &gate.Interval{Low: f64(c * 0.97), High: f64(c * 1.03)}})
 			if i < 2 {
 				goodput.Points = append(goodput.Points, gate.TrendPoint{Run: i, Value: 2e6, N: 3})
 			}
 		}
 		if group == "adaptive" && n >= gate.MinTrendRuns {
 			rate.Changes = []gate.TrendChange{{Run: n / 2, P: 0.0005, AdjustedP: 0.003, Before: 0.99, After: 0.93, Worse: &worse, Text: "fell"}}
-			connect.Changes = []gate.TrendChange{{Run: n / 2, P: 0.0005, AdjustedP: 0.003, Before: 0.040, After: 0.022, Worse: &better, Text: "fell"}}
+			connect.Changes = []gate.TrendChange{{Run: n / 2, P: 0.0005, AdjustedP: 0.003, Before: 0.040, After: 0.022, Worse: &better,
+				Text: "fell"}}
 		}
 		t.Series = append(t.Series, rate, connect, goodput)
 	}

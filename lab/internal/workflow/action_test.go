@@ -111,7 +111,8 @@ func act(t *testing.T, inputs map[string]string, env ...string) (code int, outpu
 		}
 		cmd := exec.Command("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", s.Run)
 		cmd.Dir = dir
-		cmd.Env = append(env, "PATH="+dir+":"+os.Getenv("PATH"), "FAKE_LOG="+log, "GITHUB_OUTPUT="+out, "GITHUB_STEP_SUMMARY="+filepath.Join(dir, "summary"))
+		cmd.Env = append(env, "PATH="+dir+":"+os.Getenv("PATH"), "FAKE_LOG="+log, "GITHUB_OUTPUT="+out,
+			"GITHUB_STEP_SUMMARY="+filepath.Join(dir, "summary"))
 		for k, v := range s.Env {
 			cmd.Env = append(cmd.Env, k+"="+expand(f, inputs, outputs, v))
 		}
@@ -175,10 +176,12 @@ func TestActionDecides(t *testing.T) {
 // TestActionPassesInputsWhole: lines become flags, and nothing in them is run or split.
 func TestActionPassesInputsWhole(t *testing.T) {
 	_, outputs, calls := act(t, map[string]string{
-		"scenario": "a b.yaml", "trials": "50", "set": "link=lte,lan\n\nstrategy=$(touch x) `y`;", "thresholds": `direct_rate >= 0.99 where oracle == "direct"`,
-		"baseline": "b'.jsonl", "allow": "cpu.model\nkernel\n", "alpha": "0.01", "out": "o o",
+		"scenario": "a b.yaml", "trials": "50", "set": "link=lte,lan\n\nstrategy=$(touch x) `y`;",
+		"thresholds": `direct_rate >= 0.99 where oracle == "direct"`,
+		"baseline":   "b'.jsonl", "allow": "cpu.model\nkernel\n", "alpha": "0.01", "out": "o o",
 	})
-	want := `run|a b.yaml|--engine|sim|--seed|1|--out|o o/run|--trials|50|--set|link=lte,lan|--set|strategy=$(touch x) ` + "`y`;" + `|--threshold|direct_rate >= 0.99 where oracle == "direct"|
+	want := `run|a b.yaml|--engine|sim|--seed|1|--out|o o/run|--trials|50|--set|link=lte,lan|--set|` +
+		"strategy=$(touch x) `y`;" + `|--threshold|direct_rate >= 0.99 where oracle == "direct"|
 gate|--baseline|b'.jsonl|o o/run|--alpha|0.01|--allow|cpu.model|--allow|kernel|--format|json|--out|o o/gate.json|
 `
 	if !strings.HasPrefix(calls, want) {
