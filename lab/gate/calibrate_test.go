@@ -15,7 +15,7 @@ import (
 func TestCalibrate(t *testing.T) {
 	large := world{pairs: 6, trials: 120, calm: true}
 	s := large.sample(seeded(1))
-	plan := Plan{Gates: 60, Trials: 60, Each: 15, Drops: []float64{0.09}, Tails: []float64{0.10}, Shifts: []float64{0.10}, Workers: 1}
+	plan := Plan{Gates: 60, Trials: 60, Each: 15, Drops: []float64{0.12}, Tails: []float64{0.10}, Shifts: []float64{0.10}, Workers: 1}
 	last := 0
 	one, err := Calibrate(t.Context(), s, Options{}, plan, seeded(2), func(done, total int) {
 		if total != 105 || done != last+1 {
