@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -354,6 +355,11 @@ func FuzzParseTrial(f *testing.F) {
 	f.Add([]byte(`{"Cell":1,"cell":null}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		a, err := parseTrial(line)
+		if q, ok := newParser().quick(line); ok {
+			if qerr := q.Validate(); fmt.Sprint(qerr) != fmt.Sprint(err) || err == nil && !reflect.DeepEqual(q, a) {
+				t.Fatalf("%s\nread quickly %+v, %v\nand else %+v, %v", line, q, qerr, a, err)
+			}
+		}
 		if err != nil {
 			return
 		}

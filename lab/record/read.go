@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -105,7 +104,7 @@ func ReadManifest(dir string) (m Manifest, err error) {
 // scan gives the trials to f, and fills Truncated, whole and last.
 func (r *Run) scan(path string, file io.Reader, f func(Trial) error) error {
 	in := bufio.NewReaderSize(file, 1<<20)
-	seen := newLedger()
+	seen, p := newLedger(), newParser()
 	var line []byte
 	for n := 1; ; n++ {
 		var err error
@@ -117,7 +116,7 @@ func (r *Run) scan(path string, file io.Reader, f func(Trial) error) error {
 		if err != nil {
 			return fmt.Errorf("%s:%d: %w", path, n, err)
 		}
-		t, err := parseTrial(line)
+		t, err := p.parse(line)
 		if err == nil {
 			err = seen.check(n, &t)
 		}
@@ -146,55 +145,6 @@ func readLine(in *bufio.Reader, line []byte) ([]byte, error) {
 			return line, err
 		}
 	}
-}
-
-// trialLine finds out which of the fields that every trial must have are there: its own shadow those of Trial.
-type trialLine struct {
-	Schema  *string            `json:"schema"`
-	Cell    *int               `json:"cell"`
-	Trial   *int               `json:"trial"`
-	Seed    *uint64            `json:"seed"`
-	Params  *map[string]string `json:"params"`
-	Outcome *Outcome           `json:"outcome"`
-	Oracle  *string            `json:"oracle"`
-	trialRest
-}
-
-type trialRest Trial
-
-func parseTrial(line []byte) (Trial, error) {
-	var l trialLine
-	d := json.NewDecoder(bytes.NewReader(line))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&l); err != nil {
-		if strings.Contains(err.Error(), "unknown field") {
-			return Trial{}, fmt.Errorf("%w: written by another version of punchlab", err)
-		}
-		return Trial{}, err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return Trial{}, errors.New("more than one value on the line")
-	}
-	switch {
-	case l.Schema == nil:
-		return Trial{}, errors.New("field schema is missing")
-	case l.Cell == nil:
-		return Trial{}, errors.New("field cell is missing")
-	case l.Trial == nil:
-		return Trial{}, errors.New("field trial is missing")
-	case l.Seed == nil:
-		return Trial{}, errors.New("field seed is missing")
-	case l.Params == nil:
-		return Trial{}, errors.New("field params is missing")
-	case l.Outcome == nil:
-		return Trial{}, errors.New("field outcome is missing")
-	case l.Oracle == nil:
-		return Trial{}, errors.New("field oracle is missing")
-	}
-	t := Trial(l.trialRest)
-	t.Schema, t.Cell, t.Trial, t.Seed = *l.Schema, *l.Cell, *l.Trial, *l.Seed
-	t.Params, t.Outcome, t.Oracle = *l.Params, *l.Outcome, *l.Oracle
-	return t, t.Validate()
 }
 
 // lineOf finds the line of a JSON error.
