@@ -134,6 +134,13 @@ func TestQuantileRatioStrataOfOne(t *testing.T) {
 			t.Fatalf("ratio %v (%v–%v, %v), want %v", ratio, low, high, ok, want)
 		}
 	})
+	a, b := exponential(400, rand.New(rand.NewPCG(1, 1))), exponential(300, rand.New(rand.NewPCG(1, 2)))
+	for i := range b {
+		b[i] *= 3
+	}
+	if ratio, low, high, ok := QuantileRatio(a, b, 0.5, 0.95, 200, rand.New(rand.NewPCG(1, 1))); !ok || low < 2 || low > ratio || ratio > high || high > 4.5 {
+		t.Errorf("three times as much: %v (%v–%v)", ratio, low, high)
+	}
 	slow, quick := upTo(100), upTo(100)
 	for i := range slow {
 		slow[i] += 1000
