@@ -28,10 +28,11 @@ func TestCommandsOfTheAction(t *testing.T) {
 		"action.yml": {
 			"doctor",
 			"run $SCENARIO $ENGINE $SEED $OUT/run: --engine --seed --out --trials --set --threshold",
-			"gate $BASELINE $OUT/run json $OUT/gate.json: --baseline --alpha --allow --format --out",
-			"gate $BASELINE $OUT/run md: --baseline --alpha --allow --format",
-			"gate $BASELINE $OUT/run annotations: --baseline --alpha --allow --format",
-			"gate $BASELINE $OUT/run junit $OUT/gate.junit.xml: --baseline --alpha --allow --format --out",
+			"report $OUT/run md: --format",
+			"gate $BASELINE $OUT/run json $OUT/gate.json: --baseline --alpha --paired --allow --format --out",
+			"gate $BASELINE $OUT/run md: --baseline --alpha --paired --allow --format",
+			"gate $BASELINE $OUT/run annotations: --baseline --alpha --paired --allow --format",
+			"gate $BASELINE $OUT/run junit $OUT/gate.junit.xml: --baseline --alpha --paired --allow --format --out",
 		},
 		"example.yml": {"trend history/* md: --format", "trend history/* html trend.html: --format --out"},
 	} {
@@ -88,7 +89,7 @@ func TestNoInputIsCode(t *testing.T) {
 // fake stands for punchlab: it notes its words, and exits as FAKE_RUN and FAKE_GATE say.
 const fake = `#!/bin/bash
 printf '%s|' "$@" >> "$FAKE_LOG"; echo >> "$FAKE_LOG"
-case $1 in run) exit ${FAKE_RUN:-0} ;; gate) echo "verdict"; exit ${FAKE_GATE:-0} ;; esac
+case $1 in report) mkdir -p "$2"; echo report > "$2/report.md" ;; run) exit ${FAKE_RUN:-0} ;; gate) echo "verdict"; exit ${FAKE_GATE:-0} ;; esac
 `
 
 // act runs the action's own scripts in their order, as GitHub would with the given inputs, and returns the first exit
@@ -178,11 +179,11 @@ func TestActionPassesInputsWhole(t *testing.T) {
 	_, outputs, calls := act(t, map[string]string{
 		"scenario": "a b.yaml", "trials": "50", "set": "link=lte,lan\n\nstrategy=$(touch x) `y`;",
 		"thresholds": `direct_rate >= 0.99 where oracle == "direct"`,
-		"baseline":   "b'.jsonl", "allow": "cpu.model\nkernel\n", "alpha": "0.01", "out": "o o",
+		"baseline":   "b'.jsonl", "allow": "cpu.model\nkernel\n", "alpha": "0.01", "paired": "true", "out": "o o",
 	})
 	want := `run|a b.yaml|--engine|sim|--seed|1|--out|o o/run|--trials|50|--set|link=lte,lan|--set|` +
 		"strategy=$(touch x) `y`;" + `|--threshold|direct_rate >= 0.99 where oracle == "direct"|
-gate|--baseline|b'.jsonl|o o/run|--alpha|0.01|--allow|cpu.model|--allow|kernel|--format|json|--out|o o/gate.json|
+gate|--baseline|b'.jsonl|o o/run|--alpha|0.01|--paired|--allow|cpu.model|--allow|kernel|--format|json|--out|o o/gate.json|
 `
 	if !strings.HasPrefix(calls, want) {
 		t.Errorf("calls:\n%swant:\n%s", calls, want)
