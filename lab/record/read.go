@@ -44,7 +44,7 @@ func (r *Run) Wall() time.Duration {
 }
 
 // Read loads and checks the run in dir. A last line without its newline is torn: it is left out and counted.
-// Errors name file and line. Trials of a cell share one Params: it is not to be written to.
+// Errors name file and line. Trials share what is equal, as their Params: it is not to be written to.
 func Read(dir string) (*Run, error) {
 	var trials []Trial
 	r, err := Scan(dir, func(t Trial) error {
@@ -118,7 +118,7 @@ func (r *Run) scan(path string, file io.Reader, f func(Trial) error) error {
 		}
 		t, err := p.parse(line)
 		if err == nil {
-			err = seen.check(n, &t)
+			err = seen.check(n, t)
 		}
 		if err == nil {
 			err = f(t)
