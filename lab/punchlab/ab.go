@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -195,26 +196,31 @@ func (f *runFlags) judgePair(dir string, sides [2]abSide, blocks int) error {
 			return err
 		}
 	}
-	v, err := gate.Compare(samples[0], samples[1], gate.Options{Paired: true, Allow: abDiffers(samples)})
+	v, err := comparePair(samples[0], samples[1])
 	if err != nil {
 		return usage(err)
 	}
 	return f.tell(dir, v)
 }
 
-// abDiffers is what may differ between the sides: what the second command sets differently is what is compared.
-func abDiffers(s [2]gate.Sample) (allow []string) {
-	if _, err := gate.Compare(s[0], s[1], gate.Options{Paired: true}); err != nil {
-		var u *gate.Unlike
-		if errors.As(err, &u) {
-			for _, d := range u.Differences {
-				if d.Field == "axes" || d.Field == "go" || d.Field == "scenario.digest" {
-					allow = append(allow, d.Field)
-				}
-			}
-		}
+// comparePair compares two sides trial by trial. Where each ran one strategy, and another one, the strategies are what is compared.
+func comparePair(a, b gate.Sample) (*gate.Verdict, error) {
+	o := gate.Options{Paired: true}
+	one, other := a.Groups(), b.Groups()
+	if len(one) == 1 && len(other) == 1 && one[0] != other[0] {
+		both := a
+		both.Cells = slices.Concat(a.Cells, b.Cells)
+		return gate.CompareStrategies(both, one[0], other[0], o)
 	}
-	return allow
+	v, err := gate.Compare(a, b, o)
+	var u *gate.Unlike
+	if errors.As(err, &u) {
+		for _, d := range u.Differences { // the second command was given something else: that is what is compared
+			o.Allow = append(o.Allow, d.Field)
+		}
+		return gate.Compare(a, b, o)
+	}
+	return v, err
 }
 
 // tell keeps the verdict beside the runs, and prints it.
