@@ -55,6 +55,21 @@ func sameMap(a, b map[string]string) bool {
 	return ok
 }
 
+// TestSummaryOfARun: read trial by trial it is that of the trials.
+func TestSummaryOfARun(t *testing.T) {
+	dir, w := begin(t, measured()...)
+	if err := w.Finish(true, manifest().Start.Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := SummarizeRun(dir)
+	if diff := cmp.Diff(Summarize(manifest(), measured(), time.Minute), got); err != nil || diff != "" {
+		t.Errorf("%v: %s", err, diff)
+	}
+	if _, err := SummarizeRun(t.TempDir()); err == nil {
+		t.Error("no run has a summary")
+	}
+}
+
 // TestScanEndsWithItsReader at the line it was at.
 func TestScanEndsWithItsReader(t *testing.T) {
 	dir, w := begin(t, measured()...)
