@@ -138,7 +138,8 @@ func TestQuantileRatioStrataOfOne(t *testing.T) {
 	for i := range b {
 		b[i] *= 3
 	}
-	if ratio, low, high, ok := QuantileRatio(a, b, 0.5, 0.95, 200, rand.New(rand.NewPCG(1, 1))); !ok || low < 2 || low > ratio || ratio > high || high > 4.5 {
+	ratio, low, high, ok := QuantileRatio(a, b, 0.5, 0.95, 200, rand.New(rand.NewPCG(1, 1)))
+	if !ok || low < 2 || low > ratio || ratio > high || high > 4.5 {
 		t.Errorf("three times as much: %v (%v–%v)", ratio, low, high)
 	}
 	slow, quick := upTo(100), upTo(100)

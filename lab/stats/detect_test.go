@@ -89,7 +89,7 @@ func TestDetectableRatio(t *testing.T) {
 	for name, f := range map[string]func() (float64, bool){
 		"too few":   func() (float64, bool) { return DetectableRatio(xs, 20, 20, 0.95, 0.001, 0.9) },
 		"no values": func() (float64, bool) { return DetectableRatio(nil, 20, 20, 0.5, 0.05, 0.9) },
-		"zeros":     func() (float64, bool) { return DetectableRatio([]float64{0, 1}, 20, 20, 0.5, 0.05, 0.9) },
+		"zeros":     func() (float64, bool) { return DetectableRatio(append(upTo(99), 0), 200, 200, 0.5, 0.05, 0.9) },
 		"no trials": func() (float64, bool) { return DetectableRatio(xs, 0, 20, 0.5, 0.05, 0.9) },
 	} {
 		if ratio, ok := f(); ok {
