@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,6 +48,19 @@ func TestMonitorEndsWhatIsLost(t *testing.T) {
 	for i := range 400 {
 		everyFifthFails = append(everyFifthFails, trial(i%4, i/4, i%5 != 0))
 	}
+	others := slices.Concat(trials(0, 1, 1), trials(1, 1, 1), trials(2, 1, 1)) // a trial of each: they are not of cell 3's oracle
+	var fifthOf3, untold []record.Trial
+	for i := range 100 {
+		fifthOf3 = append(fifthOf3, trial(3, i, i%5 != 0))
+		x := trial(0, i, i >= 60) // 60 trials without a first frame; then three of four are late
+		if x.FirstFrameS != nil {
+			*x.FirstFrameS = 0.1
+			if i%4 == 3 {
+				*x.FirstFrameS = 0.01
+			}
+		}
+		untold = append(untold, x)
+	}
 	for _, c := range []struct {
 		name, text string
 		trials     []record.Trial
@@ -62,6 +76,11 @@ func TestMonitorEndsWhatIsLost(t *testing.T) {
 		{"not its cells", "abort: direct_rate >= 0.9 where strategy == direct", trials(1, 0, 100), 0, ""},
 		{"not its oracle", "abort: direct_rate >= 0.9 where oracle == direct", trials(3, 0, 100), 0, ""},
 		{"its oracle", "abort: direct_rate >= 0.9 where oracle == birthday", trials(3, 0, 100), 43, ""},
+		{"its oracle, once that of the others is known", "abort: direct_rate >= 0.9 where oracle == birthday", slices.Concat(others, trials(3, 0, 100)), 3 + 4, ""},
+		{"a little under it, with its oracle", "abort: direct_rate >= 0.9 where oracle == birthday", slices.Concat(others, fifthOf3), 3 + 91,
+			"threshold missed: direct_rate >= 0.9 where oracle == birthday: 19 of 91 trials miss it, and no end of the run could make up for that"},
+		{"what is left of those that tell", "abort: first_frame_s.p50 <= 0.05 where link == lan and strategy == direct", untold, 60 + 38,
+			"threshold missed: first_frame_s.p50 <= 0.05 where link == lan and strategy == direct: 29 of 38 trials miss it, and no end of the run could make up for that"},
 		{"by oracle", "abort: direct_rate >= 0.9 by oracle", trials(3, 0, 100), 43, ""},
 		{"no word of aborting", "direct_rate >= 0.9", trials(0, 0, 100), 0, ""},
 		{"a maximum", "abort: first_frame_s.max <= 0.02", trials(0, 100, 100), 21, "threshold missed: first_frame_s.max <= 0.02: a trial is beyond it"},
@@ -121,7 +140,7 @@ func drawn(rates [4]float64, n int, rng *rand.Rand) (ts []record.Trial) {
 // cells differ and whichever comes first. What is told of too many such runs by a sequence that takes all trials for alike is shown beside.
 func TestMonitorEndsTooSoonAsRarelyAsItSays(t *testing.T) {
 	const n = 50
-	runs := 100
+	runs := 60
 	if os.Getenv("PUNCHLAB_SOAK") != "" {
 		runs = 3000
 	}

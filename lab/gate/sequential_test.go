@@ -108,6 +108,15 @@ func TestSequentialDependsOnThePrefixAlone(t *testing.T) {
 				t.Fatalf("cell %d ends after %d trials, and not if asked otherwise", cell, n)
 			}
 		}
+		used := map[int]int{}
+		for _, c := range rule.Report(sampleOf(t, m, short...)).Cells {
+			used[c.Cell] = max(used[c.Cell], c.Used)
+		}
+		for cell := range 4 {
+			if n := len(short[cell]); n < 100 && used[cell] != n {
+				t.Fatalf("cell %d ended after %d trials, and %d are said to be used", cell, n, used[cell])
+			}
+		}
 		slices.Reverse(all)
 		if diff := cmp.Diff(rule.Report(sampleOf(t, m, short...)).Cells, rule.Report(sampleOf(t, m, all...)).Cells); diff != "" {
 			t.Fatalf("a run that stopped and one that went on (-stopped +went on):\n%s", diff)
@@ -124,6 +133,10 @@ func TestSequentialThresholdsOfACell(t *testing.T) {
 	}
 	if n := len(stopped(rule, 0, trials(0, 100, 100))); n != 27 { // ln(0.05)/ln(0.85/0.95)
 		t.Errorf("a cell with two ends after %d trials", n)
+	}
+	first := sequential(t, m, gate.SequentialOptions{}, "first_frame_s.p95 <= 0.5")
+	if n := len(stopped(first, 1, slices.Concat(trials(1, 0, 30), trials(1, 100, 70)))); n != 30+27 {
+		t.Errorf("a cell ends after %d trials, 30 of which have no first frame", n)
 	}
 	none := sequential(t, m, gate.SequentialOptions{}, "direct_rate >= 0.9 where link == lan")
 	if n := len(stopped(none, 2, trials(2, 0, 100))); n != 100 {

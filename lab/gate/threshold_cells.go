@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"slices"
 
 	"github.com/punchlab/punchlab/lab/record"
 )
@@ -74,14 +73,15 @@ type thresholdGroup struct {
 // groups divides the cells that fulfil the conditions; there is at least one group, which may be empty.
 func (t Threshold) groups(cells []*CellSample) []thresholdGroup {
 	var groups []thresholdGroup
+	at := map[string]int{}
 	for _, c := range cells {
 		if !t.matches(c) {
 			continue
 		}
 		name := t.groupOf(c)
-		i := slices.IndexFunc(groups, func(g thresholdGroup) bool { return g.name == name })
-		if i < 0 {
-			i = len(groups)
+		i, ok := at[name]
+		if !ok {
+			i, at[name] = len(groups), len(groups)
 			groups = append(groups, thresholdGroup{name: name})
 		}
 		groups[i].cells = append(groups[i].cells, c)

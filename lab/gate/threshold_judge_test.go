@@ -179,12 +179,27 @@ func TestJudgeNeverPassesWhatIsMissing(t *testing.T) {
 	}
 	m.Shard = "1/2"
 	if got := judge(t, sampleOf(t, m, all[0], all[2], all[3]), "direct_rate >= 0.9"); !strings.HasPrefix(got, "✓") {
+		t.Errorf("a shard without axes answers for its own: %s", got)
+	}
+	m.Axes = thresholdAxes
+	if got := judge(t, sampleOf(t, m, all[0], all[2], all[3]), "direct_rate >= 0.9"); !strings.HasPrefix(got, "✓") {
 		t.Errorf("a shard answers for its own: %s", got)
 	}
 	broken := sampleOf(t, thresholdManifest(), all[0], all[1], all[2], all[3])
 	broken.Truncated = 1
 	if got := judge(t, broken, "failed_rate <= 0.9"); got[0] != '?' {
 		t.Errorf("a torn run passes: %s", got)
+	}
+}
+
+// 81 of 100 where 0.9 are asked for come by chance once in 218 cells: too rare for one cell, not for one of four.
+func TestJudgeCountsItsGroups(t *testing.T) {
+	run := sampleOf(t, thresholdManifest(), trials(0, 100, 100), trials(1, 81, 100), trials(2, 100, 100), trials(3, 100, 100))
+	if got := judge(t, run, "direct_rate >= 0.9 where link == lan and strategy == adaptive"); !strings.HasPrefix(got, "✗") {
+		t.Error(got)
+	}
+	if got := strings.Split(judge(t, run, "direct_rate >= 0.9 by cell"), "\n"); !strings.HasPrefix(got[1], "? direct_rate >= 0.9 by cell [link=lan strategy=adaptive]: 0.81, ") {
+		t.Error(got)
 	}
 }
 
