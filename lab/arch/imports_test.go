@@ -44,6 +44,11 @@ var rules = []rule{{
 	except: []string{"lab/record", "lab/stats", "lab/gate"},
 	why:    "a report is a pure function of records; it never runs anything",
 }, {
+	from:   []string{"lab/gate"},
+	forbid: []string{"lab/...", "impl/...", "reports/...", "scenarios/...", "topologies/...", "net", "os/exec", "math/rand"},
+	except: []string{"lab/record", "lab/stats", "lab/internal/spell"},
+	why:    "a gate is a pure function of records; scenarios, reports and the command line ask it, and it asks nobody",
+}, {
 	from:   []string{"lab/fabric"},
 	forbid: []string{"lab/..."},
 	except: []string{"lab/link", "lab/packet", "lab/nat"},
