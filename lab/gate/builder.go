@@ -27,7 +27,6 @@ type row struct {
 	number  int
 	outcome record.Outcome
 	intact  float64
-	values  []float64 // of the builder's names; shorter where later names came up
 }
 
 // NewBuilder begins a sample of a run.
@@ -56,7 +55,8 @@ func (b *Builder) Add(t record.Trial) error {
 		b.cells[t.Cell] = c
 	}
 	if !maps.Equal(c.cell.Params, t.Params) {
-		return fmt.Errorf("trial %d of cell %d: params are %v, before they were %v: these are not the records of one run", t.Trial, t.Cell, t.Params, c.cell.Params)
+		return fmt.Errorf("trial %d of cell %d: params are %v, before they were %v: these are not the records of one run",
+			t.Trial, t.Cell, t.Params, c.cell.Params)
 	}
 	if !t.Outcome.HasVerdict() {
 		c.cell.HarnessErrors++

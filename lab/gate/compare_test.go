@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -76,7 +77,8 @@ func TestSmallRegression(t *testing.T) {
 	if v.Decision != Pass || *f.AdjustedP > 1e-4 || !strings.Contains(f.Why, "less than the margin") {
 		t.Errorf("%s, p %v: %s", v.Decision, *f.AdjustedP, f.Why)
 	}
-	if v := compared(t, matrix.sample(seeded(1)), w.sample(seeded(2)), Options{Margins: map[string]float64{"first_frame_ratio.p50": 0.01}}); v.Decision != Fail {
+	o := Options{Margins: map[string]float64{"first_frame_ratio.p50": 0.01}}
+	if v := compared(t, matrix.sample(seeded(1)), w.sample(seeded(2)), o); v.Decision != Fail {
 		t.Errorf("margin of 1 %%: %s: %s", v.Decision, v.Why)
 	}
 }
@@ -105,6 +107,19 @@ func TestOrderDoesNotMatter(t *testing.T) {
 				t.Fatal(diff)
 			}
 		}
+	}
+}
+
+// TestCellsAreMatchedByParameters: not by their place.
+func TestCellsAreMatchedByParameters(t *testing.T) {
+	a := world{pairs: 6, trials: 20, calm: true, direct: func(cell int) float64 { return float64(cell % 2) }}.sample(seeded(1))
+	b := world{pairs: 6, trials: 20, calm: true, direct: func(cell int) float64 { return float64(cell % 2) }}.sample(seeded(2))
+	slices.Reverse(b.Cells)
+	for i := range b.Cells {
+		b.Cells[i].Cell = i
+	}
+	if v := compared(t, a, b, Options{}); v.Decision != Pass || v.Cells[3].Params["pair"] != "1" {
+		t.Errorf("%s: %s", v.Decision, v.Why)
 	}
 }
 

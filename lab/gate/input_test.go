@@ -40,12 +40,13 @@ func TestMissingEvidenceIsNoPass(t *testing.T) {
 		spoil func(s *Sample)
 		want  string
 	}{
-		"a missing cell":      {func(s *Sample) { s.Cells = s.Cells[:11] }, "11 of its 12 cells"},
-		"an empty cell":       {func(s *Sample) { s.Cells[5] = s.Cells[5].pick(nil) }, "no trial with a verdict of cell 5"},
-		"only harness errors": {func(s *Sample) { s.Cells[5] = s.Cells[5].pick(nil); s.Cells[5].HarnessErrors = 60 }, "no trial with a verdict of cell 5"},
-		"an incomplete run":   {func(s *Sample) { s.Manifest.Complete = false }, "did not end"},
-		"a torn line":         {func(s *Sample) { s.Truncated = 7 }, "torn"},
-		"no trial at all":     {func(s *Sample) { s.Cells = nil }, "no trial with a verdict"},
+		"mostly harness errors": {func(s *Sample) { s.Cells[5].HarnessErrors = 900 }, "more than half of the attempts"},
+		"a missing cell":        {func(s *Sample) { s.Cells = s.Cells[:11] }, "11 of its 12 cells"},
+		"an empty cell":         {func(s *Sample) { s.Cells[5] = s.Cells[5].pick(nil) }, "no trial with a verdict of cell 5"},
+		"only harness errors":   {func(s *Sample) { s.Cells[5] = s.Cells[5].pick(nil); s.Cells[5].HarnessErrors = 60 }, "no trial with a verdict of cell 5"},
+		"an incomplete run":     {func(s *Sample) { s.Manifest.Complete = false }, "did not end"},
+		"a torn line":           {func(s *Sample) { s.Truncated = 7 }, "torn"},
+		"no trial at all":       {func(s *Sample) { s.Cells = nil }, "no trial with a verdict"},
 		"no time": {func(s *Sample) {
 			for i := range s.Cells {
 				for j := range s.Cells[i].Values["first_frame_ratio"] {
@@ -121,7 +122,8 @@ func TestUnlike(t *testing.T) {
 		b := small.sample(seeded(2))
 		change(&b.Manifest)
 		var u *Unlike
-		if _, err := Compare(a, b, Options{}); !errors.As(err, &u) || len(u.Differences) != 1 || u.Differences[0].Field != field || u.Differences[0].Do == "" {
+		_, err := Compare(a, b, Options{})
+		if !errors.As(err, &u) || len(u.Differences) != 1 || u.Differences[0].Field != field || u.Differences[0].Do == "" {
 			t.Errorf("%s: %v", field, err)
 			continue
 		}

@@ -83,6 +83,10 @@ func problems(a, b *Sample, ms []match, o Options) []string {
 		case !m.Complete:
 			ps = append(ps, fmt.Sprintf("the %s's run did not end: resume it", side.name))
 		}
+		if errs, n := side.s.HarnessErrors(), side.s.Trials(); errs > n {
+			ps = append(ps, fmt.Sprintf("more than half of the attempts of the %s are harness errors (%d, beside %d trials with a verdict): mend the lab first",
+				side.name, errs, n))
+		}
 		if len(side.s.Cells) < m.Cells {
 			ps = append(ps, fmt.Sprintf("the %s has records of %d of its %d cells", side.name, len(side.s.Cells), m.Cells))
 		}

@@ -38,7 +38,8 @@ func TestBuilder(t *testing.T) {
 		Cell: 4, Params: params, Oracle: "direct", HarnessErrors: 1, Numbers: []int{0, 1, 2, 3},
 		Outcomes: Outcomes{record.Relayed, record.Failed, record.Direct, record.Unsupported}, Intact: Column{0, none, 1, none},
 		Values: map[string]Column{
-			"connect_s": only(0.123457), "first_packet_s": only(0.11), "first_packet_ratio": only(1.1), "first_frame_s": only(0.3), "first_frame_ratio": only(1.5),
+			"connect_s": only(0.123457), "first_packet_s": only(0.11), "first_packet_ratio": only(1.1),
+			"first_frame_s": only(0.3), "first_frame_ratio": only(1.5),
 			"latency_s": only(2), "loss": only(0), "path_changes": {0, 0, 0, 0}, "bytes.relay": only(7), "probes.packets": only(2),
 		},
 	}}}
@@ -58,13 +59,15 @@ func TestBuilder(t *testing.T) {
 		t.Error(diff)
 	}
 	for name, kn := range map[string][2]int{
-		"direct_rate": {1, 4}, "connected_rate": {2, 4}, "relayed_rate": {1, 4}, "failed_rate": {1, 4}, "intact_rate": {1, 2}, "harness_error_rate": {1, 5},
+		"direct_rate": {1, 4}, "connected_rate": {2, 4}, "relayed_rate": {1, 4},
+		"failed_rate": {1, 4}, "intact_rate": {1, 2}, "harness_error_rate": {1, 5},
 	} {
 		if k, n := s.Cells[0].Rate(name); k != kn[0] || n != kn[1] {
 			t.Errorf("%s: %d of %d, want %v", name, k, n, kn)
 		}
 	}
-	if got := strings.Join(s.Names(), " "); !strings.HasPrefix(got, "connect_s first_packet_s") || !strings.HasSuffix(got, "path_changes bytes.relay probes.packets") {
+	got := strings.Join(s.Names(), " ")
+	if !strings.HasPrefix(got, "connect_s first_packet_s") || !strings.HasSuffix(got, "path_changes bytes.relay probes.packets") {
 		t.Error(got)
 	}
 }
@@ -96,7 +99,8 @@ func TestParseMetric(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"": "unknown metric", "connect_s": "write connect_s.p95", "connect_s.p90": "unknown metric", "direct_rate.p95": "unknown metric", "bytes..p95": "unknown metric",
+		"": "unknown metric", "connect_s": "write connect_s.p95", "connect_s.p90": "unknown metric",
+		"direct_rate.p95": "unknown metric", "bytes..p95": "unknown metric",
 		"probes.x": "write probes.x.p95",
 	} {
 		if _, err := ParseMetric(text); err == nil || !strings.Contains(err.Error(), want) {
@@ -107,7 +111,10 @@ func TestParseMetric(t *testing.T) {
 		metric string
 		v      float64
 		want   string
-	}{{"direct_rate", 0.975, "97.5 %"}, {"connect_s.p50", 0.0712, "71.2 ms"}, {"bytes.relay.p50", 298_000, "298 kB"}, {"goodput_bps.p50", 1.85e6, "1.85 Mbit/s"}, {"connect_s.p50", 0, "0 µs"}, {"first_frame_ratio.p95", 1.25, "1.25"}} {
+	}{
+		{"direct_rate", 0.975, "97.5 %"}, {"connect_s.p50", 0.0712, "71.2 ms"}, {"bytes.relay.p50", 298_000, "298 kB"},
+		{"goodput_bps.p50", 1.85e6, "1.85 Mbit/s"}, {"connect_s.p50", 0, "0 µs"}, {"first_frame_ratio.p95", 1.25, "1.25"},
+	} {
 		m, err := ParseMetric(c.metric)
 		if got := m.Format(c.v); err != nil || got != c.want {
 			t.Errorf("%s: %s, want %s", c.metric, got, c.want)
