@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
 
+	"github.com/punchlab/punchlab/lab/gate"
 	"github.com/punchlab/punchlab/lab/record"
 )
 
@@ -132,6 +133,28 @@ func TestCompareTellsARegression(t *testing.T) {
 	}
 }
 
+// TestSignOf: the sign follows the metric's better direction, and only an interval without 0 is a difference.
+func TestSignOf(t *testing.T) {
+	for _, c := range []struct {
+		better    string
+		low, high float64
+		decision  gate.Decision
+		sign      string
+	}{
+		{"higher", -0.3, -0.1, gate.Undecided, "▼"}, {"higher", 0.1, 0.3, gate.Pass, "▲"}, {"lower", 0.1, 0.3, gate.Undecided, "▼"},
+		{"lower", -0.3, -0.1, gate.Pass, "▲"}, {"lower", -0.1, 0.1, gate.Undecided, "?"}, {"lower", -0.01, 0.01, gate.Pass, "="},
+		{"", 0.1, 0.3, gate.Undecided, "?"}, {"lower", 0.1, 0.3, gate.Fail, "✗"}, {"higher", 0, 0.3, gate.Pass, "="},
+	} {
+		f := gate.Finding{Better: c.better, Decision: c.decision, Effect: f64((c.low + c.high) / 2), Range: &gate.Interval{Low: &c.low, High: &c.high}}
+		if got := signOf(f).Sign; got != c.sign {
+			t.Errorf("%+v: %s", c, got)
+		}
+	}
+	if got := signOf(gate.Finding{Decision: gate.Undecided}).Sign; got != "·" {
+		t.Errorf("without data: %s", got)
+	}
+}
+
 // TestCompareWrites a page that links the plots beside it.
 func TestCompareWrites(t *testing.T) {
 	a := synthetic{seed: 21, axes: natMatrix(sixNATs[2:4], []string{"weird/../name"}, []string{"lan"}), trials: 30}.write(t)
@@ -215,6 +238,10 @@ func TestCompareShapes(t *testing.T) {
 		doc, _ := compared(t, a, b)
 		if got := headline(doc); !strings.HasPrefix(got, "? Not judged: the runs differ in axes") {
 			t.Errorf("headline: %s", got)
+		}
+		// One cell of strategy direct is in both: full-cone on both sides.
+		if got := words(doc, section("curves")); !strings.Contains(got, "n = 5.") || strings.Contains(got, "n = 10") || strings.Contains(got, "adaptive") {
+			t.Errorf("curves: %.400s", got)
 		}
 	})
 }
