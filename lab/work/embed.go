@@ -42,6 +42,13 @@ func Embed(dir, listen string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if port != natsserver.RANDOM_PORT { // the server would try for long, and not say what is wrong
+		l, err := net.Listen("tcp", listen)
+		if err != nil {
+			return nil, fmt.Errorf("embed NATS: it does not listen at %s: %w: is another program there?", listen, err)
+		}
+		l.Close()
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("embed NATS: %w", err)
 	}

@@ -41,12 +41,28 @@ func (r *logReader) next(ctx context.Context, wait time.Duration) ([]jetstream.M
 		r.consumer, r.turn = c, 0
 	}
 	out, err := r.fetch(r.consumer.FetchNoWait(readBatch))
-	if err != nil || len(out) > 0 {
+	if err != nil || len(out) > 0 || r.consumer == nil {
 		return out, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	short, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	return r.fetch(r.consumer.Fetch(1, jetstream.FetchContext(ctx)))
+	out, err = r.fetch(r.consumer.Fetch(1, jetstream.FetchContext(short)))
+	if err != nil || len(out) > 0 || r.consumer == nil {
+		return out, err
+	}
+	return nil, r.doubt(ctx)
+}
+
+// doubt begins again if there is more than was read, though nothing came: an answer may be lost.
+func (r *logReader) doubt(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	info, err := r.stream.Info(ctx)
+	if err == nil && info.State.LastSeq > r.read {
+		r.consumer = nil
+	}
+	return err
 }
 
 // fetch takes messages as long as they come in turn.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -58,7 +59,7 @@ func (c *client) openStreams(ctx context.Context, j *job, o Options) (units, rec
 // explain adds what to do about an error of the server.
 func explain(err error) error {
 	switch {
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
 		return fmt.Errorf("%w: start the NATS server with -js, or give a user whose account has JetStream", err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: the NATS server does not answer", err)
