@@ -282,11 +282,10 @@ func usageOrNil(err error) error {
 
 // summarize reads the run back, as any other program would, and writes summary.json.
 func summarize(dir string) (record.Summary, error) {
-	run, err := record.Read(dir)
+	s, err := record.SummarizeRun(dir)
 	if err != nil {
-		return record.Summary{}, err
+		return s, err
 	}
-	s := record.Summarize(run.Manifest, run.Trials, run.Wall())
 	return s, record.WriteSummary(dir, s)
 }
 

@@ -23,7 +23,7 @@ func reportCommand() *cobra.Command {
 			if err := checkFormats(formats); err != nil {
 				return err
 			}
-			run, err := record.Read(args[0])
+			run, err := record.Scan(args[0], func(record.Trial) error { return nil })
 			if err != nil {
 				return usage(err)
 			}

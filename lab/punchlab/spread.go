@@ -60,7 +60,7 @@ func (s *spreadFlags) coordinate(ctx context.Context, j *job, w *record.Writer, 
 		Ready: func(url string) {
 			fmt.Fprintf(os.Stderr, "%s: waiting for 'punchlab worker --nats %s'\n", j.name(), url)
 		},
-		Manifest: j.manifest, Plan: j.Plan, Sink: w.Add, Abort: monitor.Add,
+		Manifest: j.manifest, Plan: j.Plan, Recorded: j.recorded, Sink: w.Add, Abort: monitor.Add,
 		Watch: func(t record.Trial, g work.Progress) { p.show(t, g.Progress) },
 		Idle: func(d time.Duration) {
 			fmt.Fprintf(os.Stderr, "%s: no record for %v: is there a worker?\n", j.name(), d.Round(time.Second))
