@@ -5,7 +5,7 @@ PKGS    := ./...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build run peers store test check bench soak docs fuzz clean
+.PHONY: help build run peers store test gate check bench soak docs fuzz clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,12 @@ store: ## build bin/versitygw, the S3 server that recordings are tested against 
 test: peers store ## every test
 	cd $(DCUTR) && $(GO) test ./...
 	$(GO) test $(PKGS)
+
+# Virtual time is the same on every machine, so one baseline serves them all. After a change that means to change the
+# figures: bin/punchlab baseline add out/gate --note 'why'
+gate: build ## nat-matrix in virtual time, held to its thresholds and to reports/baselines
+	@rm -rf out/gate && $(BIN) run nat-matrix --engine sim --out out/gate --format html
+	$(BIN) gate --baseline reports/baselines/nat-matrix.jsonl out/gate
 
 check: ## gofmt, go vet, staticcheck, modules tidy
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "run gofmt -w on the files above" >&2; exit 1; }
@@ -56,6 +62,10 @@ soak: build peers store ## longer sweeps: every behaviour pair, strategy, peer a
 	$(BIN) run inbound-first inbound-blocked low-ttl-arrives icmp-error flow-limit misclassified path-flapping no-relay --trials 50 --out out/soak
 	$(BIN) run presence setup-steps pull-only cloud-vs-pull fleet rendezvous-failover --out out/soak
 	$(BIN) run nat-pairs --engine table --trials 50 --out out/soak/nat-pairs-table
+	$(BIN) run nat-matrix --engine sim --trials 1400 --out out/soak/large-sim
+	$(BIN) run nat-matrix --set strategy=adaptive --trials 100 --out out/soak/large
+	$(BIN) gate --calibrate out/soak/large --gates 1000
+	PUNCHLAB_SOAK=1 PUNCHLAB_MUTANTS=$(CURDIR)/out/soak $(GO) test ./lab/mutants -run Kit -count 1 -timeout 60m
 	PUNCHLAB_SOAK=1 $(GO) test ./lab/agree -run Random -count 10
 	PUNCHLAB_SOAK=1 $(GO) test ./lab/nat ./lab/link ./lab/packet ./lab/fabric ./lab/capture/... ./lab/record ./lab/stats -rapid.checks 2000
 
