@@ -41,14 +41,19 @@ func browser(t *testing.T) context.Context {
 // do runs steps that return nothing of interest.
 func do(t *testing.T, ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
-	if err := chromedp.Do(ctx, steps...); err != nil {
-		t.Fatal(err)
+	for _, s := range steps {
+		ask(t, ctx, s)
 	}
 }
 
 // ask runs a step for what it returns.
 func ask[T any](t *testing.T, ctx context.Context, step chromedp.Action[T]) T {
 	t.Helper()
+	if _, err := chromedp.Run(ctx, chromedp.Evaluate[int]("1")); err != nil { // the first run begins the browser, with no limit
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
 	v, err := chromedp.Run(ctx, step)
 	if err != nil {
 		t.Fatal(err)

@@ -171,7 +171,7 @@ func (m *model) runJSON() ([]byte, error) {
 		Axes     []axisJSON       `json:"axes"`
 		Fixed    []pair           `json:"fixed"`
 		Cells    map[int]cellJSON `json:"cells"`
-	}{m.summary.Scenario, fmt.Sprint(m.summary.Seed), m.summary.Engine, []axisJSON{}, append([]pair{}, m.fixedPairs()...), map[int]cellJSON{}}
+	}{m.scenarioArgument(), fmt.Sprint(m.summary.Seed), m.summary.Engine, []axisJSON{}, append([]pair{}, m.fixedPairs()...), map[int]cellJSON{}}
 	for _, a := range m.axes {
 		data.Axes = append(data.Axes, axisJSON{a.Key, a.Values})
 	}
@@ -186,6 +186,14 @@ func (m *model) runJSON() ([]byte, error) {
 		data.Cells[c.index] = k
 	}
 	return json.Marshal(data)
+}
+
+// scenarioArgument is the scenario as the run's command named it: a file's path, where it is none of the built-in ones.
+func (m *model) scenarioArgument() string {
+	if c := m.run.Manifest.Command; len(c) > 2 && c[1] == "run" && !strings.HasPrefix(c[2], "-") {
+		return c[2]
+	}
+	return m.summary.Scenario
 }
 
 func (t topic) page(files []string) pageTopic {

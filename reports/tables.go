@@ -270,6 +270,28 @@ func (m *model) environment() []pair {
 	for _, a := range m.fixed {
 		ps = append(ps, pair{a.Key + " (fixed)", a.Values[0]})
 	}
+	ps = append(ps, spread(man)...)
+	if len(man.Scenario.Text) > 0 {
+		ps = append(ps, pair{"to run it again", "punchlab run --again FOLDER, with the folder that this page is in: run.json holds all that it takes"})
+	}
+	return append(ps, pair{"seeds of trials", "each from the run's seed, the number of the trial and the cell's parameters without its strategy, so that strategies meet the same " +
+		"conditions; every trial's own is in the list of trials and in trials.jsonl"})
+}
+
+// spread says how a run was divided, and what could end it early; nothing of one that was not.
+func spread(man record.Manifest) (ps []pair) {
+	if man.Shard != "" {
+		ps = append(ps, pair{"shard", man.Shard})
+	}
+	if man.Jobs > 0 {
+		ps = append(ps, pair{"trials at once", fmt.Sprint(man.Jobs)})
+	}
+	if man.Stop != "" {
+		ps = append(ps, pair{"cells end early by", man.Stop})
+	}
+	for _, w := range man.Workers {
+		ps = append(ps, pair{"worker " + w.Name, fmt.Sprintf("%s; %s, %s; %s", plural(w.Trials, "record"), w.CPU.Model, plural(w.CPU.Cores, "core"), w.Kernel)})
+	}
 	return ps
 }
 

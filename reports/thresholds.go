@@ -122,7 +122,7 @@ func (m *model) thresholdPart() *pageTopic {
 			if i == len(r)-3 {
 				class = ` class="why"`
 			}
-			fmt.Fprintf(&b, "<td%s>%s</td>", class, escape(v))
+			fmt.Fprintf(&b, `<td%s data-name="%s">%s</td>`, class, thresholdHead[i+2], escape(v))
 		}
 		b.WriteString("</tr>")
 	}
