@@ -23,12 +23,16 @@ type batch struct {
 
 // queue hands out batches: trials of one topology, which one worker runs one after another on one lab, so that a lab is
 // configured and its NATs proved once per batch. Batches get smaller towards the end, so that all workers end at about the
-// same time. It is safe for concurrent use.
+// same time. Trials that leave the camera alone for long come first and one by one, but only so many at once: most workers have
+// something to do meanwhile. It is safe for concurrent use.
 type queue struct {
 	mu      sync.Mutex
 	workers int
 	stops   bool     // cells may end before their last trial
 	rows    [][]task // by topology, in the order of the cells
+	quiet   []task   // that leave the camera alone
+	resting int      // of those, under way
+	rest    int      // most of them while there are others; 0: they are in rows, as others are
 	left    int      // tasks not handed out
 }
 
@@ -40,8 +44,8 @@ const stopBatch = 5
 
 // newQueue sorts the plan's open trials by topology, and those of one topology by number: trials of the same number, which differ
 // in strategy, run one after the other, under the same conditions.
-func newQueue(p Plan, workers int) *queue {
-	q := &queue{workers: workers, stops: p.Stop != nil}
+func newQueue(p Plan, workers, rest int) *queue {
+	q := &queue{workers: workers, rest: rest, stops: p.Stop != nil}
 	row := map[string]int{} // by digest
 	rowOf := make([]int, len(p.Cells))
 	for i, c := range p.Cells {
@@ -54,9 +58,15 @@ func newQueue(p Plan, workers int) *queue {
 	}
 	for n := range p.Trials {
 		for i := range p.Cells {
-			if t, open := p.task(&p.Cells[i], n); open {
+			t, open := p.task(&p.Cells[i], n)
+			if !open {
+				continue
+			}
+			q.left++
+			if rest > 0 && p.idle(n) > 0 {
+				q.quiet = append(q.quiet, t)
+			} else {
 				q.rows[rowOf[i]] = append(q.rows[rowOf[i]], t)
-				q.left++
 			}
 		}
 	}
@@ -82,6 +92,9 @@ func (q *queue) next() *batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.rows = slices.DeleteFunc(q.rows, func(row []task) bool { return len(row) == 0 })
+	if len(q.quiet) > 0 && (q.resting < q.rest || len(q.rows) == 0) {
+		return q.leaveAlone()
+	}
 	if len(q.rows) == 0 {
 		return nil
 	}
@@ -94,6 +107,19 @@ func (q *queue) next() *batch {
 	q.rows[i] = row[n:]
 	q.left -= n
 	return &batch{tasks: row[:n:n]} // clipped: a worker appends to it
+}
+
+// leaveAlone hands out a trial whose worker will wait for most of it.
+func (q *queue) leaveAlone() *batch {
+	t := q.quiet[0]
+	q.quiet = q.quiet[1:]
+	q.resting++
+	q.left--
+	return &batch{tasks: []task{t}, done: func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.resting--
+	}}
 }
 
 // lowest returns the row that has come least far: trials of many cells at once leave fewer to run past the end of each.

@@ -1,7 +1,9 @@
 package runner
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/punchlab/punchlab/topologies"
 )
@@ -36,7 +38,7 @@ func drain(q *queue) (batches [][]task) {
 
 func TestQueueHandsOutEachTrialOnceInBatchesOfOneTopology(t *testing.T) {
 	p := testPlan(t, 20)
-	q := newQueue(p, 4)
+	q := newQueue(p, 4, 0)
 	if q.left != 80 {
 		t.Errorf("%d trials wait, want 80", q.left)
 	}
@@ -56,6 +58,33 @@ func TestQueueHandsOutEachTrialOnceInBatchesOfOneTopology(t *testing.T) {
 		if n != 1 {
 			t.Errorf("cell %d trial %d handed out %d times", k[0], k[1], n)
 		}
+	}
+}
+
+// TestQueueLetsSomeRest: trials that mostly wait come first, some at a time, and hold nobody up who could do something else.
+func TestQueueLetsSomeRest(t *testing.T) {
+	p := testPlan(t, 5)
+	p.Idle = time.Minute
+	q := newQueue(p, 4, 2)
+	a, b := q.next(), q.next()
+	for _, one := range []*batch{a, b} {
+		if len(one.tasks) != 1 || one.tasks[0].trial != 0 {
+			t.Fatalf("began with %+v, want a trial 0 alone", one.tasks)
+		}
+	}
+	if c := q.next(); slices.ContainsFunc(c.tasks, func(t task) bool { return t.trial == 0 }) {
+		t.Errorf("a third rests: %+v", c.tasks)
+	}
+	a.done()
+	if c := q.next(); len(c.tasks) != 1 || c.tasks[0].trial != 0 {
+		t.Errorf("%+v, want the third trial 0 as soon as one has ended", c.tasks)
+	}
+	seen := 0
+	for _, one := range drain(q) {
+		seen += len(one)
+	}
+	if q.left != 0 || seen < 4*5-7 {
+		t.Errorf("%d more trials handed out, %d left: the last ones that rest wait for nobody", seen, q.left)
 	}
 }
 
@@ -85,7 +114,7 @@ func TestQueueResumesWhereARunStopped(t *testing.T) {
 		return false, 0
 	}
 	open := map[[2]int]int{}
-	for _, b := range drain(newQueue(p, 1)) {
+	for _, b := range drain(newQueue(p, 1, 0)) {
 		for _, task := range b {
 			open[[2]int{task.cell.Index, task.trial}] = task.attempt
 		}
@@ -104,7 +133,7 @@ func TestShardsCoverThePlanOnce(t *testing.T) {
 	for i := range n {
 		p := testPlan(t, 5)
 		p.Mine = func(cell, trial int) bool { return (cell*p.Trials+trial)%n == i }
-		for _, b := range drain(newQueue(p, 2)) {
+		for _, b := range drain(newQueue(p, 2, 0)) {
 			for _, task := range b {
 				seen[[2]int{task.cell.Index, task.trial}]++
 			}

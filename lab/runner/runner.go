@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -103,10 +104,11 @@ func Run(ctx context.Context, p Plan, c Config) (Progress, error) {
 	if err != nil {
 		return Progress{}, err
 	}
-	q := newQueue(p, r.Jobs)
+	rest := r.rest()
+	q := newQueue(p, r.Jobs, rest)
 	r.next = func(context.Context) *batch { return q.next() }
 	r.progress.Total = q.left
-	for _, row := range q.rows {
+	for _, row := range slices.Concat(q.rows, [][]task{q.quiet}) {
 		for _, t := range row {
 			r.open[t.cell.Index]++
 		}
@@ -116,7 +118,15 @@ func Run(ctx context.Context, p Plan, c Config) (Progress, error) {
 			r.order.Recorded(rec)
 		}
 	}
-	return r.run(ctx, min(r.Jobs, q.left))
+	return r.run(ctx, min(r.Jobs+rest, q.left))
+}
+
+// rest is how many trials may leave their camera alone beside those that are busy. They need a lab and no processor.
+func (r *run) rest() int {
+	if r.simulated() || r.Idle == 0 {
+		return 0
+	}
+	return min(r.Jobs/2, affordable()-r.Jobs)
 }
 
 // ends asks the plan's rule about a cell.
@@ -224,6 +234,11 @@ func (r *run) work(ctx context.Context) {
 
 // attempt runs one trial as soon as there is room. ok is false when ctx ended before it.
 func (r *run) attempt(ctx context.Context, t task) (rec record.Trial, ok bool) {
+	quiet := r.idle(t.trial) > 0 && r.Jobs > 1 && !r.simulated() // it waits, and takes no room
+	if quiet {
+		rec, _, _ = r.try(ctx, t)
+		return rec, ctx.Err() == nil
+	}
 	if r.gate.enter(ctx) != nil {
 		return rec, false
 	}

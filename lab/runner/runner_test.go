@@ -290,6 +290,47 @@ func TestFabricsDeathEndsTheRunAtOnce(t *testing.T) {
 	}
 }
 
+// TestWhoRestsHoldsNobodyUp: while one trial leaves its camera alone, as many others run as there are jobs.
+func TestWhoRestsHoldsNobodyUp(t *testing.T) {
+	var k tally
+	var busy sync.WaitGroup
+	busy.Add(6)
+	pair := make(chan struct{})
+	p := fakePlan(t, 3, fake{func(ctx context.Context, _ *lab.Lab, tr stack.Trial) (stack.Observation, error) {
+		late := time.After(20 * time.Second)
+		if tr.Idle > 0 {
+			all := make(chan struct{})
+			go func() { busy.Wait(); close(all) }()
+			select {
+			case <-all:
+			case <-late:
+				t.Error("a trial that rests keeps others from running")
+			}
+			return direct, nil
+		}
+		select { // with another one, at the same time
+		case pair <- struct{}{}:
+		case <-pair:
+		case <-late:
+			t.Error("a trial that rests takes the room of one that would not")
+		}
+		busy.Done()
+		return direct, nil
+	}}, "one", "two", "three")
+	p.Idle = time.Hour
+	c := config(t, &k)
+	c.Jobs = 2
+	got, err := runner.Run(t.Context(), p, c)
+	if err != nil || got.Done != 9 {
+		t.Errorf("%v, %+v", err, got)
+	}
+	for _, r := range k.records {
+		if (r.IdleS != nil) != (r.Trial == 0) {
+			t.Errorf("trial %d left the camera alone for %v", r.Trial, r.IdleS)
+		}
+	}
+}
+
 func TestNothingIsLeftOfARun(t *testing.T) {
 	var k tally
 	var tried attempts
