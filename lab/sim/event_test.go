@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -135,13 +136,20 @@ func TestEventsThatForget(t *testing.T) {
 
 // A host that moves has the other site's addresses, and nothing reaches it by the old ones.
 func TestMove(t *testing.T) {
-	w := newWorld(t, "handover")
+	w := newWorld(t, "handover", "wifi.nat", "full-cone")
 	c := w.client("viewer")
 	home := w.Host("viewer").Addrs()[0]
 	first, _ := c.ask(100)
 	undo := w.do(lab.Event{Do: lab.DoMove, Host: "viewer", To: "carrier"})
 	if w.Host("viewer").Addrs()[0] == home {
 		t.Error("the host has its old address")
+	}
+	c.seen = ""
+	old := netip.MustParseAddrPort(first)
+	from := w.listen("rendezvous", netip.AddrPortFrom(w.Host("rendezvous").Addrs()[0], 8), func(time.Time, netip.AddrPort, netip.AddrPort, []byte) {})
+	from.Send(old, 0, []byte("to the old place"))
+	if w.run(time.Second, func() bool { return c.seen != "" }) {
+		t.Error("what was sent to the old site has reached the host")
 	}
 	second, _ := c.ask(100)
 	if second == "" || strings.Split(first, ":")[0] == strings.Split(second, ":")[0] {
@@ -150,6 +158,42 @@ func TestMove(t *testing.T) {
 	undo()
 	if third, _ := c.ask(100); third != first {
 		t.Errorf("back home seen as %s, and before as %s", third, first)
+	}
+}
+
+// A carrier's router that boots carries nothing from one of its customers to another.
+func TestSilentLAN(t *testing.T) {
+	w := newWorld(t, "same-cgn", "camera.nat", "open", "viewer.nat", "open")
+	heard := 0
+	at := netip.AddrPortFrom(w.Host("viewer").Addrs()[0], 5000)
+	w.listen("viewer", at, func(time.Time, netip.AddrPort, netip.AddrPort, []byte) { heard++ })
+	from := w.client("camera").sock
+	send := func() int {
+		heard = 0
+		from.Send(at, 0, nil)
+		w.run(time.Second, nil)
+		return heard
+	}
+	before := send()
+	undo := w.do(lab.Event{Do: lab.DoReboot, Site: "carrier", For: time.Minute})
+	during := send()
+	undo()
+	if after := send(); before != 1 || during != 0 || after != 1 {
+		t.Errorf("of one packet each came %d before, %d while the router booted, %d after", before, during, after)
+	}
+}
+
+// A host that sleeps hears nothing and says nothing.
+func TestAsleep(t *testing.T) {
+	w := newWorld(t, "same-lan")
+	c := w.client("camera")
+	undo := w.do(lab.Event{Do: lab.DoSleep, Host: "camera"})
+	w.client("viewer").sock.Send(netip.AddrPortFrom(w.Host("camera").Addrs()[0], c.sock.Local().Port()), 0, []byte("x"))
+	c.sock.Send(netip.AddrPortFrom(w.Host("viewer").Addrs()[0], 1), 0, nil)
+	w.run(time.Second, nil)
+	undo()
+	if s := w.Host("camera").Stats(); s.Deaf != 1 || s.Refused != 1 || c.seen != "" {
+		t.Errorf("%+v and heard %q, want one datagram unheard and one unsaid", s, c.seen)
 	}
 }
 

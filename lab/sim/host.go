@@ -257,7 +257,7 @@ func (h *Host) receive(a arrival) {
 
 // socket is whose an address and port are.
 func (h *Host) socket(to netip.AddrPort) *Socket {
-	if s := h.byPort[to.Port()]; s != nil && slices.Contains(h.Addrs(), to.Addr()) {
+	if s := h.byPort[to.Port()]; s != nil {
 		return s
 	}
 	for _, s := range h.sockets {

@@ -232,6 +232,7 @@ func TestTimers(t *testing.T) {
 		return func(now time.Time) { got = append(got, fmt.Sprintf("%s %v", name, now.Sub(sim.Start))) }
 	}
 	at := func(d time.Duration) time.Time { return sim.Start.Add(d) }
+	w.After(time.Second/2, note("first")) // whose place the last one takes
 	late, never, twice := w.NewTimer(note("late")), w.NewTimer(note("never")), w.NewTimer(note("moved"))
 	late.Set(at(3 * time.Second))
 	never.Set(at(time.Second))
@@ -242,15 +243,33 @@ func TestTimers(t *testing.T) {
 	w.After(time.Hour, note("after the end"))
 	past := w.NewTimer(note("past"))
 	past.Set(at(-time.Second))
-	if w.run(4*time.Second, func() bool { return len(got) == 5 }) {
+	if w.run(4*time.Second, func() bool { return len(got) == 6 }) {
 		t.Error("said to be done")
 	}
-	want := []string{"past 1µs", "moved 2s", "same time, set later 2s", "late 3s"}
+	want := []string{"past 1µs", "first 500ms", "moved 2s", "same time, set later 2s", "late 3s"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if w.Now() != at(4*time.Second) {
 		t.Errorf("the run ended at %v", w.Now())
+	}
+}
+
+// Of what is due at the same time packets come before timers.
+func TestPacketsBeforeTimers(t *testing.T) {
+	topo := newWorld(t, "two-homes", "viewer.nat", "open").topo.Clone()
+	exact := link.Profile{Up: link.Impairment{Delay: 5 * time.Millisecond}, Down: link.Impairment{Delay: 5 * time.Millisecond}}
+	topo.Site("viewer").Profile, topo.Public[0].Profile = exact, exact
+	w := worldOf(t, topo)
+	var got []string
+	w.listen("viewer", netip.AddrPortFrom(netip.Addr{}, 5000), func(now time.Time, _, _ netip.AddrPort, _ []byte) {
+		got = append(got, "packet "+now.Sub(sim.Start).String())
+	})
+	w.After(10*time.Millisecond, func(now time.Time) { got = append(got, "timer "+now.Sub(sim.Start).String()) })
+	w.client("rendezvous").sock.Send(netip.AddrPortFrom(topo.HostAddr("viewer")[0], 5000), 0, nil)
+	w.run(time.Second, nil)
+	if want := []string{"packet 10ms", "timer 10ms"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

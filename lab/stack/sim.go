@@ -276,7 +276,6 @@ func (h *happenings) reach(others func(Moment)) func(Moment) {
 		for _, e := range h.waiting[m] {
 			h.net.After(e.At, func(time.Time) { h.do(e) })
 		}
-		delete(h.waiting, m)
 	}
 }
 

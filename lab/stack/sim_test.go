@@ -224,6 +224,16 @@ func compareEngines(t *testing.T, name string, virtual, o Observation) {
 	}
 }
 
+// Nobody asks before the rendezvous knows what both have found: a strategy that lives by it never fails for that.
+func TestSimAsksWhenTheRendezvousKnows(t *testing.T) {
+	topo := simTopology(t, "two-homes", "camera.nat", "symmetric-sequential", "viewer.nat", "port-restricted-cone")
+	for seed := range uint64(12) {
+		if o, _ := simulate(t, topo, Trial{Seed: seed, Strategy: "prediction"}); o.Outcome != record.Direct {
+			t.Errorf("seed %d: %s: %s", seed, o.Outcome, o.Cause)
+		}
+	}
+}
+
 // A camera that has been idle for an hour has kept its mapping, and sent little.
 func TestSimIdle(t *testing.T) {
 	topo := simTopology(t, "two-homes")
@@ -297,6 +307,16 @@ func TestSimEvents(t *testing.T) {
 		if o.Outcome != tt.want || o.Media == nil || o.Media.FramesReceived < 100 || *o.Media.GapS < tt.gap.Seconds() {
 			t.Errorf("%s: %s, want %s with a gap of %v: %s %+v", tt.name, o.Outcome, tt.want, tt.gap, o.Cause, o.Media)
 		}
+	}
+}
+
+// What a rendezvous had relayed before it was killed counts.
+func TestSimCountsWhatTheDeadRelayed(t *testing.T) {
+	topo := simTopology(t, "two-homes")
+	kill := lab.Event{Do: lab.DoKill, Host: "rendezvous", On: lab.OnFirstFrame, At: 1500 * time.Millisecond}
+	o, _ := simulate(t, topo, Trial{Seed: 1, Strategy: "relay", Media: 2 * time.Second, Timeout: 4 * time.Second}, kill)
+	if o.Bytes["relay"] < 250_000 {
+		t.Errorf("relayed %d bytes in 1.5 s of 2 Mbit/s", o.Bytes["relay"])
 	}
 }
 
