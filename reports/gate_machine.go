@@ -96,7 +96,7 @@ func gateBenchfmt(v *gate.Verdict) []byte {
 	}
 	for i, side := range []gate.Side{v.A, v.B} {
 		b.WriteString("\n")
-		benchConfig(&b, pair{"side", []string{"baseline", "candidate"}[i]}, pair{"commit", side.Commit}, pair{"source", side.Source})
+		benchSide(&b, i, side.Source, side.Commit, side.Seed)
 		line := func(name string, f gate.Finding) {
 			if g := []gate.Figure{f.A, f.B}[i]; g.Value != nil && g.N > 0 && !math.IsNaN(*g.Value) && !math.IsInf(*g.Value, 0) {
 				fmt.Fprintf(&b, "Benchmark%s %d %s %s\n", name, g.N, strconv.FormatFloat(*g.Value, 'g', -1, 64), benchUnit(f.Metric))
@@ -122,8 +122,7 @@ func GateBenchfmt(w io.Writer, a, b gate.Sample) error {
 	fmt.Fprintf(&out, "Unit direct better=higher assume=nothing\nUnit goodput_bps better=higher assume=nothing\n")
 	for i, s := range []gate.Sample{a, b} {
 		out.WriteString("\n")
-		benchConfig(&out, pair{"side", []string{"baseline", "candidate"}[i]}, pair{"commit", s.Manifest.Versions.Commit},
-			pair{"seed", strconv.FormatUint(s.Manifest.Seed, 10)}, pair{"source", s.Source})
+		benchSide(&out, i, s.Source, s.Manifest.Versions.Commit, s.Manifest.Seed)
 		names := s.Names()
 		for c := range s.Cells {
 			benchTrials(&out, &s.Cells[c], names)
@@ -159,6 +158,14 @@ func benchConfig(b *bytes.Buffer, ps ...pair) {
 			fmt.Fprintf(b, "%s: %s\n", p.Key, v)
 		}
 	}
+}
+
+// benchSide begins a side. The sides differ in that one key alone, as benchstat makes a table of its own for each value of
+// every other; the rest is a comment.
+func benchSide(b *bytes.Buffer, i int, source, commit string, seed uint64) {
+	side := []string{"baseline", "candidate"}[i]
+	fmt.Fprintf(b, "# %s: %s, commit %s, seed %d\n", side, orDash(printable(source)), orDash(printable(commit)), seed)
+	benchConfig(b, pair{"side", side})
 }
 
 func benchCell(params map[string]string) string {

@@ -220,6 +220,13 @@ func benchmarks(t *testing.T, text string) (results []*benchfmt.Result, units ma
 	if err := r.Err(); err != nil {
 		t.Fatal(err)
 	}
+	for _, r := range results {
+		for _, c := range r.Config {
+			if c.Key != "side" && results[0].GetConfig(c.Key) != string(c.Value) {
+				t.Errorf("%s differs between the sides: benchstat would not set them beside one another", c.Key)
+			}
+		}
+	}
 	units = map[string]string{}
 	for k, u := range r.Units() {
 		units[k.Unit+" "+k.Key] = u.Value
