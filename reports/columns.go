@@ -104,9 +104,12 @@ type columns struct {
 	attempts int // trials gathered, harness errors too
 	frames   int // latencies kept
 	stride   int // every how manieth frame is kept
+	most     int // latencies to keep
 }
 
-func newColumns() *columns { return &columns{names: newNames(), cells: map[int]*cell{}, stride: 1} }
+func newColumns() *columns {
+	return &columns{names: newNames(), cells: map[int]*cell{}, stride: 1, most: maxFrames}
+}
 
 // add keeps what reports need of a trial.
 func (k *columns) add(r record.Trial) error {
@@ -177,7 +180,7 @@ func (k *columns) keepFrames(c *cell, latencies []float64) {
 			k.frames++
 		}
 	}
-	if k.frames <= maxFrames {
+	if k.frames <= k.most {
 		return
 	}
 	k.stride, k.frames = 2*k.stride, 0

@@ -68,6 +68,14 @@ func (m *model) topics() []topic {
 	return append(slices.Clip(m.asked), m.extra...)
 }
 
+// thinned says that not every frame's latency was kept, where it was not.
+func (m *model) thinned() string {
+	if m.stride <= 1 {
+		return ""
+	}
+	return fmt.Sprintf(" Of the latencies every %s one is kept.", ordinal(m.stride))
+}
+
 func (m *model) makeTopics() []topic {
 	pooled := ""
 	ask := func(id, title, says string, names ...string) topic {
@@ -97,7 +105,7 @@ func (m *model) makeTopics() []topic {
 	return append(ts,
 		ask("time", "How soon?", "Trials that never connected count too: their curve ends below 100 %. The dashed line is the least time that the links allow.", "connect", "frame"),
 		ask("ratio", "How close to the bound?", "Each time divided by the least that the links of its own cell allow: 1 is perfect, whatever the link.", "packet ratio", "frame ratio"),
-		ask("media", "How well does video flow?", "Latency is one-way, from the camera's capture to the viewer's whole frame, on one clock. Goodput counts whole frames.", "latency", "goodput"),
+		ask("media", "How well does video flow?", "Latency is one-way, from the camera's capture to the viewer's whole frame, on one clock. Goodput counts whole frames."+m.thinned(), "latency", "goodput"),
 		m.idle(),
 		m.lateness(),
 	)

@@ -59,6 +59,14 @@ func interval(k, n int) string {
 	return number(100*low, 1) + "–" + number(100*high, 1) + " %"
 }
 
+// ordinal prints a power of two: 2nd, 4th …
+func ordinal(n int) string {
+	if n%10 == 2 && n%100 != 12 {
+		return count(n) + "nd"
+	}
+	return count(n) + "th"
+}
+
 // number prints v with at most the given decimals.
 func number(v float64, decimals int) string {
 	s := strconv.FormatFloat(v, 'f', decimals, 64)
