@@ -90,6 +90,30 @@ func TestFewTrialsAreUndecided(t *testing.T) {
 	if v.Decision != Undecided || !strings.Contains(v.Why, "too few trials") {
 		t.Errorf("%s: %s", v.Decision, v.Why)
 	}
+	few = world{pairs: 1, trials: 20, direct: func(int) float64 { return 1 }}
+	for _, m := range []string{"direct_rate", "failed_rate"} {
+		if v := compared(t, few.sample(seeded(1)), few.sample(seeded(2)), Options{Metrics: []string{m}}); v.Decision != Undecided {
+			t.Errorf("20 of 20 twice says %s of %s: %s", v.Decision, m, v.Why)
+		}
+	}
+}
+
+// TestWatchedFindings can fail a gate, and no pass waits for them.
+func TestWatchedFindings(t *testing.T) {
+	for _, c := range []struct {
+		fs   []Finding
+		want Decision
+	}{
+		{[]Finding{{Decision: Pass}, {Decision: Fail, Watched: true}}, Fail},
+		{[]Finding{{Decision: Pass}, {Decision: Undecided, Watched: true}}, Pass},
+		{[]Finding{{Decision: Pass}, {Decision: Undecided}}, Undecided},
+		{[]Finding{{Decision: Pass, Watched: true}}, Undecided},
+		{nil, Undecided},
+	} {
+		if got := verdictOf(c.fs); got != c.want {
+			t.Errorf("%v: %s, want %s", c.fs, got, c.want)
+		}
+	}
 }
 
 // TestOrderDoesNotMatter: neither the order of records nor the place of a cell changes a verdict.

@@ -67,7 +67,7 @@ func (f *Finding) severity() float64 {
 // decide sets the decision over all.
 func (v *Verdict) decide(brief bool) {
 	v.Decision = verdictOf(v.Overall)
-	if v.Decision == Pass && len(v.Problems) > 0 || v.A.Trials == 0 || v.B.Trials == 0 {
+	if v.Decision == Pass && len(v.Problems) > 0 {
 		v.Decision = Undecided
 	}
 	failed := slices.ContainsFunc(v.Cells, func(c CellVerdict) bool { return c.Decision == Fail })

@@ -202,6 +202,18 @@ func TestFamily(t *testing.T) {
 	if *able[0].AdjustedP != 0.004 || *able[1].AdjustedP != 0.02 || *f.tests[50].AdjustedP != 1 {
 		t.Errorf("%v %v %v", *able[0].AdjustedP, *able[1].AdjustedP, *f.tests[50].AdjustedP)
 	}
+	f = family{alpha: 0.05, tests: []*test{of(0.002, 1e-6)}}
+	for range 100 {
+		f.tests = append(f.tests, of(0.5, 0.01)) // each could reject alone, and none beside the others
+	}
+	f.adjust()
+	if p := *f.tests[0].AdjustedP; p != 0.002 {
+		t.Errorf("beside 100 that are able alone, 0.002 is adjusted to %v", p)
+	}
+	r := rules{Options: Options{Alpha: 0.001}}
+	if fs := r.families(); fs.overall.alpha+fs.cellRates.alpha+fs.cellValues.alpha > 0.001 {
+		t.Errorf("the families share %v", fs)
+	}
 	f = family{alpha: 0.05}
 	for range 100 {
 		f.tests = append(f.tests, of(0.001, 1e-9))
