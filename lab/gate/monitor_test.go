@@ -72,15 +72,18 @@ func TestMonitorEndsWhatIsLost(t *testing.T) {
 		{"one in five, everywhere", "abort: direct_rate >= 0.9", everyFifthFails, 281,
 			"threshold missed: direct_rate >= 0.9: 57 of 281 trials miss it, and no end of the run could make up for that"},
 		{"one of all cells by itself", "abort: direct_rate >= 0.9 by cell", trials(1, 0, 100), 4,
-			"threshold missed: direct_rate >= 0.9 by cell [link=lan strategy=adaptive]: 4 of 4 trials miss it: too many for chance, whatever cells that are left are like"},
+			"threshold missed: direct_rate >= 0.9 by cell [link=lan strategy=adaptive]: 4 of 4 trials miss it: " +
+				"too many for chance, whatever cells that are left are like"},
 		{"not its cells", "abort: direct_rate >= 0.9 where strategy == direct", trials(1, 0, 100), 0, ""},
 		{"not its oracle", "abort: direct_rate >= 0.9 where oracle == direct", trials(3, 0, 100), 0, ""},
 		{"its oracle", "abort: direct_rate >= 0.9 where oracle == birthday", trials(3, 0, 100), 43, ""},
-		{"its oracle, once that of the others is known", "abort: direct_rate >= 0.9 where oracle == birthday", slices.Concat(others, trials(3, 0, 100)), 3 + 4, ""},
+		{"its oracle, once that of the others is known", "abort: direct_rate >= 0.9 where oracle == birthday",
+			slices.Concat(others, trials(3, 0, 100)), 3 + 4, ""},
 		{"a little under it, with its oracle", "abort: direct_rate >= 0.9 where oracle == birthday", slices.Concat(others, fifthOf3), 3 + 91,
 			"threshold missed: direct_rate >= 0.9 where oracle == birthday: 19 of 91 trials miss it, and no end of the run could make up for that"},
 		{"what is left of those that tell", "abort: first_frame_s.p50 <= 0.05 where link == lan and strategy == direct", untold, 60 + 38,
-			"threshold missed: first_frame_s.p50 <= 0.05 where link == lan and strategy == direct: 29 of 38 trials miss it, and no end of the run could make up for that"},
+			"threshold missed: first_frame_s.p50 <= 0.05 where link == lan and strategy == direct: 29 of 38 trials miss it, " +
+				"and no end of the run could make up for that"},
 		{"by oracle", "abort: direct_rate >= 0.9 by oracle", trials(3, 0, 100), 43, ""},
 		{"no word of aborting", "direct_rate >= 0.9", trials(0, 0, 100), 0, ""},
 		{"a maximum", "abort: first_frame_s.max <= 0.02", trials(0, 100, 100), 21, "threshold missed: first_frame_s.max <= 0.02: a trial is beyond it"},
@@ -102,7 +105,8 @@ func TestMonitorEndsWhatIsLost(t *testing.T) {
 func TestMonitorWantsAPlan(t *testing.T) {
 	m := thresholdManifest()
 	m.Axes = nil
-	if _, err := gate.NewMonitor(m, []gate.Threshold{threshold(t, "abort: direct_rate >= 0.9")}); err == nil || !strings.Contains(err.Error(), "no axes") {
+	if _, err := gate.NewMonitor(m, []gate.Threshold{threshold(t, "abort: direct_rate >= 0.9")}); err == nil ||
+		!strings.Contains(err.Error(), "no axes") {
 		t.Errorf("error %v", err)
 	}
 	if mon, err := gate.NewMonitor(m, []gate.Threshold{threshold(t, "direct_rate >= 0.9")}); err != nil || mon.Add(trial(0, 0, false)) != nil {

@@ -93,7 +93,8 @@ func TestJudge(t *testing.T) {
 		text string
 	}{
 		{"pooled over all cells", whole, "✓ direct_rate >= 0.98: 1, 0.9886 to 1 (n = 400)", "direct_rate >= 0.98"},
-		{"too few for so much", whole, "? direct_rate >= 0.99: 1, 0.9886 to 1 (n = 400); too few trials to tell: 459 without a miss would", "direct_rate >= 0.99"},
+		{"too few for so much", whole, "? direct_rate >= 0.99: 1, 0.9886 to 1 (n = 400); too few trials to tell: 459 without a miss would",
+			"direct_rate >= 0.99"},
 		{"the same the other way round", whole, "✓ failed_rate <= 0.02: 0, 0 to 0.0114 (n = 400)", "failed_rate <= 0.02"},
 		{"a part of the cells", whole, "✓ direct_rate >= 0.97 where link == lan: 1, 0.9772 to 1 (n = 200)", "direct_rate >= 0.97 where link == lan"},
 		{"all but a part", whole, "✓ direct_rate >= 0.97 where link != lan: 1, 0.9772 to 1 (n = 200)", "direct_rate >= 0.97 where link != lan"},
@@ -159,22 +160,26 @@ func TestJudgeNeverPassesWhatIsMissing(t *testing.T) {
 	if got := judge(t, run, "direct_rate >= 0.9 where oracle == direct"); !strings.HasPrefix(got, "?") {
 		t.Errorf("a cell whose oracle is not known is not missed: %s", got)
 	}
-	if got, want := judge(t, run, "direct_rate >= 0.9 where link == lan by cell"), "✓ direct_rate >= 0.9 where link == lan by cell [link=lan strategy=direct]: 1, 0.955 to 1 (n = 100)\n"+
-		"? direct_rate >= 0.9 where link == lan by cell [link=lan strategy=adaptive]: no trial"; got != want {
+	if got, want := judge(t, run, "direct_rate >= 0.9 where link == lan by cell"),
+		"✓ direct_rate >= 0.9 where link == lan by cell [link=lan strategy=direct]: 1, 0.955 to 1 (n = 100)\n"+
+			"? direct_rate >= 0.9 where link == lan by cell [link=lan strategy=adaptive]: no trial"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	if got := judge(t, sampleOf(t, m, all[1]), "direct_rate >= 0.9"); !strings.HasPrefix(got, "✗") {
 		t.Errorf("what was tried fails: %s", got)
 	}
-	if got := judge(t, sampleOf(t, m), "direct_rate >= 0.9", "harness_error_rate <= 0.1"); got != "? direct_rate >= 0.9: no trial\n? harness_error_rate <= 0.1: no trial" {
+	if got := judge(t, sampleOf(t, m), "direct_rate >= 0.9", "harness_error_rate <= 0.1"); got !=
+		"? direct_rate >= 0.9: no trial\n? harness_error_rate <= 0.1: no trial" {
 		t.Error(got)
 	}
 	m.Complete = false
-	if got := judge(t, sampleOf(t, m, all[0], all[2], all[3], trials(1, 100, 100)), "direct_rate >= 0.9"); !strings.HasSuffix(got, "; the run did not end") || got[0] != '?' {
+	if got := judge(t, sampleOf(t, m, all[0], all[2], all[3], trials(1, 100, 100)), "direct_rate >= 0.9"); got[0] != '?' ||
+		!strings.HasSuffix(got, "; the run did not end") {
 		t.Errorf("a run that did not end passes: %s", got)
 	}
 	m.Complete, m.Axes = true, nil
-	if got := judge(t, sampleOf(t, m, all[0], all[2], all[3]), "direct_rate >= 0.9"); !strings.HasSuffix(got, "; 1 of 4 cells have no trial") || got[0] != '?' {
+	if got := judge(t, sampleOf(t, m, all[0], all[2], all[3]), "direct_rate >= 0.9"); got[0] != '?' ||
+		!strings.HasSuffix(got, "; 1 of 4 cells have no trial") {
 		t.Errorf("a run without axes passes with a cell missing: %s", got)
 	}
 	m.Shard = "1/2"

@@ -112,7 +112,8 @@ func lexThreshold(text string) (tokens []token) {
 			}
 			if n == 0 {
 				r, _ := utf8.DecodeRuneInString(rest)
-				k.fail(map[rune]string{'≥': ">=", '≤': "<=", '≠': "!="}[r], "unexpected %q: a threshold reads like direct_rate >= 0.99 where oracle == direct", r)
+				k.fail(map[rune]string{'≥': ">=", '≤': "<=", '≠': "!="}[r],
+					"unexpected %q: a threshold reads like direct_rate >= 0.99 where oracle == direct", r)
 			}
 			k.kind, k.text = wordToken, rest[:n]
 		}
