@@ -23,7 +23,7 @@ const (
 	lookEvery  = time.Second      // at the queue, at the latest: is a unit lost or given up?
 	idleAfter  = 10 * time.Second // without a record, after which Idle is told, and as often from then on
 	endTimeout = 10 * time.Second // of tidying up
-	maxLost    = 3                // how often what the server has lost is asked for without a record in between
+	maxLost    = 4                // how often what the server has lost is looked for without a record in between
 )
 
 // Coordinate spreads a run and returns when every trial has a verdict or was given up, ctx ends, the sink fails or Abort says so.

@@ -53,7 +53,11 @@ func (r *logReader) next(ctx context.Context, wait time.Duration) ([]jetstream.M
 	return nil, r.doubt(ctx)
 }
 
-// doubt begins again if there is more than was read, though nothing came: an answer may be lost.
+// restart reads from the start again.
+func (r *logReader) restart() { r.read, r.consumer = 0, nil }
+
+// doubt begins again if there is more than was read, though nothing came: an answer may be lost. What the server has not any more is
+// left out.
 func (r *logReader) doubt(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
@@ -61,6 +65,7 @@ func (r *logReader) doubt(ctx context.Context) error {
 	info, err := r.stream.Info(ctx)
 	if err == nil && info.State.LastSeq > r.read {
 		r.consumer = nil
+		r.read = max(r.read, info.State.FirstSeq-1)
 	}
 	return err
 }

@@ -98,15 +98,24 @@ func (c *coordinator) look(ctx context.Context, now time.Time) error {
 	return c.findPoison(ctx)
 }
 
-// findLost puts again what is open though nobody has it: a server that crashed may lose the last it has confirmed. All records of
-// the units were stored before the queue was seen empty, so what the log does not have by now it will never have.
+// findLost sees to what is open though nobody has it: a server that crashed may lose the last it has confirmed. All records of the
+// units were stored before the queue was seen empty, so what the log does not have by now it will never have. The log is read from
+// the start once more, lest records stand where others stood before the crash; then the trials are put into the queue again.
 func (c *coordinator) findLost(ctx context.Context) error {
 	c.held = 0
 	info, err := c.reader.stream.Info(ctx)
 	if err != nil || c.reader.read < info.State.LastSeq || c.ledger.open == 0 {
 		return nil // a later look
 	}
-	if c.lost++; c.lost > maxLost {
+	if c.lost++; c.lost == 1 {
+		for name, w := range c.workers {
+			w.Trials = 0 // counted again
+			c.workers[name] = w
+		}
+		c.reader.restart()
+		return nil
+	}
+	if c.lost > maxLost {
 		return fmt.Errorf("coordinate run: the records of %d trials are lost, however often they are asked for: see the NATS server's store, and go on with --resume",
 			c.ledger.open)
 	}

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -39,6 +40,9 @@ type rig struct {
 	Stop   int // trials with a verdict after which a cell ends; 0: none does
 }
 
+// trials counts those of this process.
+var trials atomic.Int64
+
 // dice is a system under test whose trials are a function of their seed and strategy, as those of engine sim are.
 type dice struct{ rig }
 
@@ -50,6 +54,7 @@ func (dice) Try(context.Context, *lab.Lab, stack.Trial) (stack.Observation, erro
 }
 
 func (d dice) Simulate(ctx context.Context, _ *lab.Topology, tr stack.Trial, _ []lab.Event) (o stack.Observation, _ []record.Event, err error) {
+	trials.Add(1)
 	r := rand.New(rand.NewPCG(tr.Seed, uint64(len(tr.Strategy))))
 	if d.Poison != 0 && uint64(d.Poison) == tr.Seed {
 		os.Exit(3)

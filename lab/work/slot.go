@@ -20,6 +20,7 @@ type slot struct {
 	sequence uint64 // of its last record in the log; 0: none
 	closed   bool
 	conflict bool          // a record was not taken: another worker's came first
+	unknown  bool          // the server knows the record's identity, and has lost the record
 	stored   chan struct{} // closed when the record on its way is stored; nil: none is on its way
 }
 
@@ -164,9 +165,12 @@ func (d *desk) store(ctx context.Context, s *slot, t record.Trial) bool {
 			panic("work: a record of plain data always encodes: " + err.Error())
 		}
 	}
+	o := []jetstream.PublishOpt{jetstream.WithExpectStream(d.stream("records")), jetstream.WithExpectLastSequencePerSubject(s.sequence)}
+	if !s.unknown {
+		o = append(o, jetstream.WithMsgID(d.messageID(t)))
+	}
 	for ctx.Err() == nil {
-		ack, err := d.js.PublishMsg(ctx, m, jetstream.WithMsgID(d.messageID(t)), jetstream.WithExpectStream(d.stream("records")),
-			jetstream.WithExpectLastSequencePerSubject(s.sequence))
+		ack, err := d.js.PublishMsg(ctx, m, o...)
 		switch {
 		case err == nil && !ack.Duplicate:
 			d.mu.Lock()
@@ -193,7 +197,7 @@ func (d *desk) compare(ctx context.Context, s *slot, t record.Trial, m *nats.Msg
 	if last != nil && last.Header.Get(workerHeader) == d.Name && bytes.Equal(last.Data, m.Data) {
 		s.found(last.Sequence, t)
 	} else {
-		s.conflict = true
+		s.conflict, s.unknown = true, last == nil
 	}
 	return true
 }

@@ -3,6 +3,7 @@ package work_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -47,6 +48,8 @@ func TestSpread(t *testing.T) {
 func TestWorkersDie(t *testing.T) {
 	r := rig{Takes: 6 * time.Millisecond, Trials: 60}
 	o := spread(t, r.manifest())
+	var said lockedText
+	o.Log = slog.New(slog.NewTextHandler(&said, nil))
 	rng := rand.New(rand.NewPCG(6, 6))
 	var workers []*process
 	var url string
@@ -80,6 +83,9 @@ func TestWorkersDie(t *testing.T) {
 	r.same(t, got)
 	if kills < 10 {
 		t.Errorf("killed %d workers only", kills)
+	}
+	if strings.Contains(said.String(), "lost records") {
+		t.Error("a unit was acknowledged before its records were stored")
 	}
 }
 
@@ -326,4 +332,56 @@ func TestAbort(t *testing.T) {
 	if _, err := work.Coordinate(t.Context(), o); !errors.Is(err, runner.ErrAborted) || n != 7 {
 		t.Errorf("error %v after %d records", err, n)
 	}
+}
+
+// A worker that is slow, and not silent, keeps its units: no trial is run twice.
+func TestSlowUnits(t *testing.T) {
+	r := rig{Trials: 4, Takes: 400 * time.Millisecond}
+	o := spread(t, r.manifest())
+	o.AckWait = 250 * time.Millisecond
+	before := trials.Load()
+	var got []record.Trial
+	o.Sink = func(rec record.Trial) error { got = append(got, rec); return nil }
+	o.Ready = func(url string) { helpers(t, url, 3) }
+	if _, err := work.Coordinate(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if n := trials.Load() - before; n != 24 {
+		t.Errorf("%d trials were run for 24", n)
+	}
+	r.same(t, got)
+}
+
+// What the server loses after it has confirmed it is run again.
+func TestServerForgets(t *testing.T) {
+	r := rig{Trials: 20}
+	s := server(t)
+	js := talk(t, s.URL())
+	helpers(t, s.URL(), 2)
+	o := spread(t, r.manifest())
+	o.URL = s.URL()
+	var got []record.Trial
+	o.Sink = func(rec record.Trial) error {
+		if got = append(got, rec); len(got) != 10 {
+			return nil
+		}
+		for _, name := range streams(t, s.URL()) {
+			if strings.HasSuffix(name, "-records") {
+				log, err := js.Stream(t.Context(), name)
+				if err != nil {
+					return err
+				}
+				await(t, "the workers' last record", func() bool {
+					info, err := log.Info(t.Context())
+					return err == nil && info.State.LastSeq >= 120
+				})
+				return log.Purge(t.Context())
+			}
+		}
+		return errors.New("no log")
+	}
+	if _, err := work.Coordinate(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	r.same(t, got)
 }
