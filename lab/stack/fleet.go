@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -34,8 +35,9 @@ type fleet struct {
 	begun   int // links that were started
 	up      int
 	full    chan struct{} // all are up
+	random  io.Reader
 
-	node *node.Node
+	node *node.Node // nil: somebody else drives it
 }
 
 // ship is one camera of a fleet.
@@ -58,15 +60,13 @@ func launch(ctx context.Context, l *lab.Lab, n int, server identity.PublicKey, a
 	if m == nil {
 		return nil, fmt.Errorf("topology %s has no host %q, which trial.fleet needs", l.Topology().Name, fleetHost)
 	}
-	conn, err := m.ListenUDP(netip.AddrPortFrom(m.Addr(), 0))
+	f, err := newFleet(n, server, at, rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	f := &fleet{byIndex: map[uint32]*ship{}, full: make(chan struct{})}
-	for range n {
-		if err := f.add(server, at); err != nil {
-			return nil, errors.Join(err, conn.Close())
-		}
+	conn, err := m.ListenUDP(netip.AddrPortFrom(m.Addr(), 0))
+	if err != nil {
+		return nil, err
 	}
 	if f.node, err = node.New(f, []*net.UDPConn{conn}, node.Options{ReadBuffer: 8 << 20}); err != nil {
 		return nil, errors.Join(err, conn.Close())
@@ -80,16 +80,27 @@ func launch(ctx context.Context, l *lab.Lab, n int, server identity.PublicKey, a
 	}
 }
 
+// newFleet makes n cameras that have not begun to register.
+func newFleet(n int, server identity.PublicKey, at netip.AddrPort, random io.Reader) (*fleet, error) {
+	f := &fleet{byIndex: map[uint32]*ship{}, full: make(chan struct{}), random: random}
+	for range n {
+		if err := f.add(server, at); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
 func (f *fleet) close() error { return f.node.Close() }
 
 func (f *fleet) add(server identity.PublicKey, at netip.AddrPort) error {
-	k, err := identity.NewKey(rand.Reader)
+	k, err := identity.NewKey(f.random)
 	if err != nil {
 		return err
 	}
 	s := &ship{}
 	s.link, err = uplink.New(uplink.Config{
-		Session:    session.Config{Static: k, Rand: rand.Reader, Taken: func(i uint32) bool { return f.byIndex[i] != nil }},
+		Session:    session.Config{Static: k, Rand: f.random, Taken: func(i uint32) bool { return f.byIndex[i] != nil }},
 		Rendezvous: server, Addrs: []netip.AddrPort{at}, Keepalive: fleetKeepalive,
 		Hello: &wire.Register{Version: wire.ProtocolVersion, Keepalive: uint16(fleetKeepalive / time.Second)},
 		Up: func(now time.Time, _ wire.Message) {

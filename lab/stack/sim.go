@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/camera"
@@ -44,6 +45,7 @@ type simulation struct {
 	viewerNode    *simNode
 	relayedAtPath *int64 // when a direct path had stood for settle
 	happenings    happenings
+	fleet         *fleet // other cameras, where the trial has them
 }
 
 // Simulate registers a camera, has a viewer ask for it and receives the media, in virtual time.
@@ -63,7 +65,7 @@ func (b Bundled) Simulate(ctx context.Context, t *lab.Topology, tr Trial, events
 	s.happenings = happenings{net: net}
 	tr.Reached = s.happenings.reach(tr.Reached)
 	s.happenings.expect(events)
-	if err := s.start(t, tr, policy); err != nil {
+	if err := s.start(ctx, t, tr, policy); err != nil {
 		return Observation{}, nil, err
 	}
 	o, err := s.try(ctx, t)
@@ -71,7 +73,7 @@ func (b Bundled) Simulate(ctx context.Context, t *lab.Topology, tr Trial, events
 }
 
 // start starts the three nodes.
-func (s *simulation) start(t *lab.Topology, tr Trial, policy punch.Policy) (err error) {
+func (s *simulation) start(ctx context.Context, t *lab.Topology, tr Trial, policy punch.Policy) (err error) {
 	random := seeded(tr.Seed)
 	watch := newWatch(tr, policy, func() {
 		s.net.After(settle, func(time.Time) {
@@ -88,6 +90,9 @@ func (s *simulation) start(t *lab.Topology, tr Trial, policy punch.Policy) (err 
 		return err
 	}
 	host.Run(s.server)
+	if err := s.launch(ctx); err != nil {
+		return err
+	}
 	if s.cameraNode, err = s.device("camera"); err != nil {
 		return err
 	}
@@ -109,6 +114,33 @@ func (s *simulation) start(t *lab.Topology, tr Trial, policy punch.Policy) (err 
 	s.viewerNode.do(func(now time.Time) { err = s.viewer.Start(now) })
 	return err
 }
+
+// launch registers the fleet, if there is one.
+func (s *simulation) launch(ctx context.Context) error {
+	n, _ := strconv.Atoi(s.trial.Options[optFleet])
+	if n == 0 {
+		return nil
+	}
+	host := s.net.Host(fleetHost)
+	var err error
+	if s.fleet, err = newFleet(n, s.label.RendezvousKey, s.serversFrom["viewer"][0], seeded(s.trial.Seed^fleetSeed)); err != nil {
+		return err
+	}
+	node, err := newSimNode(s.net, host, netip.AddrPortFrom(host.Addrs()[0], 0))
+	if err != nil {
+		return err
+	}
+	node.drive(s.fleet, nil)
+	node.do(s.fleet.more)
+	full, err := s.net.Run(ctx, fleetTimeout, closed(s.fleet.full))
+	if err == nil && !full {
+		err = fmt.Errorf("the fleet's %d cameras did not register in %v", n, fleetTimeout)
+	}
+	return err
+}
+
+// fleetSeed tells the fleet's randomness from the trial's, which is the same whether there is a fleet or none.
+const fleetSeed = 0x666c656574
 
 // device opens the sockets of a camera or a viewer.
 func (s *simulation) device(host string) (*simNode, error) {

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/punchlab/punchlab/impl/device"
 	"github.com/punchlab/punchlab/impl/punch"
@@ -17,7 +18,7 @@ func CheckSim(s System, t *lab.Topology, tr Trial, events []lab.Event) error {
 	for _, check := range []func() string{
 		func() string { return checkSimStrategy(t, tr.Strategy) },
 		func() string { return checkSimTopology(t) },
-		func() string { return checkSimOptions(tr.Options) },
+		func() string { return checkSimOptions(t, tr.Options) },
 		func() string { return checkSimEvents(t, events) },
 	} {
 		if why := check(); why != "" {
@@ -75,11 +76,20 @@ func checkSimTopology(t *lab.Topology) string {
 	return ""
 }
 
-func checkSimOptions(options map[string]string) string {
-	for _, name := range []string{optFleet, optScan, optLost} {
-		if v := options[name]; v != "" && v != "0" {
+// maxSimFleet is how many cameras a fleet has at most: each costs half a millisecond of handshake, in every trial.
+const maxSimFleet = 1000
+
+func checkSimOptions(t *lab.Topology, options map[string]string) string {
+	for _, name := range []string{optScan, optLost} {
+		if v := options[name]; v != "" {
 			return fmt.Sprintf("it has no trial.%s (%s)", name, v)
 		}
+	}
+	switch n, _ := strconv.Atoi(options[optFleet]); {
+	case n > maxSimFleet:
+		return fmt.Sprintf("it registers a fleet in every trial, and %d cameras are more than the %d that are cheap", n, maxSimFleet)
+	case n > 0 && t.HostAddr(fleetHost) == nil:
+		return fmt.Sprintf("topology %s has no host %q, which trial.fleet needs", t.Name, fleetHost)
 	}
 	return ""
 }

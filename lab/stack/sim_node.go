@@ -19,7 +19,6 @@ type simNode struct {
 	timer   *sim.Timer
 	mains   []*sim.Socket
 	socks   map[netip.AddrPort]*sim.Socket
-	opening int // sockets that the core has asked for
 	asleep  bool
 	closed  bool
 	streams int64 // packets to streams

@@ -14,11 +14,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/punchlab/punchlab/impl/punch"
 	"github.com/punchlab/punchlab/lab"
 	"github.com/punchlab/punchlab/lab/live"
 	"github.com/punchlab/punchlab/lab/nat"
 	"github.com/punchlab/punchlab/lab/netns/netnstest"
 	"github.com/punchlab/punchlab/lab/record"
+	"github.com/punchlab/punchlab/lab/sim"
 	"github.com/punchlab/punchlab/topologies"
 )
 
@@ -261,6 +263,36 @@ func TestSimCounts(t *testing.T) {
 	}
 }
 
+// A fleet registers before the trial's camera does, and a trial beside it comes out as one without.
+func TestSimFleet(t *testing.T) {
+	topo := simTopology(t, "fleet")
+	var seen []Observation
+	for _, n := range []string{"0", "100", "100"} {
+		o, _ := simulate(t, topo, Trial{Seed: 1, Strategy: "direct", Media: time.Second, Options: map[string]string{"fleet": n}})
+		seen = append(seen, o)
+	}
+	if seen[0].Outcome != record.Direct || seen[1].Outcome != record.Direct || seen[1].Media.FramesIntact != 25 {
+		t.Errorf("%s alone, %s beside a fleet: %+v", seen[0].Outcome, seen[1].Outcome, seen[1].Media)
+	}
+	if diff := cmp.Diff(seen[1], seen[2]); diff != "" {
+		t.Errorf("the same fleet again: %s", diff)
+	}
+	net, err := sim.New(topo, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &simulation{net: net}
+	if err := s.start(t.Context(), topo, Trial{Options: map[string]string{"fleet": "100"}}, punch.Policy{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := net.Run(t.Context(), time.Second, func() bool { return s.server.core.Stats().Online == 100 }); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.server.core.Stats().Online; n != 100 {
+		t.Errorf("%d cameras are online at the rendezvous, want 100", n)
+	}
+}
+
 // simEvents are what happens in a trial, and what it costs.
 var simEvents = []struct {
 	name   string
@@ -362,7 +394,9 @@ func TestSimRefuses(t *testing.T) {
 		{home, "turn", nil, nil, "strategy turn needs a TURN server, which is a program of its own"},
 		{home, "port-forward", nil, nil, "strategy port-forward needs TCP, by which a camera tells a provider of dynamic names where it is"},
 		{home, "ice", nil, nil, "system ice (strategy ice) is programs on real sockets"},
-		{home, "adaptive", map[string]string{"fleet": "1000"}, nil, "it has no trial.fleet (1000)"},
+		{home, "adaptive", map[string]string{"fleet": "1001"}, nil,
+			"it registers a fleet in every trial, and 1001 cameras are more than the 1000 that are cheap"},
+		{home, "adaptive", map[string]string{"fleet": "9"}, nil, `topology two-homes has no host "fleet", which trial.fleet needs`},
 		{home, "adaptive", map[string]string{"scan": "photo"}, nil, "it has no trial.scan (photo)"},
 		{home, "adaptive", map[string]string{"camera-lost": "goodbye"}, nil, "it has no trial.camera-lost (goodbye)"},
 		{home, "adaptive", nil, []lab.Event{{Do: lab.DoReboot, Site: "camera"}, {Do: lab.DoNAT, Site: "camera", NAT: "udp-blocked"}},
