@@ -200,15 +200,34 @@ func inOrder(fs []gate.Finding) []gate.Finding {
 	return fs
 }
 
-// worstFinding is the one that a cell is told by.
+// worstFinding is the one that a cell is told by: of undecided ones, that which chance explains least.
 func worstFinding(c gate.CellVerdict) (gate.Finding, bool) {
 	if len(c.Findings) == 0 {
 		return gate.Finding{}, false
 	}
-	return slices.MinFunc(c.Findings, byBadness), true
+	chance := func(f gate.Finding) float64 {
+		switch {
+		case f.Decision != gate.Undecided:
+			return 0
+		case f.AdjustedP == nil:
+			return 1
+		}
+		return *f.AdjustedP
+	}
+	return slices.MinFunc(c.Findings, func(a, b gate.Finding) int {
+		return cmp.Or(cmp.Compare(rank(a.Decision), rank(b.Decision)), cmp.Compare(chance(a), chance(b)), cmp.Compare(badness(b), badness(a)))
+	}), true
 }
 
-// worstCells lists the cells that say something, the worst first: those that fail, those that are worse by their own interval,
+// suspect is the adjusted p-value below which an undecided finding is listed.
+const suspect = 0.05
+
+// suspected reports whether a finding that does not fail is worse than chance alone would often make it.
+func suspected(f gate.Finding) bool {
+	return f.Worse != nil && *f.Worse > 0 && f.AdjustedP != nil && *f.AdjustedP < suspect
+}
+
+// worstCells lists the cells that say something, the worst first: those that fail, those that are suspected,
 // and those without data. quiet counts the other undecided ones: nothing was seen there, and a cell alone is seldom sure.
 func worstCells(v *gate.Verdict) (cells []gate.CellVerdict, quiet int) {
 	for _, c := range v.Cells {
@@ -216,7 +235,7 @@ func worstCells(v *gate.Verdict) (cells []gate.CellVerdict, quiet int) {
 		worse := c.Decision == gate.Fail
 		for _, f := range c.Findings {
 			known = known || f.Effect != nil
-			worse = worse || awayFromZero(f) > 0
+			worse = worse || suspected(f)
 		}
 		switch {
 		case worse || !known && c.Decision != gate.Pass:
@@ -243,7 +262,7 @@ func quietSays(more, quiet int) string {
 		parts = append(parts, plural(more, "cell")+" more like these")
 	}
 	if quiet > 0 {
-		parts = append(parts, plural(quiet, "undecided cell")+" in which no difference is seen, with too few trials to exclude one")
+		parts = append(parts, plural(quiet, "undecided cell")+" in which nothing worse is seen, with too few trials to exclude it")
 	}
 	return strings.Join(parts, ", and ")
 }
@@ -280,11 +299,6 @@ const unseenSays = "What could not be seen: a regression smaller than “finds f
 // unseen lists what cells could have seen at least by themselves; the findings over all have it in their rows.
 func unseen(v *gate.Verdict) []string {
 	var lines []string
-	type extremes struct {
-		low, high   float64
-		rate        bool
-		able, blind int
-	}
 	byMetric, order := map[string]*extremes{}, []string{}
 	for _, c := range v.Cells {
 		for _, f := range c.Findings {
@@ -300,24 +314,41 @@ func unseen(v *gate.Verdict) []string {
 			e.able, e.low, e.high = e.able+1, math.Min(e.low, *f.Detectable), math.Max(e.high, *f.Detectable)
 		}
 	}
+	var says []string // of cells, with the metrics of which they are true
+	metrics := map[string][]string{}
 	for _, m := range order {
-		e := byMetric[m]
-		s := m + " in a cell alone: "
-		if e.able > 0 {
-			s += size100(e.low, e.rate)
-			if size100(e.low, e.rate) != size100(e.high, e.rate) {
-				s += " to " + size100(e.high, e.rate) + ", by the cell"
-			}
+		s := byMetric[m].say()
+		if metrics[s] == nil {
+			says = append(says, s)
 		}
-		if e.able > 0 && e.blind > 0 {
-			s += "; "
-		}
-		if e.blind > 0 {
-			s += plural(e.blind, "cell") + " could not fail whatever happens"
-		}
-		lines = append(lines, s)
+		metrics[s] = append(metrics[s], m)
+	}
+	for _, s := range says {
+		lines = append(lines, strings.Join(metrics[s], ", ")+" in a cell alone: "+s)
 	}
 	return lines
+}
+
+// extremes are the smallest and largest detectable effect of a metric among the cells.
+type extremes struct {
+	low, high   float64
+	rate        bool
+	able, blind int // cells with one, and without
+}
+
+func (e *extremes) say() string {
+	var parts []string
+	if e.able > 0 {
+		s := size100(e.low, e.rate)
+		if high := size100(e.high, e.rate); s != high {
+			s += " to " + high + ", by the cell"
+		}
+		parts = append(parts, s)
+	}
+	if e.blind > 0 {
+		parts = append(parts, plural(e.blind, "cell")+" could not fail whatever happens")
+	}
+	return strings.Join(parts, "; ")
 }
 
 // size100 prints the size of a regression.

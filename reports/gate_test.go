@@ -67,7 +67,9 @@ func verdictOf(d gate.Decision) *gate.Verdict {
 		v.Overall[0].Watched = true
 		cell(0, "full-cone", gate.Pass, rateFinding("", gate.Pass, 50, 50, 50, 50, 1))
 		cell(1, "symmetric", gate.Fail, rateFinding("", gate.Fail, 50, 50, 23, 50, 1e-9), timeFinding("", gate.Pass, 0.04, 0.04, 50, 1))
-		cell(2, "firewall", gate.Undecided, rateFinding("", gate.Undecided, 50, 50, 47, 49, 0.12))
+		cell(2, "firewall", gate.Undecided, rateFinding("", gate.Undecided, 50, 50, 47, 49, 0.012))
+		quiet := rateFinding("", gate.Undecided, 50, 50, 49, 50, 0.5)
+		cell(3, "open", gate.Undecided, quiet)
 		v.Cells[2].Findings[0].Detectable = nil
 	case gate.Pass:
 		v.Paired = true
@@ -165,7 +167,7 @@ func TestGateJUnitCounts(t *testing.T) {
 	if err := xml.Unmarshal([]byte(rendered(t, verdictOf(gate.Fail), "junit")), &out); err != nil {
 		t.Fatal(err)
 	}
-	if out.Tests != 7 || out.Failures != 3 || out.Skipped != 2 || len(out.Suites) != 2 {
+	if out.Tests != 8 || out.Failures != 3 || out.Skipped != 3 || len(out.Suites) != 2 {
 		t.Errorf("%d tests, %d failures, %d skipped, %d suites", out.Tests, out.Failures, out.Skipped, len(out.Suites))
 	}
 	for _, s := range out.Suites {
@@ -240,14 +242,14 @@ func TestGateBenchfmtReads(t *testing.T) {
 	for _, r := range results {
 		sides[r.GetConfig("side")]++
 	}
-	if !maps.Equal(sides, map[string]int{"baseline": 7, "candidate": 7}) {
+	if !maps.Equal(sides, map[string]int{"baseline": 8, "candidate": 8}) {
 		t.Errorf("lines by side: %v", sides)
 	}
 	if units["direct_rate better"] != "higher" || units["direct_rate assume"] != "exact" || units["connect-p95-sec better"] != "lower" {
 		t.Errorf("units: %v", units)
 	}
-	if v, ok := results[8].Value("direct_rate"); !ok || v != 0.9125 || string(results[8].Name.Base()) != "All" || results[8].Iters != 720 {
-		t.Errorf("second line of the candidate: %v", results[8])
+	if v, ok := results[9].Value("direct_rate"); !ok || v != 0.9125 || string(results[9].Name.Base()) != "All" || results[9].Iters != 720 {
+		t.Errorf("second line of the candidate: %v", results[9])
 	}
 }
 
@@ -341,7 +343,7 @@ func checkEscapes(t *testing.T, h string) {
 	if !json.Valid([]byte(rendered(t, v, "json"))) {
 		t.Errorf("%q: no JSON", h)
 	}
-	if results, _ := benchmarks(t, rendered(t, v, "benchfmt")); len(results) != 14 {
+	if results, _ := benchmarks(t, rendered(t, v, "benchfmt")); len(results) != 16 {
 		t.Errorf("%q: %d benchmarks", h, len(results))
 	}
 }
