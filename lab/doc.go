@@ -13,4 +13,7 @@
 // everything. A Pool keeps labs wired between trials. Prove has each NAT classified from outside, in each family, before
 // anything is measured through it. Capture writes what every tap sees; with tables alone, Topology.Replay is the same net in
 // virtual time, in which a capture plays again. Topology.Chance says what was possible between two hosts.
+//
+// Without any namespace, Topology.Model is the same network in the fabric alone, every router a table: engine sim (lab/sim) has
+// whatever lives on its hosts in memory too, in virtual time.
 package lab

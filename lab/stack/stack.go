@@ -2,6 +2,7 @@
 //
 //	runner ──Try──▶ System ──▶ Lab's hosts: real sockets, real processes
 //	       ◀─Observation─┘      what happened, as measured on the hosts
+//	       ──Simulate──▶ Simulator ──▶ lab/sim: the same cores, in virtual time, where the system can (CheckSim)
 //
 // A System is tried once per trial, on a lab that was reset and whose NATs were proved. It reports what it observed; it
 // does not judge. What only the lab can know (lateness, the oracle, the bound) is the runner's to add.
