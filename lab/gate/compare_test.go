@@ -116,6 +116,14 @@ func TestWatchedFindings(t *testing.T) {
 	}
 }
 
+// TestOneCellFailsAll: whatever is found over all.
+func TestOneCellFailsAll(t *testing.T) {
+	v := &Verdict{Overall: []Finding{{Decision: Pass}}, Cells: []CellVerdict{{Decision: Undecided}, {Decision: Fail}}}
+	if v.decide(false); v.Decision != Fail {
+		t.Error(v.Decision)
+	}
+}
+
 // TestOrderDoesNotMatter: neither the order of records nor the place of a cell changes a verdict.
 func TestOrderDoesNotMatter(t *testing.T) {
 	w := world{pairs: 8, trials: 12}

@@ -77,6 +77,15 @@ func TestTiesTell(t *testing.T) {
 	}
 }
 
+// TestTiesArePartedFairly: of two places beside a tie, the one that leaves a share nearer to what was asked for.
+func TestTiesArePartedFairly(t *testing.T) {
+	a := append(slices.Repeat([]float64{1}, 18), 3, 3)
+	b := slices.Repeat([]float64{2}, 20)
+	if at := exceedTails([]stratum{{a: a, b: b}}, 1, 0.5); at.greater > 1e-6 {
+		t.Errorf("22 of 40 are 2 or more, 2 are above: %+v", at)
+	}
+}
+
 // TestRatio: the factor between two draws is found, and its interval holds it as often as it says.
 func TestRatio(t *testing.T) {
 	const runs = 40
@@ -164,6 +173,14 @@ func TestPaired(t *testing.T) {
 	}
 	if r := pairedRatio([]stratum{{pairs: [][2]float64{{1, 2}, {0, 0}, {0, 1}}}}); r != 1 {
 		t.Errorf("median of 2, 1 and ∞ is %v", 1+r)
+	}
+}
+
+// TestPairsAreOfOneTrial: a trial that only one side has is no pair.
+func TestPairsAreOfOneTrial(t *testing.T) {
+	m := match{a: &CellSample{Numbers: []int{0, 2, 3, 5, 7}}, b: &CellSample{Numbers: []int{1, 2, 4, 5, 6, 7}}}
+	if got := m.rows(); !slices.Equal(got, [][2]int{{1, 1}, {3, 3}, {4, 5}}) {
+		t.Error(got)
 	}
 }
 
