@@ -167,8 +167,7 @@ const contrasts = `(() => {
   while (walk.nextNode()) {
     const e = walk.currentNode.parentElement, st = getComputedStyle(e);
     if (!walk.currentNode.textContent.trim() || !e.getClientRects().length || st.visibility === "hidden" || ["SCRIPT", "STYLE", "TITLE", "title", "desc"].includes(e.tagName)) continue;
-    let bg = back(e);
-    if (e.matches("text.letter")) bg = rgba(getComputedStyle(e.previousElementSibling).fill);
+    const bg = back(e);
     const fg = over(rgba(e instanceof SVGElement ? st.fill : st.color), bg);
     const a = lum(fg), b = lum(bg), ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), size = parseFloat(st.fontSize);
     n++;

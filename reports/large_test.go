@@ -12,9 +12,14 @@ var hundredThousand = synthetic{seed: 6, axes: natMatrix(sixNATs, []string{"dire
 
 // BenchmarkWrite makes every report of 100,800 trials: go test ./reports -run - -bench Write -benchtime 1x
 //
-// page-MB is the page's size, columns-MB what the model keeps of the run, trials-MB what trials.jsonl holds.
+// page-MB is the page's size, columns-MB what the model keeps of the run, peak-MB what the process ever took from the system, and
+// trials-MB what trials.jsonl holds. With -look FOLDER the run stays there, for TestLookInBrowser.
 func BenchmarkWrite(b *testing.B) {
-	dir := hundredThousand.write(b)
+	dir := filepath.Join(b.TempDir(), "large")
+	if *look != "" {
+		dir = filepath.Join(*look, "large")
+	}
+	hundredThousand.writeTo(b, dir)
 	size := func(name string) float64 {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil {
@@ -38,6 +43,8 @@ func BenchmarkWrite(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	runtime.ReadMemStats(&after)
+	b.ReportMetric(float64(after.Sys)/1e6, "peak-MB")
 	b.ReportMetric(columns, "columns-MB")
 	b.ReportMetric(size("report.html"), "page-MB")
 	b.ReportMetric(size("trials.jsonl"), "trials-MB")

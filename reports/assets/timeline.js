@@ -1,8 +1,9 @@
 // A trial as a drawing: when the viewer asked, connected, had the first packet and the first frame, and what the lab did meanwhile.
 //
-//	asked      connected · first packet       first frame
-//	  A────────────C────P──────────────────────F─────────────
-//	  0        50 ms  ┆triangle    100 ms  ┆bound
+//	│asked        │connected 61 ms
+//	│             │    │first packet 64 ms     │first frame 90 ms
+//	●─────────────●────●───────────────────────●─────────────
+//	0        50 ms  ┆triangle bound    100 ms  ┆first frame's bound
 
 function esc(s) { return String(s).replace(/[&<>"]/g, function (c) { return { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" }[c]; }); }
 
@@ -20,7 +21,7 @@ function trialFigure(box, t) {
     line("Capture", make("a", { href: t.pcap }, t.pcap));
     line("Explain it", make("code", {}, "punchlab replay " + runFolder() + " " + box.dataset.cell + "/" + t.name.replace(".", "/")));
   }
-  line(t.pcap ? "Run it again" : "Run it again, with a capture", make("code", {}, againCommand(box, t)));
+  line(t.pcap || run.engine === "sim" ? "Run it again" : "Run it again, with a capture", make("code", {}, againCommand(box, t)));
   figure.append(lines);
   return figure;
 }
@@ -37,7 +38,7 @@ function againCommand(box, t) {
   var c = run.cells[box.dataset.cell], parts = ["punchlab run", quote(run.scenario), "--seed", run.seed, "--engine", quote(run.engine)];
   run.axes.forEach(function (a, i) { parts.push("--set", quote(a.key + "=" + a.values[c.values[i]])); });
   run.fixed.forEach(function (p) { parts.push("--set", quote(p.Key + "=" + p.Value)); });
-  return parts.concat(["--trials", t.number + 1, "--pcap all", "--out FOLDER"]).join(" ");
+  return parts.concat(["--trials", t.number + 1, run.engine === "sim" ? [] : "--pcap all", "--out FOLDER"].flat()).join(" ");
 }
 
 function trialSays(box, t) {
@@ -56,17 +57,17 @@ function trialSays(box, t) {
 var left = 28, right = 612;
 
 function timelineSVG(box, t, id, says) {
-  var marks = [{ at: 0, letter: "A", says: "asked" }], bounds = [];
-  if (t.connect != null) { marks.push({ at: t.connect, letter: "C", says: "connected " + ms(t.connect) }); }
-  if (t.packet != null) { marks.push({ at: t.packet, letter: "P", says: "first packet " + ms(t.packet) }); }
-  if (t.frame != null) { marks.push({ at: t.frame, letter: "F", says: "first frame " + ms(t.frame) }); }
+  var marks = [{ at: 0, says: "asked" }], bounds = [];
+  if (t.connect != null) { marks.push({ at: t.connect, says: "connected " + ms(t.connect) }); }
+  if (t.packet != null) { marks.push({ at: t.packet, says: "first packet " + ms(t.packet) }); }
+  if (t.frame != null) { marks.push({ at: t.frame, says: "first frame " + ms(t.frame) }); }
   if (box.triangle && marks.length > 1) { bounds.push({ at: box.triangle, says: "triangle bound" }); }
   if ((t.bound || box.bound) && t.frame != null) { bounds.push({ at: t.bound || box.bound, says: "first frame’s bound" }); }
   var lane = drawLane(marks, bounds, 0, t.outcome, t.connect == null ? "never connected" : "");
   var svg = lane.svg, height = lane.height;
   if (t.events.length > 0) {
     svg += '<text x="8" y="' + (height + 14) + '" class="small">What the lab did, since the trial began (the viewer asked later)</text>';
-    var did = drawLane(t.events.map(function (e, i) { return { at: e.at, letter: String(i + 1), says: e.what + " " + ms(e.at) }; }), [], height + 18, "lab", "");
+    var did = drawLane(t.events.map(function (e, i) { return { at: e.at, says: e.what + " " + ms(e.at) }; }), [], height + 18, "lab", "");
     svg += did.svg;
     height = did.height;
   }
@@ -79,11 +80,11 @@ function drawLane(marks, bounds, top, kind, nothing) {
   var end = Math.max.apply(null, marks.concat(bounds).map(function (m) { return m.at; })) || 1;
   var x = function (v) { return left + (right - left) * v / (end * 1.04); }, rows = [], svg = "";
   marks.forEach(function (m) {
-    var w = m.says.length * 6.3 + 14, from = Math.min(Math.max(4, x(m.at) - 9), 636 - w);
+    var w = m.says.length * 6.3 + 10, from = Math.min(x(m.at) + 4, 636 - w);
     m.row = 0;
     while (rows[m.row] != null && rows[m.row] > from) { m.row++; }
     rows[m.row] = from + w;
-    m.label = Math.min(from + 13, 636 - m.says.length * 6.3 - 14);
+    m.label = from;
   });
   var y = top + 14 + rows.length * 17 + 14;
   bounds.forEach(function (b, i) {
@@ -95,13 +96,9 @@ function drawLane(marks, bounds, top, kind, nothing) {
   niceTicks(end).forEach(function (v) {
     svg += '<line class="axis" x1="' + x(v) + '" x2="' + x(v) + '" y1="' + y + '" y2="' + (y + 12) + '"/><text class="small" text-anchor="middle" x="' + x(v) + '" y="' + (y + 23) + '">' + ms(v) + "</text>";
   });
-  var spread = [];
   marks.forEach(function (m) {
-    var at = x(m.at);
-    while (spread.some(function (o) { return Math.abs(o - at) < 17; })) { at += 17; } // letters beside one another, each with its line to the moment
-    spread.push(at);
-    svg += '<line class="lead" x1="' + x(m.at) + '" x2="' + x(m.at) + '" y1="' + y + '" y2="' + (top + 16 + m.row * 17) + '"/><text x="' + m.label + '" y="' + (top + 13 + m.row * 17) + '">' +
-      esc(m.letter + " " + m.says) + '</text><circle class="' + kind + '" cx="' + at + '" cy="' + y + '" r="8"/><text class="letter" text-anchor="middle" x="' + at + '" y="' + (y + 4) + '">' + esc(m.letter) + "</text>";
+    svg += '<line class="lead" x1="' + x(m.at) + '" x2="' + x(m.at) + '" y1="' + y + '" y2="' + (top + 5 + m.row * 17) + '"/><text x="' + m.label + '" y="' + (top + 13 + m.row * 17) + '">' +
+      esc(m.says) + '</text><circle class="' + kind + '" cx="' + x(m.at) + '" cy="' + y + '" r="4.5"/>';
   });
   if (nothing) { svg += '<text x="' + (left + 24) + '" y="' + (y - 8) + '">' + nothing + "</text>"; }
   return { svg: svg, height: y + 32 + 14 * bounds.length };
