@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/punchlab/punchlab/lab/gate"
@@ -16,10 +18,17 @@ import (
 // ComparePage is the file that Compare writes.
 const ComparePage = "compare.html"
 
-// Compare writes two runs side by side into outDir, ComparePage with its plots, and returns the files written. A run is a folder
-// or a baseline file; the first is the baseline. Runs of unlike environments are shown with what they differ in, and not judged.
+// Compare writes two runs side by side into outDir, ComparePage with its plots, and returns the files written, the page first.
+// A run is a folder or a baseline file; the first is the baseline. Runs of unlike environments are shown with what they differ
+// in, and not judged.
 func Compare(dirA, dirB, outDir string) (files []string, err error) {
-	c, err := newComparison(dirA, dirB)
+	return CompareAs(dirA, dirB, outDir, nil)
+}
+
+// CompareAs is Compare with a verdict that has been found already: paired, of two strategies, or with differences of
+// environment that were allowed. It is the page's headline.
+func CompareAs(dirA, dirB, outDir string, v *gate.Verdict) (files []string, err error) {
+	c, err := newComparison(dirA, dirB, v)
 	if err != nil {
 		return nil, fmt.Errorf("compare runs: %w", err)
 	}
@@ -40,7 +49,8 @@ func Compare(dirA, dirB, outDir string) (files []string, err error) {
 	for _, n := range w.names {
 		files = append(files, filepath.Join(outDir, n))
 	}
-	return files, nil
+	last := len(files) - 1
+	return append([]string{files[last]}, files[:last]...), nil
 }
 
 // sides is two runs with what a gate makes of them, were their environments alike.
@@ -52,8 +62,9 @@ type sides struct {
 	figures []figure
 }
 
-func newComparison(dirA, dirB string) (*sides, error) {
-	c := &sides{}
+// newComparison reads two runs, and judges them where v does not.
+func newComparison(dirA, dirB string, v *gate.Verdict) (*sides, error) {
+	c := &sides{verdict: v}
 	var err error
 	if c.a, err = gate.Read(dirA); err != nil {
 		return nil, err
@@ -61,17 +72,37 @@ func newComparison(dirA, dirB string) (*sides, error) {
 	if c.b, err = gate.Read(dirB); err != nil {
 		return nil, err
 	}
+	if v == nil {
+		if err := c.judge(); err != nil {
+			return nil, err
+		}
+	} else if v.A.Strategy != "" { // the strategies are what differs: the cells are the same without them
+		c.a, c.b = withoutStrategy(c.a), withoutStrategy(c.b)
+	}
+	c.changes = changesOfCells(c.verdict)
+	c.figures = c.overlays()
+	return c, nil
+}
+
+// judge compares the runs as if what differs in their environments did not matter, and remembers what does.
+func (c *sides) judge() (err error) {
 	c.unlike = gate.Differences(c.a.Manifest, c.b.Manifest, false)
 	var allow []string
 	for _, d := range c.unlike {
 		allow = append(allow, d.Field)
 	}
-	if c.verdict, err = gate.Compare(c.a, c.b, gate.Options{Allow: allow}); err != nil {
-		return nil, err
+	c.verdict, err = gate.Compare(c.a, c.b, gate.Options{Allow: allow})
+	return err
+}
+
+// withoutStrategy names the cells of a run by their other parameters.
+func withoutStrategy(s gate.Sample) gate.Sample {
+	s.Cells = slices.Clone(s.Cells)
+	for i := range s.Cells {
+		s.Cells[i].Params = maps.Clone(s.Cells[i].Params)
+		delete(s.Cells[i].Params, gate.StrategyKey)
 	}
-	c.changes = changesOfCells(c.verdict)
-	c.figures = c.overlays()
-	return c, nil
+	return s
 }
 
 // headline is the answer. Runs that are not alike have none.
@@ -135,6 +166,12 @@ func (c *sides) html(files []string) ([]byte, error) {
 	if len(c.unlike) > 0 {
 		d.Notes = append(d.Notes, pageNote{Class: "note warning", Text: printable("What follows describes; it does not decide. " +
 			"Were the environments alike, a gate would say: " + string(c.verdict.Decision) + ". " + c.verdict.Why)})
+	}
+	for _, x := range c.verdict.Allowed {
+		if len(c.unlike) == 0 {
+			text := fmt.Sprintf("Allowed to differ: %s (%s, %s).", x.Field, orDash(x.Baseline), orDash(x.Candidate))
+			d.Notes = append(d.Notes, pageNote{Class: "note", Text: printable(text)})
+		}
 	}
 	for _, p := range c.verdict.Problems {
 		d.Notes = append(d.Notes, pageNote{Class: "note warning", Text: printable(p)})

@@ -64,7 +64,7 @@ func spoiled(tr *record.Trial) {
 // compared makes the page of two runs and reads it.
 func compared(t *testing.T, a, b string) (*html.Node, string) {
 	t.Helper()
-	c, err := newComparison(a, b)
+	c, err := newComparison(a, b, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,6 +167,9 @@ func TestCompareWrites(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if filepath.Base(files[0]) != ComparePage {
+		t.Errorf("the first file is %s", files[0])
+	}
 	plots := 0
 	for _, f := range files {
 		if info, err := os.Stat(f); err != nil || info.Size() == 0 {
@@ -182,6 +185,39 @@ func TestCompareWrites(t *testing.T) {
 	}
 	if plots == 0 || plots%2 != 0 {
 		t.Errorf("files: %v", files)
+	}
+}
+
+// TestCompareOfStrategies: with the verdict of a paired comparison, the page tells that one, over the cells that they met both.
+func TestCompareOfStrategies(t *testing.T) {
+	run := comparable.write(t)
+	v, err := gate.CompareStrategies(sampleOf(t, run), "adaptive", "direct", gate.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dirs []string
+	for _, strategy := range []string{"adaptive", "direct"} {
+		s := comparable
+		s.axes = natMatrix(sixNATs[2:], []string{strategy}, []string{"broadband"})
+		dirs = append(dirs, s.write(t))
+	}
+	c, err := newComparison(dirs[0], dirs[1], v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := c.html(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := html.Parse(bytes.NewReader(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := headline(doc); got != v.Decision.Mark()+" "+strings.Join(strings.Fields(v.Why), " ") {
+		t.Errorf("headline: %s, want %s", got, v.Why)
+	}
+	if got := words(doc, section("curves")); !strings.Contains(got, "Time to connect") || !strings.Contains(got, "of 480") {
+		t.Errorf("curves: %.300s", got)
 	}
 }
 
