@@ -17,7 +17,8 @@ type Pool struct {
 	Fabric *live.Fabric
 
 	mu     sync.Mutex
-	idle   []*Lab // the last one was used last
+	idle   []*Lab          // the last one was used last
+	shapes map[*Lab]string // of the idle ones
 	closed bool
 }
 
@@ -69,7 +70,7 @@ func (p *Pool) take(t *Topology) (l *Lab, exact bool) {
 		switch {
 		case p.idle[i].digest == want:
 			best, exact = i, true
-		case best < 0 && shape(p.idle[i].topo) == wantShape:
+		case best < 0 && p.shapes[p.idle[i]] == wantShape:
 			best = i
 		}
 	}
@@ -77,6 +78,7 @@ func (p *Pool) take(t *Topology) (l *Lab, exact bool) {
 		return nil, false
 	}
 	l = p.idle[best]
+	delete(p.shapes, l)
 	p.idle = append(p.idle[:best], p.idle[best+1:]...)
 	return l, exact
 }
@@ -85,7 +87,7 @@ func (p *Pool) take(t *Topology) (l *Lab, exact bool) {
 func (p *Pool) evict() int {
 	p.mu.Lock()
 	idle := p.idle
-	p.idle = nil
+	p.idle, p.shapes = nil, nil
 	p.mu.Unlock()
 	for _, l := range idle {
 		_ = l.Close() // its descriptors are free in any case
@@ -95,9 +97,13 @@ func (p *Pool) evict() int {
 
 // Put gives a lab back. Its sockets must be closed.
 func (p *Pool) Put(l *Lab) error {
+	s := shape(l.topo)
 	p.mu.Lock()
 	if !p.closed {
-		p.idle = append(p.idle, l)
+		if p.shapes == nil {
+			p.shapes = map[*Lab]string{}
+		}
+		p.idle, p.shapes[l] = append(p.idle, l), s
 		p.mu.Unlock()
 		return nil
 	}
