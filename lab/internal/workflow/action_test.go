@@ -34,7 +34,9 @@ func TestCommandsOfTheAction(t *testing.T) {
 			"gate $BASELINE $OUT/run annotations: --baseline --alpha --paired --allow --format",
 			"gate $BASELINE $OUT/run junit $OUT/gate.junit.xml: --baseline --alpha --paired --allow --format --out",
 		},
-		"example.yml": {"trend history/* md: --format", "trend history/* html trend.html: --format --out"},
+		"example.yml": {
+			"run nat-matrix netfilter $RUNNER_TEMP/candidate/punchlab out/ab: --engine --ab --out", "trend history/* md: --format", "trend history/* html trend.html: --format --out",
+		},
 	} {
 		var got []string
 		for _, c := range read(t, name).Commands("punchlab") {
