@@ -67,7 +67,6 @@ func (w *worker) work(ctx context.Context, a *assignment) error {
 		pause(ctx, retryWait) // the job is over, or the server away: choose finds out
 		return nil
 	}
-	w.served = true
 	plan := a.plan
 	plan.Done, plan.Mine = d.done, nil
 	var wg sync.WaitGroup
@@ -78,7 +77,9 @@ func (w *worker) work(ctx context.Context, a *assignment) error {
 	cancel(nil)
 	wg.Wait()
 	d.under.Wait()
-	if over == nil || !errors.Is(over, errOver) {
+	if errors.Is(over, errOver) {
+		w.served = true
+	} else {
 		d.giveBack()
 	}
 	if over == nil {
@@ -135,7 +136,11 @@ func (d *desk) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 			}
 			continue
 		case <-look.C:
-		case <-d.news:
+		case m := <-d.news:
+			if string(m.Data) == d.overNews() {
+				cancel(errOver)
+				return
+			}
 		}
 		if d.isOver(ctx) {
 			cancel(errOver)

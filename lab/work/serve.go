@@ -46,9 +46,6 @@ func Serve(ctx context.Context, o ServeOptions) error {
 			return err
 		}
 		if next == nil {
-			if w.Once && w.served {
-				return nil
-			}
 			select {
 			case <-ctx.Done():
 			case <-news:
@@ -58,6 +55,9 @@ func Serve(ctx context.Context, o ServeOptions) error {
 		}
 		if err := w.work(ctx, next); err != nil {
 			return err
+		}
+		if w.Once && w.served {
+			return nil
 		}
 	}
 	return nil
@@ -90,8 +90,8 @@ func (o ServeOptions) withDefaults() ServeOptions {
 type worker struct {
 	ServeOptions
 	*client
-	news    <-chan *nats.Msg // something when jobs have come or gone
-	served  bool
+	news    <-chan *nats.Msg       // something when jobs have come or gone
+	served  bool                   // a job that is over
 	refused map[string]error       // by run and epoch
 	ready   map[string]*assignment // by run and epoch
 	turn    string                 // run that was worked on last

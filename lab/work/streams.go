@@ -72,8 +72,9 @@ func (c *client) removeStreams(ctx context.Context, j *job) error {
 	var errs []error
 	if s, err := c.js.Stream(ctx, jobsStream); err == nil {
 		errs = append(errs, s.Purge(ctx, jetstream.WithPurgeSubject(jobsSubject+j.Run)))
-		c.tellNews(j)
 	}
+	_ = c.nc.Publish(newsSubject, []byte(j.overNews()))
+	_ = c.nc.Flush() // the server may be ours, and about to end
 	for _, kind := range []string{"units", "records"} {
 		if err := c.js.DeleteStream(ctx, j.stream(kind)); !errors.Is(err, jetstream.ErrStreamNotFound) {
 			errs = append(errs, err)
@@ -89,12 +90,12 @@ func (c *client) putJob(ctx context.Context, j *job) error {
 		return fmt.Errorf("encode job: %w", err)
 	}
 	_, err = c.js.Publish(ctx, jobsSubject+j.Run, b)
-	c.tellNews(j)
+	_ = c.nc.Publish(newsSubject, []byte("there is "+j.key())) // it does not matter if that gets lost
 	return explain(err)
 }
 
-// tellNews tells workers that a job has come or gone. It does not matter if it gets lost.
-func (c *client) tellNews(j *job) { _ = c.nc.Publish(newsSubject, []byte(j.Run)) }
+// overNews is what workers are told when a job is over.
+func (j *job) overNews() string { return "over is " + j.key() }
 
 // getJob reads the job of a run; nil: there is none.
 func getJob(ctx context.Context, jobs jetstream.Stream, run string) (*job, error) {

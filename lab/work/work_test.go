@@ -44,6 +44,34 @@ func TestSpread(t *testing.T) {
 	}
 }
 
+// A worker that is to serve once ends with the run, though the server ends at the same time.
+func TestOnce(t *testing.T) {
+	r := rig{Takes: 5 * time.Millisecond, Trials: 8}
+	o := spread(t, r.manifest())
+	o.Sink = func(record.Trial) error { return nil }
+	ended := make(chan error, 2)
+	o.Ready = func(url string) {
+		for range cap(ended) {
+			s := serving(url)
+			s.Once = true
+			go func() { ended <- work.Serve(t.Context(), s) }()
+		}
+	}
+	if _, err := work.Coordinate(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	for range cap(ended) {
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("a worker waits for more")
+		}
+	}
+}
+
 // Workers are killed and held up at random, by how many records have come, and begun again.
 func TestWorkersDie(t *testing.T) {
 	r := rig{Takes: 6 * time.Millisecond, Trials: 60}
