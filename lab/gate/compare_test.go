@@ -25,6 +25,19 @@ func TestAlikePasses(t *testing.T) {
 	}
 }
 
+// TestAgainstItself: a run differs from itself by nothing.
+func TestAgainstItself(t *testing.T) {
+	s := world{pairs: 9, trials: 10}.sample(seeded(1))
+	for _, o := range []Options{{}, {Paired: true}} {
+		v := compared(t, s, s, o)
+		for _, f := range v.Overall {
+			if *f.Effect != 0 || f.Decision == Fail {
+				t.Errorf("%s of %s: %s, effect %v", f.Metric, f.Group, f.Decision, *f.Effect)
+			}
+		}
+	}
+}
+
 // TestNamesTheRegression: what fails is what was broken, for the right group, with its size.
 func TestNamesTheRegression(t *testing.T) {
 	a := matrix.sample(seeded(1))

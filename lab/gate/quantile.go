@@ -189,21 +189,25 @@ func (r *rules) ratio(m Metric, strata []stratum, against func(rho float64) tail
 		return qb/qa - 1
 	}
 	l := limits{against, 1}
-	at := against(1)
-	if at.less == at.greater {
+	lean := func(rho float64) float64 { t := against(rho); return t.greater - t.less } // grows with rho; 0 is even
+	at := lean(1)
+	if math.Abs(at) <= even {
 		return 0
 	}
-	low := l.end(+1, func(rho float64) bool { t := against(rho); return t.greater >= t.less })
-	high := l.end(+1, func(rho float64) bool { t := against(rho); return t.greater > t.less })
-	if at.greater > at.less {
-		low = l.end(-1, func(rho float64) bool { t := against(rho); return t.greater < t.less })
-		high = l.end(-1, func(rho float64) bool { t := against(rho); return t.greater <= t.less })
+	low := l.end(+1, func(rho float64) bool { return lean(rho) >= -even })
+	high := l.end(+1, func(rho float64) bool { return lean(rho) > even })
+	if at > 0 {
+		low = l.end(-1, func(rho float64) bool { return lean(rho) < -even })
+		high = l.end(-1, func(rho float64) bool { return lean(rho) <= even })
 	}
 	if low == nil || high == nil {
 		return qb/qa - 1
 	}
 	return math.Sqrt((1+*low)*(1+*high)) - 1
 }
+
+// even is within which two p-values are the same but for rounding.
+const even = 1e-9
 
 // finest is how closely the ends of a ratio's interval are found, and farthest where they are sought.
 const (
