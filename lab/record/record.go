@@ -10,6 +10,8 @@
 // step; trials.jsonl only grows, a whole line at a time. A crash can therefore tear nothing but its last line: Read
 // counts that line's bytes as Truncated and takes the run for incomplete, Open cuts it off. Anything else that is wrong is
 // refused with its file and line: no report is made of half-understood evidence.
+//
+// A run may be of any size: Scan and SummarizeRun read it trial by trial, and Merge makes one run of parts that ran elsewhere.
 package record
 
 import (

@@ -9,6 +9,9 @@
 // Most of a trial is waiting, so many run at once; how many is decided by how late the fabric delivers. A trial during which
 // it ran late, or a device queue dropped, says nothing about the system under test: it is kept as a harness error and run
 // again. The runner measures and records. It never judges, averages or draws.
+//
+// Which trials run where and when makes no difference to what they are: a trial's seed is of its cell and number alone, and a stop rule
+// sees a cell's trials in their order (Order). Run takes the trials of a plan, or of a shard; Execute takes units of them as they come.
 package runner
 
 import (

@@ -98,7 +98,7 @@ func TestSimulationsAreTheSame(t *testing.T) {
 // killedDir, in the environment, makes the test's binary a run in that folder that somebody may kill.
 const killedDir = "PUNCHLAB_TEST_KILLED_RUN"
 
-const killedTrials = 60
+const killedTrials = 30
 
 // runKilled begins a run in dir, or goes on with it.
 func runKilled(dir string) error {
@@ -122,17 +122,17 @@ func TestKilledRunsEndTheSame(t *testing.T) {
 		cmd := exec.CommandContext(t.Context(), os.Args[0])
 		cmd.Env = append(os.Environ(), killedDir+"="+dir)
 		cmd.Stderr = os.Stderr
-		grown := size(dir) + int64(r.IntN(30000))
+		grown := size(dir) + int64(r.IntN(20000))
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		gone := make(chan error, 1)
 		go func() { gone <- cmd.Wait() }()
-		err := killWhen(cmd.Process, gone, kills < 4, func() bool { return size(dir) > grown })
+		err := killWhen(cmd.Process, gone, kills < 3, func() bool { return size(dir) > grown })
 		if err == nil {
 			break
 		}
-		if kills++; kills > 4 {
+		if kills++; kills > 3 {
 			t.Fatal(err)
 		}
 	}
