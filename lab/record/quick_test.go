@@ -74,8 +74,10 @@ func TestOtherFormsAreReadSlowly(t *testing.T) {
 		{`"camera.nat":"full-cone"`, `"camera.nat":null`}, {`"camera.nat":"full-cone"`, `"camera.nat":1`}, {`"p50":0.00001`, `"p50":.1`},
 		{`"p50":0.00001`, `"p50":1.`}, {`"p50":0.00001`, `"p50":1e`}, {`"p50":0.00001`, `"p50":+1`}, {`"p50":0.00001`, `"p50":1e999`}, {`"p50":`, `"p51":`},
 		{`"latency_s":[`, `"latency_s":[,`}, {`"latency_s":[`, `"latency_s":[1 ,`}, {`"ended_at":"2026`, `"ended_at":"20x6`}, {`,"outcome":"direct"`, ``},
-		{`"events":[`, `"events":[{"at_s":1},`}, {`"events":[`, `"events":[null,`}, {`"frames_sent":3`, `"frames_sent":3,"frames_sent":3`}, {`{"schema"`, `{,"schema"`},
-		{`"relay":0`, `"relay":0.5`}, {`"bytes":{`, `"bytes":{"relay":1,`}, {`"bytes":{`, `"bytes":{"x":1},"bytes":{`}, {`"error":"it`, `"other":"it`}, {`"pcap":"`, `"pcap":["`},
+		{`"events":[`, `"events":[{"at_s":1},`}, {`"events":[`, `"events":[null,`}, {`"frames_sent":3`, `"frames_sent":3,"frames_sent":3`},
+		{`{"schema"`, `{,"schema"`},
+		{`"relay":0`, `"relay":0.5`}, {`"bytes":{`, `"bytes":{"relay":1,`}, {`"bytes":{`, `"bytes":{"x":1},"bytes":{`},
+		{`"error":"it`, `"other":"it`}, {`"pcap":"`, `"pcap":["`},
 	} {
 		if !strings.Contains(line, c[0]) {
 			t.Fatalf("the example has no %s", c[0])

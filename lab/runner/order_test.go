@@ -132,7 +132,8 @@ func TestOrderGoesOn(t *testing.T) {
 func TestPlanGoesOn(t *testing.T) {
 	var p Plan
 	for _, r := range []record.Trial{
-		{Cell: 1, Outcome: record.HarnessError}, {Cell: 1, Attempt: 1, Outcome: record.Failed}, {Cell: 1, Trial: 2, Attempt: 2, Outcome: record.HarnessError},
+		{Cell: 1, Outcome: record.HarnessError}, {Cell: 1, Attempt: 1, Outcome: record.Failed},
+		{Cell: 1, Trial: 2, Attempt: 2, Outcome: record.HarnessError},
 	} {
 		if err := p.Resume(r); err != nil {
 			t.Fatal(err)

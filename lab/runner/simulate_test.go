@@ -29,7 +29,9 @@ type dice struct {
 	each   func(stack.Trial) error // before each trial; nil: nothing
 }
 
-func (d dice) Simulate(ctx context.Context, _ *lab.Topology, tr stack.Trial, events []lab.Event) (o stack.Observation, done []record.Event, err error) {
+func (d dice) Simulate(ctx context.Context, _ *lab.Topology, tr stack.Trial, events []lab.Event) (
+	o stack.Observation, done []record.Event, err error,
+) {
 	if d.trials != nil {
 		d.trials.Add(1)
 	}
@@ -275,7 +277,8 @@ func TestVoidSimulations(t *testing.T) {
 	}
 	k.count(t, p)
 	for _, r := range k.records {
-		if (r.Attempt == 0) != (r.Outcome == record.HarnessError) || r.Attempt == 0 && (r.Cause != "the simulation failed" || r.Error != errLab.Error()) {
+		if (r.Attempt == 0) != (r.Outcome == record.HarnessError) ||
+			r.Attempt == 0 && (r.Cause != "the simulation failed" || r.Error != errLab.Error()) {
 			t.Errorf("%+v", r)
 		}
 	}
