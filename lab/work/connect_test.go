@@ -143,7 +143,8 @@ func TestNoServer(t *testing.T) {
 		})
 	}
 	// A worker waits for a server that is not there, but not for one that turns it away.
-	if err := work.Serve(t.Context(), serving(strings.Replace(s.URL(), "punchlab:", "punchlab:x", 1))); err == nil || !strings.Contains(err.Error(), "turned this client away") {
+	err = work.Serve(t.Context(), serving(strings.Replace(s.URL(), "punchlab:", "punchlab:x", 1)))
+	if err == nil || !strings.Contains(err.Error(), "turned this client away") {
 		t.Errorf("the worker says %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

@@ -35,7 +35,9 @@ func Coordinate(ctx context.Context, o Options) (p Progress, err error) {
 	if o, err = o.withDefaults(); err != nil {
 		return p, err
 	}
-	c := &coordinator{Options: o, ledger: newLedger(o.Plan), workers: map[string]record.Worker{}, stopped: map[int]bool{}, toKeep: map[int]int{}, start: time.Now()}
+	c := &coordinator{
+		Options: o, ledger: newLedger(o.Plan), workers: map[string]record.Worker{}, stopped: map[int]bool{}, toKeep: map[int]int{}, start: time.Now(),
+	}
 	for i, cell := range o.Plan.Cells {
 		c.toKeep[cell.Index] = c.ledger.left[i]
 	}
@@ -81,7 +83,8 @@ func (o Options) withDefaults() (Options, error) {
 	case o.Sink == nil:
 		return o, errors.New("coordinate run: there is no sink")
 	case o.UnitTrials < 0 || o.MaxDeliver < 0 || o.AckWait < 100*time.Millisecond || o.MaxAge < o.AckWait || o.Replicas > 5:
-		return o, fmt.Errorf("coordinate run: units of %d trials, %d deliveries, %v without a sign, %v of age, %d replicas: give positive numbers, at least 100ms and at most 5 replicas",
+		return o, fmt.Errorf("coordinate run: units of %d trials, %d deliveries, %v without a sign, %v of age, %d replicas: "+
+			"give positive numbers, at least 100ms and at most 5 replicas",
 			o.UnitTrials, o.MaxDeliver, o.AckWait, o.MaxAge, o.Replicas)
 	case o.URL == "" && o.Store == "":
 		return o, errors.New("coordinate run: a NATS server of its own needs a folder: give Store, or the URL of a server")

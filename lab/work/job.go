@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -175,15 +174,4 @@ func nameable(s string) string {
 		return '-'
 	}, s)
 	return s[:min(len(s), 64)]
-}
-
-// lastNumbers reads the two numbers at the end of a subject.
-func lastNumbers(subject string) (a, b int, ok bool) {
-	parts := strings.Split(subject, ".")
-	if len(parts) < 2 {
-		return 0, 0, false
-	}
-	a, errA := strconv.Atoi(parts[len(parts)-2])
-	b, errB := strconv.Atoi(parts[len(parts)-1])
-	return a, b, errA == nil && errB == nil
 }

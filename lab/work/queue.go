@@ -116,8 +116,8 @@ func (c *coordinator) findLost(ctx context.Context) error {
 		return nil
 	}
 	if c.lost > maxLost {
-		return fmt.Errorf("coordinate run: the records of %d trials are lost, however often they are asked for: see the NATS server's store, and go on with --resume",
-			c.ledger.open)
+		return fmt.Errorf("coordinate run: the records of %d trials are lost, however often they are asked for: "+
+			"see the NATS server's store, and go on with --resume", c.ledger.open)
 	}
 	c.log.Warn("the server has lost records: their trials are run again", "trials", c.ledger.open)
 	return c.put(ctx, c.ledger.units(c.UnitTrials), true)
@@ -179,7 +179,8 @@ func (c *coordinator) giveUp(m *jetstream.RawStreamMsg) error {
 		params := cell.Params
 		t := record.Trial{
 			Schema: record.TrialSchema, Cell: u.Cell, Trial: n, Attempt: int(s.attempts), Seed: runner.Seed(c.Plan.Seed, params, n), Params: params,
-			Oracle: cell.Topology.Chance(runner.Camera, runner.Viewer).Prospect.String(), Outcome: record.HarnessError, Cause: "the workers that tried it died", EndedAt: time.Now().UTC(),
+			Oracle:  cell.Topology.Chance(runner.Camera, runner.Viewer).Prospect.String(),
+			Outcome: record.HarnessError, Cause: "the workers that tried it died", EndedAt: time.Now().UTC(),
 			Error: fmt.Sprintf("its unit (trials %d to %d of cell %d) was given to %d workers and none finished it: run it alone to see why",
 				u.Trials[0], u.Trials[len(u.Trials)-1], u.Cell, c.MaxDeliver),
 		}

@@ -178,7 +178,8 @@ func (w *worker) examine(j *job) (p runner.Plan, err error) {
 		}
 	}
 	if sim := m.Engine == lab.EngineSim; !sim && w.Config.Fabric == nil {
-		return p, fmt.Errorf("engine %s needs namespaces, and this worker has engine %s alone: start one where 'punchlab doctor' is content", m.Engine, lab.EngineSim)
+		return p, fmt.Errorf("engine %s needs namespaces, and this worker has engine %s alone: start one where 'punchlab doctor' is content",
+			m.Engine, lab.EngineSim)
 	}
 	if p, err = w.Prepare(m); err != nil {
 		return p, err

@@ -205,7 +205,8 @@ func (d *desk) compare(ctx context.Context, s *slot, t record.Trial, m *nats.Msg
 // unkeepable is what is left of a record that cannot be sent.
 func unkeepable(t record.Trial, err error) record.Trial {
 	return record.Trial{
-		Schema: record.TrialSchema, Cell: t.Cell, Trial: t.Trial, Attempt: t.Attempt, Seed: t.Seed, Params: t.Params, Oracle: t.Oracle, Possible: t.Possible,
-		Outcome: record.HarnessError, Cause: "the record could not be sent", Error: err.Error(), StartedAt: t.StartedAt, EndedAt: t.EndedAt,
+		Schema: record.TrialSchema, Cell: t.Cell, Trial: t.Trial, Attempt: t.Attempt, Seed: t.Seed, Params: t.Params, Oracle: t.Oracle,
+		Possible: t.Possible,
+		Outcome:  record.HarnessError, Cause: "the record could not be sent", Error: err.Error(), StartedAt: t.StartedAt, EndedAt: t.EndedAt,
 	}
 }

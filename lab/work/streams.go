@@ -24,7 +24,8 @@ const duplicates = 2 * time.Minute
 func (c *client) openJobs(ctx context.Context, maxAge time.Duration, replicas int) (jetstream.Stream, error) {
 	s, err := c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: jobsStream, Description: "runs of punchlab that want workers", Subjects: []string{jobsSubject + "*"},
-		MaxMsgsPerSubject: 1, MaxAge: maxAge, Duplicates: min(duplicates, maxAge), Storage: jetstream.FileStorage, AllowDirect: true, Replicas: replicas,
+		MaxMsgsPerSubject: 1, MaxAge: maxAge, Duplicates: min(duplicates, maxAge), Storage: jetstream.FileStorage, AllowDirect: true,
+		Replicas: replicas,
 	})
 	return s, explain(err)
 }
@@ -59,7 +60,8 @@ func (c *client) openStreams(ctx context.Context, j *job, o Options) (units, rec
 // explain adds what to do about an error of the server.
 func explain(err error) error {
 	switch {
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount),
+		errors.Is(err, nats.ErrNoResponders):
 		return fmt.Errorf("%w: start the NATS server with -js, or give a user whose account has JetStream", err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: the NATS server does not answer", err)
