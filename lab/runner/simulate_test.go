@@ -288,7 +288,8 @@ func TestSimulationNeedsASimulator(t *testing.T) {
 	p := dicePlan(t, 1, dice{})
 	p.Cells[2].System = fake{}
 	_, err := runner.Run(t.Context(), p, runner.Config{Sink: (&tally{}).add})
-	if err == nil || !strings.Contains(err.Error(), "cell 2: engine sim cannot run system fake") || !strings.Contains(err.Error(), "use engine netfilter") {
+	if err == nil || !strings.Contains(err.Error(), "cell 2: engine sim cannot run system fake") ||
+		!strings.Contains(err.Error(), "use engine netfilter") {
 		t.Error(err)
 	}
 }
