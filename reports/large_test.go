@@ -4,7 +4,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
+
+	"github.com/punchlab/punchlab/lab/record"
 )
 
 // hundredThousand is a run of 100,800 trials: 72 cells of 1,400.
@@ -48,4 +51,18 @@ func BenchmarkWrite(b *testing.B) {
 	b.ReportMetric(columns, "columns-MB")
 	b.ReportMetric(size("report.html"), "page-MB")
 	b.ReportMetric(size("trials.jsonl"), "trials-MB")
+}
+
+// TestManyCells: a run of 5,184 cells has its page, under 5 MB and with every cell on it.
+func TestManyCells(t *testing.T) {
+	s := synthetic{seed: 16, trials: 2, axes: append(natMatrix(twelveNATs, []string{"direct", "adaptive", "relay"}, []string{"lan", "broadband", "lte", "satellite"}),
+		record.Axis{Key: "trial.fleet", Values: []string{"0", "10", "100"}})}
+	doc, text := parse(t, s.write(t))
+	checkPage(t, doc)
+	if len(text) > 5_000_000 {
+		t.Errorf("the page has %d bytes", len(text))
+	}
+	if n := strings.Count(text, `<details class="cell"`); n != 5184 {
+		t.Errorf("%d cells have a list", n)
+	}
 }

@@ -87,16 +87,19 @@ func (m *model) matrix(h heat, f *facet, files []string) pageMatrix {
 func breakable(s string) string { return strings.ReplaceAll(escape(s), "-", "-<wbr>") }
 
 func (m *model) heatCell(b *strings.Builder, h heat, c *cell) {
-	says := escape(h.describe(m, c))
+	says := ` title="` + escape(h.describe(m, c)) + `"`
+	if m.brief() {
+		says = ""
+	}
 	switch {
 	case c == nil:
-		fmt.Fprintf(b, `<td class="none" title="%s">·</td>`, says)
+		fmt.Fprintf(b, `<td class="none"%s>·</td>`, says)
 		return
 	case c.Trials == 0:
-		fmt.Fprintf(b, `<td class="none" data-cell="%d" title="%s"><a href="#c%d">?<small>n 0</small></a></td>`, c.index, says, c.index)
+		fmt.Fprintf(b, `<td class="none" data-cell="%d"%s><a href="#c%d">?<small>n 0</small></a></td>`, c.index, says, c.index)
 		return
 	case c.unsupported():
-		fmt.Fprintf(b, `<td class="none" data-cell="%d" title="%s"><a href="#c%d">n/a<small>n %d</small></a></td>`, c.index, says, c.index, c.Trials)
+		fmt.Fprintf(b, `<td class="none" data-cell="%d"%s><a href="#c%d">n/a<small>n %d</small></a></td>`, c.index, says, c.index, c.Trials)
 		return
 	}
 	k := h.count(c)
@@ -107,13 +110,16 @@ func (m *model) heatCell(b *strings.Builder, h heat, c *cell) {
 	} else if c.shortfall() {
 		class = ` class="short"`
 	}
-	fmt.Fprintf(b, `<td%s data-cell="%d" style="background:%s;color:%s" title="%s"><a href="#c%d">`, class, c.index, hex(bg), hex(textOn(bg)), says, c.index)
+	fmt.Fprintf(b, `<td%s data-cell="%d" style="background:%s;color:%s"%s><a href="#c%d">`, class, c.index, hex(bg), hex(textOn(bg)), says, c.index)
 	if o, ok := markOf(c.Oracle); ok && o.Class != "od" {
 		fmt.Fprintf(b, `<i class="%s"></i>`, o.Class)
 	}
 	fmt.Fprintf(b, `%s<small>n %d</small>`, short(k, c.Trials), c.Trials)
 	if rest := c.rest(); rest != "" && h.id == directHeat.id {
-		fmt.Fprintf(b, `<small>%s</small><u style="background:%s"></u>`, rest, c.mix())
+		fmt.Fprintf(b, "<small>%s</small>", rest)
+		if !m.brief() {
+			fmt.Fprintf(b, `<u style="background:%s"></u>`, c.mix())
+		}
 	}
 	b.WriteString("</a></td>")
 }

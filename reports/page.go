@@ -65,6 +65,7 @@ type pageData struct {
 	Topics                      []pageTopic
 	Cells, Trials               template.HTML
 	CellsSay, TrialsSay         string
+	Brief                       bool // see brief
 	Texts                       []string
 	Fixed, Environment, Modules []pair
 	Sysctls                     []pair
@@ -103,6 +104,12 @@ const (
 	trialsFloor = 200_000
 )
 
+// manyCells is from where on a page leaves out what it says twice.
+const manyCells = 2_000
+
+// brief reports whether the run has so many cells that tooltips, strips and the relay's matrices would take the room of its trials.
+func (m *model) brief() bool { return len(m.cells) > manyCells }
+
 // html renders report.html. files says which plots were also written.
 func (m *model) html(files []string) ([]byte, error) {
 	d := pageData{
@@ -112,14 +119,14 @@ func (m *model) html(files []string) ([]byte, error) {
 		Fixed: m.fixedPairs(), Environment: m.environment(), Provenance: m.provenance(),
 		Modules: sortedPairs(m.run.Manifest.Versions.Modules), Sysctls: sortedPairs(m.run.Manifest.Sysctls),
 		MatrixSays: m.matrixSays(), OracleKey: m.oracleKey(),
-		Strips: len(m.where(func(c *cell) bool { return c.rest() != "" && !c.unsupported() })) > 0,
+		Strips: !m.brief() && len(m.where(func(c *cell) bool { return c.rest() != "" && !c.unsupported() })) > 0,
 		Leaks:  len(m.where((*cell).leak)) > 0, Shorts: len(m.where((*cell).shortfall)) > 0, Ramp: rampCSS(cividis),
 	}
 	run, err := m.runJSON()
 	if err != nil {
 		return nil, fmt.Errorf("render page: %w", err)
 	}
-	d.Run, d.Thresholds = template.JS(run), m.thresholdPart()
+	d.Run, d.Thresholds, d.Brief = template.JS(run), m.thresholdPart(), m.brief()
 	for _, n := range m.notes() {
 		class := "note"
 		if n.warning {
@@ -134,8 +141,12 @@ func (m *model) html(files []string) ([]byte, error) {
 		d.MatrixLinks = linksTo(f.id, files)
 	}
 	d.RelaySays = tie(m.relaySays())
-	for _, f := range m.relayFacets() {
-		d.Relays = append(d.Relays, m.matrix(relayHeat, f, files))
+	if m.brief() {
+		d.RelaySays += " With as many cells as here, the matrices of the relay are left out: the table of cells has its figures."
+	} else {
+		for _, f := range m.relayFacets() {
+			d.Relays = append(d.Relays, m.matrix(relayHeat, f, files))
+		}
 	}
 	for _, t := range m.topics() {
 		d.Topics = append(d.Topics, t.page(files))

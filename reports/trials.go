@@ -137,16 +137,25 @@ func (m *model) trialList(b *strings.Builder, c *cell, d detail, texts map[strin
 	}
 	fmt.Fprintf(b, `<details class="cell" data-cell="%d"><summary><b>%d</b> %s <small>%s</small></summary><div id="c%d" tabindex="-1">`,
 		c.index, c.index, escape(m.pairing(c, true)), strings.Join(made, ", "), c.index)
-	fmt.Fprintf(b, "<p>Oracle: %s.", escape(orDash(c.Oracle)))
+	head := trialHead
+	if m.brief() {
+		head = "trial …"
+		b.WriteString("<p>")
+	} else {
+		fmt.Fprintf(b, "<p>Oracle: %s.", escape(orDash(c.Oracle)))
+	}
 	if c.TriangleS != nil {
-		fmt.Fprintf(b, ` Triangle bound <data class="triangle" value="%s">%s</data>.`, number(1e3*(*c.TriangleS), 3), seconds(*c.TriangleS))
+		fmt.Fprintf(b, ` Triangle <data class="triangle" value="%s">%s</data>.`, number(1e3*(*c.TriangleS), 3), seconds(*c.TriangleS))
 	}
 	if c.BoundS != nil {
-		fmt.Fprintf(b, ` First-frame bound <data class="bound" value="%s">%s</data>.`, number(1e3*(*c.BoundS), 3), seconds(*c.BoundS))
+		fmt.Fprintf(b, ` First frame’s bound <data class="bound" value="%s">%s</data>.`, number(1e3*(*c.BoundS), 3), seconds(*c.BoundS))
 	}
-	b.WriteString(` <a href="#cells">All cells</a></p>`)
+	if !m.brief() {
+		b.WriteString(` <a href="#cells">All cells</a>`)
+	}
+	b.WriteString("</p>")
 	if len(kept) > 0 {
-		b.WriteString(`<pre class="trials" tabindex="0">` + trialHead + "\n")
+		b.WriteString(`<pre class="trials" tabindex="0">` + head + "\n")
 		for _, i := range kept {
 			trialLine(b, &c.trials[i], d, texts)
 		}
