@@ -25,7 +25,7 @@ import (
 //	       A B      B A      B A      A B      in an order drawn from the seed
 //
 // Each part is a shard, run by a process of its own. The shards of a side become one run, OUT/a or OUT/b, and the gate compares
-// the two trial by trial: the seeds are the same.
+// the two trial by trial: the seeds are the same. A, the baseline, is the program that was called; B, the candidate, the other.
 
 // abSide is one of the two.
 type abSide struct {
@@ -80,9 +80,11 @@ func (f *runFlags) ab(ctx context.Context, name string) error {
 	case err != nil:
 		return usagef("--ab: %w", err)
 	case len(other) == 0:
-		return usagef("--ab: name a command, as --ab ../old/bin/punchlab or --ab 'bin/punchlab --set strategy=direct'")
+		return usagef("--ab: name the command that may be worse than this one, as --ab ../new/bin/punchlab or --ab 'bin/punchlab --set strategy=direct'")
 	case f.shard != "" || f.resume || f.spread.on() || f.sequential:
 		return usagef("--ab goes without --shard, --resume, --nats and --sequential: it makes shards of its own")
+	case len(f.thresholds) > 0 || f.pcap != "none":
+		return usagef("--ab goes without --threshold and --pcap: both sides are held against one another, and keep no captures")
 	case f.blocks < 1:
 		return usagef("--ab-blocks %d: give at least 1", f.blocks)
 	}
@@ -127,6 +129,9 @@ func (f *runFlags) common(name string, j *job) []string {
 		"--late", f.late.String(), "--format", "csv"}
 	if f.jobs > 0 {
 		args = append(args, "--jobs", fmt.Sprint(f.jobs))
+	}
+	if f.precise {
+		args = append(args, "--precise")
 	}
 	for _, set := range f.set {
 		args = append(args, "--set", set)
@@ -232,7 +237,7 @@ func (f *runFlags) tell(dir string, v *gate.Verdict) error {
 	if err := os.WriteFile(filepath.Join(dir, "gate.json"), append(b, '\n'), 0o644); err != nil {
 		return labError(err)
 	}
-	files, err := reports.Compare(filepath.Join(dir, "a"), filepath.Join(dir, "b"), dir)
+	files, err := reports.CompareAs(filepath.Join(dir, "a"), filepath.Join(dir, "b"), dir, v)
 	if err != nil {
 		return labError(err)
 	}

@@ -20,9 +20,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// CalibrationFile is what gate --calibrate leaves in a run's folder, and the run's page shows.
-const calibrationFile = "calibration.json"
-
 type gateFlags struct {
 	baseline string
 	format   string
@@ -74,7 +71,7 @@ and with regressions injected. The result goes to the run's folder, and into its
 	fl.StringArrayVar(&f.margins, "margin", nil, "smallest effect that fails a gate, as `METRIC=X`: direct_rate=0.05, first_frame_ratio.p95=0.1")
 	fl.BoolVar(&f.json, "json", false, "the same as --format json")
 	fl.BoolVar(&f.calibrate, "calibrate", false, "find out how often the gate errs, on parts of the one run given")
-	fl.IntVar(&f.gates, "gates", 1000, "with --calibrate: gates without any regression")
+	fl.IntVar(&f.gates, "gates", 1000, "with --calibrate: gates without any regression; a fifth as many for each size of each kind of one")
 	fl.IntVar(&f.trials, "trials", 0, "with --calibrate: trials a cell of each side (default: half of the smallest cell)")
 	fl.Uint64Var(&f.seed, "seed", 1, "with --calibrate: seed of the draws")
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(reports.GateFormats, cobra.ShellCompDirectiveNoFileComp))
@@ -131,7 +128,7 @@ func (f *gateFlags) run(candidate string) error {
 	if err != nil {
 		return usage(err)
 	}
-	if err := f.print(v); err != nil {
+	if err := toFile(f.out, func(w io.Writer) error { return f.render(w, v, a, b) }); err != nil {
 		return err
 	}
 	return decided(v.Decision)
@@ -173,8 +170,12 @@ func readBaseline(path string, candidate gate.Sample, allow []string) (gate.Samp
 	return s, usageOrNil(err)
 }
 
-func (f *gateFlags) print(v *gate.Verdict) error {
-	return toFile(f.out, func(w io.Writer) error { return reports.RenderGate(w, v, f.format, f.out == "" && colorful()) })
+// render prints a verdict; for benchstat, which has tests of its own, the trials.
+func (f *gateFlags) render(w io.Writer, v *gate.Verdict, a, b gate.Sample) error {
+	if f.format == "benchfmt" {
+		return reports.GateBenchfmt(w, a, b)
+	}
+	return reports.RenderGate(w, v, f.format, f.out == "" && colorful())
 }
 
 // toFile writes to a file, whole or not at all, or to standard output.
@@ -214,7 +215,7 @@ func (f *gateFlags) calibrateRun(ctx context.Context, dir string) error {
 		return err
 	}
 	p := newMeter(os.Stderr, "calibrate", "gates")
-	k, err := gate.Calibrate(ctx, s, o, gate.Plan{Gates: f.gates, Trials: f.trials}, rand.New(rand.NewPCG(f.seed, 0)), p.show)
+	k, err := gate.Calibrate(ctx, s, o, gate.Plan{Gates: f.gates, Each: max(1, f.gates/5), Trials: f.trials}, rand.New(rand.NewPCG(f.seed, 0)), p.show)
 	p.end()
 	if ctx.Err() != nil {
 		return &exitError{exitUndecided, errors.New("interrupted: nothing was written")}
@@ -226,7 +227,7 @@ func (f *gateFlags) calibrateRun(ctx context.Context, dir string) error {
 	if err != nil {
 		return labError(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, calibrationFile), append(b, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, reports.CalibrationFile), append(b, '\n'), 0o644); err != nil {
 		return usage(err)
 	}
 	files, err := reports.Write(dir, []string{"html"})
