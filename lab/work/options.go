@@ -53,7 +53,7 @@ type Progress struct {
 type ServeOptions struct {
 	Connection
 
-	Name     string          // no other worker's; "": the host's name and the process' number
+	Name     string          // no other worker's; "": the host's name and a few random letters
 	Versions record.Versions // of this build
 	Kernel   string
 	CPU      record.CPU

@@ -2,6 +2,7 @@ package work
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -81,7 +82,7 @@ func (o ServeOptions) withDefaults() ServeOptions {
 		if err != nil {
 			host = "worker"
 		}
-		o.Name = fmt.Sprintf("%s-%d", host, os.Getpid())
+		o.Name = host + "-" + strings.ToLower(rand.Text()[:6]) // isolated, every worker is process 1
 	}
 	o.Name = nameable(o.Name)
 	return o
