@@ -1,0 +1,105 @@
+package mutants
+
+// inViewer are faults of a viewer.
+var inViewer = []Mutant{
+	{
+		Name: "direct-not-taken", Part: Viewer, Job: "random", Metric: "direct_rate",
+		Summary: "the viewer hears the camera directly and stays on the relay",
+		File:    "impl/viewer/watch.go",
+		Find:    "case path.Route != punch.Direct || slices.Contains(a.oneWay, path):",
+		Replace: "case path.Route != punch.Direct || slices.Contains(a.oneWay, path), a.path.Route == punch.Relay:",
+	},
+	{
+		Name: "connect-once", Part: Viewer, Job: "early", Metric: "connected_rate",
+		Summary: "the request is sent once: where it is lost nothing happens for ever",
+		File:    "impl/viewer/attempt.go",
+		Find: `a.again = now.Add(a.gap)
+}`,
+		Replace: "}",
+	},
+	{
+		Name: "connect-repeated-late", Part: Viewer, Job: "early", Metric: "connect_s.p95",
+		Summary: "a lost request is repeated after seconds, not after a round trip",
+		File:    "impl/viewer/attempt.go",
+		Find:    "a.gap = max(2*a.gap, link.RTO())",
+		Replace: "a.gap = max(2*a.gap, link.RTO(), 3*time.Second)",
+	},
+	{
+		Name: "use-once", Part: Viewer, Job: "early", Metric: "direct_rate",
+		Summary: "the chosen path is named once: where that is lost the camera does not know",
+		File:    "impl/viewer/watch.go",
+		Find: `a.useDue = now.Add(a.useGap)
+	if dead`,
+		Replace: `a.useDue = now.Add(100 * a.useGap)
+	if dead`,
+	},
+	{
+		Name: "early-media-dropped", Part: Viewer, Job: "early", Metric: "first_frame_ratio.p95",
+		Summary: "video that overtakes the handshake's answer is thrown away",
+		File:    "impl/viewer/watch.go",
+		Find:    "a.early = append(a.early, earlyPacket{path, append([]byte(nil), b...)})",
+		Replace: "a.early = append(a.early[:0], earlyPacket{path, append([]byte(nil), b...)})[:0]",
+	},
+	{
+		Name: "fallback-slow", Part: Viewer, Job: "reboot", Metric: "gap_s.p50",
+		Summary: "a dead path is doubted after seconds: the picture stands still that long",
+		File:    "impl/viewer/rhythm.go",
+		Find: `s := maxSilence
+`,
+		Replace: `s := 4 * maxSilence
+`,
+	},
+	{
+		Name: "fallback-late", Part: Viewer, Job: "outage", Metric: "gap_s.p50",
+		Summary: "a dead path is doubted after four seconds, whatever the video's rhythm was",
+		File:    "impl/viewer/rhythm.go",
+		Find:    "s = min(max(4*(r.gap+r.dev), minSilence), maxSilence)",
+		Replace: "s = 4 * maxSilence",
+	},
+	{
+		Name: "fallback-missing", Part: Viewer, Job: "outage", Metric: "gap_s.p50",
+		Summary: "the relay is there and is not gone back to",
+		File:    "impl/viewer/watch.go",
+		Find: `case core.Due(now, a.deadAt()):
+		a.toRelay(now)`,
+		Replace: `case core.Due(now, a.deadAt()):
+		a.useDue = now.Add(time.Second)
+		return`,
+	},
+	{
+		Name: "consent-chatter", Part: Viewer, Job: "punch", Metric: "bytes.viewer_up.p50",
+		Summary: "the viewer says twenty times a second that it is there",
+		File:    "impl/viewer/viewer.go",
+		Find:    "def(&c.ConsentEvery, 5*time.Second)",
+		Replace: "def(&c.ConsentEvery, 50*time.Millisecond)",
+	},
+	{
+		Name: "reports-too-often", Part: Viewer, Job: "punch", Metric: "bytes.viewer_up.p50",
+		Summary: "feedback leaves every 5 ms: the viewer's upstream is as busy as its downstream",
+		File:    "impl/viewer/watch.go",
+		Find:    "reportEvery = 200 * time.Millisecond",
+		Replace: "reportEvery = 5 * time.Millisecond",
+	},
+	{
+		Name: "move-unsaid", Part: Viewer, Job: "handover", Metric: "gap_s.p50",
+		Summary: "a phone that has changed its network does not ask where it is now",
+		File:    "impl/viewer/doubt.go",
+		Find: `a.v.link.Insist(now) // the relay is to be there when it is wanted, and it may be this side that has moved
+`,
+		Replace: "",
+	},
+	{
+		Name: "sample-ignored", Part: Viewer, Job: "sequential", Metric: "direct_rate",
+		Summary: "where the camera's next port will be is told and not used",
+		File:    "impl/viewer/attempt.go",
+		Find:    "a.agent.Sampled(now, m.Endpoint.AddrPort)",
+		Replace: "_ = m.Endpoint.AddrPort",
+	},
+	{
+		Name: "punch-unanswered", Part: Viewer, Job: "random", Metric: "direct_rate",
+		Summary: "the camera's punch is heard and not answered",
+		File:    "impl/viewer/watch.go",
+		Find:    "case cand != nil && cand.Answer(now, answerGap): // the camera's answer comes by this path",
+		Replace: "case cand != nil && cand.Answer(now, answerGap) && false:",
+	},
+}
