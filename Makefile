@@ -46,12 +46,14 @@ check: ## gofmt, go vet, staticcheck, modules tidy
 
 # One package at a time: what runs beside a measurement is in it.
 bench: build ## the figures of README.md, each beside its bound or peer
-	$(GO) test -p 1 -run '^$$' -bench . -benchtime 1s ./lab/nat ./lab/netfilter ./lab/live ./lab/fabric ./lab/link ./lab/packet ./lab/capture/... ./impl/session ./impl/media ./impl/node ./impl/virtual
+	$(GO) test -p 1 -run '^$$' -bench . -benchtime 1s ./lab/nat ./lab/netfilter ./lab/live ./lab/fabric ./lab/link ./lab/packet ./lab/capture/... ./lab/record ./lab/stats ./impl/session ./impl/media ./impl/node ./impl/virtual
 	$(GO) test -p 1 -run '^$$' -bench . -benchtime 1s -timeout 30m ./impl/rendezvous ./impl/store ./impl/cloud ./impl/cluster ./impl/program/rendezvous
 	$(GO) test -p 1 -run '^$$' -bench 'Up|Reset|Configure' -benchtime 1s ./lab
 	$(GO) test -p 1 -run '^$$' -bench Topologies -benchtime 1x -timeout 20m ./lab
 	$(GO) test -p 1 -run '^$$' -bench 'Trials' -benchtime 2000x ./lab/runner
 	$(GO) test -p 1 -run '^$$' -bench FirstFrame -benchtime 100x ./lab/runner
+	$(GO) test -p 1 -run '^$$' -bench Shell -benchtime 1x -timeout 20m ./lab/runner
+	$(GO) test -p 1 -run '^$$' -bench Sim -benchtime 200x ./lab/stack
 	$(GO) test -p 1 -run '^$$' -bench Memory -benchtime 1x ./lab/runner
 	$(GO) test -p 1 -run '^$$' -bench 'Relay|MediaThroughput|MediaAllocations' -benchtime 7x -timeout 10m ./lab/stack
 	$(GO) test -p 1 -run '^$$' -bench MediaGoodput -benchtime 2x ./lab/stack
