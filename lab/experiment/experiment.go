@@ -189,6 +189,12 @@ func Again(m record.Manifest) (*Experiment, error) {
 	return e, nil
 }
 
+// Whole reports whether a run was its scenario as the author wrote it: not narrowed, no shard, and no fewer trials.
+func Whole(m record.Manifest) bool {
+	s, err := parse(m)
+	return err == nil && len(m.Set) == 0 && m.Shard == "" && m.TrialsPerCell >= s.Trials
+}
+
 // parse reads the manifest's texts.
 func parse(m record.Manifest) (*scenarios.Scenario, error) {
 	load := func(string) (*lab.Topology, []byte, error) {

@@ -88,6 +88,28 @@ func TestAgain(t *testing.T) {
 	}
 }
 
+// A run that is smaller than its scenario is not the whole of it.
+func TestWhole(t *testing.T) {
+	e := build(t, "connect-only", "netfilter", nil)
+	for name, c := range map[string]struct {
+		change func(*record.Manifest)
+		want   bool
+	}{
+		"as written":    {func(*record.Manifest) {}, true},
+		"more trials":   {func(m *record.Manifest) { m.TrialsPerCell++ }, true},
+		"fewer trials":  {func(m *record.Manifest) { m.TrialsPerCell-- }, false},
+		"narrowed":      {func(m *record.Manifest) { m.Set = map[string][]string{"strategy": {"direct"}} }, false},
+		"a shard":       {func(m *record.Manifest) { m.Shard = "1/2" }, false},
+		"without texts": {func(m *record.Manifest) { m.Scenario.Text = "" }, false},
+	} {
+		m := described(t, e)
+		c.change(&m)
+		if got := experiment.Whole(m); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func TestAgainRefuses(t *testing.T) {
 	e := build(t, "connect-only", "netfilter", nil)
 	for want, spoil := range map[string]func(*record.Manifest){

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -182,15 +183,36 @@ func (f *runFlags) prepareAgain() (*job, error) {
 	if err != nil {
 		return nil, refused(fmt.Errorf("--again %s: %w", f.again, err))
 	}
-	f.engine, f.shard, f.sequential = m.Engine, m.Shard, m.Stop != ""
-	if m.LateLimitS > 0 {
-		f.late = time.Duration(m.LateLimitS * float64(time.Second))
+	if err := f.like(m); err != nil {
+		return nil, err
 	}
 	thresholds, err := gate.ParseThresholds(m.Thresholds)
 	if err != nil {
 		return nil, usagef("--again %s: %w", f.again, err)
 	}
-	return f.job(e, f.dir(e.Scenario.Name, false), false, thresholds)
+	strict := experiment.Whole(m) || len(thresholds) > len(e.Scenario.Thresholds) // some were given besides
+	j, err := f.job(e, f.dir(e.Scenario.Name, false), strict, thresholds)
+	if err == nil && j.manifest.Stop != m.Stop {
+		return nil, usagef("--again %s: its rule for stopping early was %q, this build's is %q: use that build, commit %s",
+			f.again, m.Stop, j.manifest.Stop, m.Versions.Commit)
+	}
+	return j, err
+}
+
+// like sets the flags as they were for a run. Those that were given must not be others.
+func (f *runFlags) like(m record.Manifest) error {
+	late := f.late
+	if m.LateLimitS > 0 {
+		late = time.Duration(math.Round(m.LateLimitS * float64(time.Second)))
+	}
+	switch {
+	case f.chosen.engine && f.engine != m.Engine:
+		return usagef("--again %s: it ran on engine %s, not %s: leave out --engine", f.again, m.Engine, f.engine)
+	case f.chosen.late && f.late != late:
+		return usagef("--again %s: its limit of lateness was %v, not %v: leave out --late", f.again, late, f.late)
+	}
+	f.engine, f.late, f.shard, f.sequential = m.Engine, late, m.Shard, m.Stop != ""
+	return f.validate()
 }
 
 func (f *runFlags) dir(scenario string, several bool) string {

@@ -18,6 +18,7 @@ type runFlags struct {
 	trials  int
 	seed    uint64
 	seeded  bool // --seed was given
+	chosen  struct{ engine, late bool }
 	jobs    int
 	late    time.Duration
 	shard   string
@@ -49,15 +50,16 @@ A run is held to its scenario's thresholds and those of --threshold: exit code 1
 undecided; those of the scenario may be undecided where --set, --trials or --shard make the run a smaller one. With
 --sequential a cell ends as soon as its trials decide the thresholds (Wald's test).
 
---ab runs another command on the same trials, interleaved, and compares the two pair by pair. --nats spreads the
-trials over 'punchlab worker's on other machines. --again repeats a run from its manifest.`,
+--ab runs another command on the same trials, interleaved, and compares the two pair by pair: this command is the
+baseline, OUT/a, and the other one the candidate, OUT/b, that may be found worse. --nats spreads the trials over
+'punchlab worker's on other machines. --again repeats a run from its manifest.`,
 		Example: `  punchlab run nat-matrix
   punchlab run nat-matrix --set strategy=direct --set camera.nat=full-cone,symmetric --trials 50
   punchlab run nat-matrix --out out/mine --resume
   punchlab run nat-matrix --json | jq '.cells[] | select(.direct_rate.value < 1) | .params'
   punchlab run nat-matrix --engine sim --trials 1000
   punchlab run nat-pairs --threshold 'direct_rate >= 0.99 where oracle == direct by strategy' --sequential
-  punchlab run nat-matrix --ab ../before/bin/punchlab --out out/ab
+  ../before/bin/punchlab run nat-matrix --ab bin/punchlab --out out/ab
   punchlab run nat-matrix --set strategy=adaptive --ab 'bin/punchlab --set strategy=direct' --out out/ab
   punchlab run --again out/nat-matrix
   punchlab run nat-matrix --shard 2/8           # or auto/8: JOB_COMPLETION_INDEX of a Kubernetes Indexed Job
@@ -73,6 +75,7 @@ trials over 'punchlab worker's on other machines. --again repeats a run from its
 				return usagef("--trials %d: give at least 1", f.trials)
 			}
 			f.seeded = cmd.Flags().Changed("seed")
+			f.chosen.engine, f.chosen.late = cmd.Flags().Changed("engine"), cmd.Flags().Changed("late")
 			return f.run(cmd.Context(), args)
 		},
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -89,7 +92,7 @@ trials over 'punchlab worker's on other machines. --again repeats a run from its
 	fl.StringVar(&f.shard, "shard", "", "run only part `i/n` of the trials, i from 1, or auto: JOB_COMPLETION_INDEX + 1; 'punchlab merge' makes one run of the parts")
 	fl.StringArrayVar(&f.thresholds, "threshold", nil, "hold the run to an `expression`, as 'direct_rate >= 0.99 where oracle == direct'; 'abort: …' ends the run once it is sure to be missed; repeat for more")
 	fl.BoolVar(&f.sequential, "sequential", false, "end each cell as soon as its trials decide the thresholds")
-	fl.StringVar(&f.other, "ab", "", "run another `command` on the same trials, interleaved, and compare: a punchlab, and what arguments it has besides")
+	fl.StringVar(&f.other, "ab", "", "run another `command` on the same trials, interleaved, and say whether it is worse than this one: a punchlab, and what arguments it has besides")
 	fl.IntVar(&f.blocks, "ab-blocks", 4, "with --ab: in how many parts the trials are interleaved")
 	fl.StringVar(&f.again, "again", "", "run what made this `run`'s folder again, from its manifest alone")
 	f.spread.add(fl)
