@@ -99,6 +99,10 @@ not run in the same way is left to others.`,
 				Config: runner.Config{Jobs: f.jobs}, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 			}
 			if !simOnly {
+				// The namespace that this process is about to enter has no way out.
+				if err := work.Outside(); err != nil {
+					return labError(err)
+				}
 				fabric, err := startFabric(f.precise)
 				if err != nil {
 					return err
@@ -112,7 +116,7 @@ not run in the same way is left to others.`,
 	fl := c.Flags()
 	fl.StringVar(&s.url, "nats", "", "`URL` of the NATS server")
 	s.natsFlags.add(fl)
-	fl.StringVar(&name, "name", "", "name in the records (default: the host's and the process' number)")
+	fl.StringVar(&name, "name", "", "name in the records (default: the host's, and a few random letters)")
 	fl.StringVar(&run, "run", "", "serve the run of this `id` alone")
 	fl.BoolVar(&once, "once", false, "end with the first run that was served")
 	fl.BoolVar(&skew, "any-version", false, "serve runs of other builds too, as long as they mean the same by their scenarios")
