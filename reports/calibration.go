@@ -199,6 +199,6 @@ func calibrationSection(runDir string) (topic, bool, error) {
 	return topic{
 		id: "calibration", title: "How often is the gate wrong?",
 		says:    printable(calibrationSays(&c) + ". Gates were " + calibrationFrom(&c) + "."),
-		figures: []figure{calibrationFigure(&c)}, head: calibrationHead, rows: calibrationRows(&c),
+		figures: []figure{calibrationFigure(&c), coverageFigure(c.PerCell)}, head: calibrationHead, rows: calibrationRows(&c),
 	}, true, nil
 }

@@ -109,7 +109,7 @@ func (w *writer) plots(m *model, kind string) {
 // plotNames are how the names of plots begin, those of earlier versions included: what removeStale may remove.
 var plotNames = []string{
 	"direct-rate", "relay-share", "connect-time", "first-frame-time", "first-packet-ratio", "first-frame-ratio",
-	"frame-latency", "goodput", "camera-idle-up", "lab-lateness", "birthday-curve", "direct-rate-by", "paired-first-frame", "engines-agreement", "fleet-connect", "fleet-first-frame", "operating-curve",
+	"frame-latency", "goodput", "camera-idle-up", "lab-lateness", "birthday-curve", "direct-rate-by", "paired-first-frame", "engines-agreement", "fleet-connect", "fleet-first-frame", "operating-curve", "interval-coverage",
 }
 
 // removeStale removes the plots of an earlier report that this run does not have, and nothing that is not a plot's.
