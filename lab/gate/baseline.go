@@ -137,13 +137,17 @@ func (e *Entry) whole() error {
 	return nil
 }
 
-// PickBaseline returns the newest entry whose environment is like the candidate's, or *Unlike about the newest of all.
+// PickBaseline returns the newest entry whose environment is like the candidate's, or *Unlike about the newest of all. The candidate
+// itself, which may have been added already, is passed over.
 func PickBaseline(entries []Entry, candidate Sample, allow []string) (Sample, error) {
 	if len(entries) == 0 {
 		return Sample{}, errors.New("pick baseline: there is none: add a run first")
 	}
 	var first error
 	for _, e := range slices.Backward(entries) {
+		if e.same(&candidate) {
+			continue
+		}
 		_, err := checkLike(e.Sample, candidate, Options{Allow: allow})
 		if err == nil {
 			return e.Sample, nil
@@ -151,6 +155,9 @@ func PickBaseline(entries []Entry, candidate Sample, allow []string) (Sample, er
 		if first == nil {
 			first = err
 		}
+	}
+	if first == nil {
+		return Sample{}, fmt.Errorf("pick baseline: %s is %s itself, and there is no other: compare a run with an older one", entries[0].Source, candidate.Source)
 	}
 	return Sample{}, first
 }

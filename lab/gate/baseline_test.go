@@ -43,13 +43,19 @@ func TestBaselines(t *testing.T) {
 	if err != nil || last.Manifest.Kernel != "Linux 7" {
 		t.Errorf("%v, %s", err, last.Manifest.Kernel)
 	}
-	if v := compared(t, entries[0].Sample, a, Options{}); v.Decision != Pass {
-		t.Errorf("a run against itself: %s: %s", v.Decision, v.Why)
+	c := sampleOf(t, small.manifest(), small.draw(seeded(3)))
+	if v := compared(t, entries[0].Sample, c, Options{}); v.Decision != Pass {
+		t.Errorf("%s: %s", v.Decision, v.Why)
 	}
-	if picked, err := PickBaseline(entries, a, nil); err != nil || picked.Source != path+":1" {
+	if picked, err := PickBaseline(entries, c, nil); err != nil || picked.Source != path+":1" {
 		t.Errorf("%v, %s", err, picked.Source)
 	}
-	c := a
+	if _, err := PickBaseline(entries[:1], a, nil); err == nil || !strings.Contains(err.Error(), "run itself") {
+		t.Errorf("a run is its own baseline: %v", err)
+	}
+	if picked, err := PickBaseline(append(entries[:1:1], entries[0], entries[1]), b, []string{"kernel"}); err != nil || picked.Source != path+":1" {
+		t.Errorf("a run that was added already is not passed over: %v, %s", err, picked.Source)
+	}
 	c.Manifest.Kernel = "Linux 8"
 	var u *Unlike
 	if _, err := PickBaseline(entries, c, nil); !errors.As(err, &u) || u.Baseline != path+":2" {

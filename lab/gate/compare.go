@@ -13,7 +13,17 @@ import (
 // A finding fails if its p-value, adjusted for all findings of its family, is below the family's share of Alpha and the effect is
 // at least the margin. It passes if the interval of the effect excludes a regression as large as the tolerance. The verdict
 // fails if anything fails, and passes if every finding over all cells that has to pass does, no cell fails and nothing is missing.
+// A run says nothing of itself: it does not pass against itself.
 func Compare(a, b Sample, o Options) (*Verdict, error) {
+	var problems []string
+	if a.same(&b) {
+		problems = []string{fmt.Sprintf("%s and %s are one and the same run: name another as the baseline", a.Source, b.Source)}
+	}
+	return compare(a, b, o, problems)
+}
+
+// compare is Compare of two sides that cannot pass if there are problems.
+func compare(a, b Sample, o Options, problems []string) (*Verdict, error) {
 	r, err := o.rules()
 	if err != nil {
 		return nil, fmt.Errorf("compare: %w", err)
@@ -31,7 +41,7 @@ func Compare(a, b Sample, o Options) (*Verdict, error) {
 	v := &Verdict{
 		Schema: VerdictSchema, Scenario: b.Manifest.Scenario.Name, Engine: b.Manifest.Engine,
 		Alpha: r.Alpha, Confidence: r.Confidence, Paired: r.Paired, Allowed: allowed,
-		A: sideOf(a), B: sideOf(b), Problems: problems(&a, &b, ms, o), Overall: []Finding{}, Cells: []CellVerdict{},
+		A: sideOf(a), B: sideOf(b), Problems: append(problems, r.problems(&a, &b, ms)...), Overall: []Finding{}, Cells: []CellVerdict{},
 	}
 	c := &comparison{rules: r, matches: ms}
 	c.run(groups(a, b))
@@ -65,7 +75,7 @@ func CompareStrategies(s Sample, a, b string, o Options) (*Verdict, error) {
 			return nil, fmt.Errorf("compare strategies: %s has no cell of strategy %q: it ran %s", s.Source, name, strings.Join(s.Groups(), ", "))
 		}
 	}
-	v, err := Compare(sides[0], sides[1], o)
+	v, err := compare(sides[0], sides[1], o, nil)
 	if err != nil {
 		return nil, err
 	}

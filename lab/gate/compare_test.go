@@ -25,7 +25,7 @@ func TestAlikePasses(t *testing.T) {
 	}
 }
 
-// TestAgainstItself: a run differs from itself by nothing.
+// TestAgainstItself: a run differs from itself by nothing, and does not pass for it.
 func TestAgainstItself(t *testing.T) {
 	s := world{pairs: 9, trials: 10}.sample(seeded(1))
 	for _, o := range []Options{{}, {Paired: true}} {
@@ -34,6 +34,9 @@ func TestAgainstItself(t *testing.T) {
 			if *f.Effect != 0 || f.Decision == Fail {
 				t.Errorf("%s of %s: %s, effect %v", f.Metric, f.Group, f.Decision, *f.Effect)
 			}
+		}
+		if v.Decision != Undecided || !strings.Contains(v.Why, "one and the same run") {
+			t.Errorf("%s: %s", v.Decision, v.Why)
 		}
 	}
 }

@@ -41,12 +41,24 @@ func TestMissingEvidenceIsNoPass(t *testing.T) {
 		want  string
 	}{
 		"mostly harness errors": {func(s *Sample) { s.Cells[5].HarnessErrors = 900 }, "more than half of the attempts"},
-		"a missing cell":        {func(s *Sample) { s.Cells = s.Cells[:11] }, "11 of its 12 cells"},
-		"an empty cell":         {func(s *Sample) { s.Cells[5] = s.Cells[5].pick(nil) }, "no trial with a verdict of cell 5"},
-		"only harness errors":   {func(s *Sample) { s.Cells[5] = s.Cells[5].pick(nil); s.Cells[5].HarnessErrors = 60 }, "no trial with a verdict of cell 5"},
-		"an incomplete run":     {func(s *Sample) { s.Manifest.Complete = false }, "did not end"},
-		"a torn line":           {func(s *Sample) { s.Truncated = 7 }, "torn"},
-		"no trial at all":       {func(s *Sample) { s.Cells = nil }, "no trial with a verdict"},
+		"lost trials": {func(s *Sample) {
+			for i := range s.Cells { // as of a file that was cut at the end of a line
+				s.Cells[i] = s.Cells[i].pick([]int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14})
+			}
+		}, "lacks 60 of the trials"},
+		"trials beside the plan": {func(s *Sample) { s.Manifest.TrialsPerCell = 10 }, "120 beside them"},
+		"a shard":                {func(s *Sample) { s.Manifest.Shard = "1/2" }, "merge its shards"},
+		"one side's harness errors": {func(s *Sample) {
+			for i := range s.Cells {
+				s.Cells[i].HarnessErrors = 10
+			}
+		}, "harness errors befell"},
+		"a missing cell":      {func(s *Sample) { s.Cells = s.Cells[:11] }, "11 of its 12 cells"},
+		"an empty cell":       {func(s *Sample) { s.Cells[5] = s.Cells[5].pick(nil) }, "no trial with a verdict of cell 5"},
+		"only harness errors": {func(s *Sample) { s.Cells[5] = s.Cells[5].pick(nil); s.Cells[5].HarnessErrors = 60 }, "no trial with a verdict of cell 5"},
+		"an incomplete run":   {func(s *Sample) { s.Manifest.Complete = false }, "did not end"},
+		"a torn line":         {func(s *Sample) { s.Truncated = 7 }, "torn"},
+		"no trial at all":     {func(s *Sample) { s.Cells = nil }, "no trial with a verdict"},
 		"no time": {func(s *Sample) {
 			for i := range s.Cells {
 				for j := range s.Cells[i].Values["first_frame_ratio"] {
@@ -75,6 +87,9 @@ func TestNoSample(t *testing.T) {
 		"connect_s has a value that is inf":    func(s *Sample) { s.Cells[3].Values["connect_s"][0] = math.Inf(1) },
 		"is there twice":                       func(s *Sample) { s.Cells[4] = s.Cells[3] },
 		"20 trials, 3 outcomes":                func(s *Sample) { s.Cells[3].Outcomes = s.Cells[3].Outcomes[:3] },
+		"trial 4 is out of order, or there tw": func(s *Sample) { s.Cells[3].Numbers[5] = 4 },
+		"neither intact, 1, nor not, 0":        func(s *Sample) { s.Cells[3].Intact[5] = 5 },
+		"infinite or below 0":                  func(s *Sample) { s.Cells[3].Values["connect_s"][0] = -1 },
 		"-1 harness errors":                    func(s *Sample) { s.Cells[3].HarnessErrors = -1 },
 	} {
 		b := small.sample(seeded(2))

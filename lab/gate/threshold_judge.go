@@ -57,11 +57,14 @@ func ParseThresholds(texts []string) ([]Threshold, error) {
 // are 1.3 at most. Over the groups of one threshold, chance fails any of them no more often than it would fail a single one
 // (Holm 1979). The minimum and the maximum are those of the trials that ran, and claim no more.
 //
-// Without a trial, with a cell that has none, and of a run that did not end, nothing passes. What fails then fails.
+// Without a trial, with a cell that has none, and of a run that did not end or lacks trials, nothing passes. What fails then fails.
 func Judge(s Sample, thresholds []Threshold) []Judgement {
 	cells, gap := plannedCells(&s)
 	if !s.Manifest.Complete || s.Truncated > 0 {
 		gap = "the run did not end"
+	}
+	if lacking, _ := s.untold(); lacking > 0 && gap == "" {
+		gap = fmt.Sprintf("%d trials that were to run have no verdict", lacking)
 	}
 	var out []Judgement
 	for _, t := range thresholds {

@@ -99,6 +99,14 @@ func trendRuns(samples []Sample) []TrendRun {
 		case s.Manifest.Shard != "":
 			run.LeftOut = "it is shard " + s.Manifest.Shard
 		}
+		if lacking, _ := s.untold(); lacking > 0 && run.LeftOut == "" {
+			run.LeftOut = fmt.Sprintf("%d trials that were to run have no verdict", lacking)
+		}
+		for j := range samples[:i] {
+			if run.LeftOut == "" && s.same(&samples[j]) {
+				run.LeftOut = "it is " + samples[j].Source + " again"
+			}
+		}
 		runs = append(runs, run)
 	}
 	return runs

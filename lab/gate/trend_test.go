@@ -141,6 +141,9 @@ func TestTrendLeavesOutRunsWithHoles(t *testing.T) {
 	samples[4].Cells = samples[4].Cells[1:]
 	samples[5].Manifest.Shard = "1/2"
 	samples[6].Manifest.Kernel = "6.8"
+	samples[8].Cells[0].Numbers, samples[8].Cells[0].Outcomes = samples[8].Cells[0].Numbers[1:], samples[8].Cells[0].Outcomes[1:]
+	samples[10] = samples[9]
+	samples[10].Source = "a baseline"
 	r := trend(t, samples, "direct_rate", "bytes.relay.p50")
 	var left []string
 	for _, run := range r.Runs {
@@ -148,11 +151,12 @@ func TestTrendLeavesOutRunsWithHoles(t *testing.T) {
 			left = append(left, run.Source+": "+run.LeftOut)
 		}
 	}
-	want := []string{"run02: it did not end", "run04: 1 of 4 cells have no trial", "run05: it is shard 1/2"}
+	want := []string{"run02: it did not end", "run04: 1 of 4 cells have no trial", "run05: it is shard 1/2",
+		"run08: 1 trials that were to run have no verdict", "a baseline: it is run09 again"}
 	if diff := cmp.Diff(want, left); diff != "" {
 		t.Error(diff)
 	}
-	if len(r.Series) != 2 || len(r.Series[0].Points) != 9 || r.Series[0].Points[3].Run != 6 {
+	if len(r.Series) != 2 || len(r.Series[0].Points) != 7 || r.Series[0].Points[3].Run != 6 {
 		t.Errorf("%d series, %+v", len(r.Series), r.Series[0].Points)
 	}
 }
