@@ -1,0 +1,257 @@
+package evidence
+
+import (
+	"encoding/hex"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Schema names the manifest's form.
+const Schema = "punchlab/evidence/1"
+
+// Outcome is a verdict in the predicate's words. A case that did not apply has none.
+type Outcome string
+
+// Outcomes, and the predicate's result.
+const (
+	Passed Outcome = "PASSED"
+	Warned Outcome = "WARNED" // passed with something to say: not strictly, or a should-case failed
+	Failed Outcome = "FAILED"
+	None   Outcome = "" // not applicable
+)
+
+// Artifact is a thing known by its content.
+type Artifact struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256"` // 64 lower-case hexadecimal digits
+}
+
+// Suite says who asked the questions. SHA256 is of whatever determines them: the catalogue of cases, or the program.
+type Suite struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	SHA256  string `json:"sha256"`
+	Command string `json:"command"` // the command line, for a reader; "" if there was none
+}
+
+// Case is what the suite says about one case. Its evidence lies in CaseFolder(ID).
+type Case struct {
+	ID       string  `json:"id"`      // NAT-1
+	Verdict  string  `json:"verdict"` // the suite's word: pass, pass-nonstrict, inconclusive …
+	Outcome  Outcome `json:"outcome"` // the same in the predicate's words
+	Why      string  `json:"why"`     // the reason in a sentence or a few; may be ""
+	Seed     uint64  `json:"seed,string"`
+	Scenario string  `json:"scenario"` // a file in the folder, or "" if the case has none
+	Replay   string  `json:"replay"`   // the command that runs this case again with this seed
+}
+
+// File is a file in the folder.
+type File struct {
+	Path   string `json:"path"` // from the folder, with slashes
+	Size   int64  `json:"size"` // bytes
+	SHA256 string `json:"sha256"`
+}
+
+// Manifest is everything a certificate says. Whoever certifies fills in all but Schema, Issuers and Files, which Seal does.
+type Manifest struct {
+	Schema      string     `json:"schema"`
+	Subjects    []Artifact `json:"subjects"`    // the firmware first
+	Suite       Suite      `json:"suite"`       //
+	Declaration string     `json:"declaration"` // a file in the folder
+	WitnessOf   string     `json:"witness_of"`  // SHA-256 of the statement whose seeds were run again (Report.Statement); "" if none
+	Issuers     []string   `json:"issuers"`     // IDs of the keys that must have signed, sorted
+	Started     time.Time  `json:"started"`     // UTC
+	Finished    time.Time  `json:"finished"`    // UTC
+	Cases       []Case     `json:"cases"`       // in the suite's order
+	Files       []File     `json:"files"`       // sorted by path
+}
+
+// Result is the predicate's result: the worst outcome of any case. Nothing passed is FAILED.
+func (m *Manifest) Result() Outcome {
+	seen := map[Outcome]int{}
+	for _, c := range m.Cases {
+		seen[c.Outcome]++
+	}
+	switch {
+	case seen[Failed] > 0 || seen[Passed]+seen[Warned] == 0:
+		return Failed
+	case seen[Warned] > 0:
+		return Warned
+	}
+	return Passed
+}
+
+// Case returns the case of that ID.
+func (m *Manifest) Case(id string) (Case, bool) {
+	i := slices.IndexFunc(m.Cases, func(c Case) bool { return c.ID == id })
+	if i < 0 {
+		return Case{}, false
+	}
+	return m.Cases[i], true
+}
+
+// file returns the file of that path.
+func (m *Manifest) file(p string) (File, bool) {
+	i, ok := slices.BinarySearchFunc(m.Files, p, func(f File, p string) int { return strings.Compare(f.Path, p) })
+	if !ok {
+		return File{}, false
+	}
+	return m.Files[i], true
+}
+
+// Limits of what a reader is asked to read.
+const (
+	MaxFile     = 4 << 30  // bytes of one file of evidence
+	MaxTotal    = 64 << 30 // bytes of all of them
+	MaxFiles    = 100_000
+	maxCases    = 10_000
+	maxDocument = 64 << 20 // bytes of certificate.json and manifest.json
+)
+
+var caseID = regexp.MustCompile(`^[A-Z]{1,8}-[1-9][0-9]{0,4}$`)
+
+// check says what in m contradicts itself. Seal refuses to sign it, and Verify to believe it.
+func (m *Manifest) check() error {
+	if m.Schema != Schema {
+		return fmt.Errorf("schema %q: this punchlab knows %q", m.Schema, Schema)
+	}
+	for _, step := range []func() error{m.checkHead, m.checkFiles, m.checkCases} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Manifest) checkHead() error {
+	if len(m.Subjects) == 0 {
+		return fmt.Errorf("subjects: empty: a certificate is about some firmware")
+	}
+	names := map[string]bool{}
+	for _, s := range m.Subjects {
+		if s.Name == "" || names[s.Name] || !isText(s.Name) || !isDigest(s.SHA256) {
+			return fmt.Errorf("subjects: %+q: want a name of its own and a SHA-256 in lower-case hexadecimal digits", s)
+		}
+		names[s.Name] = true
+	}
+	if m.Suite.Name == "" || m.Suite.Version == "" || !isText(m.Suite.Name+m.Suite.Version+m.Suite.Command) || !isDigest(m.Suite.SHA256) {
+		return fmt.Errorf("suite: %+q: want a name, a version and a SHA-256", m.Suite)
+	}
+	if m.WitnessOf != "" && !isDigest(m.WitnessOf) {
+		return fmt.Errorf("witness_of: %q is no SHA-256", m.WitnessOf)
+	}
+	if len(m.Issuers) == 0 || !slices.IsSorted(m.Issuers) || len(slices.Compact(slices.Clone(m.Issuers))) != len(m.Issuers) {
+		return fmt.Errorf("issuers: %q: want at least one key, sorted, each once", m.Issuers)
+	}
+	for _, id := range m.Issuers {
+		if !isDigest(id) {
+			return fmt.Errorf("issuers: %q is no key ID", id)
+		}
+	}
+	if m.Started.IsZero() || m.Finished.Before(m.Started) || m.Started.Location() != time.UTC || m.Finished.Location() != time.UTC {
+		return fmt.Errorf("started %v, finished %v: want UTC, in this order", m.Started, m.Finished)
+	}
+	return nil
+}
+
+func (m *Manifest) checkFiles() error {
+	if len(m.Files) > MaxFiles {
+		return fmt.Errorf("files: %d, at most %d", len(m.Files), MaxFiles)
+	}
+	var total int64
+	last := ""
+	folded := map[string]string{}
+	for _, f := range m.Files {
+		if err := checkPath(f.Path); err != nil {
+			return fmt.Errorf("files: the path %q %w", f.Path, err)
+		}
+		lower := strings.ToLower(f.Path)
+		switch {
+		case reserved(f.Path):
+			return fmt.Errorf("files: %s: the name is the format's own", f.Path)
+		case f.Path <= last:
+			return fmt.Errorf("files: %s follows %s: want them sorted, each once", f.Path, last)
+		case folded[lower] != "":
+			return fmt.Errorf("files: %s and %s are one file where case does not count", f.Path, folded[lower])
+		case !isDigest(f.SHA256):
+			return fmt.Errorf("files: %s: %q is no SHA-256", f.Path, f.SHA256)
+		case f.Size < 0 || f.Size > MaxFile:
+			return fmt.Errorf("files: %s has %d bytes, at most %d", f.Path, f.Size, int64(MaxFile))
+		}
+		last, folded[lower] = f.Path, f.Path
+		if total += f.Size; total > MaxTotal {
+			return fmt.Errorf("files: more than %d bytes by %s", int64(MaxTotal), f.Path)
+		}
+	}
+	if _, ok := m.file(m.Declaration); !ok {
+		return fmt.Errorf("declaration: %q is no file in the folder", m.Declaration)
+	}
+	return nil
+}
+
+func (m *Manifest) checkCases() error {
+	if len(m.Cases) == 0 || len(m.Cases) > maxCases {
+		return fmt.Errorf("cases: %d, want 1 to %d", len(m.Cases), maxCases)
+	}
+	bytes := map[string]int64{} // of evidence, by case
+	for _, f := range m.Files {
+		if rest, ok := strings.CutPrefix(f.Path, CasesFolder+"/"); ok {
+			id, _, _ := strings.Cut(rest, "/")
+			bytes[id] += f.Size
+		}
+	}
+	seen := map[string]bool{}
+	for _, c := range m.Cases {
+		if err := m.checkCase(c, bytes[c.ID]); err != nil {
+			return fmt.Errorf("cases: %s: %w", c.ID, err)
+		}
+		if seen[c.ID] {
+			return fmt.Errorf("cases: %s is there twice", c.ID)
+		}
+		seen[c.ID] = true
+		delete(bytes, c.ID)
+	}
+	for _, f := range m.Files {
+		if rest, ok := strings.CutPrefix(f.Path, CasesFolder+"/"); ok {
+			if id, _, _ := strings.Cut(rest, "/"); !seen[id] {
+				return fmt.Errorf("files: %s belongs to no case that was judged", f.Path)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *Manifest) checkCase(c Case, evidence int64) error {
+	if !caseID.MatchString(c.ID) {
+		return fmt.Errorf("want a group and a number, as in NAT-1")
+	}
+	if c.Verdict == "" || !isText(c.Verdict+c.Why+c.Replay) {
+		return fmt.Errorf("verdict %q: want a word, and text in UTF-8", c.Verdict)
+	}
+	switch c.Outcome {
+	case None, Failed:
+	case Passed, Warned:
+		if evidence == 0 {
+			return fmt.Errorf("%s on no evidence: %s holds no byte", c.Outcome, path.Join(CasesFolder, c.ID))
+		}
+	default:
+		return fmt.Errorf("outcome %q: want %s, %s, %s or none", c.Outcome, Passed, Warned, Failed)
+	}
+	if _, ok := m.file(c.Scenario); !ok && c.Scenario != "" {
+		return fmt.Errorf("scenario %q is no file in the folder", c.Scenario)
+	}
+	return nil
+}
+
+func isDigest(s string) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && len(b) == 32 && strings.ToLower(s) == s
+}
+
+// isText says that s survives JSON unchanged.
+func isText(s string) bool { return utf8.ValidString(s) }
