@@ -95,6 +95,11 @@ var rules = []rule{{
 	from:   []string{"lab", "lab/stack", "lab/runner", "lab/record", "lab/stats", "reports/...", "scenarios/...", "topologies/..."},
 	forbid: []string{"lab/work"},
 	why:    "a run does not know that it is spread over machines",
+}, {
+	from:   []string{"lab/certify", "lab/certify/evidence"},
+	forbid: []string{"lab/...", "impl/...", "reports/...", "scenarios/...", "net", "os/exec", "math/rand"},
+	except: []string{"lab", "lab/record", "lab/stats", "lab/certify", "lab/certify/evidence"},
+	why:    "what a camera is held to, and the proof of it, are read without a lab: a second party judges the same results offline",
 }}
 
 func TestImports(t *testing.T) {

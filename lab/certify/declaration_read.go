@@ -1,0 +1,197 @@
+package certify
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/punchlab/punchlab/lab"
+	"github.com/punchlab/punchlab/topologies/document"
+)
+
+// Load reads a declaration from a file. Its faults are document.Errors, each with line and column.
+func Load(file string) (*Declaration, error) {
+	data, err := readAtMost(file, document.MaxBytes+1)
+	if err != nil {
+		return nil, document.Errors{{File: file, Msg: fmt.Sprintf("read declaration: %v", document.Cause(err))}}
+	}
+	return Parse(file, data)
+}
+
+// readAtMost keeps neither a device nor a huge file from ending: what is too large is for Parse to refuse.
+func readAtMost(file string, most int) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	buf := make([]byte, most)
+	n := 0
+	for n < most {
+		m, err := f.Read(buf[n:])
+		n += m
+		if err != nil {
+			break
+		}
+	}
+	return buf[:n], nil
+}
+
+// Parse reads a declaration; the file's name is for its faults.
+func Parse(file string, data []byte) (*Declaration, error) {
+	doc, err := document.Parse(file, data)
+	if err != nil {
+		return nil, err
+	}
+	doc.Check(schema)
+	d := decode(doc)
+	d.check(doc)
+	if err := doc.Err(); err != nil {
+		return nil, err
+	}
+	d.Text = string(data)
+	d.Digest = fmt.Sprintf("sha256:%x", sha256.Sum256(data))
+	return d, nil
+}
+
+func decode(doc *document.Document) *Declaration {
+	root := doc.Root()
+	device := root.Get("device")
+	firmware := device.Get("firmware")
+	d := &Declaration{
+		Device: Device{
+			Vendor: device.Get("vendor").String(), Model: device.Get("model").String(),
+			Firmware: Firmware{Name: firmware.Get("name").String(), Version: firmware.Get("version").String(), SHA256: firmware.Get("sha256").String()},
+		},
+		Features: map[Feature]bool{},
+	}
+	for _, t := range Features() {
+		d.Features[t.Feature] = root.Get("features").Get(string(t.Feature)).Bool(false)
+	}
+	b := root.Get("bounds")
+	bound := func(name Bound) document.Node { return b.Get(string(name)) }
+	d.Bounds = Bounds{
+		Keepalive: bound(BoundKeepalive).Duration(), Idle: bound(BoundIdle).Bytes(),
+		FirstFrame: bound(BoundFirstFrame).Duration(), RelayFrame: bound(BoundRelayFrame).Duration(),
+		Ports: ports(bound(BoundPorts)), FrameOverhead: bound(BoundFrameOverhead).Probability(),
+		Floor: bound(BoundFloor).Rate(), Bitrate: bound(BoundBitrate).Rate(), Recovery: bound(BoundRecovery).Duration(),
+	}
+	servers := root.Get("servers")
+	for _, name := range servers.Keys() {
+		d.Servers = append(d.Servers, Server{Name: name, Role: servers.Get(name).String()})
+	}
+	slices.SortFunc(d.Servers, func(a, b Server) int { return strings.Compare(a.Name, b.Name) })
+	return d
+}
+
+// ports reads a list of open ports, and reports numbers that are none and ports that are there twice.
+func ports(list document.Node) []Port {
+	var all []Port
+	for _, item := range list.Items() {
+		protocol, digits, ok := strings.Cut(item.String(), "/")
+		if !ok {
+			continue // the schema says so
+		}
+		number, err := strconv.ParseUint(digits, 10, 16)
+		if err != nil || number == 0 {
+			item.Report(&lab.Problem{Msg: fmt.Sprintf("%s is no port: 1 to 65535", item.String())})
+			continue
+		}
+		p := Port{protocol, uint16(number)}
+		if slices.Contains(all, p) {
+			item.Report(&lab.Problem{Msg: fmt.Sprintf("%s is declared twice", p)})
+			continue
+		}
+		all = append(all, p)
+	}
+	slices.SortFunc(all, func(a, b Port) int {
+		return cmp.Or(strings.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Number, b.Number))
+	})
+	return all
+}
+
+// String is: udp/5000.
+func (p Port) String() string { return p.Protocol + "/" + strconv.Itoa(int(p.Number)) }
+
+// check finds what contradicts itself.
+func (d *Declaration) check(doc *document.Document) {
+	features, bounds := doc.Root().Get("features"), doc.Root().Get("bounds")
+	for _, t := range Features() {
+		for _, need := range t.Needs {
+			if d.Has(t.Feature) && !d.Has(need) {
+				features.Get(string(t.Feature)).Report(problem("%s: true needs %s: true", t.Feature, need))
+			}
+		}
+	}
+	for _, l := range Limits() {
+		d.checkLimit(l, bounds)
+	}
+	d.checkFigures(bounds)
+	servers := doc.Root().Get("servers")
+	for _, s := range d.Servers {
+		if s.Role == "relay" && !d.Has(FeatureRelay) {
+			servers.Get(s.Name).Report(problem("a relay is named, but the camera declares relay: false"))
+		}
+		if s.Role == "rendezvous" && !d.Has(FeatureRegistration) {
+			servers.Get(s.Name).Report(problem("a server to register with is named, but the camera declares registration: false"))
+		}
+	}
+}
+
+// checkLimit holds a bound to the features it goes with.
+func (d *Declaration) checkLimit(l Limit, bounds document.Node) {
+	there := bounds.Get(string(l.Bound)).Exists()
+	for _, need := range l.Needs {
+		switch {
+		case there && !d.Has(need):
+			p := problem("a bound on what the camera does not do: it declares %s: false", need)
+			p.Key = true
+			bounds.Get(string(l.Bound)).Report(p)
+			return
+		case !there && d.Has(need):
+			bounds.Report(problem("%s is missing: the camera declares %s: true", l.Bound, need))
+			return
+		}
+	}
+}
+
+// checkFigures holds bounds to one another, and to what the cases can measure.
+func (d *Declaration) checkFigures(bounds document.Node) {
+	b := d.Bounds
+	report := func(name Bound, format string, args ...any) {
+		if bounds.Get(string(name)).Exists() {
+			bounds.Get(string(name)).Report(problem(format, args...))
+		}
+	}
+	for name, t := range map[Bound]time.Duration{
+		BoundKeepalive: b.Keepalive, BoundFirstFrame: b.FirstFrame, BoundRelayFrame: b.RelayFrame, BoundRecovery: b.Recovery,
+	} {
+		if t <= 0 || t > time.Hour {
+			report(name, "not a bound that can be tried: more than nothing, and at most 1h")
+		}
+	}
+	if b.Keepalive > 0 && b.Keepalive < MinKeepalive {
+		report(BoundKeepalive, "%v is less than the %v that REG-5 asks for: the camera would fail by its own word", b.Keepalive, MinKeepalive)
+	}
+	if b.RelayFrame > 0 && b.RelayFrame < b.FirstFrame {
+		report(BoundRelayFrame, "%v is less than first-frame (%v): the way by a relay is not the shorter one", b.RelayFrame, b.FirstFrame)
+	}
+	if b.Floor > b.Bitrate {
+		report(BoundFloor, "more than bitrate: the camera cannot go down to a rate that it never sends")
+	}
+	if b.FrameOverhead > 1 {
+		report(BoundFrameOverhead, "more than 100%%: more would be spent on the frames than they are")
+	}
+}
+
+// MinKeepalive is the least time between keepalives (RFC 8085 §3.5).
+const MinKeepalive = 15 * time.Second
+
+func problem(format string, args ...any) *lab.Problem {
+	return &lab.Problem{Msg: fmt.Sprintf(format, args...)}
+}
