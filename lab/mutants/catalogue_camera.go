@@ -41,8 +41,8 @@ var inCamera = []Mutant{
 		Replace: "v.resendTo(v.path, v.stream.affordable(now, f.Resend)[:0])",
 	},
 	{
-		Name: "resend-by-old-path", Part: Camera, Job: "handover", Metric: "intact_rate",
-		Summary: "what is asked for again goes to where the viewer was first",
+		Name: "resend-by-wrong-path", Part: Camera, Job: "loss", Metric: "intact_rate",
+		Summary: "what is asked for again goes the direct way, though the video goes by the relay",
 		File:    "impl/camera/stream.go",
 		Find:    "v.resendTo(v.path, v.stream.affordable(now, f.Resend))",
 		Replace: "v.resendTo(punch.To(v.reflexive), v.stream.affordable(now, f.Resend))",
@@ -65,11 +65,13 @@ var inCamera = []Mutant{
 			v.sendMedia(path, p.out)`,
 	},
 	{
-		Name: "both-paths-for-ever", Part: Camera, Job: "handover", Metric: "bytes.relay.p50",
-		Summary: "after a hiccup the video goes by relay and direct path for good",
+		Name: "both-paths-for-ever", Part: Camera, Job: "punch", Metric: "bytes.relay.p50",
+		Summary: "the video goes on by the relay too when a direct path is in use",
 		File:    "impl/camera/doubt.go",
-		Find:    "v.also, v.alsoUntil = also, now.Add(bothLife)",
-		Replace: "v.also, v.alsoUntil = also, now.Add(1000*bothLife)",
+		Find: `if v.also.Route != 0 && v.also != v.path && now.Before(v.alsoUntil) {
+		paths[1], n = v.also, 2`,
+		Replace: `if v.policy.Relay && v.path.Route == punch.Direct {
+		paths[1], n = punch.ViaRelay, 2`,
 	},
 	{
 		Name: "replay-from-start", Part: Camera, Job: "outage", Metric: "bytes.camera_up.p50",
@@ -86,7 +88,7 @@ var inCamera = []Mutant{
 		Replace: "lost := false && next == 0 && !again",
 	},
 	{
-		Name: "pacing-absent", Part: Camera, Job: "outage", Metric: "gap_s.p50",
+		Name: "pacing-absent", Part: Camera, Job: "outage", Metric: "intact_rate",
 		Summary: "after an outage all that was missed leaves at once and drowns in the access line's queue",
 		File:    "impl/camera/stream.go",
 		Find:    "replayBurst = 32 ",
@@ -105,14 +107,6 @@ var inCamera = []Mutant{
 		File:    "impl/camera/doubt.go",
 		Find:    "case !v.confirmed || !s.flowing() || v.cam.link == nil:",
 		Replace: "case v.cam.link != nil || !s.flowing():",
-	},
-	{
-		Name: "noise-2-once", Part: Camera, Job: "early", Metric: "connect_s.p95",
-		Summary: "the handshake's answer is sent once and never again: a lost packet is a lost connection",
-		File:    "impl/camera/viewer.go",
-		Find: `case !v.confirmed && !p.Bare:
-		v.sendNoise2(p.Path())`,
-		Replace: "case !v.confirmed && !p.Bare:",
 	},
 	{
 		Name: "idle-chatter", Part: Camera, Job: "idle", Metric: "bytes.camera_idle_up.p50",

@@ -3,14 +3,14 @@ package mutants
 // inDevice are faults of what camera and viewer have alike: the session with the rendezvous, and what they find out of their NATs.
 var inDevice = []Mutant{
 	{
-		Name: "keepalive-lost", Part: Device, Job: "idle", Metric: "connected_rate",
+		Name: "keepalive-lost", Part: Device, Job: "forgetful", Metric: "connected_rate",
 		Summary: "after the first one no keepalive leaves: the router forgets the camera",
 		File:    "impl/uplink/keep.go",
 		Find:    "l.next = now.Add(l.rhythm.every - l.jitter(l.rhythm.every/5) - l.lead())",
 		Replace: "l.next = time.Time{}",
 	},
 	{
-		Name: "rhythm-not-adapted", Part: Device, Job: "idle", Metric: "connect_s.p50",
+		Name: "rhythm-not-adapted", Part: Device, Job: "forgetful", Metric: "connect_s.p50",
 		Summary: "a router that forgets sooner than keepalives come is never found out",
 		File:    "impl/uplink/rhythm.go",
 		Find: `r.every = min(r.every, max(idle/2, r.survived, leastEvery))

@@ -24,7 +24,7 @@ var inRendezvous = []Mutant{
 		Replace: "Channel: d.channel(), Class: wire.Class{},",
 	},
 	{
-		Name: "candidates-untold", Part: Rendezvous, Job: "home", Metric: "direct_rate",
+		Name: "candidates-untold", Part: Rendezvous, Job: "six", Metric: "direct_rate",
 		Summary: "the viewer is not told the camera's own addresses",
 		File:    "impl/rendezvous/introduce.go",
 		Find:    "Candidates: unpack(c.candidates)})",
@@ -68,7 +68,7 @@ var inRendezvous = []Mutant{
 		Replace: "if p.asked",
 	},
 	{
-		Name: "mapping-not-followed", Part: Rendezvous, Job: "idle", Metric: "connected_rate",
+		Name: "mapping-not-followed", Part: Rendezvous, Job: "forgetful", Metric: "connected_rate",
 		Summary: "a camera whose router has given it another port is looked for at the old one",
 		File:    "impl/rendezvous/client.go",
 		Find:    "c.remote, c.local = from, s.socket(to)",

@@ -15,13 +15,6 @@ var inSession = []Mutant{
 `,
 	},
 	{
-		Name: "window-of-one", Part: Session, Job: "early", Metric: "connect_s.p95",
-		Summary: "what is overtaken by one packet is refused",
-		File:    "impl/session/window.go",
-		Find:    "if w.next-counter > ReplayWindow {",
-		Replace: "if w.next-counter > 0 {",
-	},
-	{
 		Name: "session-short", Part: Session, Job: "outage", Metric: "connected_rate",
 		Summary: "a session ends after five seconds, and the video with it",
 		File:    "impl/session/layout.go",
@@ -32,17 +25,15 @@ var inSession = []Mutant{
 		Name: "stamp-coarse", Part: Session, Job: "asleep", Metric: "connected_rate",
 		Summary: "a handshake's timestamp counts hours: whoever comes again within one is taken for a copy",
 		File:    "impl/session/initiator.go",
-		Find:    "least := uint64(max(now.UnixNano(), 0))",
-		Replace: "least := uint64(max(now.Truncate(time.Hour).UnixNano(), 0))",
+		Find:    "s.last = max(s.last+1, least)",
+		Replace: "s.last = max(s.last, least-least%uint64(time.Hour))",
 	},
 	{
-		Name: "counter-wasted", Part: Session, Job: "punch", Metric: "direct_rate",
-		Summary: "a message is sealed again with the number before: the peer refuses every second one",
-		File:    "impl/session/session.go",
-		Find: `s.next++
-	return out`,
-		Replace: `s.next += 1 - s.next%2*2%3
-	return out`,
+		Name: "rekey-restless", Part: Session, Job: "idle", Metric: "bytes.camera_idle_up.p50",
+		Summary: "sessions are renewed every second or two: a handshake with each keepalive",
+		File:    "impl/session/layout.go",
+		Find:    "RekeyAfterTime = 12 * time.Hour",
+		Replace: "RekeyAfterTime = 2 * time.Second",
 	},
 	{
 		Name: "compact-window-stuck", Part: Session, Job: "early", Metric: "connect_s.p95",

@@ -34,22 +34,6 @@ var inViewer = []Mutant{
 	if dead`,
 	},
 	{
-		Name: "early-media-dropped", Part: Viewer, Job: "early", Metric: "first_frame_ratio.p95",
-		Summary: "video that overtakes the handshake's answer is thrown away",
-		File:    "impl/viewer/watch.go",
-		Find:    "a.early = append(a.early, earlyPacket{path, append([]byte(nil), b...)})",
-		Replace: "a.early = append(a.early[:0], earlyPacket{path, append([]byte(nil), b...)})[:0]",
-	},
-	{
-		Name: "fallback-slow", Part: Viewer, Job: "reboot", Metric: "gap_s.p50",
-		Summary: "a dead path is doubted after seconds: the picture stands still that long",
-		File:    "impl/viewer/rhythm.go",
-		Find: `s := maxSilence
-`,
-		Replace: `s := 4 * maxSilence
-`,
-	},
-	{
 		Name: "fallback-late", Part: Viewer, Job: "outage", Metric: "gap_s.p50",
 		Summary: "a dead path is doubted after four seconds, whatever the video's rhythm was",
 		File:    "impl/viewer/rhythm.go",

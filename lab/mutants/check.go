@@ -92,7 +92,7 @@ func (k *kit) check(ctx context.Context, m Mutant) Row {
 	r := Row{Mutant: m}
 	before, after, err := k.samples(ctx, m)
 	for _, paired := range []bool{false, true} { // the second is asked where the first does not fail: it tells smaller effects
-		if err != nil || r.Decision == gate.Fail {
+		if err != nil || r.Decision == gate.Fail || paired && before.Manifest.Seed != after.Manifest.Seed {
 			break
 		}
 		o := k.Gate
@@ -117,13 +117,17 @@ func (k *kit) samples(ctx context.Context, m Mutant) (before, after gate.Sample,
 	if k.Trials > 0 {
 		j.Trials = k.Trials
 	}
-	dir := filepath.Join(k.Dir, m.Name)
-	program, err := Build(ctx, k.Root, m, dir)
-	if err != nil {
-		return before, after, err
+	dir, program := filepath.Join(k.Dir, m.Name), k.product
+	if m.File != "" {
+		if program, err = Build(ctx, k.Root, m, dir); err != nil {
+			return before, after, err
+		}
 	}
 	if before, err = k.baseline(ctx, j); err != nil {
 		return before, after, fmt.Errorf("job %s of the product as it is: %w", j.Name, err)
+	}
+	if m.File == "" {
+		j.Seed++
 	}
 	after, err = Run(ctx, program, j, filepath.Join(dir, "run"))
 	return before, after, err

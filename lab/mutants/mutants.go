@@ -11,7 +11,8 @@
 //
 // Each is the shape of a bug that real systems of this kind had. Its job is the smallest run, in virtual time, that exposes it; the
 // gate has to fail with its default metrics, and in the metric that the mutant names, for a fault that is found by something else
-// may be another fault. A mutant with Metric "" is a Null one, which changes nothing: the gate has to pass it.
+// may be another fault. A mutant with Metric "" is a Null one, which changes nothing: the gate has to pass it. The jobs themselves are
+// run on other seeds too (Twice), where the gate must not fail, and has often too few trials to pass.
 package mutants
 
 import (
@@ -19,6 +20,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,17 +44,30 @@ const (
 // Mutant is one seeded fault.
 type Mutant struct {
 	Name    string `json:"name"`
-	Part    Part   `json:"part"`
-	Summary string `json:"summary"` // what a bug like it does to people
-	File    string `json:"file"`    // below the module's root, with slashes
-	Find    string `json:"find"`    // occurs exactly once in File
-	Replace string `json:"replace"`
-	Job     string `json:"job"`    // of Jobs: the run that exposes it
-	Metric  string `json:"metric"` // in which the gate has to find it; "": in none, the mutant is a null one
+	Part    Part   `json:"part,omitempty"`
+	Summary string `json:"summary"`        // what a bug like it does to people
+	File    string `json:"file,omitempty"` // below the module's root, with slashes; "": nothing is changed but the seed, see Twice
+	Find    string `json:"find,omitempty"` // occurs exactly once in File
+	Replace string `json:"replace,omitempty"`
+	Job     string `json:"job"`              // of Jobs: the run that exposes it
+	Metric  string `json:"metric,omitempty"` // in which the gate has to find it; "": in none, the mutant is a null one
 }
 
 // Null reports whether the mutant changes nothing.
 func (m Mutant) Null() bool { return m.Metric == "" }
+
+// Twice are the jobs of the product as it is, each compared with itself on other seeds: the gate must not fail.
+func Twice() ([]Mutant, error) {
+	jobs, err := Jobs()
+	if err != nil {
+		return nil, err
+	}
+	var ms []Mutant
+	for _, name := range slices.Sorted(maps.Keys(jobs)) {
+		ms = append(ms, Mutant{Name: "twice-" + name, Job: name, Summary: "the product as it is, on other seeds"})
+	}
+	return ms, nil
+}
 
 // Catalogue lists the faults, by the part that they are in.
 func Catalogue() []Mutant {
