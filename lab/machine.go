@@ -39,8 +39,16 @@ type Program interface {
 // Addr returns the host's first address.
 func (m *Machine) Addr() netip.Addr { return m.Addrs[0] }
 
+// errNoLab is a Machine's that Up has not made: it has no namespace, and must not do anything in the program's own.
+var errNoLab = errors.New("no lab made this host")
+
 // Do runs fn on a thread inside the host's namespace: sockets and processes that it makes are the host's.
-func (m *Machine) Do(fn func() error) error { return m.ns.Do(fn) }
+func (m *Machine) Do(fn func() error) error {
+	if m.ns == nil {
+		return errNoLab
+	}
+	return m.ns.Do(fn)
+}
 
 // Run announces a program that runs, which events may kill or, if it is a Sleeper, suspend, until forget is called. On a host
 // whose programs are to be dead it is killed at once, and on one that sleeps it sleeps.

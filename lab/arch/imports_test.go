@@ -96,6 +96,15 @@ var rules = []rule{{
 	forbid: []string{"lab/work"},
 	why:    "a run does not know that it is spread over machines",
 }, {
+	from:   []string{"lab/attack"},
+	forbid: []string{"lab/...", "reports/...", "scenarios/...", "topologies/..."},
+	except: []string{"lab", "lab/packet", "lab/internal/sniff"},
+	why:    "an attack is a program on a lab's host: it speaks the bundled protocol, and knows no trial",
+}, {
+	from:   []string{"lab", "lab/sim", "lab/stack", "lab/runner", "lab/record", "lab/stats", "reports/..."},
+	forbid: []string{"lab/attack"},
+	why:    "who is attacked does not know by whom",
+}, {
 	from:   []string{"lab/certify", "lab/certify/evidence"},
 	forbid: []string{"lab/...", "impl/...", "reports/...", "scenarios/...", "net", "os/exec", "math/rand"},
 	except: []string{"lab", "lab/record", "lab/stats", "lab/certify", "lab/certify/evidence"},
