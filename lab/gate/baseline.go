@@ -157,7 +157,8 @@ func PickBaseline(entries []Entry, candidate Sample, allow []string) (Sample, er
 		}
 	}
 	if first == nil {
-		return Sample{}, fmt.Errorf("pick baseline: %s is %s itself, and there is no other: compare a run with an older one", entries[0].Source, candidate.Source)
+		return Sample{}, fmt.Errorf("pick baseline: %s is %s itself, and there is no other: compare a run with an older one",
+			entries[0].Source, candidate.Source)
 	}
 	return Sample{}, first
 }

@@ -164,23 +164,17 @@ func (c *comparison) run(groups []string) {
 	}
 }
 
-// side is one side's values of a metric in a cell, ascending.
-type cellValues struct {
-	a, b  []float64
-	pairs [][2]float64
-}
-
 // values collects the values that the measures are about, by name, for each match.
-func (c *comparison) values() map[string][]cellValues {
-	byName := map[string][]cellValues{}
+func (c *comparison) values() map[string][]stratum {
+	byName := map[string][]stratum{}
 	for _, m := range c.measures {
 		if m.IsRate() || byName[m.Name] != nil {
 			continue
 		}
-		vs := make([]cellValues, len(c.matches))
+		vs := make([]stratum, len(c.matches))
 		for i, cell := range c.matches {
 			if cell.told() {
-				vs[i] = c.cellValues(m.Name, cell)
+				vs[i] = c.stratum(m.Metric, cell)
 			}
 		}
 		byName[m.Name] = vs
@@ -188,15 +182,13 @@ func (c *comparison) values() map[string][]cellValues {
 	return byName
 }
 
-func (c *comparison) cellValues(name string, cell match) (v cellValues) {
+func (c *comparison) stratum(m Metric, cell match) (v stratum) {
 	if !c.Paired {
-		v.a, v.b = cell.a.Sample(name), cell.b.Sample(name)
+		v.a, v.b = cell.a.Sample(m.Name), cell.b.Sample(m.Name)
+		v.lostA, v.lostB = cell.a.Trials()-len(v.a), cell.b.Trials()-len(v.b)
 	} else {
 		for _, p := range cell.rows() {
-			if a, b := cell.a.Value(name, p[0]), cell.b.Value(name, p[1]); !absent(a) && !absent(b) {
-				v.pairs = append(v.pairs, [2]float64{a, b})
-				v.a, v.b = append(v.a, a), append(v.b, b)
-			}
+			v.pair(m, cell.a.Value(m.Name, p[0]), cell.b.Value(m.Name, p[1]))
 		}
 	}
 	slices.Sort(v.a)
@@ -204,8 +196,22 @@ func (c *comparison) cellValues(name string, cell match) (v cellValues) {
 	return v
 }
 
+// pair adds the values of two trials on common seeds.
+func (v *stratum) pair(m Metric, a, b float64) {
+	switch {
+	case absent(a) && absent(b):
+	case absent(a):
+		v.lostA, v.lost = v.lostA+1, append(v.lost, [2]float64{m.worst(), b})
+	case absent(b):
+		v.lostB, v.lost = v.lostB+1, append(v.lost, [2]float64{a, m.worst()})
+	default:
+		v.pairs = append(v.pairs, [2]float64{a, b})
+		v.a, v.b = append(v.a, a), append(v.b, b)
+	}
+}
+
 // test makes the finding of a measure over some matches, nil where neither side knows it and nobody asked.
-func (c *comparison) test(m measure, group string, members []int, values []cellValues) *test {
+func (c *comparison) test(m measure, group string, members []int, values []stratum) *test {
 	var t *test
 	if m.IsRate() {
 		ms := make([]match, 0, len(members))
@@ -218,16 +224,19 @@ func (c *comparison) test(m measure, group string, members []int, values []cellV
 			t = c.rateTest(m, group, ms)
 		}
 	} else {
-		var strata []stratum
+		var strata, all []stratum
 		var a, b []float64
 		for _, i := range members {
 			v := values[i]
 			a, b = append(a, v.a...), append(b, v.b...)
 			if len(v.a) > 0 && len(v.b) > 0 {
-				strata = append(strata, stratum(v))
+				strata = append(strata, v)
+			}
+			if len(v.a)+len(v.b)+len(v.lost) > 0 {
+				all = append(all, v)
 			}
 		}
-		t = c.quantileTest(m, group, strata, m.of(a), m.of(b))
+		t = c.quantileTest(m, group, strata, all, m.of(a), m.of(b))
 	}
 	if t.A.N == 0 && t.B.N == 0 && !m.asked {
 		return nil

@@ -44,6 +44,12 @@ func (t *test) why(significant bool) string {
 	if t.Effect != nil && *t.Effect != 0 {
 		found += ", " + t.amount(*t.Effect)
 	}
+	if t.survival != 0 {
+		found += ", " + map[int]string{
+			+1: "where more of the candidate's trials have a value (those without rank after all others)",
+			-1: "where fewer of the candidate's trials have a value (those without rank after all others)",
+		}[t.survival]
+	}
 	switch {
 	case t.Decision == Fail:
 		return fmt.Sprintf("%s: worse, and chance explains it with p = %.2g (limit %.2g)", found, *t.AdjustedP, t.Alpha)
@@ -58,6 +64,9 @@ func (t *test) why(significant bool) string {
 	}
 	if t.fromZero() {
 		return fmt.Sprintf("%s: there is no ratio to 0, and too few trials to show that it stays there", found)
+	}
+	if t.survival < 0 {
+		return fmt.Sprintf("%s: a regression of %s is not excluded", found, t.size(t.Tolerance))
 	}
 	return fmt.Sprintf("%s: too few trials to tell: a regression of %s is not excluded", found, t.size(t.Tolerance))
 }

@@ -12,7 +12,7 @@
 //
 // The tests are exact and stratified by cell: within a cell, under the hypothesis of no difference, which trials are the
 // baseline's and which the candidate's is chance alone. Nothing is assumed about the shape of any distribution, nor that cells
-// are alike.
+// are alike, nor that those trials which have a time are like those that failed before they had one.
 package gate
 
 // Decision is what a gate says.

@@ -9,10 +9,13 @@ import (
 	"github.com/punchlab/punchlab/lab/stats"
 )
 
-// stratum is a cell's values of a metric on both sides, ascending, neither empty; in a paired comparison the pairs as well.
+// stratum is a cell's values of a metric on both sides, ascending; in a paired comparison the pairs as well.
 type stratum struct {
 	a, b  []float64
 	pairs [][2]float64
+
+	lostA, lostB int          // trials without a value; in a paired comparison those whose partner has one,
+	lost         [][2]float64 // and these pairs, in which the trial without one is worst
 }
 
 // unit is what a cell's values are divided by, so that those of all cells can be put together: the p-quantile of rho times a and of
@@ -114,8 +117,19 @@ func firstBeyond(xs []float64, scale float64, t threshold) int {
 	return i
 }
 
-// quantileTest compares a statistic over cells.
-func (r *rules) quantileTest(m measure, group string, strata []stratum, a, b Figure) *test {
+// excludes reports whether a regression as large as the tolerance is excluded at a one-sided tail.
+func (m Metric) excludes(against func(rho float64) tails, tail float64) bool {
+	switch m.Better {
+	case Higher:
+		return against(1-m.Tolerance).greater <= tail
+	case Lower:
+		return against(1+m.Tolerance).less <= tail
+	}
+	return against(1-m.Tolerance).greater <= tail && against(1+m.Tolerance).less <= tail
+}
+
+// quantileTest compares a statistic over the cells that have values on both sides; all are those that have some on either.
+func (r *rules) quantileTest(m measure, group string, strata, all []stratum, a, b Figure) *test {
 	t := newTest(m, group)
 	t.A, t.B = a, b
 	if len(strata) == 0 {
@@ -135,17 +149,11 @@ func (r *rules) quantileTest(m measure, group string, strata []stratum, a, b Fig
 		t.setEffect(r.ratio(m.Metric, strata, against))
 	}
 	tail := (1 - r.Confidence) / 2
-	switch m.Better {
-	case Higher:
-		t.excluded = against(1-m.Tolerance).greater <= tail
-	case Lower:
-		t.excluded = against(1+m.Tolerance).less <= tail
-	default:
-		t.excluded = against(1-m.Tolerance).greater <= tail && against(1+m.Tolerance).less <= tail
-	}
+	t.excluded = m.excludes(against, tail)
 	if *t.A.Value == 0 && *t.B.Value == 0 {
 		t.excluded = staysZero(strata, m.P(), r.Confidence)
 	}
+	t.mind(r, all)
 	if r.decideOnly {
 		return t
 	}

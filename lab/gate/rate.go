@@ -17,6 +17,7 @@ type test struct {
 	p, least float64 // one-sided, and the smallest that it could have been: a function of what the sides have in common
 	worse    float64 // +Inf: from a baseline of 0
 	excluded bool    // a regression as large as the tolerance
+	survival int     // +1: more of the candidate's trials have a value, −1: fewer
 	strength func(alpha float64) (regression float64, ok bool)
 }
 
