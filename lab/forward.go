@@ -51,15 +51,20 @@ func (l *Lab) forward(host string, port uint16) (netip.AddrPort, error) {
 	if i < 0 || p.site.NoIPv4 {
 		return netip.AddrPort{}, fmt.Errorf("%w: site %s has no IPv4", ErrNoRouter, p.site.Name)
 	}
-	f := forwarded{netip.AddrPortFrom(m.card(p.site.Name).addrs[i], port), port}
-	ext, err := p.setForward(f)
+	ext, err := p.forwardTo(forwarded{netip.AddrPortFrom(m.card(p.site.Name).addrs[i], port), port})
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("router of site %s: %w", p.site.Name, err)
 	}
-	if !slices.Contains(p.forwards, f) {
+	return ext, nil
+}
+
+// forwardTo sets a forward and remembers it.
+func (p *place) forwardTo(f forwarded) (netip.AddrPort, error) {
+	ext, err := p.setForward(f)
+	if err == nil && !slices.Contains(p.forwards, f) {
 		p.forwards = append(p.forwards, f)
 	}
-	return ext, nil
+	return ext, err
 }
 
 const tcp, udp = 6, 17 // IP protocol numbers

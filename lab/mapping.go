@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"github.com/punchlab/punchlab/lab/netns"
@@ -44,7 +45,9 @@ func mappingConfig(s *Site) (portmap.Config, error) {
 func (l *Lab) mappingPlace(p *place) (ns *netns.NS, devices []string, err error) {
 	if p.kernel != nil {
 		for n := range p.ports {
-			devices = append(devices, lanPrefix+strconv.Itoa(n))
+			if !slices.Contains(p.unplugged, n) {
+				devices = append(devices, lanPrefix+strconv.Itoa(n))
+			}
 		}
 		return p.kernel, devices, nil
 	}

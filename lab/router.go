@@ -56,7 +56,10 @@ func (k *kernelRouter) Readdress(addrs []netip.Addr) error {
 }
 
 // Silence has the kernel drop whatever comes to the router, and what the router itself says.
-func (k *kernelRouter) Silence(on bool) error { return silence(k.place.kernel, on) }
+func (k *kernelRouter) Silence(on bool) error {
+	k.place.silent.Store(on)
+	return silence(k.place.kernel, on)
+}
 
 func (k *kernelRouter) Cut(on bool) error { return k.place.uplink.SetDown(on) }
 

@@ -26,12 +26,15 @@ type place struct {
 	table  *live.Router // nil: engine netfilter
 	uplink *live.Uplink // nil: behind another site
 	ports  int          // LAN devices that a kernel router has
-	cables []cable      // those of them that are ends of veth pairs
+	cables []cable      // those of them that are ends of veth pairs, or were plugged in
+
+	unplugged []int // of the LAN devices' numbers: there is none any more
 
 	stations []*live.Station // on a table router's LAN
 	inner    []*tableRouter  // table routers behind it, if it is one
 	forwards []forwarded     // by its owner; Lab.events guards them
 
+	silent   atomic.Bool                // while it boots
 	maps     *portmap.Server            // nil: none
 	external atomic.Pointer[netip.Addr] // first IPv4 address on the WAN side, as it is now
 }

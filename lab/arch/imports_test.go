@@ -109,6 +109,10 @@ var rules = []rule{{
 	forbid: []string{"lab/...", "impl/...", "reports/...", "scenarios/...", "net", "os/exec", "math/rand"},
 	except: []string{"lab", "lab/record", "lab/stats", "lab/certify", "lab/certify/evidence"},
 	why:    "what a camera is held to, and the proof of it, are read without a lab: a second party judges the same results offline",
+}, {
+	from:   []string{"lab/certify/plug"},
+	forbid: []string{"impl/...", "lab/certify", "lab/stack", "lab/runner", "lab/punchlab", "topologies/...", "scenarios/...", "reports/..."},
+	why:    "a black box is plugged into a lab; who judges it, and which protocol it may speak, is no business of the cable's",
 }}
 
 func TestImports(t *testing.T) {

@@ -65,8 +65,8 @@ type restart struct {
 	rules func(seed uint64) []rule
 }
 
-// multicast is no destination beyond the LAN.
-var multicast = netip.MustParsePrefix("224.0.0.0/4")
+// toMany is no destination beyond the LAN: groups, what is reserved, and the broadcast address (RFC 6890), as for nat.Table.
+var toMany = netip.MustParsePrefix("224.0.0.0/3")
 
 // build queues the whole table; the caller flushes.
 func (t *table) build() {
@@ -77,8 +77,8 @@ func (t *table) build() {
 	t.raw = t.hook("raw", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -300)
 	if t.Kind != nat.Masquerade {
 		t.rule(t.raw, iif(t.cfg.LAN), within(t.cfg.LANPrefix), notrack, accept)
-		// What hosts send to groups is for the LAN, and for the router's own services there.
-		t.rule(t.raw, iif(t.cfg.LAN), within(multicast), notrack, accept)
+		// What hosts send to groups, or to all while they have no address, is for the LAN and the router's own services there.
+		t.rule(t.raw, iif(t.cfg.LAN), within(toMany), notrack, accept)
 	}
 	t.blocked()
 	if t.ICMPErrors == nat.ICMPErrorsDropped {

@@ -31,14 +31,19 @@ func Isolated() bool { return os.Getenv(isolatedEnv) != "" }
 // otherwise exits with the child's exit code; in the child it finishes the set-up and returns nil.
 //
 // Call it on the main goroutine before anything is opened or started.
-func Isolate() error {
+func Isolate() error { return isolate(false) }
+
+func isolate(keepHome bool) error {
 	kind := os.Getenv(isolatedEnv)
 	if kind == "pid" && os.Getpid() != 1 {
 		kind = "" // inherited: another process was given namespaces, and these mounts are not ours to change
 	}
+	if kind != "" && keptHome() == nil {
+		unix.CloseOnExec(homeFD) // it is for nobody that this process starts
+	}
 	switch kind {
 	case "":
-		return reexec()
+		return reexec(keepHome)
 	case "pid":
 		if err := privateMounts(true); err != nil {
 			os.Exit(exitNoProc)
@@ -52,12 +57,12 @@ func Isolate() error {
 	}
 }
 
-func reexec() error {
+func reexec(keepHome bool) error {
 	// The child's parent-death signal is tied to the thread that starts it.
 	runtime.LockOSThread()
-	code, err := runChild("pid", unix.CLONE_NEWPID)
+	code, err := runChild("pid", unix.CLONE_NEWPID, keepHome)
 	if err == nil && code == exitNoProc {
-		code, err = runChild("net", 0)
+		code, err = runChild("net", 0, keepHome)
 	}
 	if err != nil {
 		return err
@@ -66,12 +71,20 @@ func reexec() error {
 	return nil
 }
 
-func runChild(kind string, extra uintptr) (code int, err error) {
+func runChild(kind string, extra uintptr, keepHome bool) (code int, err error) {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = slices.Clone(os.Args)
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool {
-		return strings.HasPrefix(kv, isolatedEnv+"=")
+		return strings.HasPrefix(kv, isolatedEnv+"=") || strings.HasPrefix(kv, homeEnv+"=")
 	}), isolatedEnv+"="+kind)
+	if keepHome {
+		home, env, err := openHome()
+		if err != nil {
+			return 0, err
+		}
+		defer home.Close()
+		cmd.ExtraFiles, cmd.Env = []*os.File{home}, append(cmd.Env, env)
+	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	attr := &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | extra,
