@@ -113,6 +113,10 @@ var rules = []rule{{
 	from:   []string{"lab/certify/plug"},
 	forbid: []string{"impl/...", "lab/certify", "lab/stack", "lab/runner", "lab/punchlab", "topologies/...", "scenarios/...", "reports/..."},
 	why:    "a black box is plugged into a lab; who judges it, and which protocol it may speak, is no business of the cable's",
+}, {
+	from:   []string{"lab/certify/evidence"},
+	forbid: []string{"lab", "lab/certify", "lab/record", "lab/stats", "topologies/...", "net/http", "crypto/rand"},
+	why:    "evidence is checked years later by whoever holds the folder and the keys: its format stands on no other",
 }}
 
 func TestImports(t *testing.T) {
