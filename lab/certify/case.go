@@ -27,6 +27,8 @@ type Clause struct {
 func (c Clause) String() string {
 	s := c.Name()
 	switch {
+	case c.Document == thisSuite:
+		return s + ": " + c.Quote
 	case c.Verified:
 		return s + ` "` + c.Quote + `"`
 	case c.Quote == "":
@@ -67,7 +69,9 @@ type Case struct {
 	Nonstrict string `json:"nonstrict,omitempty"`
 	Observed  []Need `json:"observed"`
 	// Rate, where not zero, is the success rate that a pass claims at Confidence: Tries are needed at least.
-	Rate     float64  `json:"rate,omitempty"`
+	Rate float64 `json:"rate,omitempty"`
+	// Absolute: a single failure among the tries is a fail, whatever the rate. Of an attack each is one that got through.
+	Absolute bool     `json:"absolute,omitempty"`
 	Evidence []string `json:"evidence"` // what its evidence folder has besides the log of the case
 	Actions  []Action `json:"actions,omitempty"`
 	// Units is how many cameras are needed; 0 is 1.

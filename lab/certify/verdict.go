@@ -119,6 +119,8 @@ func (c Case) claimed(r Result) (Verdict, string) {
 		return r.Verdict, ""
 	case r.Claim == nil:
 		return Inconclusive, fmt.Sprintf("tries were not counted: %d without a failure are needed to say ≥ %s", c.Tries(), percent(c.Rate))
+	case c.Absolute && r.Claim.Failures > 0:
+		return Fail, fmt.Sprintf("%d of %d tries failed, and none may", r.Claim.Failures, r.Claim.Tries)
 	case r.Claim.Holds(c.Rate):
 		return r.Verdict, ""
 	case r.Claim.Refutes(c.Rate):
