@@ -42,7 +42,11 @@ of its scenario, which 'punchlab gate' compares with and 'punchlab trend' plots.
 				return err
 			}
 			if file == "" {
-				file = filepath.Join(baselines, s.Manifest.Scenario.Name+".jsonl")
+				name := s.Manifest.Scenario.Name
+				if filepath.Base(name) != name || !filepath.IsLocal(name) {
+					return usagef("baseline add: scenario %q is no name of a file: give one by --file", name)
+				}
+				file = filepath.Join(baselines, name+".jsonl")
 				if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 					return usage(err)
 				}
