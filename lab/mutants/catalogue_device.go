@@ -10,26 +10,11 @@ var inDevice = []Mutant{
 		Replace: "l.next = time.Time{}",
 	},
 	{
-		Name: "rhythm-not-adapted", Part: Device, Job: "forgetful", Metric: "connect_s.p50",
-		Summary: "a router that forgets sooner than keepalives come is never found out",
-		File:    "impl/uplink/rhythm.go",
-		Find: `r.every = min(r.every, max(idle/2, r.survived, leastEvery))
-`,
-		Replace: "",
-	},
-	{
 		Name: "restart-unnoticed", Part: Device, Job: "away", Metric: "connected_rate",
 		Summary: "a rendezvous that has restarted is pinged for minutes before the camera registers again",
 		File:    "impl/uplink/servers.go",
-		Find:    "return maxPings + 1",
-		Replace: "return maxPings + 300",
-	},
-	{
-		Name: "retry-backs-off", Part: Device, Job: "away", Metric: "connected_rate",
-		Summary: "a rendezvous that was away is asked for again after minutes",
-		File:    "impl/uplink/uplink.go",
-		Find:    "lastRetry  = 8 * time.Second",
-		Replace: "lastRetry  = 20 * time.Minute",
+		Find:    "\t\treturn maxPings\n",
+		Replace: "\t\treturn maxPings + 300\n",
 	},
 	{
 		Name: "filter-misjudged", Part: Device, Job: "random", Metric: "direct_rate",

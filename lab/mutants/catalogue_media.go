@@ -36,13 +36,6 @@ var inMedia = []Mutant{
 		Replace: "nackTries   = 1",
 	},
 	{
-		Name: "nack-storm", Part: Media, Job: "loss", Metric: "bytes.viewer_up.p50",
-		Summary: "what is missing is asked for again before it can have come",
-		File:    "impl/media/repair.go",
-		Find:    "at = s.asked.Add(p.retry())",
-		Replace: "at = s.asked.Add(nackSpacing)",
-	},
-	{
 		Name: "nack-number-off", Part: Media, Job: "loss", Metric: "intact_rate",
 		Summary: "the packet after the missing one is asked for",
 		File:    "impl/media/repair.go",

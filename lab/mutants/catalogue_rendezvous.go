@@ -3,7 +3,7 @@ package mutants
 // inRendezvous are faults of a rendezvous and its relay.
 var inRendezvous = []Mutant{
 	{
-		Name: "wrong-port", Part: Rendezvous, Job: "punch", Metric: "first_packet_s.p50",
+		Name: "wrong-port", Part: Rendezvous, Job: "punch", Metric: "direct_rate",
 		Summary: "the camera is told the port next to the viewer's",
 		File:    "impl/rendezvous/introduce.go",
 		Find:    "&wire.Introduce{ID: in.id, Endpoint: wire.At(d.told), Noise1",
@@ -45,7 +45,7 @@ var inRendezvous = []Mutant{
 		Replace: "if !d.tie.samples.take(now, 0, 1, 1) {",
 	},
 	{
-		Name: "stun-one-socket", Part: Rendezvous, Job: "silent", Metric: "direct_rate",
+		Name: "stun-one-socket", Part: Rendezvous, Job: "silent", Metric: "bytes.relay.p50",
 		Summary: "the STUN server answers from the same socket whatever it is asked: nobody learns what his filter does",
 		File:    "impl/rendezvous/stun.go",
 		Find:    "answering := changed(&d.request, at)",
@@ -68,8 +68,8 @@ var inRendezvous = []Mutant{
 		Replace: "if p.asked",
 	},
 	{
-		Name: "mapping-not-followed", Part: Rendezvous, Job: "forgetful", Metric: "connected_rate",
-		Summary: "a camera whose router has given it another port is looked for at the old one",
+		Name: "mapping-not-followed", Part: Rendezvous, Job: "renumbered", Metric: "connected_rate",
+		Summary: "a camera whose router has got another address is looked for at the old one",
 		File:    "impl/rendezvous/client.go",
 		Find:    "c.remote, c.local = from, s.socket(to)",
 		Replace: "c.local = s.socket(to)",

@@ -3,18 +3,11 @@ package mutants
 // inStrategy are faults of the ways to a direct path.
 var inStrategy = []Mutant{
 	{
-		Name: "late-punch", Part: Strategy, Job: "punch", Metric: "first_packet_ratio.p50",
+		Name: "late-punch", Part: Strategy, Job: "punch", Metric: "connect_s.p50",
 		Summary: "the viewer's first punch leaves a third of a second late, and its filter is closed meanwhile",
 		File:    "impl/punch/policy_direct.go",
 		Find:    "quick = []time.Duration{0, 20",
 		Replace: "quick = []time.Duration{300 * time.Millisecond, 320",
-	},
-	{
-		Name: "punch-once", Part: Strategy, Job: "early", Metric: "connect_s.p95",
-		Summary: "one punch, and none again: what is lost is lost",
-		File:    "impl/punch/policy_direct.go",
-		Find:    "{0, 20 * time.Millisecond, 60 * time.Millisecond, 150 * time.Millisecond, 350 * time.Millisecond}",
-		Replace: "{0}",
 	},
 	{
 		Name: "gives-up-early", Part: Strategy, Job: "early", Metric: "direct_rate",
@@ -24,14 +17,14 @@ var inStrategy = []Mutant{
 		Replace: "GiveUp:  120 * time.Millisecond",
 	},
 	{
-		Name: "birthday-halved", Part: Strategy, Job: "random", Metric: "direct_rate",
+		Name: "birthday-halved", Part: Strategy, Job: "guess", Metric: "direct_rate",
 		Summary: "half of the sockets and half of the probes",
 		File:    "impl/punch/policy_adaptive.go",
 		Find:    "Sockets: 256, Probes: 2048,",
 		Replace: "Sockets: 128, Probes: 1024,",
 	},
 	{
-		Name: "birthday-repeats", Part: Strategy, Job: "random", Metric: "direct_rate",
+		Name: "birthday-repeats", Part: Strategy, Job: "guess", Metric: "connect_s.p50",
 		Summary: "each port is probed twice, and half of them never",
 		File:    "impl/punch/guess.go",
 		Find:    "first+uint16(order.at(i))",

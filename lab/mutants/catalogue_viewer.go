@@ -41,16 +41,6 @@ var inViewer = []Mutant{
 		Replace: "s = 4 * maxSilence",
 	},
 	{
-		Name: "fallback-missing", Part: Viewer, Job: "outage", Metric: "gap_s.p50",
-		Summary: "the relay is there and is not gone back to",
-		File:    "impl/viewer/watch.go",
-		Find: `case core.Due(now, a.deadAt()):
-		a.toRelay(now)`,
-		Replace: `case core.Due(now, a.deadAt()):
-		a.useDue = now.Add(time.Second)
-		return`,
-	},
-	{
 		Name: "consent-chatter", Part: Viewer, Job: "punch", Metric: "bytes.viewer_up.p50",
 		Summary: "the viewer says twenty times a second that it is there",
 		File:    "impl/viewer/viewer.go",
@@ -65,14 +55,6 @@ var inViewer = []Mutant{
 		Replace: "reportEvery = 5 * time.Millisecond",
 	},
 	{
-		Name: "move-unsaid", Part: Viewer, Job: "handover", Metric: "gap_s.p50",
-		Summary: "a phone that has changed its network does not ask where it is now",
-		File:    "impl/viewer/doubt.go",
-		Find: `a.v.link.Insist(now) // the relay is to be there when it is wanted, and it may be this side that has moved
-`,
-		Replace: "",
-	},
-	{
 		Name: "sample-ignored", Part: Viewer, Job: "sequential", Metric: "direct_rate",
 		Summary: "where the camera's next port will be is told and not used",
 		File:    "impl/viewer/attempt.go",
@@ -80,10 +62,12 @@ var inViewer = []Mutant{
 		Replace: "_ = m.Endpoint.AddrPort",
 	},
 	{
-		Name: "punch-unanswered", Part: Viewer, Job: "random", Metric: "direct_rate",
-		Summary: "the camera's punch is heard and not answered",
+		Name: "fallback-missing", Part: Viewer, Job: "outage", Metric: "gap_s.p50",
+		Summary: "a dead path is never doubted: the picture stands still until the path lives again",
 		File:    "impl/viewer/watch.go",
-		Find:    "case cand != nil && cand.Answer(now, answerGap): // the camera's answer comes by this path",
-		Replace: "case cand != nil && cand.Answer(now, answerGap) && false:",
+		Find: `a.doubt(now)
+		return`,
+		Replace: `a.useDue = now.Add(time.Second)
+		return`,
 	},
 }
