@@ -207,14 +207,13 @@ func (m *Manifest) checkCases() error {
 	}
 	seen := map[string]bool{}
 	for _, c := range m.Cases {
-		if err := m.checkCase(c, bytes[c.ID]); err != nil {
-			return fmt.Errorf("cases: %s: %w", c.ID, err)
-		}
 		if seen[c.ID] {
 			return fmt.Errorf("cases: %s is there twice", c.ID)
 		}
 		seen[c.ID] = true
-		delete(bytes, c.ID)
+		if err := m.checkCase(c, bytes[c.ID]); err != nil {
+			return fmt.Errorf("cases: %s: %w", c.ID, err)
+		}
 	}
 	for _, f := range m.Files {
 		if rest, ok := strings.CutPrefix(f.Path, CasesFolder+"/"); ok {
