@@ -20,5 +20,5 @@
 //
 // It works as root and as an ordinary user inside namespaces (netns.Isolate). Where cgroup v2 offers memory and pids they hold the
 // limits; where it does not, resource limits of each process (setrlimit(2)) hold them and the warden watches the sum, every
-// 20 ms. Report.Means says which it was.
+// 10 ms. Report.Means says which it was.
 package contain

@@ -28,11 +28,11 @@ const (
 type Report struct {
 	Ending  Ending
 	Code    int           // its exit code; -1 where it ended otherwise
-	Signal  string        // that ended it, as "segmentation fault"; empty: none
+	Signal  string        // that ended it, as "segmentation fault", if it was not sent from here; empty: none
 	Ignored bool          // it was told to end by SIGTERM, and did not within Spec.Grace
 	Refused string        // why the kernel did not execute it
 	Cuts    int           // times that an event killed it
-	Took    time.Duration // from its first start to its end
+	Took    time.Duration // how long it ran, in all its lives
 
 	Output  Output
 	Outside []Change  // what it wrote outside its folder, in the order of paths; at most maxChanges
@@ -98,6 +98,9 @@ func (r *Report) Faults() (sentences []string) {
 		say("it filled its folder")
 	case NotStarted:
 		say("it could not be executed: %s", r.Refused)
+	}
+	if r.Signal != "" && r.Ending != Crashed {
+		say("it crashed in the end: %s", r.Signal)
 	}
 	if r.Ignored {
 		say("it ignored SIGTERM")
