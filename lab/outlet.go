@@ -71,7 +71,7 @@ func (l *Lab) plug(site string, from *netns.NS, device string) (*Outlet, error) 
 	case p.site.NoIPv4 || !p.site.LAN.IsValid():
 		return nil, fmt.Errorf("%w: the site has no IPv4", ErrNoOutlet)
 	}
-	addrs := l.topo.spareOnLAN(p.site)
+	addrs := l.topo.spareOnLAN(p)
 	if len(addrs) == 0 {
 		return nil, fmt.Errorf("%w: no address of %v is free: give the site a larger lan", ErrNoOutlet, p.site.LAN)
 	}
@@ -93,14 +93,28 @@ func (l *Lab) siteNames() (names []string) {
 	return names
 }
 
-// spareOnLAN are addresses that neither hosts nor inner routers have or will have, readdressed ones included.
-func (t *Topology) spareOnLAN(s *Site) []netip.Addr {
+// spareOnLAN are addresses that neither hosts nor inner routers nor other outlets have or will have, readdressed ones included.
+func (t *Topology) spareOnLAN(p *place) (spare []netip.Addr) {
 	reserved := 0
-	for _, c := range t.children(s) {
+	for _, c := range t.children(p.site) {
 		reserved += len(c.WAN)
 	}
-	free := t.freeOnLAN(s, reserved+MaxOutletAddrs)
-	return free[min(reserved, len(free)):]
+	given := p.pluggedAddrs()
+	free := t.freeOnLAN(p.site, reserved+len(given)+MaxOutletAddrs)
+	for _, a := range free[min(reserved, len(free)):] {
+		if !slices.Contains(given, a) && len(spare) < MaxOutletAddrs {
+			spare = append(spare, a)
+		}
+	}
+	return spare
+}
+
+// pluggedAddrs are those of the site's outlets.
+func (p *place) pluggedAddrs() (addrs []netip.Addr) {
+	for _, o := range p.outlets {
+		addrs = append(addrs, o.Addrs...)
+	}
+	return addrs
 }
 
 // boxName is unlike any that a station of the site has.
@@ -125,6 +139,7 @@ func (o *Outlet) take(from *netns.NS, device string) (err error) {
 	if err := o.wire(); err != nil {
 		return errors.Join(fmt.Errorf("wire it: %w", err), o.unplug())
 	}
+	o.place.outlets = append(o.place.outlets, o)
 	if o.lab.watched {
 		if err := o.lab.net.Monitor(o.Name, o.place.kernel, o.Device); err != nil {
 			return errors.Join(err, o.unplug())
@@ -165,10 +180,28 @@ func (o *Outlet) wire() error {
 	if err := ns.Sysctl("net/ipv4/neigh/"+o.Device+"/proxy_delay", "0"); err != nil {
 		return err
 	}
-	for _, a := range o.lab.topo.onLAN(o.place.site) {
+	if err := o.standFor(append(o.lab.topo.onLAN(o.place.site), o.place.pluggedAddrs()...)); err != nil {
+		return err
+	}
+	for _, other := range o.place.outlets {
+		if err := other.standFor(o.Addrs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// standFor has the router answer ARP for others' addresses on the device.
+func (o *Outlet) standFor(addrs []netip.Addr) error {
+	nl := o.place.kernel.Netlink()
+	link, err := nl.LinkByName(o.Device)
+	if err != nil {
+		return err
+	}
+	for _, a := range addrs {
 		err := nl.NeighSet(&netlink.Neigh{LinkIndex: link.Attrs().Index, Family: netlink.FAMILY_V4, Flags: netlink.NTF_PROXY, IP: a.AsSlice()})
 		if err != nil {
-			return fmt.Errorf("answer ARP for %v: %w", a, err)
+			return fmt.Errorf("answer ARP for %v on %s: %w", a, o.Device, err)
 		}
 	}
 	return nil
@@ -257,6 +290,7 @@ func (o *Outlet) unplug() error {
 	o.out = true
 	p := o.place
 	p.cables = slices.DeleteFunc(p.cables, func(c cable) bool { return c.port == o.Device })
+	p.outlets = slices.DeleteFunc(p.outlets, func(other *Outlet) bool { return other == o })
 	p.unplugged = append(p.unplugged, o.port)
 	if err := errors.Join(o.moved.back(), o.lab.remap(p)); err != nil {
 		return fmt.Errorf("unplug from site %s: %w", o.Site, err)

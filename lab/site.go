@@ -28,6 +28,7 @@ type place struct {
 	ports  int          // LAN devices that a kernel router has
 	cables []cable      // those of them that are ends of veth pairs, or were plugged in
 
+	outlets   []*Outlet
 	unplugged []int // of the LAN devices' numbers: there is none any more
 
 	stations []*live.Station // on a table router's LAN
