@@ -42,7 +42,9 @@ func (u *Unlike) Error() string {
 	return b.String()
 }
 
-// EngineSim is the engine in virtual time, whose records do not depend on the machine.
+const stopField = "stop"
+
+// engineSim is the engine in virtual time, whose records do not depend on the machine.
 const engineSim = "sim"
 
 // What to do about a difference.
@@ -54,7 +56,7 @@ const (
 	doMachine  = "run the baseline again on this machine, or allow it if you know that it does not matter"
 	doLate     = "run both with the same limit of lateness"
 	doGo       = "build both with one version of Go, or allow it to measure Go itself"
-	doStop     = "run both with the same rule for stopping early"
+	doStop     = "run both without a rule for stopping early (--sequential): how many trials a cell has must not depend on how they end"
 )
 
 // fields are what runs must have in common. Those of the machine say nothing of a run in virtual time.
@@ -70,7 +72,7 @@ var fields = []struct {
 	{"topology.digest", false, false, doScenario, func(m record.Manifest) string { return m.Topology.Digest }},
 	{"axes", false, false, doAxes, func(m record.Manifest) string { return axes(m.Axes) }},
 	{"engine", false, false, doEngine, func(m record.Manifest) string { return m.Engine }},
-	{"stop", false, false, doStop, func(m record.Manifest) string { return m.Stop }},
+	{stopField, false, false, doStop, func(m record.Manifest) string { return m.Stop }},
 	{"seed", false, true, doSeed, func(m record.Manifest) string { return fmt.Sprint(m.Seed) }},
 	{"kernel", true, false, doMachine, func(m record.Manifest) string { return m.Kernel }},
 	{"cpu.model", true, false, doMachine, func(m record.Manifest) string { return m.CPU.Model }},
@@ -112,7 +114,8 @@ func Differences(a, b record.Manifest, paired bool) []Difference {
 	return ds
 }
 
-// checkLike returns *Unlike about the differences that are not allowed, and those that are.
+// checkLike returns *Unlike about the differences that are not allowed, and those that are. Two runs that ended their cells early are
+// unlike by whatever ended them.
 func checkLike(a, b Sample, o Options) ([]Difference, error) {
 	for _, name := range o.Allow {
 		if !slices.Contains(Fields(), name) {
@@ -120,7 +123,12 @@ func checkLike(a, b Sample, o Options) ([]Difference, error) {
 		}
 	}
 	var allowed, refused []Difference
-	for _, d := range Differences(a.Manifest, b.Manifest, o.Paired) {
+	ds := Differences(a.Manifest, b.Manifest, o.Paired)
+	if stop := a.Manifest.Stop; stop != "" && stop == b.Manifest.Stop {
+		// The tests take the numbers of trials as given. Where outcomes decide them, false reds are some times as frequent as alpha.
+		ds = append(ds, Difference{Field: stopField, Baseline: stop, Candidate: stop, Do: doStop})
+	}
+	for _, d := range ds {
 		if o.allows(d.Field) {
 			allowed = append(allowed, d)
 		} else {

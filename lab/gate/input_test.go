@@ -150,6 +150,14 @@ func TestUnlike(t *testing.T) {
 			t.Errorf("%s allowed: %v", field, err)
 		}
 	}
+	stopped, too := small.sample(seeded(1)), small.sample(seeded(2))
+	stopped.Manifest.Stop, too.Manifest.Stop = "sprt", "sprt"
+	if _, err := Compare(stopped, too, Options{}); err == nil || !strings.Contains(err.Error(), "--sequential") {
+		t.Errorf("runs whose outcomes decided how many there are: %v", err)
+	}
+	if v := compared(t, stopped, too, Options{Allow: []string{"stop"}}); v.Decision != Pass || len(v.Allowed) != 1 {
+		t.Errorf("allowed: %s: %s", v.Decision, v.Why)
+	}
 	b := small.sample(seeded(2))
 	b.Manifest.Seed = 2
 	if v := compared(t, a, b, Options{}); v.Decision != Pass {

@@ -68,7 +68,7 @@ func (l *lottery) draw(rng *rand.Rand, e Effect, size float64) (a, b Sample) {
 func (l *lottery) side(name string) Sample {
 	s := Sample{Source: l.sample.Source + " (" + name + ")", Manifest: l.sample.Manifest}
 	s.Manifest.Complete, s.Manifest.Cells = true, len(l.sample.Cells)
-	s.Manifest.TrialsPerCell, s.Manifest.Shard = 0, "" // drawn trials keep their numbers and are no plan
+	s.Manifest.TrialsPerCell, s.Manifest.Shard, s.Manifest.Stop = 0, "", "" // drawn trials keep their numbers and are no plan
 	return s
 }
 
