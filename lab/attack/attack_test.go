@@ -22,6 +22,10 @@ func every(t testing.TB) []Attack {
 		&Spoofer{Next: func(int) (Shot, bool) { return Shot{From: at, To: at, B: []byte("x")}, true }},
 		&Flooder{Target: at, To: ToRendezvous, Key: key.Public()},
 		&Middle{},
+		&Enumerator{Server: at, Key: key.Public(), Guess: Sequential(0), Tries: 1},
+		&Impostor{Server: at, Key: key.Public(), Own: key, Victim: key.Public()},
+		&RogueRendezvous{Key: key},
+		&RogueRelay{Key: key},
 	}
 }
 
