@@ -52,22 +52,6 @@ var inRendezvous = []Mutant{
 		Replace: "answering := at",
 	},
 	{
-		Name: "location-untold", Part: Rendezvous, Job: "reboot", Metric: "gap_s.p50",
-		Summary: "after a move only who asks is told where the other is, and the other is not",
-		File:    "impl/rendezvous/tie.go",
-		Find: `s.locate(now, d.other())
-	s.locate(now, d)`,
-		Replace: "s.locate(now, d)",
-	},
-	{
-		Name: "move-unnoticed", Part: Rendezvous, Job: "handover", Metric: "gap_s.p50",
-		Summary: "a device that moves is followed, and its peers are not told",
-		File:    "impl/rendezvous/client.go",
-		Find: `s.moved(now, c)
-	if p.asked`,
-		Replace: "if p.asked",
-	},
-	{
 		Name: "mapping-not-followed", Part: Rendezvous, Job: "renumbered", Metric: "connected_rate",
 		Summary: "a camera whose router has got another address is looked for at the old one",
 		File:    "impl/rendezvous/client.go",

@@ -24,7 +24,7 @@ var inStrategy = []Mutant{
 		Replace: "Sockets: 128, Probes: 1024,",
 	},
 	{
-		Name: "birthday-repeats", Part: Strategy, Job: "guess", Metric: "connect_s.p50",
+		Name: "birthday-repeats", Part: Strategy, Job: "random", Metric: "connect_s.p50",
 		Summary: "each port is probed twice, and half of them never",
 		File:    "impl/punch/guess.go",
 		Find:    "first+uint16(order.at(i))",
@@ -103,12 +103,5 @@ var inStrategy = []Mutant{
 		File:    "impl/punch/agent.go",
 		Find:    "own.Addr() == peer.Addr() || private(peer.Addr())",
 		Replace: "private(peer.Addr())",
-	},
-	{
-		Name: "stop-forgotten", Part: Strategy, Job: "random", Metric: "bytes.viewer_up.p50",
-		Summary: "punches go on though a path was found",
-		File:    "impl/punch/agent.go",
-		Find:    "a.stopped, a.volleys, a.doubt = true, nil, time.Time{}",
-		Replace: "a.volleys, a.doubt = nil, time.Time{}",
 	},
 }

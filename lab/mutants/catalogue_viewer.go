@@ -70,4 +70,11 @@ var inViewer = []Mutant{
 		Replace: `a.useDue = now.Add(time.Second)
 		return`,
 	},
+	{
+		Name: "stop-forgotten", Part: Viewer, Job: "punch", Metric: "bytes.viewer_up.p50",
+		Summary: "the viewer goes on punching though it has its path",
+		File:    "impl/viewer/attempt.go",
+		Find:    "a.agent.Stop(a.path)",
+		Replace: "_ = a.path",
+	},
 }

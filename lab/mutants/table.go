@@ -98,8 +98,9 @@ func (t Table) Markdown() string {
 			}
 		}
 	}
-	fmt.Fprintf(&b, "# Mutants\n\nThe gate finds %d of %d seeded faults, and lets the product alone in %d of %d comparisons with itself.\n\n", found, faults, passed, nulls)
-	b.WriteString("| | fault | part | job | found by | where | before → after | effect | p | fails too |\n|---|---|---|---|---|---|---|---|---|---|\n")
+	fmt.Fprintf(&b, "# Mutants\n\nThe gate finds %d of %d seeded faults, and lets the product alone in %d of %d comparisons with itself.\n\n",
+		found, faults, passed, nulls)
+	b.WriteString("| | fault | part | job | found by | where | before → after | effect | p | fails too |\n" + strings.Repeat("|---", 10) + "|\n")
 	for _, r := range t.Rows {
 		fmt.Fprintf(&b, "| %s | **%s**: %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", r.mark(), r.Name, r.Summary, r.Part, r.Job,
 			r.shown(), or(r.Where), r.values(), r.effect(), r.p(), or(strings.Join(r.others(), ", ")))
