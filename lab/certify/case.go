@@ -23,14 +23,14 @@ type Clause struct {
 	Verified bool   `json:"verified"`         // the words were read in the document's text
 }
 
-// String is: RFC 9000 §8.1 "words of it", with a remark if they were not read at their source.
+// String is: RFC 9000 §8.1 “words of it”, with a remark if they were not read at their source.
 func (c Clause) String() string {
 	s := c.Name()
 	switch {
 	case c.Document == thisSuite:
 		return s + ": " + c.Quote
 	case c.Verified:
-		return s + ` "` + c.Quote + `"`
+		return s + " “" + c.Quote + "”"
 	case c.Quote == "":
 		return s + " (not verified)"
 	}
@@ -96,18 +96,6 @@ func (c Case) Tries() int {
 	}
 	return NeededTries(c.Rate)
 }
-
-// Action is something that is asked of a vendor's camera beside running: CONTRACT.md says how.
-type Action string
-
-// Actions.
-const (
-	ActionReset    Action = "reset"    // to the state of the factory
-	ActionTransfer Action = "transfer" // to another owner
-	ActionPrivacy  Action = "privacy"  // privacy mode on
-	ActionUpdate   Action = "update"   // install the firmware that is offered
-	ActionPower    Action = "power"    // the power is cut: SIGKILL, no warning
-)
 
 // Catalogue is every case, in the order of the issue's groups. The caller may change what it gets.
 func Catalogue() []Case {

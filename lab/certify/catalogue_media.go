@@ -57,7 +57,7 @@ func media() []Case {
 		Evidence:  []string{capture, counts},
 	}, {
 		ID: "MED-8", Title: "Privacy mode gives nothing", Level: Conditional,
-		Needs: []Feature{FeaturePrivacy}, Actions: []Action{ActionPrivacy},
+		Needs: []Feature{FeaturePrivacy}, Actions: []Action{ActionPrivacyOn, ActionPrivacyOff},
 		Origin: []Clause{personal}, Since: first, Takes: 2 * time.Minute,
 		Procedure: "Privacy mode is switched on in mid-stream. The viewer asks again, and so does one that was not there before.",
 		Criterion: "Media stops within a second of the switch, and not a frame comes until the mode is off; then one does.",

@@ -16,12 +16,5 @@
 // in is CONTRACT.md's.
 package certify
 
-import _ "embed"
-
 // SuiteVersion is the version of the catalogue: what a certificate says it was judged by. A case's Since is one of these.
 const SuiteVersion = "1.0"
-
-// Contract is CONTRACT.md: how a vendor plugs a camera in.
-//
-//go:embed CONTRACT.md
-var Contract string

@@ -3,8 +3,8 @@ package certify
 import (
 	"cmp"
 	"crypto/sha256"
+	"embed"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,30 +16,14 @@ import (
 
 // Load reads a declaration from a file. Its faults are document.Errors, each with line and column.
 func Load(file string) (*Declaration, error) {
-	data, err := readAtMost(file, document.MaxBytes+1)
-	if err != nil {
-		return nil, document.Errors{{File: file, Msg: fmt.Sprintf("read declaration: %v", document.Cause(err))}}
+	if !document.IsFile(file) {
+		file = "./" + file
 	}
-	return Parse(file, data)
-}
-
-// readAtMost keeps neither a device nor a huge file from ending: what is too large is for Parse to refuse.
-func readAtMost(file string, most int) ([]byte, error) {
-	f, err := os.Open(file)
+	file, data, err := document.Read(embed.FS{}, "", "declaration", file)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	buf := make([]byte, most)
-	n := 0
-	for n < most {
-		m, err := f.Read(buf[n:])
-		n += m
-		if err != nil {
-			break
-		}
-	}
-	return buf[:n], nil
+	return Parse(file, data)
 }
 
 // Parse reads a declaration; the file's name is for its faults.

@@ -14,6 +14,20 @@ type Judged struct {
 // Binding reports whether the suite depends on it.
 func (j Judged) Binding() bool { return j.Applicable && j.Case.Binding() }
 
+// TestResult is the case's word in an in-toto test-result predicate: PASSED, WARNED or FAILED; empty if it does not apply. What is
+// not shown counts as failed, and as a warning where the suite does not depend on it.
+func (j Judged) TestResult() string {
+	switch v := j.Result.Verdict; {
+	case v == NotApplicable:
+		return ""
+	case v == Pass:
+		return "PASSED"
+	case v == PassNonstrict || !j.Binding():
+		return "WARNED"
+	}
+	return "FAILED"
+}
+
 // Suite is what all cases together come to.
 type Suite struct {
 	Version string `json:"version"`

@@ -64,7 +64,13 @@ func Show(id string) (string, error) {
 		for _, c := range Catalogue() {
 			known = append(known, c.ID)
 		}
-		return "", lab.Unknown("", "case", id, known)
+		p := lab.Unknown("", "case", id, known)
+		for _, k := range known {
+			if strings.EqualFold(strings.ReplaceAll(k, "-", ""), strings.ReplaceAll(id, "-", "")) {
+				p.Suggestion = k
+			}
+		}
+		return "", p
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s\n\n", c.ID, c.Title)
