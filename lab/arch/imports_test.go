@@ -114,6 +114,11 @@ var rules = []rule{{
 	forbid: []string{"impl/...", "lab/certify", "lab/stack", "lab/runner", "lab/punchlab", "topologies/...", "scenarios/...", "reports/..."},
 	why:    "a black box is plugged into a lab; who judges it, and which protocol it may speak, is no business of the cable's",
 }, {
+	from:   []string{"lab/certify/contain"},
+	forbid: []string{"lab/...", "impl/...", "reports/...", "scenarios/...", "topologies/..."},
+	except: []string{"lab"},
+	why:    "a cage knows the host that it stands on, not who is in it, nor what is made of its report",
+}, {
 	from:   []string{"lab/certify/evidence"},
 	forbid: []string{"lab", "lab/certify", "lab/record", "lab/stats", "topologies/...", "net/http", "crypto/rand"},
 	why:    "evidence is checked years later by whoever holds the folder and the keys: its format stands on no other",

@@ -140,7 +140,7 @@ func (p *program) end(why Ending) {
 
 // follow waits for the end of the last life.
 func (p *program) follow(ctx context.Context) (*Report, error) {
-	wall := time.NewTimer(p.spec.Wall) // from here, or, better, from when it runs
+	wall := time.NewTimer(p.spec.Wall + patience) // and Wall from when it runs
 	defer wall.Stop()
 	var timed bool
 	r := &Report{Ending: Cut, Code: -1}

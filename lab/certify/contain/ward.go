@@ -74,7 +74,7 @@ func ward() {
 		w.answer.Error = err.Error()
 	}
 	_, _ = w.answers.Write(encode(w.answer))
-	os.Exit(0)
+	_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0) // os.Exit takes a second under the race detector
 }
 
 func (w *warden) run() error {
