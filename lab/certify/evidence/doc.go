@@ -15,7 +15,7 @@
 //	predicate.result ── PASSED | WARNED | FAILED; passedTests, warnedTests, failedTests name cases
 //	predicate.configuration
 //	  ├── the suite ─── its digest; annotations: version, command, issuers, times, whose run it repeats
-//	  ├── manifest ──── its digest; annotations: each case's verdict, and the SHA-256 of every file
+//	  ├── manifest ──── its digest; annotations: the suite's and each case's verdict, every file's SHA-256
 //	  ├── declaration, scenarios (digests of files in the folder)
 //	  └── seeds ─────── a line a case, as content, with its digest
 //

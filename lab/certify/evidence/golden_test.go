@@ -121,7 +121,8 @@ func TestOtherReaders(t *testing.T) {
 	if s.Subject[0].Name != m.Subjects[0].Name || s.Subject[0].Digest["sha256"] != m.Subjects[0].SHA256 {
 		t.Errorf("subject %v", s.Subject)
 	}
-	if r.Result != "WARNED" || !slices.Equal(r.PassedTests, []string{"NAT-1"}) || !slices.Equal(r.WarnedTests, []string{"BW-1"}) || len(r.FailedTests) > 0 {
+	if r.Result != "WARNED" || !slices.Equal(r.PassedTests, []string{"NAT-1"}) ||
+		!slices.Equal(r.WarnedTests, []string{"BW-1"}) || len(r.FailedTests) > 0 {
 		t.Errorf("result %v", r)
 	}
 	var names []string

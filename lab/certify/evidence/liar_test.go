@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,11 +75,12 @@ func TestStatementAndManifestDisagree(t *testing.T) {
 		"key twice":         {`"result":"WARNED"`, `"result":"WARNED","result":"PASSED"`, Malformed, "certificate.json", `the key "result" is there twice`},
 		"statement v0.1":    {"Statement/v1", "Statement/v0.1", Malformed, "certificate.json", "want a https://in-toto.io/Statement/v1"},
 		"another statement": {"Statement/v1", "Statement/v9", Malformed, "certificate.json", "wrong statement type"},
-		"another predicate": {"test-result/v0.1", "test-result/v0.2", Malformed, "certificate.json", "want a https://in-toto.io/Statement/v1 of " + PredicateType},
-		"no subject":        {`"subject"`, `"subjects"`, Malformed, "certificate.json", "subject"},
-		"short digest":      {digest([]byte("firmware")), "00", Malformed, "certificate.json", "incorrect length"},
-		"no JSON":           {`{"_type"`, `{_type`, Malformed, "certificate.json", "line 1, column"},
-		"something behind":  {`}}`, `}} {}`, Malformed, "certificate.json", "line 1, column"},
+		"another predicate": {"test-result/v0.1", "test-result/v0.2", Malformed, "certificate.json",
+			"want a https://in-toto.io/Statement/v1 of " + PredicateType},
+		"no subject":       {`"subject"`, `"subjects"`, Malformed, "certificate.json", "subject"},
+		"short digest":     {digest([]byte("firmware")), "00", Malformed, "certificate.json", "incorrect length"},
+		"no JSON":          {`{"_type"`, `{_type`, Malformed, "certificate.json", "line 1, column"},
+		"something behind": {`}}`, `}} {}`, Malformed, "certificate.json", "line 1, column"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := sealed(t)
@@ -116,10 +118,19 @@ func TestManifestRefused(t *testing.T) {
 		"no case":             {func(m *Manifest) { m.Cases = nil }, "cases: 0"},
 		"a case twice":        {func(m *Manifest) { m.Cases[2] = m.Cases[0] }, "cases: NAT-1 is there twice"},
 		"a case's name":       {func(m *Manifest) { m.Cases[0].ID = "../NAT-1" }, "as in NAT-1"},
-		"a verdict":           {func(m *Manifest) { m.Cases[0].Verdict = "" }, "want a word"},
-		"an outcome":          {func(m *Manifest) { m.Cases[0].Outcome = "passed" }, `outcome "passed"`},
-		"no evidence":         {func(m *Manifest) { m.Files = without(m.Files, "cases/NAT-1/") }, "NAT-1: PASSED on no evidence"},
-		"empty evidence":      {func(m *Manifest) { m.Files = without(m.Files, "cases/BW-1/capture") }, "BW-1: WARNED on no evidence"},
+		"a verdict":           {func(m *Manifest) { m.Cases[0].Verdict = "passed" }, `verdict "passed": want one of fail,`},
+		"an outcome":          {func(m *Manifest) { m.Cases[0].Outcome = "passed" }, `verdict pass with outcome "passed"`},
+		"a fail that passes":  {func(m *Manifest) { m.Cases[0].Verdict = "fail" }, `verdict fail with outcome "PASSED"`},
+		"a pass that is none": {func(m *Manifest) { m.Cases[0].Outcome = None }, `verdict pass with outcome ""`},
+		"suite's verdict":     {func(m *Manifest) { m.Verdict = "not-applicable" }, "a suite passes"},
+		"better than cases":   {func(m *Manifest) { m.Verdict = "pass" }, "verdict pass: better than its cases, of which 0 failed and 1 warn"},
+		"better than failed": {func(m *Manifest) { m.Cases[0].Verdict, m.Cases[0].Outcome = "unsupported", Failed },
+			"verdict pass-nonstrict: better than its cases, of which 1 failed"},
+		"no pass at all": {func(m *Manifest) {
+			m.Cases[0].Verdict, m.Cases[0].Outcome, m.Cases[1].Verdict = "inconclusive", Warned, "unsupported"
+		}, "verdict pass-nonstrict: no case passed"},
+		"no evidence":         {func(m *Manifest) { m.Files = without(m.Files, "cases/NAT-1/") }, "NAT-1: pass on no evidence"},
+		"empty evidence":      {func(m *Manifest) { m.Files = without(m.Files, "cases/BW-1/capture") }, "BW-1: pass-nonstrict on no evidence"},
 		"evidence of no case": {func(m *Manifest) { m.Cases = m.Cases[:2] }, "cases/SEC-12/camera.log belongs to no case"},
 		"file twice":          {func(m *Manifest) { m.Files = append(m.Files[:1:1], m.Files...) }, "each once"},
 		"files unsorted":      {func(m *Manifest) { m.Files[0], m.Files[1] = m.Files[1], m.Files[0] }, "sorted"},
@@ -212,7 +223,7 @@ func TestEnvelope(t *testing.T) {
 		"one twice":       {func(e *dsse.Envelope) { e.Signatures[1] = e.Signatures[0] }, Signature, "has signed twice"},
 		"another's":       {func(e *dsse.Envelope) { e.Signatures[0].Sig = e.Signatures[1].Sig }, Signature, "signatures[0]: it is not by key"},
 		"empty":           {func(e *dsse.Envelope) { e.Signatures[1].Sig = "" }, Signature, "signatures[1]: it is not by key"},
-		"unordered":       {func(e *dsse.Envelope) { e.Signatures[0], e.Signatures[1] = e.Signatures[1], e.Signatures[0] }, Malformed, "order"},
+		"unordered":       {func(e *dsse.Envelope) { slices.Reverse(e.Signatures) }, Malformed, "order"},
 		"anonymous":       {func(e *dsse.Envelope) { e.Signatures[0].KeyID = "" }, Malformed, "no key ID"},
 		"no base64":       {func(e *dsse.Envelope) { e.Signatures[0].Sig = "?" }, Malformed, "signatures[0] is not base64"},
 		"payload":         {func(e *dsse.Envelope) { e.Payload = "?" }, Malformed, "its payload is not base64"},

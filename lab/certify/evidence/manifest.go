@@ -3,7 +3,7 @@ package evidence
 import (
 	"encoding/hex"
 	"fmt"
-	"path"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,10 +20,25 @@ type Outcome string
 // Outcomes, and the predicate's result.
 const (
 	Passed Outcome = "PASSED"
-	Warned Outcome = "WARNED" // passed with something to say: not strictly, or a should-case failed
+	Warned Outcome = "WARNED" // passed, but not strictly; or no pass, and nothing depends on it
 	Failed Outcome = "FAILED"
 	None   Outcome = "" // not applicable
 )
+
+// verdicts are the suite's words, and what each may be in the predicate's. No other word is certified.
+var verdicts = map[string][]Outcome{
+	"pass":           {Passed},
+	"pass-nonstrict": {Warned},
+	"informational":  {Warned, Failed},
+	"fail":           {Warned, Failed},
+	"inconclusive":   {Warned, Failed},
+	"unsupported":    {Warned, Failed},
+	"harness-error":  {Warned, Failed},
+	"not-applicable": {None},
+}
+
+// isPass says that a verdict is a pass of either kind, which stands on evidence.
+func isPass(verdict string) bool { return verdict == "pass" || verdict == "pass-nonstrict" }
 
 // Artifact is a thing known by its content.
 type Artifact struct {
@@ -65,25 +80,22 @@ type Manifest struct {
 	Declaration string     `json:"declaration"` // a file in the folder
 	WitnessOf   string     `json:"witness_of"`  // SHA-256 of the statement whose seeds were run again (Report.Statement); "" if none
 	Issuers     []string   `json:"issuers"`     // IDs of the keys that must have signed, sorted
+	Verdict     string     `json:"verdict"`     // of the whole suite: pass, pass-nonstrict, inconclusive, fail
 	Started     time.Time  `json:"started"`     // UTC
 	Finished    time.Time  `json:"finished"`    // UTC
 	Cases       []Case     `json:"cases"`       // in the suite's order
 	Files       []File     `json:"files"`       // sorted by path
 }
 
-// Result is the predicate's result: the worst outcome of any case. Nothing passed is FAILED.
+// Result is the predicate's result: the suite's verdict in its words. What is not a pass is FAILED.
 func (m *Manifest) Result() Outcome {
-	seen := map[Outcome]int{}
-	for _, c := range m.Cases {
-		seen[c.Outcome]++
-	}
-	switch {
-	case seen[Failed] > 0 || seen[Passed]+seen[Warned] == 0:
-		return Failed
-	case seen[Warned] > 0:
+	switch m.Verdict {
+	case "pass":
+		return Passed
+	case "pass-nonstrict":
 		return Warned
 	}
-	return Passed
+	return Failed
 }
 
 // Case returns the case of that ID.
@@ -222,6 +234,27 @@ func (m *Manifest) checkCases() error {
 			}
 		}
 	}
+	return m.checkVerdict()
+}
+
+// checkVerdict holds the suite's verdict to the cases': it may be worse than they are, never better.
+func (m *Manifest) checkVerdict() error {
+	seen := map[Outcome]int{}
+	passes := 0
+	for _, c := range m.Cases {
+		seen[c.Outcome]++
+		if isPass(c.Verdict) {
+			passes++
+		}
+	}
+	switch result := m.Result(); {
+	case !isPass(m.Verdict) && m.Verdict != "fail" && m.Verdict != "inconclusive":
+		return fmt.Errorf("verdict %q: a suite passes, passes not strictly, fails or is inconclusive", m.Verdict)
+	case result != Failed && passes == 0:
+		return fmt.Errorf("verdict %s: no case passed", m.Verdict)
+	case result != Failed && seen[Failed] > 0, result == Passed && seen[Warned] > 0:
+		return fmt.Errorf("verdict %s: better than its cases, of which %d failed and %d warn", m.Verdict, seen[Failed], seen[Warned])
+	}
 	return nil
 }
 
@@ -229,17 +262,18 @@ func (m *Manifest) checkCase(c Case, evidence int64) error {
 	if !caseID.MatchString(c.ID) {
 		return fmt.Errorf("want a group and a number, as in NAT-1")
 	}
-	if c.Verdict == "" || !isText(c.Verdict+c.Why+c.Replay) {
-		return fmt.Errorf("verdict %q: want a word, and text in UTF-8", c.Verdict)
+	if !isText(c.Why + c.Replay) {
+		return fmt.Errorf("want text in UTF-8")
 	}
-	switch c.Outcome {
-	case None, Failed:
-	case Passed, Warned:
-		if evidence == 0 {
-			return fmt.Errorf("%s on no evidence: %s holds no byte", c.Outcome, path.Join(CasesFolder, c.ID))
-		}
-	default:
-		return fmt.Errorf("outcome %q: want %s, %s, %s or none", c.Outcome, Passed, Warned, Failed)
+	allowed, ok := verdicts[c.Verdict]
+	if !ok {
+		return fmt.Errorf("verdict %q: want one of %s", c.Verdict, strings.Join(slices.Sorted(maps.Keys(verdicts)), ", "))
+	}
+	if !slices.Contains(allowed, c.Outcome) {
+		return fmt.Errorf("verdict %s with outcome %q: want %q", c.Verdict, c.Outcome, allowed)
+	}
+	if isPass(c.Verdict) && evidence == 0 {
+		return fmt.Errorf("%s on no evidence: %s holds no byte", c.Verdict, CaseFolder(c.ID))
 	}
 	if _, ok := m.file(c.Scenario); !ok && c.Scenario != "" {
 		return fmt.Errorf("scenario %q is no file in the folder", c.Scenario)

@@ -69,10 +69,10 @@ func (m *Manifest) configuration(encoded []byte) ([]*intoto.ResourceDescriptor, 
 	suite := describe(m.Suite.Name, m.Suite.SHA256)
 	about := describe(ManifestFile, digest(encoded))
 	seeds := describe("seeds", digest([]byte(m.seedList())))
-	verdicts, files, drawn := map[string]any{}, map[string]any{}, map[string]any{}
+	given, files, drawn := map[string]any{}, map[string]any{}, map[string]any{}
 	scenarios := map[string]bool{}
 	for _, c := range m.Cases {
-		verdicts[c.ID] = c.Verdict
+		given[c.ID] = c.Verdict
 		drawn[c.ID] = strconv.FormatUint(c.Seed, 10)
 		if c.Scenario != "" {
 			scenarios[c.Scenario] = true
@@ -93,7 +93,7 @@ func (m *Manifest) configuration(encoded []byte) ([]*intoto.ResourceDescriptor, 
 		notes["witnessOf"] = m.WitnessOf
 	}
 	for rd, notes := range map[*intoto.ResourceDescriptor]map[string]any{
-		suite: notes, about: {"verdicts": verdicts, "files": files}, seeds: drawn,
+		suite: notes, about: {"verdicts": given, "files": files, "verdict": m.Verdict}, seeds: drawn,
 	} {
 		var err error
 		if rd.Annotations, err = structpb.NewStruct(notes); err != nil {

@@ -46,13 +46,13 @@ func (w Witness) text() string {
 	return b.String()
 }
 
-// counts reads "FAILED: 40 passed, 2 warned, 1 failed, 5 not applicable".
+// counts reads "FAILED (fail): 40 passed, 2 warned, 1 failed, 5 not applicable".
 func (m *Manifest) counts() string {
 	n := map[Outcome]int{}
 	for _, c := range m.Cases {
 		n[c.Outcome]++
 	}
-	return fmt.Sprintf("%s: %d passed, %d warned, %d failed, %d not applicable", m.Result(), n[Passed], n[Warned], n[Failed], n[None])
+	return fmt.Sprintf("%s (%s): %d passed, %d warned, %d failed, %d not applicable", m.Result(), m.Verdict, n[Passed], n[Warned], n[Failed], n[None])
 }
 
 // plain replaces what a terminal would obey.

@@ -22,7 +22,8 @@ func TestVerify(t *testing.T) {
 	for _, text := range testFiles {
 		size += int64(len(text))
 	}
-	if r.Manifest.Result() != Warned || len(r.Manifest.Files) != len(testFiles) || r.Bytes != size || len(r.Manifest.Issuers) != 2 || len(r.Statement) != 64 {
+	if r.Manifest.Result() != Warned || len(r.Manifest.Files) != len(testFiles) ||
+		r.Bytes != size || len(r.Manifest.Issuers) != 2 || len(r.Statement) != 64 {
 		t.Errorf("%+v", r)
 	}
 	if c, ok := r.Manifest.Case("NAT-1"); !ok || c != testManifest().Cases[0] {
@@ -49,8 +50,8 @@ func TestTampering(t *testing.T) {
 		"a file more":     {add("cases/NAT-1/more.txt", "x"), Extra, "cases/NAT-1/more.txt", "does not know"},
 		"hidden":          {add("cases/.DS_Store", "x"), Extra, "cases/.DS_Store", ""},
 		"half written":    {add(".manifest.json.partial", "x"), Extra, ".manifest.json.partial", ""},
-		"changed":         {add("declaration.yaml", strings.ToUpper(testFiles["declaration.yaml"])), Hash, "declaration.yaml", "SHA-256"},
-		"longer":          {add("cases/SEC-12/camera.log", testFiles["cases/SEC-12/camera.log"]+"\n"), Size, "cases/SEC-12/camera.log", "12 bytes; the manifest says 11"},
+		"changed":         {upper("declaration.yaml"), Hash, "declaration.yaml", "SHA-256"},
+		"longer":          {add("cases/SEC-12/camera.log", "update: yes\n"), Size, "cases/SEC-12/camera.log", "12 bytes; the manifest says 11"},
 		"emptied":         {add("cases/SEC-12/camera.log", ""), Size, "cases/SEC-12/camera.log", "0 bytes"},
 		"two things":      {both(add("scenarios/nat.yaml", "x"), remove("cases/NAT-1/timeline.txt")), Missing, "cases/NAT-1/timeline.txt", ""},
 		"renamed":         {rename("cases/NAT-1/timeline.txt", "cases/NAT-1/Timeline.txt"), Extra, "cases/NAT-1/Timeline.txt", ""},
@@ -148,6 +149,7 @@ func removeAll(p string) deed {
 func add(p, text string) deed {
 	return func(dir string) error { return os.WriteFile(filepath.Join(dir, p), []byte(text), 0o644) }
 }
+func upper(p string) deed { return add(p, strings.ToUpper(testFiles[p])) }
 func rename(from, to string) deed {
 	return func(dir string) error { return os.Rename(filepath.Join(dir, from), filepath.Join(dir, to)) }
 }
