@@ -208,6 +208,9 @@ func (c *dhcpCore) holdsOther(client string, s *slot) bool {
 // grant leases a slot to a client, or renews its lease.
 func (c *dhcpCore) grant(now time.Time, q *dhcpv4.DHCPv4, s *slot) {
 	renewed := s.state == leased
+	if former := c.of(clientOf(q)); former != nil && former != s {
+		former.client = "" // one address each
+	}
 	s.state, s.client, s.until = leased, clientOf(q), now.Add(c.lease)
 	if renewed {
 		l := &c.history[s.lease]
