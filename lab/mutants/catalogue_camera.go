@@ -29,9 +29,9 @@ var inCamera = []Mutant{
 	{
 		Name: "consent-ignored", Part: Camera, Job: "asleep", Metric: "bytes.camera_up.p50",
 		Summary: "the camera sends on to a viewer that has been gone for half a minute, and floods who has its address next",
-		File:    "impl/camera/viewer.go",
-		Find:    "case now.Sub(v.heard) >= v.cam.cfg.Consent, now",
-		Replace: "case now.Sub(v.heard) >= 100*v.cam.cfg.Consent, now",
+		File:    "impl/camera/camera.go",
+		Find:    "consentLimit = 30 * time.Second",
+		Replace: "consentLimit = 30 * time.Minute",
 	},
 	{
 		Name: "nack-ignored", Part: Camera, Job: "loss", Metric: "intact_rate",

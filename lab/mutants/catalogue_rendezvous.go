@@ -75,7 +75,7 @@ var inRendezvous = []Mutant{
 		Replace: "leastCharge = 20_000",
 	},
 	{
-		Name: "relay-holds", Part: Rendezvous, Job: "relay", Metric: "goodput_bps.p50",
+		Name: "relay-holds", Part: Rendezvous, Job: "relay", Metric: "gap_s.p50",
 		Summary: "the relay loses each frame that finds the last one still under way",
 		File:    "impl/rendezvous/relay.go",
 		Find: `e.relay.last = now

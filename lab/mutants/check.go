@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/punchlab/punchlab/lab/gate"
 )
@@ -24,8 +25,14 @@ type Options struct {
 	Trials  int    // of a cell, in every job; 0: as the jobs say
 	Workers int    // mutants at once; 0: a processor each
 	Gate    gate.Options
+	// Timeout ends a job's run, in real time, and with it its mutant as an error: a fault may have a core ask for the same moment
+	// for ever. 0: DefaultTimeout.
+	Timeout time.Duration
 	Told    func(Row) // after each mutant, in any order; may be nil; called by one goroutine at a time
 }
+
+// DefaultTimeout is many times what any job takes.
+const DefaultTimeout = 5 * time.Minute
 
 // Check builds each mutant, runs its job and compares it with the same job of the product as it is, by gate.Compare. An error
 // means that the kit could not be run at all; what is wrong with one mutant is in its row.
@@ -37,6 +44,9 @@ func Check(ctx context.Context, ms []Mutant, o Options) (Table, error) {
 			return t, err
 		}
 		o.Root = root
+	}
+	if o.Timeout == 0 {
+		o.Timeout = DefaultTimeout
 	}
 	if o.Workers == 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
@@ -129,7 +139,7 @@ func (k *kit) samples(ctx context.Context, m Mutant) (before, after gate.Sample,
 	if m.File == "" {
 		j.Seed++
 	}
-	after, err = Run(ctx, program, j, filepath.Join(dir, "run"))
+	after, err = k.run(ctx, program, j, filepath.Join(dir, "run"))
 	return before, after, err
 }
 
@@ -142,8 +152,14 @@ func (k *kit) baseline(ctx context.Context, j Job) (gate.Sample, error) {
 		k.runs[j.Name] = r
 	}
 	k.mu.Unlock()
-	r.once.Do(func() { r.sample, r.err = Run(ctx, k.product, j, filepath.Join(k.Dir, "product", j.Name)) })
+	r.once.Do(func() { r.sample, r.err = k.run(ctx, k.product, j, filepath.Join(k.Dir, "product", j.Name)) })
 	return r.sample, r.err
+}
+
+func (k *kit) run(ctx context.Context, program string, j Job, dir string) (gate.Sample, error) {
+	ctx, end := context.WithTimeoutCause(ctx, k.Timeout, fmt.Errorf("it has not ended within %v", k.Timeout))
+	defer end()
+	return Run(ctx, program, j, dir)
 }
 
 // Run has a trial program run a job and reads what it recorded.
@@ -158,7 +174,7 @@ func Run(ctx context.Context, program string, j Job, dir string) (gate.Sample, e
 	c := exec.CommandContext(ctx, program, dir)
 	c.Stdin = bytes.NewReader(in)
 	if out, err := c.CombinedOutput(); err != nil {
-		return gate.Sample{}, errors.Join(fmt.Errorf("run job %s: %w: %s", j.Name, err, lastLines(string(out), 12)), ctx.Err())
+		return gate.Sample{}, errors.Join(fmt.Errorf("run job %s: %w: %s", j.Name, err, lastLines(string(out), 12)), context.Cause(ctx))
 	}
 	return gate.Read(dir)
 }

@@ -39,8 +39,8 @@ type Row struct {
 	Error    string        `json:"error,omitempty"`  // it could not be built, run or compared
 }
 
-// Right reports whether the gate does as it has to: a fault is found in its metric, and a null mutant passes, or at least does not fail where only the seed is
-// another.
+// Right reports whether the gate does as it has to: a fault is found in its metric, and a null mutant passes, or at least does not fail
+// where only the seed is another.
 func (r Row) Right() bool {
 	if r.Error != "" {
 		return false
