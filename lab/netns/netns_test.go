@@ -21,6 +21,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv("NETNS_TEST_VICTIM") != "" {
 		victim()
 	}
+	if kind := os.Getenv("NETNS_TEST_HOME"); kind != "" {
+		homeVictim(kind)
+	}
 	netnstest.Main(m)
 }
 

@@ -24,6 +24,9 @@ import (
 
 func TestMain(m *testing.M) {
 	live.Main()
+	if how := os.Getenv("PLUG_TEST_VICTIM"); how != "" {
+		victim(how)
+	}
 	netnstest.Main(m)
 }
 
