@@ -95,6 +95,17 @@ func makeGroup(parent string, l Limits) (*group, error) {
 		return nil, err
 	}
 	g := &group{dir: dir}
+	if err := g.limit(l); err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	if g.procs, err = os.OpenFile(filepath.Join(dir, "cgroup.procs"), os.O_WRONLY, 0); err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	return g, nil
+}
+
+// limit sets the group's limits.
+func (g *group) limit(l Limits) error {
 	for _, f := range []struct {
 		name, value string
 		optional    bool
@@ -104,15 +115,12 @@ func makeGroup(parent string, l Limits) (*group, error) {
 		{"memory.oom.group", "1", false},
 		{"pids.max", strconv.Itoa(l.Processes + sparePIDs), false}, // the warden sees who exceeds the limit
 	} {
-		err := os.WriteFile(filepath.Join(dir, f.name), []byte(f.value), 0o644)
+		err := os.WriteFile(filepath.Join(g.dir, f.name), []byte(f.value), 0o644)
 		if err != nil && !(f.optional && errors.Is(err, fs.ErrNotExist)) {
-			return nil, errors.Join(err, g.Close())
+			return err
 		}
 	}
-	if g.procs, err = os.OpenFile(filepath.Join(dir, "cgroup.procs"), os.O_WRONLY, 0); err != nil {
-		return nil, errors.Join(err, g.Close())
-	}
-	return g, nil
+	return nil
 }
 
 // sweepGroups removes what labs that were killed have left. A group with processes in it can't be removed.

@@ -15,8 +15,13 @@
 //
 //	Folder           the real one, writable
 //	/usr, /etc, …    an overlay for each: writes succeed, go to memory, are listed in the report, and are forgotten
+//	/run             the same, but empty at first: a daemon's socket there would be a way out
 //	/mnt, …          what can't have an overlay (other file systems are mounted below it): read-only
 //	/proc /sys /dev  its own: its own processes, its own network's devices, and only harmless device files
+//
+// It is user 0, with the capabilities that a device's firmware needs (launch.go) and none to change the machine. It can read
+// whatever the lab can: keep from the machine what it must not see. What it leaves in its folder may be symbolic links,
+// devices and pipes: read results by os.OpenRoot, and only regular files.
 //
 // It works as root and as an ordinary user inside namespaces (netns.Isolate). Where cgroup v2 offers memory and pids they hold the
 // limits; where it does not, resource limits of each process (setrlimit(2)) hold them and the warden watches the sum, every

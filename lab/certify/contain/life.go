@@ -147,13 +147,6 @@ func (l *life) end(why Ending) {
 	go func() { <-l.over; t.Stop() }()
 }
 
-// reason is why it was told to end.
-func (l *life) reason() Ending {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.why
-}
-
 // hear returns what the warden says in the end.
 func (l *life) hear() ([]byte, error) {
 	r := bufio.NewReader(l.answers)

@@ -20,6 +20,7 @@ import (
 //	/upper   /0, /1, …: what the program writes, for each overlay
 //	/work    the same, for the kernel's use
 //	/new     the program's root
+//	/empty   nothing
 type tree struct {
 	order    *order
 	mounts   []string // where something was mounted before
@@ -101,7 +102,7 @@ func (t *tree) base() error {
 	if err := mount("contain", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, size); err != nil {
 		return err
 	}
-	for _, d := range []string{"old", "upper", "work", "new"} {
+	for _, d := range []string{"old", "upper", "work", "new", "empty"} {
 		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
 			return err
 		}
@@ -125,6 +126,10 @@ func (t *tree) places() error {
 		name, from, to := e.Name(), path.Join("/old", e.Name()), path.Join("/new", e.Name())
 		switch {
 		case slices.Contains([]string{"proc", "sys", "dev"}, name):
+		case name == "run" && e.IsDir(): // where the machine's daemons listen
+			if err := t.place("/run", "/empty", to); err != nil {
+				return err
+			}
 		case e.Type() == fs.ModeSymlink:
 			link, err := os.Readlink(from)
 			if err == nil {
@@ -157,7 +162,7 @@ func (t *tree) place(name, from, to string) error {
 	if err := os.Mkdir(to, 0o755); err != nil {
 		return err
 	}
-	below := slices.ContainsFunc(t.mounts, func(m string) bool { return strings.HasPrefix(m, name+"/") })
+	below := slices.ContainsFunc(t.mounts, func(m string) bool { return strings.HasPrefix(m, name+"/") && from != "/empty" })
 	if below || t.order.NoOverlay || strings.ContainsAny(name, `:,\`) {
 		return t.refuse(name, from, to)
 	}
@@ -249,10 +254,11 @@ func (t *tree) sys() error {
 	if err := os.Mkdir("/new/sys", 0o755); err != nil {
 		return err
 	}
-	if unix.Mount("sysfs", "/new/sys", "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC|unix.MS_RDONLY, "") != nil {
+	if unix.Mount("sysfs", "/new/sys", "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "") != nil {
 		t.lacks = append(t.lacks, "A /sys of its own was refused: the program finds it empty.")
+		return nil
 	}
-	return nil
+	return readOnly("/new/sys")
 }
 
 // dev has what a program may expect everywhere.
@@ -295,7 +301,7 @@ func (t *tree) dev() error {
 func (t *tree) folder() error {
 	at := path.Join("/new", t.order.Folder)
 	if err := mount(path.Join("/old", t.order.Folder), at, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("%w: the program's folder can't be below /proc, /sys or /dev", err)
+		return fmt.Errorf("%w: the program's folder can't be below /proc, /sys, /dev or /run", err)
 	}
 	return nil
 }
