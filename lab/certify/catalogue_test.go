@@ -220,7 +220,8 @@ func TestShow(t *testing.T) {
 		}
 	}
 	for id, want := range map[string]string{
-		"nat-1": `unknown case "nat-1" (did you mean "NAT-1"?)`, "SEC9": `unknown case "SEC9" (did you mean "SEC-9"?)`, "XYZ-77": `unknown case "XYZ-77"`,
+		"nat-1": `unknown case "nat-1" (did you mean "NAT-1"?)`, "SEC9": `unknown case "SEC9" (did you mean "SEC-9"?)`,
+		"XYZ-77": `unknown case "XYZ-77"`,
 	} {
 		if _, err := certify.Show(id); err == nil || err.Error() != want {
 			t.Errorf("Show(%q) = %v, want %s", id, err, want)
@@ -233,7 +234,8 @@ func TestList(t *testing.T) {
 	if len(rows) != 56 {
 		t.Fatalf("%d rows, want 56", len(rows))
 	}
-	want := certify.Row{ID: "BW-3", Level: certify.Must, Title: "Media stops within 30 seconds of the viewer's silence", Applies: "always", Origin: "RFC 7675 §5.1"}
+	want := certify.Row{ID: "BW-3", Level: certify.Must, Title: "Media stops within 30 seconds of the viewer's silence",
+		Applies: "always", Origin: "RFC 7675 §5.1"}
 	i := slices.IndexFunc(rows, func(r certify.Row) bool { return r.ID == "BW-3" })
 	if d := cmp.Diff(want, rows[i]); d != "" {
 		t.Error(d)

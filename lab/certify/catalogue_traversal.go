@@ -10,7 +10,7 @@ func traversal() []Case {
 			"its behaviour first.",
 		Criterion: "Where the lab's oracle says that a direct path is possible without guessing ports, media goes directly; each such pair " +
 			"is tried.",
-		Nonstrict: "no pair with two endpoint-dependent mappings goes directly, though it could",
+		Nonstrict: "pairs with two endpoint-dependent mappings go by a relay, though they could go directly",
 		Observed:  []Need{connects(59), frames(59), {"pairs", "pairs of NATs that were tried", 45}}, Rate: 0.95,
 		Evidence: []string{capture, timeline, records},
 	}, {

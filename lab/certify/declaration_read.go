@@ -162,6 +162,9 @@ func (d *Declaration) checkFigures(bounds document.Node) {
 	if b.Keepalive > 0 && b.Keepalive < MinKeepalive {
 		report(BoundKeepalive, "%v is less than the %v that REG-5 asks for: the camera would fail by its own word", b.Keepalive, MinKeepalive)
 	}
+	if least := leastIdle(b.Keepalive); b.Idle < least {
+		report(BoundIdle, "%d bytes an hour are less than the headers of its keepalives, one every %v: %d", b.Idle, b.Keepalive, least)
+	}
 	if b.RelayFrame > 0 && b.RelayFrame < b.FirstFrame {
 		report(BoundRelayFrame, "%v is less than first-frame (%v): the way by a relay is not the shorter one", b.RelayFrame, b.FirstFrame)
 	}
@@ -171,6 +174,14 @@ func (d *Declaration) checkFigures(bounds document.Node) {
 	if b.FrameOverhead > 1 {
 		report(BoundFrameOverhead, "more than 100%%: more would be spent on the frames than they are")
 	}
+}
+
+// leastIdle is the bytes of an hour's keepalives, if each is one datagram without a byte in it: IPv4 and UDP headers alone.
+func leastIdle(keepalive time.Duration) int {
+	if keepalive <= 0 {
+		return 0
+	}
+	return int(time.Hour/keepalive) * (20 + 8)
 }
 
 // MinKeepalive is the least time between keepalives (RFC 8085 §3.5).

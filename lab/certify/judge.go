@@ -47,8 +47,8 @@ type Suite struct {
 //	pass-nonstrict else: a pass was not strict, or a should-case is no pass
 //	pass           else
 //
-// A case that does not apply keeps the verdict not-applicable, whatever result there is. Two results of a case, or one of no case
-// of the suite, are the harness's fault and make the suite inconclusive.
+// A case that does not apply keeps the verdict not-applicable, whatever results there are. Two results of one that does are a
+// harness-error, and a result of no case of the suite makes it inconclusive: both are the harness's fault.
 func Judge(selected []Selected, results []Result) Suite {
 	s := Suite{Version: SuiteVersion, Counts: map[Verdict]int{}}
 	byCase := map[string][]Result{}
@@ -108,10 +108,10 @@ func verdictOf(fail, open, warn bool) Verdict {
 func settleOne(sel Selected, results []Result) Result {
 	id := sel.Case.ID
 	switch {
-	case len(results) > 1:
-		return Result{Case: id, Verdict: HarnessError, Reason: fmt.Sprintf("%d results of one case", len(results))}
 	case !sel.Applicable:
 		return Result{Case: id, Verdict: NotApplicable, Reason: sel.Why}
+	case len(results) > 1:
+		return Result{Case: id, Verdict: HarnessError, Reason: fmt.Sprintf("%d results of one case", len(results))}
 	case len(results) == 0:
 		return Result{Case: id, Verdict: Inconclusive, Reason: "not run"}
 	}

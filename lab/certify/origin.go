@@ -40,7 +40,9 @@ var (
 			"MUST NOT be sent more often than once every 5 ms")
 	iceHammer = read("RFC 8445", "§19.5.1", "ICE agents SHOULD limit the total number of connectivity checks they perform to 100.")
 
-	blackHole = read("RFC 8899", "§4.3", "A DPLPMTUD method MUST NOT rely solely on this method.")
+	blackHole = read("RFC 8899", "§4.3",
+		"A validated PTB message can be received that indicates a PL_PTB_SIZE less than the current PLPMTU. A DPLPMTUD method MUST NOT "+
+			"rely solely on this method.")
 	probeLoss = read("RFC 8899", "§3",
 		"The PL is REQUIRED to be robust in the case where probe packets are lost due to other reasons (including link transmission "+
 			"error, congestion).")
