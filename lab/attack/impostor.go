@@ -21,13 +21,14 @@ import (
 // comes to it by way of that or directly, keeps it, tries to read it, and answers as the other camera might.
 //
 // It registers with its own key, and before tries to with the victim's public key and none of its private one (CVE-2021-28372:
-// registration by UID alone). Visitors come to it where the rendezvous sends them (RogueRendezvous, HandOver), and on a local
-// network where they look for cameras.
+// registration by UID alone). Visitors come to it where the rendezvous sends them (RogueRendezvous, HandOver), and by Port where
+// they look for a camera in their own network at an address by which they have met it (impl/PROTOCOL.md §11, "Nearby").
 type Impostor struct {
 	Server netip.AddrPort
 	Key    identity.PublicKey // the rendezvous'
 	Own    identity.Key
 	Victim identity.PublicKey // whom it poses as
+	Port   uint16             // of its socket; 0: any
 	// Keep is how many bytes of what it is handed it keeps at most; 0: 1 MiB.
 	Keep       int
 	Secrets    []Secret
@@ -53,7 +54,8 @@ func (a *Impostor) Run(ctx context.Context, m *lab.Machine, b Budget) (Report, e
 	if err != nil {
 		return r, fmt.Errorf("impostor: %w", err)
 	}
-	err = serve(ctx, m, b, served{core: p, start: p.start}, &r)
+	s := served{core: p, at: netip.AddrPortFrom(netip.Addr{}, a.Port), start: p.start}
+	err = serve(ctx, m, b, s, &r)
 	a.captured = p.captured
 	return r, err
 }
@@ -84,9 +86,14 @@ func newPoser(a *Impostor, r *Report) (p *poser, err error) {
 	if p.responder, err = session.NewResponder(session.Config{Static: a.Own, Rand: p.random, Prologue: []byte(core.PrologueCamera)}); err != nil {
 		return nil, err
 	}
-	if p.hijack, p.index, err = claim(a.Victim, a.Key, p.random); err != nil {
+	var private [32]byte // not the victim's
+	if _, err := io.ReadFull(p.random, private[:]); err != nil {
 		return nil, err
 	}
+	if p.hijack, err = claim(private, a.Victim, a.Key, p.random); err != nil {
+		return nil, err
+	}
+	p.index = binary.LittleEndian.Uint32(p.hijack[4:])
 	p.link, err = uplink.New(uplink.Config{
 		Session: session.Config{Static: a.Own, Rand: p.random, Taken: func(i uint32) bool { return i == p.index }}, Rendezvous: a.Key,
 		Addrs: []netip.AddrPort{a.Server}, Keepalive: 15 * time.Second, Hello: &wire.Register{Version: wire.ProtocolVersion, Keepalive: 15},
@@ -191,34 +198,34 @@ func (p *poser) HandleTimeout(now time.Time) {
 func (p *poser) Deadline() time.Time { return p.link.Deadline() }
 func (p *poser) Ready() core.Output  { return p.box.Ready() }
 
-// claim is an initiation that registers under somebody else's public key, made without the private one: the key itself can be
-// named, since that is sealed with the responder's, but what follows would need both (Noise's token ss).
-func claim(whose, responder identity.PublicKey, random io.Reader) (b []byte, index uint32, err error) {
+// claim is an initiation that registers under a public key with a private key that need not be its own. The public key can be
+// named by anybody, since that is sealed with the responder's; what follows needs both (Noise's token ss).
+func claim(private [32]byte, whose, responder identity.PublicKey, random io.Reader) ([]byte, error) {
 	payload, err := wire.Marshal(&wire.Register{Version: wire.ProtocolVersion, Keepalive: 15})
 	if err != nil {
-		return nil, 0, fmt.Errorf("claim a key: %w", err)
+		return nil, fmt.Errorf("claim a key: %w", err)
 	}
-	var drawn [4 + 32]byte
-	if _, err := io.ReadFull(random, drawn[:]); err != nil {
-		return nil, 0, fmt.Errorf("claim a key: %w", err)
+	header := []byte{session.TypeInitiation, session.Version, 0, 0, 0, 0, 0, 0}
+	if _, err := io.ReadFull(random, header[4:]); err != nil {
+		return nil, fmt.Errorf("claim a key: %w", err)
 	}
-	b = append([]byte{session.TypeInitiation, session.Version, 0, 0}, drawn[:4]...)
 	hs, err := noise.NewHandshakeState(noise.Config{
 		CipherSuite: noise.NewCipherSuite(noise.DH25519, noise.CipherChaChaPoly, noise.HashBLAKE2s), Random: random, Initiator: true,
-		Pattern: noise.HandshakeIK, Prologue: append([]byte(core.PrologueRendezvous), b...), PeerStatic: responder[:],
-		StaticKeypair: noise.DHKey{Private: drawn[4:], Public: whose[:]},
+		Pattern: noise.HandshakeIK, Prologue: append([]byte(core.PrologueRendezvous), header...), PeerStatic: responder[:],
+		StaticKeypair: noise.DHKey{Private: private[:], Public: whose[:]},
 	})
 	if err != nil {
-		return nil, 0, fmt.Errorf("claim a key: %w", err)
+		return nil, fmt.Errorf("claim a key: %w", err)
 	}
-	plain := make([]byte, session.MinInitiation-session.InitiationOverhead+10)
+	plain := make([]byte, 10+session.MinInitiation-session.InitiationOverhead)
 	binary.LittleEndian.PutUint64(plain, 1<<62) // newer than all that the victim has sent
 	binary.LittleEndian.PutUint16(plain[8:], uint16(len(payload)))
 	copy(plain[10:], payload)
-	if b, _, _, err = hs.WriteMessage(b, plain); err != nil {
-		return nil, 0, fmt.Errorf("claim a key: %w", err)
+	b, _, _, err := hs.WriteMessage(header, plain)
+	if err != nil {
+		return nil, fmt.Errorf("claim a key: %w", err)
 	}
-	b = append(b, make([]byte, 32)...)
+	b = append(b, make([]byte, 2*16)...) // mac1, mac2
 	sign(responder, b)
-	return b, binary.LittleEndian.Uint32(b[4:]), nil
+	return b, nil
 }

@@ -19,8 +19,14 @@ func TestMain(m *testing.M) {
 	netnstest.Main(m)
 }
 
-// newLab is the topology attackers, and a host "victim" that has nothing to do with anybody.
+// newLab is the topology attackers.
 func newLab(t testing.TB, engine string) *lab.Lab {
+	t.Helper()
+	return newLabOf(t, "attackers", engine)
+}
+
+// newLabOf is a topology and a host "victim" that has nothing to do with anybody.
+func newLabOf(t testing.TB, topology, engine string) *lab.Lab {
 	t.Helper()
 	netnstest.Require(t, "netns", "nftables")
 	fabric, err := live.Start(live.Options{})
@@ -28,7 +34,7 @@ func newLab(t testing.TB, engine string) *lab.Lab {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { fabric.Close() })
-	topo, _, err := topologies.Load("attackers")
+	topo, _, err := topologies.Load(topology)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ func TestMiddle(t *testing.T) {
 	t.Parallel()
 	for _, engine := range lab.RouterEngines() {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t, engine)
 			camera, server := l.Host("camera"), l.Host("victim")
 			sink := echo(t, server)

@@ -19,30 +19,38 @@ import (
 func TestNothingIsAmplified(t *testing.T) {
 	t.Parallel()
 	c := newCast(t, newLab(t, lab.EngineTable))
-	victim := count(t, c.l.Host("victim"), 53)
-	c.serve()
+	h := c.serve()
 	cam := c.camera("direct")
-	until(t, "the camera registers", func() bool { return saw[camera.Registered](cam) })
+	until(t, "the camera registers", func() bool { return h.Stats().Core.Online == 1 }) // and says nothing more for 12 s
 	const each = 5
-	total := int64(0)
-	for _, k := range Kinds(ToRendezvous, c.serverKey.Public(), seeded(1)) {
-		packets, bytes := victim.packets.Load(), victim.bytes.Load()
-		r := spoof(t, c.l, k, victim.at, c.at, each)
-		quiet(victim)
-		packets, bytes = victim.packets.Load()-packets, victim.bytes.Load()-bytes
-		t.Logf("rendezvous │ %-45s │ in %5d │ out %5d │ %.2f", k.Name, r.Sent.Bytes, bytes, float64(bytes)/float64(r.Sent.Bytes))
-		if bytes > r.Sent.Bytes || packets > each || r.Sent.Packets != each {
-			t.Errorf("%s: %d bytes in, %d bytes in %d packets out", k.Name, r.Sent.Bytes, bytes, packets)
+	kinds := Kinds(ToRendezvous, c.serverKey.Public(), seeded(1))
+	kinds = append(kinds, kinds[1]) // the last is answered, and behind all others
+	victims, sent := make([]*counter, len(kinds)), make([]int64, len(kinds))
+	for i, k := range kinds {
+		victims[i] = count(t, c.l.Host("victim"), 1000+uint16(i)) // a port for each kind, as answers may be late
+		r := spoof(t, c.l, k, victims[i].at, c.at, each)
+		if sent[i] = r.Sent.Bytes; r.Sent.Packets != each {
+			t.Errorf("%s: %d packets were sent", k.Name, r.Sent.Packets)
 		}
-		total += packets
 	}
-	if total < 3*each {
-		t.Errorf("the victim got %d packets: no forged source was believed, so nothing was tried", total)
+	until(t, "the last is answered", func() bool { return victims[len(kinds)-1].packets.Load() == each })
+	quiet(victims...)
+	answered := 0
+	for i, k := range kinds {
+		packets, bytes := victims[i].packets.Load(), victims[i].bytes.Load()
+		t.Logf("rendezvous │ %-45s │ in %5d │ out %5d │ %.2f", k.Name, sent[i], bytes, float64(bytes)/float64(sent[i]))
+		if bytes > sent[i] || packets > each {
+			t.Errorf("%s: %d bytes in, %d bytes in %d packets out", k.Name, sent[i], bytes, packets)
+		}
+		answered += min(1, int(packets))
+	}
+	if answered < 4 {
+		t.Errorf("%d kinds were answered: forged sources were not believed, so nothing was tried", answered)
 	}
 	// A forged source that passes the camera's NAT: the rendezvous'.
 	var at netip.AddrPort
-	var sent int64
-	cam.device.Node().Do(func(time.Time) { at, sent = cam.camera.Stats().Reflexive, cam.camera.Stats().Traffic.Total().Bytes })
+	var said int64
+	cam.device.Node().Do(func(time.Time) { at, said = cam.camera.Stats().Reflexive, cam.camera.Stats().Traffic.Total().Bytes })
 	dropped := func() (n int64) {
 		cam.device.Node().Do(func(time.Time) {
 			for _, k := range cam.camera.Stats().Dropped {
@@ -51,14 +59,14 @@ func TestNothingIsAmplified(t *testing.T) {
 		})
 		return n
 	}
-	kinds := Kinds(ToCamera, c.cameraKey.Public(), seeded(2))
+	kinds = Kinds(ToCamera, c.cameraKey.Public(), seeded(2))
 	for _, k := range kinds {
 		spoof(t, c.l, k, c.at, at, each)
 	}
 	until(t, "the camera drops what it got", func() bool { return dropped() >= int64(len(kinds))*each })
 	cam.device.Node().Do(func(time.Time) {
-		if now := cam.camera.Stats().Traffic.Total().Bytes; now != sent {
-			t.Errorf("the camera sent %d bytes because of what was forged", now-sent)
+		if now := cam.camera.Stats().Traffic.Total().Bytes; now != said {
+			t.Errorf("the camera sent %d bytes because of what was forged", now-said)
 		}
 	})
 }
@@ -75,26 +83,27 @@ func spoof(t testing.TB, l *lab.Lab, k Kind, from, to netip.AddrPort, n int) Rep
 	if err := errors.Join(err, broken); err != nil {
 		t.Fatal(err)
 	}
-	nothing(t, r)
 	return r
 }
 
-// quiet waits until a counter has stood still: an answer takes two delays of link lan.
-func quiet(c *counter) {
-	tick := time.NewTicker(15 * time.Millisecond)
+// quiet waits until counters have stood still for a while: an answer takes two delays of link lan.
+func quiet(cs ...*counter) {
+	sum := func() (n int64) {
+		for _, c := range cs {
+			n += c.packets.Load()
+		}
+		return n
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for last := int64(-1); last != c.packets.Load(); <-tick.C {
-		last = c.packets.Load()
+	for last := int64(-1); last != sum(); <-tick.C {
+		last = sum()
 	}
 }
 
 // A flood of handshakes is what it says: mac1 is right, whole ones open, and it comes from many places.
 func TestFlood(t *testing.T) {
 	key, err := identity.NewKey(seeded(5))
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := identity.NewKey(seeded(6))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,9 +138,6 @@ func TestFlood(t *testing.T) {
 				t.Errorf("whole %v: %d sources, %d initiations", whole, len(from), len(ids))
 			}
 		}
-	}
-	if b, err := initiation(ToCamera, other.Public(), seeded(1)); err != nil || b[0] != session.TypeInitiation {
-		t.Error(err)
 	}
 }
 

@@ -64,7 +64,7 @@ func TestRogueRendezvousGainsNothing(t *testing.T) {
 			c.connect(owner, "direct")
 			until(t, "it ends", func() bool {
 				good, _ := intact(owner)
-				return saw[viewer.Failed](owner) || good == frames
+				return c.failed(owner, "direct") || good == frames
 			})
 			r := end()
 			nothing(t, r)
@@ -102,7 +102,7 @@ func TestImpostorGainsNothing(t *testing.T) {
 	cam, owner := c.camera("direct"), c.owner("direct")
 	until(t, "the camera registers", func() bool { return saw[camera.Registered](cam) })
 	c.connect(owner, "direct")
-	until(t, "the owner gives up", func() bool { return saw[viewer.Failed](owner) })
+	until(t, "the owner gives up", func() bool { return c.failed(owner, "direct") })
 	r := endImpostor()
 	nothing(t, r)
 	nothing(t, end())
