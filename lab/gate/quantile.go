@@ -128,6 +128,14 @@ func (m Metric) excludes(against func(rho float64) tails, tail float64) bool {
 	return against(1-m.Tolerance).greater <= tail && against(1+m.Tolerance).less <= tail
 }
 
+// against returns the test that the candidate's values are like rho times the baseline's.
+func (r *rules) against(m Metric, strata []stratum) func(rho float64) tails {
+	if r.Paired {
+		return func(rho float64) tails { return pairedTails(strata, rho, m.P()) }
+	}
+	return func(rho float64) tails { return exceedTails(strata, rho, m.P()) }
+}
+
 // quantileTest compares a statistic over the cells that have values on both sides; all are those that have some on either.
 func (r *rules) quantileTest(m measure, group string, strata, all []stratum, a, b Figure) *test {
 	t := newTest(m, group)
@@ -136,10 +144,7 @@ func (r *rules) quantileTest(m measure, group string, strata, all []stratum, a, 
 		return t
 	}
 	t.data = true
-	against := func(rho float64) tails { return exceedTails(strata, rho, m.P()) }
-	if r.Paired {
-		against = func(rho float64) tails { return pairedTails(strata, rho, m.P()) }
-	}
+	against := r.against(m.Metric, strata)
 	if m.Better != Neither {
 		at := against(1)
 		t.tested = true

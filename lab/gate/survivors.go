@@ -16,7 +16,8 @@ import (
 //
 // There, trials without a value rank after all others (Lachin, "Worst-rank score analysis with informatively missing observations in
 // clinical trials", Controlled Clinical Trials 20 (1999) 408–422), in addition to what the values say: a finding fails only if both
-// tests do, and what fails more passes only if both exclude a regression. That trials fail is for the rates to find.
+// tests do, or that of the cells in which no value is lost, and what fails more passes only if both exclude a regression. That
+// trials fail is for the rates to find.
 
 // uneven is the p-value under which one side has too few values for chance. It decides what is asked, and not what is found.
 const uneven = 0.01
@@ -132,17 +133,24 @@ func worstPairs(m Metric, strata []stratum, units []float64, at threshold, rho f
 	return t
 }
 
-// mind takes into account, in a finding on values, that one side has fewer of them.
+// mind takes into account, in a finding on values, that one side has fewer of them. Cells in which none is lost are beyond doubt, and are
+// asked by themselves as well: what is gained in others is no excuse for them.
 func (t *test) mind(r *rules, all []stratum) {
-	m := t.measure.Metric
+	m, tail := t.measure.Metric, (1-r.Confidence)/2
 	if t.survival = r.survival(m, all); t.survival == 0 {
 		return
 	}
 	worst := func(rho float64) tails { return r.worstRank(m, all, rho) }
-	if t.tested {
-		at := worst(1)
-		t.p = math.Max(t.p, m.side(at.less, at.greater))
+	excluded := m.excludes(worst, tail) && (t.excluded || t.survival > 0)
+	p := math.Max(t.p, m.sideOf(worst(1)))
+	whole := slices.DeleteFunc(slices.Clone(all), func(s stratum) bool { return s.lostA+s.lostB > 0 })
+	if len(whole) > 0 {
+		against := r.against(m, whole)
+		excluded = excluded && m.excludes(against, tail)
+		p = math.Min(1, 2*math.Min(p, m.sideOf(against(1)))) // either of two tests
 	}
-	excluded := m.excludes(worst, (1-r.Confidence)/2)
-	t.excluded = excluded && (t.excluded || t.survival > 0)
+	t.p, t.excluded = p, excluded
 }
+
+// sideOf picks the p-value against the candidate's being worse.
+func (m Metric) sideOf(t tails) float64 { return m.side(t.less, t.greater) }

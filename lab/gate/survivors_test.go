@@ -71,6 +71,24 @@ func TestSlowerSurvivors(t *testing.T) {
 	}
 }
 
+// TestSurvivorsElsewhere: that fewer trials fail in some cells is no excuse for a slower tail in the others.
+func TestSurvivorsElsewhere(t *testing.T) {
+	w := world{pairs: 18, trials: 40, calm: true, direct: func(int) float64 { return 1 }}
+	weak, other := w.sample(seeded(1)), w.sample(seeded(2))
+	some := Sample{Cells: weak.Cells[:8]}
+	hard(&some, failed)
+	rest := Sample{Cells: other.Cells[8:]}
+	for i := range rest.Cells {
+		for row := 0; row < w.trials; row += 10 {
+			slow(&rest.Cells[i], row)
+		}
+	}
+	f := compared(t, weak, other, Options{}).finding(t, "first_frame_ratio.p95", "direct")
+	if f.Decision != Fail {
+		t.Errorf("%s: %s", f.Decision, f.Why)
+	}
+}
+
 // TestLostValues: a trial that went direct and showed nothing is not left out of the times in silence.
 func TestLostValues(t *testing.T) {
 	for _, o := range []Options{{}, {Paired: true}} {
