@@ -55,12 +55,4 @@ var inDevice = []Mutant{
 		Find:    "d.link.Report(now, d.class, cs)",
 		Replace: "d.link.Report(now, wire.Class{}, cs)",
 	},
-	{
-		Name: "pong-unanswered", Part: Device, Job: "reboot", Metric: "gap_s.p50",
-		Summary: "the rendezvous' questions are not answered: it takes the device for gone, or for where it was",
-		File:    "impl/uplink/keep.go",
-		Find: `l.sendTo(from, core.Keepalive, &wire.Pong{Sequence: m.Sequence})
-`,
-		Replace: "",
-	},
 }

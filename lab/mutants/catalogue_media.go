@@ -64,13 +64,6 @@ var inMedia = []Mutant{
 		Replace: "s.header.SequenceNumber, s.header.Marker = uint16(s.next), marker && false",
 	},
 	{
-		Name: "packets-too-small", Part: Media, Job: "punch", Metric: "bytes.camera_up.p50",
-		Summary: "packets of half the size: a tenth more bytes upstream, and twice as many packets",
-		File:    "impl/media/sender.go",
-		Find:    "DefaultMTU = 1200 - 4",
-		Replace: "DefaultMTU = 600 - 4",
-	},
-	{
 		Name: "held-back", Part: Media, Job: "punch", Metric: "intact_rate",
 		Summary: "a picture is handed over when the next one has begun to arrive",
 		File:    "impl/media/frames.go",
