@@ -88,6 +88,9 @@ func (f *runFlags) ab(ctx context.Context, name string) error {
 	case f.blocks < 1:
 		return usagef("--ab-blocks %d: give at least 1", f.blocks)
 	}
+	if err := noCommon(other[1:]); err != nil {
+		return err
+	}
 	if _, err := exec.LookPath(other[0]); err != nil {
 		return usagef("--ab: %w", err)
 	}
@@ -109,6 +112,18 @@ func (f *runFlags) ab(ctx context.Context, name string) error {
 		return err
 	}
 	return f.judgePair(j.dir, sides, blocks)
+}
+
+// noCommon refuses arguments of the other command that take from both sides what they must have in common, or are A/B's own.
+func noCommon(args []string) error {
+	for _, a := range args {
+		name, ok := strings.CutPrefix(a, "--")
+		name, _, _ = strings.Cut(name, "=")
+		if ok && slices.Contains([]string{"seed", "trials", "shard", "out", "resume", "ab", "again", "nats", "json", "format"}, name) {
+			return usagef("--ab: leave out --%s of the other command: both sides run the same trials, where this command says", name)
+		}
+	}
+	return nil
 }
 
 // emptyFolder makes sure that nothing is overwritten.
@@ -171,9 +186,17 @@ func (s abSide) run(ctx context.Context, dir string, k, n int) error {
 	case ctx.Err() != nil:
 		return &exitError{exitUndecided, errors.New("interrupted: the parts that ended are kept, but there is no verdict")}
 	case errors.As(err, &exit) && (exit.ExitCode() == exitFail || exit.ExitCode() == exitUndecided):
-		return nil
-	case err != nil:
-		return labError(fmt.Errorf("side %s: %s: %w", s.name, strings.Join(append(s.command, "…"), " "), err))
+		err = nil
+	case errors.As(err, &exit) && exit.ExitCode() == exitUsage:
+		return usagef("side %s: %s: it refused what it was asked for", s.name, shellWords(s.command))
+	}
+	if err == nil {
+		if _, err = record.ReadManifest(dir); err != nil {
+			err = fmt.Errorf("it left no run: is it a punchlab? %w", err)
+		}
+	}
+	if err != nil {
+		return labError(fmt.Errorf("side %s: %s: %w", s.name, shellWords(s.command), err))
 	}
 	return nil
 }
@@ -209,23 +232,37 @@ func (f *runFlags) judgePair(dir string, sides [2]abSide, blocks int) error {
 }
 
 // comparePair compares two sides trial by trial. Where each ran one strategy, and another one, the strategies are what is compared.
+// Whatever else the second command was given is compared too, and named in the verdict; but for the seeds, which make the pairs.
 func comparePair(a, b gate.Sample) (*gate.Verdict, error) {
 	o := gate.Options{Paired: true}
-	one, other := a.Groups(), b.Groups()
-	if len(one) == 1 && len(other) == 1 && one[0] != other[0] {
-		both := a
-		both.Cells = slices.Concat(a.Cells, b.Cells)
-		return gate.CompareStrategies(both, one[0], other[0], o)
-	}
-	v, err := gate.Compare(a, b, o)
-	var u *gate.Unlike
-	if errors.As(err, &u) {
-		for _, d := range u.Differences { // the second command was given something else: that is what is compared
+	differences := gate.Differences(a.Manifest, b.Manifest, true)
+	for _, d := range differences {
+		if d.Field != "seed" {
 			o.Allow = append(o.Allow, d.Field)
 		}
+	}
+	one, other := a.Groups(), b.Groups()
+	if len(one) != 1 || len(other) != 1 || one[0] == other[0] {
 		return gate.Compare(a, b, o)
 	}
-	return v, err
+	both := a
+	both.Cells = slices.Concat(a.Cells, b.Cells)
+	both.Manifest.Complete = a.Manifest.Complete && b.Manifest.Complete
+	both.Truncated = max(a.Truncated, b.Truncated)
+	v, err := gate.CompareStrategies(both, one[0], other[0], o)
+	if err != nil {
+		return nil, err
+	}
+	m := b.Manifest
+	v.Engine = m.Engine
+	v.B.Source, v.B.Commit, v.B.Dirty, v.B.Start, v.B.Complete = b.Source, m.Versions.Commit, m.Versions.Dirty, m.Start, m.Complete && b.Truncated == 0
+	v.A.Complete = a.Manifest.Complete && a.Truncated == 0
+	for _, d := range differences {
+		if d.Field != "axes" { // the strategies, which the sides name
+			v.Allowed = append(v.Allowed, d)
+		}
+	}
+	return v, nil
 }
 
 // tell keeps the verdict beside the runs, and prints it.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,27 +47,39 @@ excluded. A baseline is a run's folder, or a file of baselines (punchlab baselin
 environment is taken. Runs of unlike environments are refused.
 
 With --calibrate it finds out how often it errs itself: gates between disjoint random parts of one large run, as they are
-and with regressions injected. The result goes to the run's folder, and into its report.`,
+and with regressions injected. The result goes to the run's folder, and into its report. Exit code 1: it was red without
+a regression more often than --alpha, beyond chance.`,
 		Example: `  punchlab gate --baseline out/main out/branch
   punchlab gate --baseline reports/baselines/nat-matrix.jsonl out/branch --format junit --out gate.xml
   punchlab gate --baseline out/a out/b --allow kernel --margin direct_rate=0.05
+  punchlab gate --baseline out/main out/branch --format benchfmt | benchstat -col /side /dev/stdin
   punchlab gate --calibrate out/large --gates 1000`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.json {
+				f.format = "json"
+			}
 			if f.calibrate {
+				const why = "goes without --calibrate: both sides of its gates are parts of the one run"
+				if err := without(cmd.Flags(), why, "baseline", "paired", "allow"); err != nil {
+					return err
+				}
 				return f.calibrateRun(cmd.Context(), args[0])
+			}
+			if err := without(cmd.Flags(), "goes with --calibrate", "gates", "trials", "seed"); err != nil {
+				return err
 			}
 			return f.run(args[0])
 		},
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.baseline, "baseline", "", "the `run` or file of baselines to compare with")
-	fl.StringVar(&f.format, "format", "text", "what to print: "+strings.Join(reports.GateFormats, ", "))
+	fl.StringVar(&f.format, "format", "text", "what to print: "+strings.Join(reports.GateFormats, ", ")+"; with --calibrate "+strings.Join(reports.CalibrationFormats, ", "))
 	fl.StringVar(&f.out, "out", "", "write to this `file` instead of standard output")
 	fl.BoolVar(&f.paired, "paired", false, "compare trial by trial: the runs were interleaved on common seeds (run --ab)")
 	fl.StringSliceVar(&f.allow, "allow", nil, "environment `field` that may differ, as kernel; repeat for more")
 	fl.Float64Var(&f.alpha, "alpha", gate.DefaultAlpha, "chance of a false fail, over all metrics and cells together")
-	fl.StringArrayVar(&f.margins, "margin", nil, "smallest effect that fails a gate, as `METRIC=X`: direct_rate=0.05, first_frame_ratio.p95=0.1")
+	fl.StringArrayVar(&f.margins, "margin", nil, "smallest effect that fails a gate, as `METRIC=X`: direct_rate=0.05 is 5 points, first_frame_ratio.p95=0.1 is 10 %; repeat for more")
 	fl.BoolVar(&f.json, "json", false, "the same as --format json")
 	fl.BoolVar(&f.calibrate, "calibrate", false, "find out how often the gate errs, on parts of the one run given")
 	fl.IntVar(&f.gates, "gates", 1000, "with --calibrate: gates without any regression; a fifth as many for each size of each kind of one")
@@ -94,6 +105,12 @@ func (f *gateFlags) options() (gate.Options, error) {
 		if err != nil {
 			return o, usagef("--margin %s: %w", text, err)
 		}
+		switch {
+		case m.IsRate() && x > 1:
+			return o, usagef("--margin %s: no rate falls by %v points: 0.05 is 5 points", text, 100*x)
+		case x > 1:
+			fmt.Fprintf(os.Stderr, "--margin %s: whatever changes it by less than %v %% does not fail; 0.1 is 10 %%\n", text, 100*x)
+		}
 		if o.Margins == nil {
 			o.Margins = map[string]float64{}
 		}
@@ -102,12 +119,16 @@ func (f *gateFlags) options() (gate.Options, error) {
 	return o, nil
 }
 
-func (f *gateFlags) run(candidate string) error {
-	if f.json {
-		f.format = "json"
+func (f *gateFlags) checkFormat(formats []string) error {
+	if !slices.Contains(formats, f.format) {
+		return usagef("--format %s: there are %s", f.format, strings.Join(formats, ", "))
 	}
-	if !slices.Contains(reports.GateFormats, f.format) {
-		return usagef("--format %s: there are %s", f.format, strings.Join(reports.GateFormats, ", "))
+	return nil
+}
+
+func (f *gateFlags) run(candidate string) error {
+	if err := f.checkFormat(reports.GateFormats); err != nil {
+		return err
 	}
 	o, err := f.options()
 	if err != nil {
@@ -178,37 +199,22 @@ func (f *gateFlags) render(w io.Writer, v *gate.Verdict, a, b gate.Sample) error
 	return reports.RenderGate(w, v, f.format, f.out == "" && colorful())
 }
 
-// toFile writes to a file, whole or not at all, or to standard output.
-func toFile(path string, write func(io.Writer) error) error {
-	if path == "" {
-		if err := write(os.Stdout); err != nil {
-			return labError(err)
-		}
-		return nil
-	}
-	var b bytes.Buffer
-	if err := write(&b); err != nil {
-		return labError(err)
-	}
-	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
-		return usagef("--out: %w", err)
-	}
-	return nil
-}
-
 // colorful reports whether standard output is a terminal that wants color.
 func colorful() bool { return os.Getenv("NO_COLOR") == "" && isTerminal(os.Stdout) }
 
 // calibrateRun writes a run's operating curve into its folder, and its report anew.
 func (f *gateFlags) calibrateRun(ctx context.Context, dir string) error {
+	if err := f.checkFormat(reports.CalibrationFormats); err != nil {
+		return err
+	}
 	o, err := f.options()
 	switch {
 	case err != nil:
 		return err
-	case f.baseline != "":
-		return usagef("--calibrate takes one run and no --baseline: both sides of its gates are parts of that run")
-	case f.gates < 1 || f.trials < 0:
-		return usagef("--gates %d, --trials %d: give at least 1", f.gates, f.trials)
+	case f.gates < 1:
+		return usagef("--gates %d: give at least 1; 1000 and more say something", f.gates)
+	case f.trials < 0 || f.trials == 1:
+		return usagef("--trials %d: give at least 2, or leave it out", f.trials)
 	}
 	s, err := readSample(dir)
 	if err != nil {
@@ -223,24 +229,36 @@ func (f *gateFlags) calibrateRun(ctx context.Context, dir string) error {
 	if err != nil {
 		return usage(err)
 	}
+	k.Seed = f.seed // of the draws' seeds: what --seed takes
 	b, err := json.MarshalIndent(k, "", "  ")
 	if err != nil {
 		return labError(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, reports.CalibrationFile), append(b, '\n'), 0o644); err != nil {
-		return usage(err)
+	if err := writeWhole(filepath.Join(dir, reports.CalibrationFile), append(b, '\n')); err != nil {
+		return err
 	}
 	files, err := reports.Write(dir, []string{"html"})
 	if err != nil {
 		return labError(err)
 	}
-	if f.json {
-		_, err := os.Stdout.Write(append(b, '\n'))
+	if err := toFile(f.out, func(w io.Writer) error { return reports.RenderCalibration(w, k, f.format) }); err != nil {
 		return err
 	}
-	if err := reports.RenderCalibration(os.Stdout, k, "text"); err != nil {
-		return labError(err)
+	to := os.Stderr
+	if f.out == "" && f.format == "text" {
+		to = os.Stdout
 	}
-	fmt.Printf("\nreport: %s\n", strings.Join(files, ", "))
+	fmt.Fprintf(to, "\nreport: %s\n", strings.Join(files, ", "))
+	return honest(k)
+}
+
+// honest is the exit code of a calibration: the gate must not be red without a regression more often than it promises.
+func honest(k *gate.Calibration) error {
+	for _, p := range k.Points {
+		if p.Effect == gate.NoEffect && p.Red.Low > k.Alpha {
+			return &exitError{exitFail, fmt.Errorf("%d of %d gates without a regression were red: more than chance explains at --alpha %v",
+				p.Failed, p.Gates, k.Alpha)}
+		}
+	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,8 +21,9 @@ const baselines = "reports/baselines"
 
 func baselineCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "baseline",
-		Short: "Keep runs that later ones are compared with",
+		Use:     "baseline",
+		Short:   "Keep runs that later ones are compared with",
+		Example: "  punchlab baseline add out/nat-matrix\n  punchlab baseline list reports/baselines/nat-matrix.jsonl",
 	}
 	c.AddCommand(baselineAddCommand(), baselineListCommand())
 	return c
@@ -51,6 +53,9 @@ of its scenario, which 'punchlab gate' compares with and 'punchlab trend' plots.
 					return usage(err)
 				}
 			}
+			if err := notYet(file, s.Manifest); err != nil {
+				return err
+			}
 			if err := gate.AppendBaseline(file, s, note); err != nil {
 				return usage(err)
 			}
@@ -61,6 +66,23 @@ of its scenario, which 'punchlab gate' compares with and 'punchlab trend' plots.
 	c.Flags().StringVar(&file, "file", "", "the `file` (default "+baselines+"/SCENARIO.jsonl)")
 	c.Flags().StringVar(&note, "note", "", "why this run is kept")
 	return c
+}
+
+// notYet refuses a run that a file of baselines has already: a trend would count it twice.
+func notYet(file string, m record.Manifest) error {
+	if info, err := os.Stat(file); err != nil || info.Size() == 0 {
+		return nil // of an unreadable file the writer says more
+	}
+	entries, err := gate.ReadBaselines(file)
+	if err != nil {
+		return usage(err)
+	}
+	for _, e := range entries {
+		if e.Manifest.Start.Equal(m.Start) && e.Manifest.Seed == m.Seed && e.Manifest.Scenario.Digest == m.Scenario.Digest {
+			return usagef("baseline add: the run is there already, as %s", e.Source)
+		}
+	}
+	return nil
 }
 
 func baselineListCommand() *cobra.Command {
@@ -103,7 +125,8 @@ func trendCommand() *cobra.Command {
 		Use:   "trend RUN…",
 		Short: "Find when the figures changed, over the runs of one scenario",
 		Long: `Order runs by their start and find the points at which a figure changed for good (E-divisive, permutation test). RUN is a
-run's folder, or a file of baselines, each entry of which is a run.`,
+run's folder, or a file of baselines, each entry of which is a run. It takes a dozen runs or so before anything can be
+found. The exit code is 0 whatever is found: it is 'punchlab gate' that passes or fails a run.`,
 		Example: "  punchlab trend reports/baselines/nat-matrix.jsonl\n  punchlab trend out/night-* --format html --out trend.html",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -121,7 +144,15 @@ run's folder, or a file of baselines, each entry of which is a run.`,
 			if err != nil {
 				return usage(err)
 			}
-			return toFile(out, func(w io.Writer) error { return reports.RenderTrend(w, t, format) })
+			if err := toFile(out, func(w io.Writer) error { return reports.RenderTrend(w, t, format) }); err != nil {
+				return err
+			}
+			for i := range samples {
+				if samples[i].Trials() > 0 {
+					return nil
+				}
+			}
+			return &exitError{exitUndecided, errNothing}
 		},
 	}
 	c.Flags().StringVar(&format, "format", "text", "what to print: "+strings.Join(trendFormats, ", "))
@@ -159,13 +190,23 @@ func history(paths []string) (all []gate.Sample, err error) {
 func compareCommand() *cobra.Command {
 	var out string
 	c := &cobra.Command{
-		Use:     "compare A B",
-		Short:   "Put two runs side by side on one page",
+		Use:   "compare A B",
+		Short: "Put two runs side by side on one page",
+		Long: `Put two runs side by side on one offline page: the gate's verdict where they are alike, what differs between their
+environments, the matrix of differences with intervals, and the distributions over one another. The exit code is 0 whatever
+the page shows: it is 'punchlab gate' that passes or fails a run.`,
 		Example: "  punchlab compare out/netfilter out/table --out out/compare",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
+			trials := 0
 			for _, dir := range args {
-				if _, err := record.Scan(dir, func(record.Trial) error { return nil }); err != nil {
+				_, err := record.Scan(dir, func(t record.Trial) error {
+					if t.Outcome.HasVerdict() {
+						trials++
+					}
+					return nil
+				})
+				if err != nil {
 					return usage(err)
 				}
 			}
@@ -175,6 +216,9 @@ func compareCommand() *cobra.Command {
 			}
 			for _, f := range files {
 				fmt.Println(f)
+			}
+			if trials == 0 {
+				return &exitError{exitUndecided, errNothing}
 			}
 			return nil
 		},
@@ -188,7 +232,8 @@ func mergeCommand() *cobra.Command {
 		Use:   "merge OUT SHARD…",
 		Short: "Make one run of the shards of one",
 		Long: `Make one run of the folders that 'punchlab run --shard i/n' has left, and write its report. Shards of different
-scenarios, seeds, engines or builds are refused; trials that no shard has are named, and the run is then marked incomplete.`,
+scenarios, seeds, engines or builds are refused; trials that no shard has are named, and the run is then marked incomplete
+(exit code 2). The whole is held to the run's thresholds: exit code 1 where one is missed, 2 where one is undecided.`,
 		Example: "  punchlab run nat-matrix --shard 1/2 --out s1; punchlab run nat-matrix --shard 2/2 --out s2; punchlab merge out/whole s1 s2",
 		Args:    cobra.MinimumNArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -213,5 +258,17 @@ func merge(out string, shards []string) error {
 	if err := say(s, out, files, false); err != nil {
 		return labError(err)
 	}
-	return missing(m)
+	h, err := recorded(out)
+	if err != nil {
+		return err
+	}
+	held, lack := h.hold(out, false), missing(m)
+	var e *exitError
+	if lack == nil || errors.As(held, &e) && e.code == exitFail {
+		if lack != nil {
+			fmt.Fprintf(os.Stderr, "punchlab: %v\n", lack)
+		}
+		return held
+	}
+	return lack
 }

@@ -108,9 +108,13 @@ func root() *cobra.Command {
 		Short: "A test lab for peer-to-peer IP cameras: real sockets behind real NATs",
 		Long: `A test lab for peer-to-peer IP cameras. It runs a complete rendezvous server, camera and viewer inside Linux
 network namespaces behind every kind of NAT, measures whether they reach each other directly, how soon, and how
-well video then flows, and plots it. No root is needed: a user namespace serves.`,
+well video then flows, and plots it. No root is needed: a user namespace serves.
+
+Every flag has an environment variable: --jobs is PUNCHLAB_JOBS. Exit codes: 0 pass, 1 fail, 2 undecided, interrupted, or
+nothing was measured, 64 the call or a file it names is wrong, 70 the lab itself failed, 127 not supported.`,
 		Example: `  punchlab run nat-matrix                       measure; the report's path is printed
   punchlab run nat-matrix --set camera.nat=symmetric --trials 50
+  punchlab gate --baseline out/main out/branch  is it worse? exit code 0, 1 or 2
   punchlab exec two-homes camera -- ping -c 3 198.51.100.1
   punchlab doctor                               what this machine can do`,
 		Version:           version(),
@@ -126,7 +130,23 @@ well video then flows, and plots it. No root is needed: a user namespace serves.
 		rendezvousCommand(), cameraCommand(), viewerCommand(),
 		provisionCommand(), qrCommand(), accountCommand(),
 		recordingsCommand())
+	for _, sub := range c.Commands() {
+		if sub.HasSubCommands() && !sub.Runnable() {
+			onlySubcommands(sub)
+		}
+	}
 	return c
+}
+
+// onlySubcommands has a command that does nothing itself refuse what is none of its subcommands.
+func onlySubcommands(c *cobra.Command) {
+	c.DisableFlagsInUseLine = true
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return c.Help()
+		}
+		return fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())
+	}
 }
 
 // fromEnvironment sets every flag that was not given from PUNCHLAB_<FLAG>.

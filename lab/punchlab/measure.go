@@ -28,7 +28,7 @@ type job struct {
 	manifest   record.Manifest
 	dir        string
 	thresholds []gate.Threshold
-	strict     bool // thresholds may not be undecided
+	lenient    int // so many of the first thresholds may be undecided: the scenario's, where the run is a smaller one
 	sequential *gate.Sequential
 	recorded   []record.Trial // of a sequential run that goes on: those with a verdict
 }
@@ -43,6 +43,9 @@ func (f *runFlags) run(ctx context.Context, names []string) error {
 		return err
 	}
 	if f.other != "" {
+		if f.again != "" {
+			return usagef("--ab goes without --again: name the scenario")
+		}
 		if len(names) != 1 {
 			return usagef("--ab: give one scenario, not %d", len(names))
 		}
@@ -165,10 +168,7 @@ func (f *runFlags) conclude(ctx context.Context, j *job, dir string, runErr erro
 	if err := say(summary, dir, files, f.json); err != nil {
 		return labError(err)
 	}
-	goOn := fmt.Sprintf("go on with 'punchlab run %s --out %s --resume'", j.name(), dir)
-	if f.again != "" {
-		goOn = fmt.Sprintf("go on with 'punchlab run --again %s --out %s --resume'", f.again, dir)
-	}
+	goOn := f.goOn(dir)
 	switch {
 	case ctx.Err() != nil:
 		return &exitError{exitUndecided, fmt.Errorf("interrupted: the run is incomplete; %s", goOn)}
@@ -177,70 +177,21 @@ func (f *runFlags) conclude(ctx context.Context, j *job, dir string, runErr erro
 	case runErr != nil:
 		return labError(fmt.Errorf("run %s: %w; %s", j.name(), runErr, goOn))
 	case summary.Trials == 0:
-		return &exitError{exitUndecided, errors.New("no trial has a verdict")}
+		return &exitError{exitUndecided, errNothing}
 	}
-	return f.hold(j, dir)
+	return f.holding(j).hold(dir, f.json)
 }
 
-// hold judges the run by its thresholds, says so and returns the exit code.
-func (f *runFlags) hold(j *job, dir string) error {
-	if len(j.thresholds) == 0 {
-		return nil
+// goOn says how an incomplete run goes on: by its manifest, which holds what it was asked for.
+func (f *runFlags) goOn(dir string) string {
+	args := []string{"punchlab", "run", "--again", dir, "--out", dir, "--resume"}
+	if f.pcap != "none" {
+		args = append(args, "--pcap", f.pcap)
 	}
-	s, err := gate.Read(dir)
-	if err != nil {
-		return labError(err)
+	if f.spread.on() {
+		args = append(args, "--nats", f.spread.url)
 	}
-	out := io.Writer(os.Stdout)
-	if f.json {
-		out = os.Stderr // summary.json is on standard output
-	}
-	decision := gate.Undecided
-	if j.sequential != nil {
-		r := j.sequential.Report(s)
-		decision = r.Decision
-		f.tellCells(out, r)
-	} else {
-		js := gate.Judge(s, j.thresholds)
-		decision = gate.Judged(js)
-		fmt.Fprintln(out)
-		for _, one := range js {
-			fmt.Fprintf(out, "%s %s\n", mark(one.Decision, !f.json && colorful()), one.Text)
-		}
-	}
-	switch {
-	case decision == gate.Fail:
-		return &exitError{exitFail, errors.New("a threshold is missed")}
-	case decision == gate.Undecided && j.strict:
-		return &exitError{exitUndecided, errors.New("a threshold is undecided: run more trials")}
-	}
-	return nil
-}
-
-// tellCells says what Wald's test decided: cells that did not pass by themselves, and how many trials were saved.
-func (f *runFlags) tellCells(out io.Writer, r gate.SequentialReport) {
-	fmt.Fprintln(out)
-	passed := 0
-	for _, c := range r.Cells {
-		if c.Decision == gate.Pass {
-			passed++
-			continue
-		}
-		fmt.Fprintf(out, "%s %s\n", mark(c.Decision, !f.json && colorful()), c.Text)
-	}
-	for _, one := range r.Others {
-		fmt.Fprintf(out, "%s %s\n", mark(one.Decision, !f.json && colorful()), one.Text)
-	}
-	fmt.Fprintf(out, "%s %d of %d decisions are a pass; %d of %d trials were enough\n",
-		mark(r.Decision, !f.json && colorful()), passed, len(r.Cells), r.Used, r.Planned)
-}
-
-// mark is a decision's sign, in color where that is wanted.
-func mark(d gate.Decision, color bool) string {
-	if !color {
-		return d.Mark()
-	}
-	return map[gate.Decision]string{gate.Pass: "\x1b[32m", gate.Fail: "\x1b[31m", gate.Undecided: "\x1b[33m"}[d] + d.Mark() + "\x1b[0m"
+	return "go on with: " + shellWords(args)
 }
 
 // open creates the run's folder, or opens it to go on.
@@ -273,14 +224,6 @@ func (f *runFlags) open(j *job) (*record.Writer, error) {
 		fmt.Fprintf(os.Stderr, "cut off a torn last line of %s (%d bytes): that trial runs again\n", record.TrialsFile, old.Truncated)
 	}
 	return w, nil
-}
-
-// usageUnless makes an error one of usage that has no exit code yet.
-func usageUnless(err error) error {
-	if e := (*exitError)(nil); errors.As(err, &e) {
-		return err
-	}
-	return usage(err)
 }
 
 func usageOrNil(err error) error {
@@ -334,9 +277,18 @@ func missing(m record.Merged) error {
 	return &exitError{exitUndecided, fmt.Errorf("the merged run is incomplete: no shard has\n  %s", strings.Join(list, "\n  "))}
 }
 
+// counted is a number of things.
+func counted(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}
+
 // printSummary prints outcomes per value of the strategy axis, worst cells first where something is wrong.
 func printSummary(w io.Writer, s record.Summary) {
-	fmt.Fprintf(w, "%s, engine %s, seed %d: %d trials in %d cells, %.1f s\n", s.Scenario, s.Engine, s.Seed, s.Trials, len(s.Cells), s.WallS)
+	fmt.Fprintf(w, "%s, engine %s, seed %d: %s in %s, %.1f s\n",
+		s.Scenario, s.Engine, s.Seed, counted(s.Trials, "trial"), counted(len(s.Cells), "cell"), s.WallS)
 	type row struct {
 		outcomes map[record.Outcome]int
 		trials   int

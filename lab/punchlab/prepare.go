@@ -34,10 +34,17 @@ func (f *runFlags) validate() error {
 		return usagef("--jobs %d: give at least 1", f.jobs)
 	case f.resume && f.out == "":
 		return usagef("--resume needs --out: the folder of the run to go on with")
+	case f.spread.listen != "" && f.spread.url != embedded:
+		return usagef("--nats-listen is where an embedded server listens: give it with --nats %s", embedded)
 	case f.spread.on() && f.shard != "":
 		return usagef("--nats goes without --shard: its workers share the trials out among themselves")
 	case f.spread.on() && f.pcap != "none":
 		return usagef("--nats goes without --pcap: captures stay on the workers' machines")
+	}
+	if f.spread.on() && f.spread.url != embedded {
+		if err := checkURL(f.spread.url); err != nil {
+			return err
+		}
 	}
 	if _, err := f.part(); err != nil {
 		return err
@@ -126,7 +133,10 @@ func refused(err error) error {
 
 // job adds to an experiment how it is to be run. whole says that it is the scenario as its author wrote it.
 func (f *runFlags) job(e *experiment.Experiment, dir string, whole bool, thresholds []gate.Threshold) (*job, error) {
-	j := &job{Experiment: e, dir: dir, strict: whole || len(f.thresholds) > 0}
+	j := &job{Experiment: e, dir: dir}
+	if !whole {
+		j.lenient = min(len(e.Scenario.Thresholds), len(thresholds)) // they come first
+	}
 	j.manifest = f.machine()
 	e.Describe(&j.manifest)
 	j.thresholds = slices.Clone(thresholds)
@@ -190,8 +200,7 @@ func (f *runFlags) prepareAgain() (*job, error) {
 	if err != nil {
 		return nil, usagef("--again %s: %w", f.again, err)
 	}
-	strict := experiment.Whole(m) || len(thresholds) > len(e.Scenario.Thresholds) // some were given besides
-	j, err := f.job(e, f.dir(e.Scenario.Name, false), strict, thresholds)
+	j, err := f.job(e, f.dir(e.Scenario.Name, false), experiment.Whole(m), thresholds)
 	if err == nil && j.manifest.Stop != m.Stop {
 		return nil, usagef("--again %s: its rule for stopping early was %q, this build's is %q: use that build, commit %s",
 			f.again, m.Stop, j.manifest.Stop, m.Versions.Commit)

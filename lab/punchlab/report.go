@@ -30,7 +30,8 @@ func reportCommand() *cobra.Command {
 			if run.Truncated > 0 {
 				fmt.Fprintf(os.Stderr, "the last line of %s is torn (%d bytes) and was left out\n", record.TrialsFile, run.Truncated)
 			}
-			if _, err := summarize(args[0]); err != nil {
+			s, err := summarize(args[0])
+			if err != nil {
 				return labError(err)
 			}
 			files, err := reports.Write(args[0], formats)
@@ -39,6 +40,9 @@ func reportCommand() *cobra.Command {
 			}
 			for _, f := range files {
 				fmt.Println(f)
+			}
+			if s.Trials == 0 {
+				return &exitError{exitUndecided, errNothing}
 			}
 			return nil
 		},

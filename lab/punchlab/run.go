@@ -47,7 +47,8 @@ report.html and plots. A scenario is a name ('punchlab list scenarios') or a YAM
 valid, is marked incomplete, and goes on with --resume.
 
 A run is held to its scenario's thresholds and those of --threshold: exit code 1 where one is missed, 2 where one is
-undecided; those of the scenario may be undecided where --set, --trials or --shard make the run a smaller one. With
+undecided. Those of the scenario may be undecided where --set, --trials or --shard make the run a smaller one: shards are
+held to them by 'punchlab merge'. Interrupted, or without any trial that has a verdict, the exit code is 2. With
 --sequential a cell ends as soon as its trials decide the thresholds (Wald's test).
 
 --ab runs another command on the same trials, interleaved, and compares the two pair by pair: this command is the
@@ -73,6 +74,12 @@ baseline, OUT/a, and the other one the candidate, OUT/b, that may be found worse
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("trials") && f.trials < 1 {
 				return usagef("--trials %d: give at least 1", f.trials)
+			}
+			if err := filled(cmd.Flags(), "ab", "again", "shard", "nats", "out"); err != nil {
+				return err
+			}
+			if cmd.Flags().Changed("ab-blocks") && f.other == "" {
+				return usagef("--ab-blocks goes with --ab")
 			}
 			f.seeded = cmd.Flags().Changed("seed")
 			f.chosen.engine, f.chosen.late = cmd.Flags().Changed("engine"), cmd.Flags().Changed("late")

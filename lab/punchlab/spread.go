@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/punchlab/punchlab/lab"
@@ -90,6 +93,9 @@ not run in the same way is left to others.`,
 			if s.url == "" || s.url == embedded {
 				return usagef("--nats: give the URL that 'punchlab run --nats' says")
 			}
+			if err := checkURL(s.url); err != nil {
+				return err
+			}
 			if f.jobs < 0 {
 				return usagef("--jobs %d: give at least 1", f.jobs)
 			}
@@ -121,9 +127,20 @@ not run in the same way is left to others.`,
 	fl.BoolVar(&once, "once", false, "end with the first run that was served")
 	fl.BoolVar(&skew, "any-version", false, "serve runs of other builds too, as long as they mean the same by their scenarios")
 	fl.BoolVar(&simOnly, "sim", false, "serve runs of engine "+lab.EngineSim+" alone, which need no namespaces")
-	fl.IntVar(&f.jobs, "jobs", 0, "most trials at once")
+	fl.IntVar(&f.jobs, "jobs", 0, fmt.Sprintf("most trials at once (default %d; of engine %s the number of cores)", runner.DefaultJobs, lab.EngineSim))
 	fl.BoolVar(&f.precise, "precise", false, "let the fabric spin before packets are due: truer delays for more CPU")
 	return c
+}
+
+// checkURL refuses what is no address of NATS servers, before anything waits for one.
+func checkURL(text string) error {
+	for one := range strings.SplitSeq(text, ",") {
+		u, err := url.Parse(strings.TrimSpace(one))
+		if err != nil || u.Host == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+			return usagef("--nats %s: write it as nats://HOST:PORT or tls://HOST:PORT", text)
+		}
+	}
+	return nil
 }
 
 // workerEnded is no error where somebody ended the worker.
