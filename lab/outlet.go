@@ -195,6 +195,9 @@ func (o *Outlet) wire() error {
 func (o *Outlet) standFor(addrs []netip.Addr) error {
 	nl := o.place.kernel.Netlink()
 	link, err := nl.LinkByName(o.Device)
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return nil // another's, whose cable is gone; this one was there a moment ago
+	}
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ import (
 func TestBoxBehindEveryKindOfRouter(t *testing.T) {
 	t.Parallel()
 	f := startFabric(t)
-	for _, preset := range []string{"port-restricted-cone", "symmetric", "linux", "firewall", "open"} {
+	for _, preset := range []string{"port-restricted-cone", "symmetric-sequential", "linux", "firewall", "open"} {
 		t.Run(preset, func(t *testing.T) {
 			l := up(t, f, topology(t, lab.EngineNetfilter, "two-homes", "camera.nat", preset))
 			b := newBench(t)
@@ -176,6 +176,32 @@ func TestQuestions(t *testing.T) {
 	}
 }
 
+// Where the LAN is public its router's resolver is the box's all the same, and nobody's outside.
+func TestResolverIsForTheBoxAlone(t *testing.T) {
+	t.Parallel()
+	f := startFabric(t)
+	l := up(t, f, topology(t, lab.EngineNetfilter, "two-homes", "camera.nat", "open"))
+	b := newBench(t)
+	box := b.attach(l, "camera", plug.Options{})
+	ack := b.boot()
+	viewer, err := l.Host("viewer").ListenUDP(netip.AddrPort{})
+	must(t, err)
+	defer viewer.Close()
+	seen(t, viewer, serveEcho(t, l, "camera", 7)) // packets do get there
+	q, err := new(dns.Msg).SetQuestion("vendor.example.", dns.TypeA).Pack()
+	must(t, err)
+	_, err = viewer.WriteToUDPAddrPort(q, netip.AddrPortFrom(box.Outlet().Gateway, 53))
+	must(t, err)
+	must(t, viewer.SetReadDeadline(time.Now().Add(300*time.Millisecond)))
+	if n, err := viewer.Read(make([]byte, 512)); err == nil {
+		t.Errorf("the viewer got an answer of %d bytes from the box's resolver", n)
+	}
+	b.resolve(ack, "udp", "vendor.example", dns.TypeA)
+	if qs, _ := box.Questions(); len(qs) != 1 {
+		t.Errorf("questions %v, want the box's alone", words(qs))
+	}
+}
+
 // A box renews its lease as a kernel's client does, by unicast; the router does not call the server's port unreachable.
 func TestRenewal(t *testing.T) {
 	t.Parallel()
@@ -190,21 +216,49 @@ func TestRenewal(t *testing.T) {
 	first := box.Leases()[0]
 	renewal, err := dhcpv4.NewRenewFromAck(ack)
 	must(t, err)
-	conn := b.listen(netip.AddrPortFrom(addrOf(t, ack), 68))
-	server := netip.AddrPortFrom(box.Outlet().Gateway, 67)
-	_, err = conn.WriteToUDPAddrPort(renewal.ToBytes(), server)
+	var conn *net.UDPConn
+	must(t, b.device.Do(func() (err error) { // connected: it hears of ICMP errors
+		conn, err = net.DialUDP("udp4", udpAddr(netip.AddrPortFrom(addrOf(t, ack), 68)), udpAddr(netip.AddrPortFrom(box.Outlet().Gateway, 67)))
+		return err
+	}))
+	defer conn.Close()
+	must(t, conn.SetDeadline(time.Now().Add(patience)))
+	_, err = conn.Write(renewal.ToBytes())
 	must(t, err)
 	reply := make([]byte, 2048)
-	n, from, err := conn.ReadFromUDPAddrPort(reply)
+	n, err := conn.Read(reply)
 	must(t, err)
 	m, err := dhcpv4.FromBytes(reply[:n])
 	must(t, err)
-	if m.MessageType() != dhcpv4.MessageTypeAck || from != server {
-		t.Errorf("%v answered %v", from, m.Summary())
+	if m.MessageType() != dhcpv4.MessageTypeAck {
+		t.Errorf("the renewal is answered by %v", m.Summary())
 	}
 	got := box.Leases()
 	if len(got) != 1 || got[0].Renewals != 1 || !got[0].Expires.After(first.Expires) || got[0].Granted != first.Granted {
 		t.Errorf("leases %+v after a renewal of %+v", got, first)
+	}
+}
+
+// What a box broadcasts while it has no address takes no port of the NAT's: a sequential one goes on as if nothing had been.
+func TestBroadcastsTakeNoPort(t *testing.T) {
+	t.Parallel()
+	f := startFabric(t)
+	l := up(t, f, topology(t, lab.EngineNetfilter, "two-homes", "camera.nat", "symmetric-sequential"))
+	b := newBench(t)
+	b.attach(l, "camera", plug.Options{})
+	server := serveEcho(t, l, "rendezvous", 7)
+	first := func() uint16 {
+		conn := b.listen(netip.AddrPort{})
+		defer conn.Close()
+		return seen(t, conn, server).Port()
+	}
+	b.boot()
+	must(t, l.Reset(1))
+	without := first()
+	must(t, l.Reset(1))
+	b.boot()
+	if with := first(); with != without {
+		t.Errorf("the first port is %d after a boot, %d without", with, without)
 	}
 }
 
