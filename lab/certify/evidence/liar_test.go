@@ -229,6 +229,8 @@ func TestEnvelope(t *testing.T) {
 		"payload":         {func(e *dsse.Envelope) { e.Payload = "?" }, Malformed, "its payload is not base64"},
 		"URL's base64":    {func(e *dsse.Envelope) { e.Payload = "_-==" }, Malformed, "its payload is not base64"},
 		"unpadded":        {func(e *dsse.Envelope) { e.Payload = strings.TrimRight(e.Payload+"AA==", "=") }, Malformed, "its payload is not base64"},
+		"line break":      {func(e *dsse.Envelope) { e.Payload += "\n" }, Malformed, "its payload is not base64"},
+		"broken line":     {func(e *dsse.Envelope) { e.Signatures[1].Sig += "\r\n" }, Malformed, "signatures[1] is not base64"},
 		"another payload": {func(e *dsse.Envelope) { e.Payload = "e30=" }, Signature, "over this statement"},
 		"another type":    {func(e *dsse.Envelope) { e.PayloadType = "application/json" }, Malformed, "its payload is"},
 		"stranger too":    {func(e *dsse.Envelope) { cosign(t, e, stranger(t)) }, Untrusted, "its witness " + stranger(t).Public().ID()},

@@ -50,6 +50,7 @@ func TestTampering(t *testing.T) {
 		"a file more":     {add("cases/NAT-1/more.txt", "x"), Extra, "cases/NAT-1/more.txt", "does not know"},
 		"hidden":          {add("cases/.DS_Store", "x"), Extra, "cases/.DS_Store", ""},
 		"half written":    {add(".manifest.json.partial", "x"), Extra, ".manifest.json.partial", ""},
+		"other manifest":  {add("manifest.json", "{}"), Hash, "manifest.json", "was signed"},
 		"changed":         {upper("declaration.yaml"), Hash, "declaration.yaml", "SHA-256"},
 		"longer":          {add("cases/SEC-12/camera.log", "update: yes\n"), Size, "cases/SEC-12/camera.log", "12 bytes; the manifest says 11"},
 		"emptied":         {add("cases/SEC-12/camera.log", ""), Size, "cases/SEC-12/camera.log", "0 bytes"},
