@@ -146,8 +146,10 @@ func (t *test) mind(r *rules, all []stratum) {
 	whole := slices.DeleteFunc(slices.Clone(all), func(s stratum) bool { return s.lostA+s.lostB > 0 })
 	if len(whole) > 0 {
 		against := r.against(m, whole)
-		excluded = excluded && m.excludes(against, tail)
-		p = math.Min(1, 2*math.Min(p, m.sideOf(against(1)))) // either of two tests
+		alone := m.sideOf(against(1))
+		few := 2*len(whole) < len(all) // to exclude anything by themselves
+		excluded = excluded && (m.excludes(against, tail) || few && alone > tail)
+		p = math.Min(1, 2*math.Min(p, alone)) // either of two tests
 	}
 	t.p, t.excluded = p, excluded
 }
