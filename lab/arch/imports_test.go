@@ -96,6 +96,10 @@ var rules = []rule{{
 	forbid: []string{"lab/work"},
 	why:    "a run does not know that it is spread over machines",
 }, {
+	from:   []string{"impl/...", "lab", "lab/stack", "lab/runner", "lab/experiment", "lab/gate", "lab/work", "lab/punchlab", "reports", "scenarios"},
+	forbid: []string{"lab/mutants/..."},
+	why:    "faults are seeded from outside: no release binary has any, or knows how",
+}, {
 	from:   []string{"lab/attack"},
 	forbid: []string{"lab/...", "reports/...", "scenarios/...", "topologies/..."},
 	except: []string{"lab", "lab/packet", "lab/internal/sniff"},

@@ -85,13 +85,24 @@ func (n *Net) SetTap(t fabric.Tap) { n.model.Net.SetTap(t) }
 // askEvery is after how many steps Run looks whether it should end early.
 const askEvery = 1 << 10
 
+// mostSteps is how many steps a second of virtual time may take: ten times what a trial needs whose sockets punch by the thousand. A
+// program that wants to be called again at once, for ever, takes a million.
+const mostSteps = 1 << 19
+
 // Run lets time pass until done says so or for d at most, and reports whether done did; nil never does. An error is ctx's, or says
 // what cannot be simulated.
 func (n *Net) Run(ctx context.Context, d time.Duration, done func() bool) (bool, error) {
 	end := n.now + d
+	since, moment := 0, n.now
 	for i := 0; ; i++ {
 		if i%askEvery == 0 && ctx.Err() != nil {
 			return false, ctx.Err()
+		}
+		if n.now-moment >= time.Second {
+			since, moment = i, n.now
+		}
+		if i-since > mostSteps {
+			n.fail("virtual time hardly moves at %v: a program wants to be called again at once, for ever", n.now)
 		}
 		n.hand()
 		switch {

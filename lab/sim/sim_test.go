@@ -296,3 +296,14 @@ func TestEndsWithItsContext(t *testing.T) {
 		t.Errorf("after 3,000 timers it is %v", w.Now().Sub(sim.Start))
 	}
 }
+
+// One that goes on for ever ends with an error, and not with somebody's patience.
+func TestEndsWhereTimeHardlyMoves(t *testing.T) {
+	w := newWorld(t, "same-lan")
+	var again *sim.Timer
+	again = w.NewTimer(func(now time.Time) { again.Set(now) })
+	again.Set(w.Now())
+	if _, err := w.Run(t.Context(), time.Hour, nil); err == nil || !strings.Contains(err.Error(), "hardly moves") {
+		t.Error(err)
+	}
+}
