@@ -14,8 +14,8 @@ func Run(ctx context.Context, s Spec) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &program{spec: &s, output: newOutput(s.Limits), news: make(chan struct{}, 1)}
-	p.output.full = func() { p.end(TooMuchLog) }
+	p := &program{spec: &s, output: newOutput(s.Limits), news: make(chan struct{}, 1), flooded: make(chan struct{})}
+	p.output.full = func() { close(p.flooded) }
 	forget := s.Host.Run(p)
 	defer forget()
 	if err := p.first(); err != nil {
@@ -34,6 +34,8 @@ type program struct {
 	spec   *Spec
 	output *output
 	news   chan struct{} // lives has one more
+
+	flooded chan struct{} // closed: it has printed more than it may
 
 	mu     sync.Mutex
 	lives  []*life // that have begun, and were not looked at
@@ -102,7 +104,7 @@ func (p *program) Start() error {
 		return p.begin()
 	}
 	<-p.life.over
-	if p.life.err != nil || p.life.ending() != Cut {
+	if p.life.err != nil || p.life.ending != Cut {
 		return nil // it had ended before: Run says how
 	}
 	return p.begin()
@@ -144,7 +146,8 @@ func (p *program) follow(ctx context.Context) (*Report, error) {
 	defer wall.Stop()
 	var timed bool
 	r := &Report{Ending: Cut, Code: -1}
-	for done, l := ctx.Done(), (*life)(nil); ; {
+	done, flooded := ctx.Done(), p.flooded
+	for l := (*life)(nil); ; {
 		if l == nil {
 			var ended bool
 			if l, ended = p.next(); l == nil && ended {
@@ -176,6 +179,9 @@ func (p *program) follow(ctx context.Context) (*Report, error) {
 			p.end(Stopped)
 		case <-wall.C:
 			p.end(TimedOut)
+		case <-flooded:
+			flooded = nil
+			p.end(TooMuchLog)
 		}
 	}
 }

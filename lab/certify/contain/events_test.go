@@ -81,6 +81,25 @@ func TestPowerCuts(t *testing.T) {
 	}
 }
 
+// TestFloodsWhileItIsCut has what it printed before a cut be too much: the next life, if there is one, is the last.
+func TestFloodsWhileItIsCut(t *testing.T) {
+	s := shell(t, ": > ready; exec yes")
+	s.Limits.Output = 4 << 20
+	for range 3 {
+		p, over := started(t, t.Context(), s)
+		for range 3 {
+			p.Kill()
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if r := <-over; r.Ending != TooMuchLog {
+			t.Errorf("ended %s after %d bytes", r.Ending, r.Output.Bytes)
+		}
+		_ = os.Remove(filepath.Join(s.Folder, "ready"))
+	}
+}
+
 func TestStaysCut(t *testing.T) {
 	s := shell(t, ticking)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -35,6 +35,7 @@ type life struct {
 
 	// Once over:
 	answer answer
+	ending Ending
 	err    error
 }
 
@@ -193,9 +194,15 @@ func (l *life) follow() {
 	if l.err == nil && l.answer.Error != "" {
 		l.err = fmt.Errorf("contain: %s", l.answer.Error)
 	}
-	if l.group == nil {
-		return
+	if l.group != nil {
+		l.count()
+		l.err = errors.Join(l.err, l.group.Close())
 	}
+	l.ending = l.judge() // now: a next life prints to the same output
+}
+
+// count adds what the cgroup has seen.
+func (l *life) count() {
 	memory, tasks, oom, crowded := l.group.usage()
 	l.answer.Memory, l.answer.Processes = max(l.answer.Memory, memory), max(l.answer.Processes, tasks)
 	switch {
@@ -204,11 +211,10 @@ func (l *life) follow() {
 	case crowded && l.answer.Limit == "":
 		l.answer.Limit = TooMany
 	}
-	l.err = errors.Join(l.err, l.group.Close())
 }
 
-// ending is how it ended, once it is over.
-func (l *life) ending() Ending {
+// judge says how it ended.
+func (l *life) judge() Ending {
 	a := &l.answer
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -232,7 +238,7 @@ func (l *life) ending() Ending {
 // add adds what one life has shown.
 func (r *Report) add(l *life) {
 	a := &l.answer
-	r.Ending, r.Code, r.Signal, r.Refused = l.ending(), -1, "", a.Refused
+	r.Ending, r.Code, r.Signal, r.Refused = l.ending, -1, "", a.Refused
 	if a.Status.Exited() && a.Refused == "" {
 		r.Code = a.Status.ExitStatus()
 	}
