@@ -54,7 +54,7 @@ func explainMove(name string, err error) error {
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("move interface %s: %w: run as root", name, err)
 	case errors.Is(err, unix.EINVAL):
-		return fmt.Errorf("move interface %s: %w: the kernel keeps interfaces of this sort (wireless, bridges, tunnels) where they are: give a wired one", name, err)
+		return fmt.Errorf("move interface %s: %w: the kernel keeps some sorts (wireless, bridges, tunnels) where they are: give a wired one", name, err)
 	}
 	return fmt.Errorf("move interface %s: %w", name, err)
 }

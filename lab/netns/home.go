@@ -28,7 +28,7 @@ func IsolateKeepingHome() error { return isolate(true) }
 
 // Home returns the namespace that the program was started in, which is the machine's own for a user at a terminal; an
 // isolated program has it only by IsolateKeepingHome. The caller closes it. An ordinary user may look at it, and change
-// nothing.
+// nothing. It has no Netfilter handle.
 func Home() (*NS, error) {
 	path := "/proc/thread-self/ns/net"
 	if Isolated() {

@@ -16,6 +16,10 @@
 //   - a router of engine table, which has no namespace to plug anything into: give the site engine: netfilter. Any other
 //     site may have any engine.
 //
+// A program that offers this calls netns.IsolateKeepingHome instead of Isolate, and as root: an ordinary user may not move the
+// machine's interfaces. What it runs in the lab as root could then find the machine's namespace in /proc/1/fd, so let it run no
+// stranger's program beside a box.
+//
 // The interface goes back to where it came from when the box or the lab is closed. When the program is killed, at any
 // moment, the kernel takes the namespaces down: a network card comes back to the machine's first namespace under the name
 // that it had in the lab (lan3), with its own as an alternative one (ip link set lan3 name eth1, after ip link property del dev

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -144,6 +145,25 @@ func natPMP(t testing.TB, conn *net.UDPConn, gateway netip.AddrPort) byte {
 	}
 	t.Fatalf("%v does not answer NAT-PMP", gateway)
 	return 0
+}
+
+// Beside an inner router the box gets an address that this will not have either, when it is readdressed.
+func TestBoxOnACarriersLAN(t *testing.T) {
+	t.Parallel()
+	f := startFabric(t)
+	l := up(t, f, topology(t, lab.EngineNetfilter, "cgn"))
+	b := newBench(t)
+	box := b.attach(l, "carrier", plug.Options{})
+	mine := addrOf(t, b.boot())
+	for _, a := range append(l.Topology().FreeWAN("camera", 1), l.Topology().Site("camera").WAN...) {
+		if slices.Contains(box.Outlet().Addrs, a) {
+			t.Errorf("the box may get %v, which is the inner router's", a)
+		}
+	}
+	want := l.Topology().Site("carrier").WAN
+	if at := seen(t, b.listen(netip.AddrPortFrom(mine, 5000)), serveEcho(t, l, "rendezvous", 7)); !slices.Contains(want, at.Addr()) {
+		t.Errorf("the box is seen at %v, want one of %v", at, want)
+	}
 }
 
 // Each question is kept, with what was answered, by either transport.
