@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -63,13 +64,16 @@ func calibrationSays(c *gate.Calibration) string {
 	gates, failed, red := falseRed(c)
 	s := "? no gate without a regression was tried"
 	if gates > 0 {
-		mark := "✓"
-		if red.Low > c.Alpha { // the interval excludes what was promised
+		mark, few := "✓", ""
+		switch {
+		case red.Low > c.Alpha: // the interval excludes what was promised
 			mark = "✗"
+		case c.Alpha*float64(gates) < 1-1e-9: // a gate that keeps its promise just so would show no red one either
+			mark, few = "?", fmt.Sprintf(", which takes %s gates or more to see", count(int(math.Ceil(1/c.Alpha-1e-9))))
 		}
-		s = fmt.Sprintf("%s %s of %s gates without a regression were red: %s %% (%s %% interval %s–%s %%), promised are at most %s %%",
+		s = fmt.Sprintf("%s %s of %s gates without a regression were red: %s %% (%s %% interval %s–%s %%), promised are at most %s %%%s",
 			mark, count(failed), count(gates), number(100*red.Value, 2), number(100*c.Confidence, 1),
-			number(100*red.Low, 3), number(100*red.High, 3), number(100*c.Alpha, 3))
+			number(100*red.Low, 3), number(100*red.High, 3), number(100*c.Alpha, 3), few)
 	}
 	for _, e := range effects {
 		if p, ok := foundFrom(c, e.effect); ok {

@@ -105,6 +105,10 @@ func TestCalibrationSays(t *testing.T) {
 	if got := calibrationSays(calibrated(9)); !strings.HasPrefix(got, "✗ 9 of 1,000") {
 		t.Error(got)
 	}
+	few := &gate.Calibration{Alpha: 0.001, Confidence: 0.95, Points: []gate.CalibrationPoint{{Effect: gate.NoEffect, Gates: 40}}}
+	if got := calibrationSays(few); !strings.HasPrefix(got, "? 0 of 40 gates") || !strings.Contains(got, "takes 1,000 gates or more to see") {
+		t.Error(got)
+	}
 	if got := calibrationSays(&gate.Calibration{}); !strings.HasPrefix(got, "?") {
 		t.Error(got)
 	}

@@ -269,16 +269,20 @@ func (c *sides) changeOf(cell int, metric string) int {
 	})
 }
 
-// shortRange is rangeOf without its unit, for a matrix.
+// shortRange is rangeOf without its unit, for a matrix: to a tenth where that is what the ends differ by.
 func shortRange(f gate.Finding) string {
+	if f.Range == nil {
+		return "no interval"
+	}
+	decimals := 0
+	if fine := func(v *float64) bool { return v == nil || math.Abs(*v) < 0.0995 }; fine(f.Range.Low) && fine(f.Range.High) {
+		decimals = 1
+	}
 	end := func(v *float64) string {
 		if v == nil {
 			return "…"
 		}
-		return signed(100**v, 0)
-	}
-	if f.Range == nil {
-		return "no interval"
+		return signed(100**v, decimals)
 	}
 	return end(f.Range.Low) + " to " + end(f.Range.High)
 }

@@ -357,7 +357,7 @@ func size100(v float64, points bool) string { return strings.TrimLeft(change(v, 
 // detectable is the minimum detectable effect.
 func detectable(f gate.Finding) string {
 	if f.Detectable == nil {
-		return "nothing"
+		return "none"
 	}
 	return size100(*f.Detectable, isRate(f.Metric))
 }

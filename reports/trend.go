@@ -105,6 +105,14 @@ func day(r gate.TrendRun) string {
 	return r.Start.UTC().Format("2006-01-02")
 }
 
+// when is a run's day, or where all are of one day its time of that day.
+func when(t *gate.TrendReport, i int) string {
+	if n := len(t.Runs); n > 1 && day(t.Runs[0]) != "" && day(t.Runs[0]) == day(t.Runs[n-1]) {
+		return t.Runs[i].Start.UTC().Format("15:04 UTC")
+	}
+	return day(t.Runs[i])
+}
+
 func shortCommit(c string) string { return c[:min(9, len(c))] }
 
 func pValue(p float64) string {
@@ -156,7 +164,11 @@ func trendVerdict(t *gate.TrendReport) string {
 func trendTitle(t *gate.TrendReport) string {
 	s := fmt.Sprintf("%s, engine %s: %s", t.Scenario, t.Engine, plural(len(t.Runs), "run"))
 	if n := len(t.Runs); n > 1 && day(t.Runs[0]) != "" {
-		s += fmt.Sprintf(" from %s to %s", day(t.Runs[0]), day(t.Runs[n-1]))
+		if from, to := day(t.Runs[0]), day(t.Runs[n-1]); from == to {
+			s += " on " + from
+		} else {
+			s += fmt.Sprintf(" from %s to %s", from, to)
+		}
 	}
 	return s
 }

@@ -137,7 +137,7 @@ func runTicks(t *gate.TrendReport, s gate.Series, width vg.Length) []plot.Tick {
 		if i < 0 || i >= n {
 			continue
 		}
-		label := day(t.Runs[i])
+		label := when(t, i)
 		if label == "" {
 			label = fmt.Sprintf("run %d", i+1)
 		}

@@ -69,6 +69,7 @@ a regression more often than --alpha, beyond chance.`,
 			if err := without(cmd.Flags(), "goes with --calibrate", "gates", "trials", "seed"); err != nil {
 				return err
 			}
+			defer interruptible(cmd.Context())()
 			return f.run(args[0])
 		},
 	}

@@ -129,7 +129,8 @@ run's folder, or a file of baselines, each entry of which is a run. It takes a d
 found. The exit code is 0 whatever is found: it is 'punchlab gate' that passes or fails a run.`,
 		Example: "  punchlab trend reports/baselines/nat-matrix.jsonl\n  punchlab trend out/night-* --format html --out trend.html",
 		Args:    cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			defer interruptible(cmd.Context())()
 			if asJSON {
 				format = "json"
 			}
@@ -197,7 +198,8 @@ environments, the matrix of differences with intervals, and the distributions ov
 the page shows: it is 'punchlab gate' that passes or fails a run.`,
 		Example: "  punchlab compare out/netfilter out/table --out out/compare",
 		Args:    cobra.ExactArgs(2),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			defer interruptible(cmd.Context())()
 			trials := 0
 			for _, dir := range args {
 				_, err := record.Scan(dir, func(t record.Trial) error {
@@ -236,7 +238,8 @@ scenarios, seeds, engines or builds are refused; trials that no shard has are na
 (exit code 2). The whole is held to the run's thresholds: exit code 1 where one is missed, 2 where one is undecided.`,
 		Example: "  punchlab run nat-matrix --shard 1/2 --out s1; punchlab run nat-matrix --shard 2/2 --out s2; punchlab merge out/whole s1 s2",
 		Args:    cobra.MinimumNArgs(2),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			defer interruptible(cmd.Context())()
 			return merge(args[0], args[1:])
 		},
 	}

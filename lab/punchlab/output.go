@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -59,6 +60,15 @@ func written(path string, err error) error {
 		return usagef("--out: %w: choose a file that you can write", err)
 	}
 	return labError(fmt.Errorf("write %s: %w", path, err))
+}
+
+// interruptible has an interrupt end a command that has no trials to finish: what it writes, it writes again the next time. The
+// caller calls stop in the end.
+func interruptible(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		fmt.Fprintln(os.Stderr, "punchlab: interrupted")
+		os.Exit(exitUndecided)
+	})
 }
 
 // filled refuses flags that were given without anything, as a script does whose variable is not set.

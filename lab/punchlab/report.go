@@ -19,7 +19,8 @@ func reportCommand() *cobra.Command {
 		Example: `  punchlab report out/nat-matrix
   punchlab report out/nat-matrix --format md,csv,junit`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			defer interruptible(cmd.Context())()
 			if err := checkFormats(formats); err != nil {
 				return err
 			}
