@@ -67,8 +67,8 @@ func TestTampering(t *testing.T) {
 		"a file's folder": {folderAt("declaration.yaml"), Missing, "declaration.yaml", ""},
 		"a folder's file": {both(removeAll("cases"), add("cases", "x")), Extra, "cases", ""},
 		"huge file":       {sparse("cases/NAT-1/capture.pcapng", 1<<40), Size, "cases/NAT-1/capture.pcapng", "1099511627776 bytes"},
-		"huge manifest":   {sparse("manifest.json", 1<<40), TooLarge, "manifest.json", ""},
-		"huge statement":  {sparse("certificate.json", 1<<40), TooLarge, "certificate.json", ""},
+		"huge manifest":   {sparse("manifest.json", 1<<40), TooLarge, "manifest.json", "1099511627776 bytes"},
+		"huge statement":  {sparse("certificate.json", 1<<40), TooLarge, "certificate.json", "1099511627776 bytes"},
 		"deep folders":    {folderAt("cases/" + strings.Repeat("a/", 80)), TooLarge, "cases/" + strings.Repeat("a/", 63) + "a", "folders 65 deep"},
 
 		"no witness":          {removeAll("witnesses"), Missing, strings.TrimSuffix(w, "/"), "no statement of what it ran"},
@@ -137,6 +137,17 @@ func TestOtherErrors(t *testing.T) {
 	if _, err := Verify(context.Background(), filepath.Join(dir, "manifest.json"), everyone(t)); err == nil || errors.As(err, &m) {
 		t.Errorf("a file: %v", err)
 	}
+}
+
+// A file that has more than its size, as one that is still written to, is not hashed as if it were whole.
+func TestGrowingFile(t *testing.T) {
+	f, err := openFolder("/proc/self")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer f.Close()
+	_, err = f.sum(context.Background(), "status", -1, nil) // its size is 0, its content is not
+	wantError(t, err, Size, "status", "changed from 0 to 1 bytes or more")
 }
 
 // What is done to a folder in a test.

@@ -146,7 +146,9 @@ func (c *certificate) compare(own *certificate) (*Witness, *Mismatch) {
 			return fail("it ran %s with seed %d; certified was seed %d", again.ID, again.Seed, first.Seed)
 		case content(a, first.Scenario) != content(b, again.Scenario):
 			return fail("its scenario of %s is not the certified one", again.ID)
-		case first.Verdict != again.Verdict || first.Outcome != again.Outcome:
+		case first.Verdict == again.Verdict && first.Outcome != again.Outcome:
+			return fail("it counts the %s of %s as %s; certified as %s", again.Verdict, again.ID, again.Outcome, first.Outcome)
+		case first.Verdict != again.Verdict:
 			w.Differences = append(w.Differences, Difference{again.ID, first.Verdict, again.Verdict})
 		}
 	}

@@ -108,6 +108,19 @@ func TestNoWitness(t *testing.T) {
 	}
 }
 
+// The same verdict counts the same: the suite is the same.
+func TestWitnessCountsTheSame(t *testing.T) {
+	m := testManifest()
+	m.Cases = append(m.Cases, Case{ID: "RES-5", Verdict: "unsupported", Outcome: Warned})
+	dir := sealedAs(t, testFiles, m, issuer(t))
+	again := m.Cases[3]
+	again.Outcome = Failed
+	_, err := countersigned(t, dir, func(_ map[string]string, m *Manifest) {
+		m.Verdict, m.Cases = "fail", append(m.Cases, again)
+	})
+	wantError(t, err, Disagreement, "manifest.json", "it counts the unsupported of RES-5 as FAILED; certified as WARNED")
+}
+
 func TestCountersignRefuses(t *testing.T) {
 	ctx := context.Background()
 	dir := sealed(t)
