@@ -109,12 +109,15 @@ func TestSealAgain(t *testing.T) {
 func TestSealWorse(t *testing.T) {
 	for verdict, want := range map[string]Outcome{"pass-nonstrict": Warned, "inconclusive": Failed, "fail": Failed} {
 		m := testManifest()
-		m.Verdict = verdict
+		m.Verdict, m.Subjects[0].Name = verdict, "fw\x1b[2J.bin"
 		m.Cases = append(m.Cases, Case{ID: "RES-5", Verdict: "unsupported", Outcome: Warned, Why: "no week"})
 		dir := sealedAs(t, testFiles, m, issuer(t))
 		r, err := Verify(context.Background(), dir, everyone(t))
 		if err != nil || r.Manifest.Result() != want || !strings.Contains(r.Text(), string(want)+" ("+verdict+"): 1 passed, 2 warned") {
 			t.Errorf("%s: %v", verdict, err)
+		}
+		if text := r.Text(); strings.Contains(text, "\x1b") || !strings.Contains(text, "fw�[2J.bin") {
+			t.Errorf("a terminal would obey %q", text)
 		}
 	}
 }
