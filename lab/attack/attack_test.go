@@ -40,7 +40,9 @@ func TestNothingLeavesTheLab(t *testing.T) {
 				t.Errorf("%s on %s: %v, sent %v", a.Name(), name, err, r.Sent)
 			}
 		}
-		for _, b := range []Budget{{}, {Packets: 1}, {Duration: time.Second}, {-1, time.Second}, {1, -1}, {MaxPackets + 1, time.Second}, {1, MaxDuration + 1}} {
+		for _, b := range []Budget{
+			{}, {Packets: 1}, {Duration: time.Second}, {-1, time.Second}, {1, -1}, {MaxPackets + 1, time.Second}, {1, MaxDuration + 1},
+		} {
 			if _, err := a.Run(t.Context(), nil, b); err == nil || errors.Is(err, ErrNotLab) {
 				t.Errorf("%s with a budget of %+v: %v", a.Name(), b, err)
 			}

@@ -40,7 +40,8 @@ func TestGainsAreNoticed(t *testing.T) {
 	}
 
 	r := Report{Counts: map[string]int64{}}
-	p, err := newPoser(&Impostor{Server: from, Key: key.Public(), Own: key, Victim: key.Public(), Secrets: []Secret{{"the ephemeral key", hello[8:40]}}}, &r)
+	secrets := []Secret{{"the ephemeral key", hello[8:40]}}
+	p, err := newPoser(&Impostor{Server: from, Key: key.Public(), Own: key, Victim: key.Public(), Secrets: secrets}, &r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +53,7 @@ func TestGainsAreNoticed(t *testing.T) {
 	gains("an impostor with the camera's key", r, "the ephemeral key was readable", "Hello opened", "registration by a public key alone")
 
 	r = Report{Counts: map[string]int64{}}
-	s, err := newRogue(&RogueRendezvous{Key: key, Secrets: []Secret{{"the ephemeral key", hello[8:40]}}}, &r)
+	s, err := newRogue(&RogueRendezvous{Key: key, Secrets: secrets}, &r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +152,8 @@ func TestImpostorNearby(t *testing.T) {
 		})
 		until(t, "the owner logs in", func() bool { return saw[viewer.LoggedIn](owner) })
 		owner.device.Node().Do(func(now time.Time) {
-			err = owner.viewer.Ask(now, viewer.Request{Label: c.label, Strategy: "direct", Near: []netip.AddrPort{netip.AddrPortFrom(c.l.Host("on-path").Addr(), port)}})
+			near := netip.AddrPortFrom(c.l.Host("on-path").Addr(), port)
+			err = owner.viewer.Ask(now, viewer.Request{Label: c.label, Strategy: "direct", Near: []netip.AddrPort{near}})
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -99,7 +99,10 @@ func (w *watched) loop() error {
 		_, _ = unix.Write(wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	}()
 	defer func() { w.account.end(Done); <-woken; unix.Close(wake) }()
-	polled := []unix.PollFd{{Fd: int32(wake), Events: unix.POLLIN}, {Fd: int32(w.tap.tun), Events: unix.POLLIN}, {Fd: int32(w.tap.card), Events: unix.POLLIN}}
+	var polled []unix.PollFd
+	for _, fd := range []int{wake, w.tap.tun, w.tap.card} {
+		polled = append(polled, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+	}
 	for {
 		if _, err := unix.Ppoll(polled, w.patience(), nil); err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("wait for packets: %w", err)

@@ -29,7 +29,8 @@ func TestMiddleGainsNothing(t *testing.T) {
 			t.Parallel()
 			c := newCast(t, newLab(t, lab.EngineTable))
 			ready := make(chan struct{})
-			end := inBackground(t, &Middle{Rule: tt.rule, Secrets: c.secrets(), Ready: func() { close(ready) }}, c.l.Host("camera"), Budget{5000, 20 * time.Second})
+			m := &Middle{Rule: tt.rule, Secrets: c.secrets(), Ready: func() { close(ready) }}
+			end := inBackground(t, m, c.l.Host("camera"), Budget{5000, 20 * time.Second})
 			<-ready
 			c.serve()
 			cam, owner := c.camera("direct"), c.owner("direct")
