@@ -103,7 +103,11 @@ func (m *meter) show(done, total int) {
 		return
 	}
 	m.last = now
-	text := fmt.Sprintf("%s: %d of %d %s, %v", m.name, done, total, m.unit, now.Sub(m.start).Round(time.Second))
+	took := now.Sub(m.start)
+	text := fmt.Sprintf("%s: %d of %d %s, %v", m.name, done, total, m.unit, took.Round(time.Second))
+	if done > 0 && done < total {
+		text += fmt.Sprintf(", %v left", time.Duration(float64(took)/float64(done)*float64(total-done)).Round(time.Second))
+	}
 	if m.tty {
 		fmt.Fprintf(m.w, "\r\x1b[K%s", text)
 		return
