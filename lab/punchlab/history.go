@@ -214,7 +214,7 @@ the page shows: it is 'punchlab gate' that passes or fails a run.`,
 			}
 			files, err := reports.Compare(args[0], args[1], out)
 			if err != nil {
-				return labError(err)
+				return unwritten(err)
 			}
 			for _, f := range files {
 				fmt.Println(f)

@@ -190,6 +190,9 @@ func (f *runFlags) goOn(dir string) string {
 	}
 	if f.spread.on() {
 		args = append(args, "--nats", f.spread.url)
+		if f.spread.listen != "" {
+			args = append(args, "--nats-listen", f.spread.listen)
+		}
 	}
 	return "go on with: " + shellWords(args)
 }

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 )
 
 // toFile writes to a file, whole or not at all, or to standard output.
@@ -38,7 +40,7 @@ func writeWhole(path string, b []byte) error {
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
-		return usagef("--out: %w: choose a file that you can write", err)
+		return usagef("%w: choose a file that you can write", err)
 	}
 	_, err = f.Write(b)
 	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
@@ -57,9 +59,17 @@ func written(path string, err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &p) && p.Op == "open":
-		return usagef("--out: %w: choose a file that you can write", err)
+		return usagef("%w: choose a file that you can write", err)
 	}
 	return labError(fmt.Errorf("write %s: %w", path, err))
+}
+
+// unwritten gives the error of a report its exit code: a folder that may not be written is the caller's, all else the lab's.
+func unwritten(err error) error {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+		return usagef("%w: choose a folder that you can write to", err)
+	}
+	return labError(err)
 }
 
 // interruptible has an interrupt end a command that has no trials to finish: what it writes, it writes again the next time. The

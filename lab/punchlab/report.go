@@ -33,11 +33,11 @@ func reportCommand() *cobra.Command {
 			}
 			s, err := summarize(args[0])
 			if err != nil {
-				return labError(err)
+				return unwritten(err)
 			}
 			files, err := reports.Write(args[0], formats)
 			if err != nil {
-				return labError(err)
+				return unwritten(err)
 			}
 			for _, f := range files {
 				fmt.Println(f)
