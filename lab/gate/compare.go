@@ -119,18 +119,12 @@ type comparison struct {
 // run makes all findings, adjusts them in their families and decides them.
 func (c *comparison) run(groups []string) {
 	values := c.values()
+	if len(groups) > 1 { // what befalls all strategies shows here first
+		every := func(match) bool { return true }
+		c.over(AllStrategies, every, func(m measure) bool { return !m.watched }, values)
+	}
 	for _, g := range groups {
-		var members []int
-		for i, m := range c.matches {
-			if m.group == g {
-				members = append(members, i)
-			}
-		}
-		for _, m := range c.measures {
-			if t := c.test(m, g, members, values[m.Name]); t != nil {
-				c.overall = append(c.overall, t)
-			}
-		}
+		c.over(g, func(m match) bool { return m.group == g }, func(measure) bool { return true }, values)
 	}
 	c.cells = make([][]*test, len(c.matches))
 	for i := range c.matches {
@@ -144,14 +138,15 @@ func (c *comparison) run(groups []string) {
 		}
 	}
 	fs := c.families()
-	fs.overall.tests = c.overall
+	for _, t := range c.overall {
+		fs.over(t).add(t)
+	}
 	for _, ts := range c.cells {
 		for _, t := range ts {
-			f := fs.cell(t.measure.Metric)
-			f.tests = append(f.tests, t)
+			fs.cell(t.measure.Metric).add(t)
 		}
 	}
-	for _, f := range []*family{&fs.overall, &fs.cellRates, &fs.cellValues} {
+	for _, f := range []*family{&fs.required, &fs.watched, &fs.cellRates, &fs.cellValues} {
 		if c.decideOnly {
 			for _, t := range f.tests {
 				t.strength = nil
@@ -160,6 +155,24 @@ func (c *comparison) run(groups []string) {
 		f.adjust()
 		for _, t := range f.tests {
 			t.decide(&c.rules)
+		}
+	}
+}
+
+// over makes the findings of some measures over some cells together.
+func (c *comparison) over(group string, member func(match) bool, has func(measure) bool, values map[string][]stratum) {
+	var members []int
+	for i, m := range c.matches {
+		if member(m) {
+			members = append(members, i)
+		}
+	}
+	for _, m := range c.measures {
+		if !has(m) {
+			continue
+		}
+		if t := c.test(m, group, members, values[m.Name]); t != nil {
+			c.overall = append(c.overall, t)
 		}
 	}
 }

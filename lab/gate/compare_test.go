@@ -77,6 +77,33 @@ func TestNamesTheRegression(t *testing.T) {
 	}
 }
 
+// TestAllStrategiesTogether: what befalls every strategy a little is seen in all of them together, where each alone is undecided.
+func TestAllStrategiesTogether(t *testing.T) {
+	few := world{pairs: 20, trials: 8}
+	seen := 0
+	for seed := range uint64(8) {
+		worse := world{pairs: 20, trials: 8, direct: func(cell int) float64 { return map[bool]float64{true: 0, false: 0.88}[cell%2 == 0 && cell/2%9 == 8] }}
+		v := compared(t, few.sample(seeded(2*seed)), worse.sample(seeded(2*seed+1)), Options{})
+		together := v.finding(t, "direct_rate", AllStrategies)
+		alone := []Finding{v.finding(t, "direct_rate", "direct"), v.finding(t, "direct_rate", "adaptive")}
+		if together.A.N != alone[0].A.N+alone[1].A.N {
+			t.Fatalf("%d trials together, %d and %d alone", together.A.N, alone[0].A.N, alone[1].A.N)
+		}
+		if together.Decision == Fail && alone[0].Decision != Fail && alone[1].Decision != Fail {
+			seen++
+		}
+	}
+	if seen < 2 {
+		t.Errorf("all strategies together told what none did alone in %d of 8 gates", seen)
+	}
+	one := compared(t, few.sample(seeded(1)), few.sample(seeded(2)), Options{Watch: []string{"connect_s.p50"}})
+	for _, f := range one.Overall {
+		if f.Group == AllStrategies && f.Watched {
+			t.Errorf("%s is only watched, and takes from what has to pass", f.Metric)
+		}
+	}
+}
+
 // TestImprovementPasses: better is not worse.
 func TestImprovementPasses(t *testing.T) {
 	w := world{pairs: 36, trials: 20, slower: func(int) float64 { return 0.8 }, direct: func(int) float64 { return 1 }}

@@ -12,12 +12,24 @@ type family struct {
 	tests []*test
 }
 
-// families are those of a comparison. What is found over all cells has half of alpha. The cells' rates and the cells' values have a
-// quarter each: values differ in every cell and would leave no alpha for the few cells whose rates do.
-type families struct{ overall, cellRates, cellValues family }
+// families are those of a comparison, and share alpha. Of what is found over all cells, the metrics that have to pass have most:
+// each of the many that are only watched would take from them. The cells' rates and the cells' values have as much each: values
+// differ in every cell, and would leave no alpha for the few cells whose rates do.
+type families struct{ required, watched, cellRates, cellValues family }
 
 func (r *rules) families() families {
-	return families{overall: family{alpha: r.Alpha / 2}, cellRates: family{alpha: r.Alpha / 4}, cellValues: family{alpha: r.Alpha / 4}}
+	part := func(eighths float64) family { return family{alpha: r.Alpha * eighths / 8} }
+	return families{required: part(3), watched: part(1), cellRates: part(2), cellValues: part(2)}
+}
+
+func (f *family) add(t *test) { f.tests = append(f.tests, t) }
+
+// over returns the family of a finding over several cells.
+func (fs *families) over(t *test) *family {
+	if t.measure.watched {
+		return &fs.watched
+	}
+	return &fs.required
 }
 
 // cell returns the family of a metric's findings in cells.

@@ -228,7 +228,7 @@ func TestFamily(t *testing.T) {
 		t.Errorf("beside 100 that are able alone, 0.002 is adjusted to %v", p)
 	}
 	r := rules{Options: Options{Alpha: 0.001}}
-	if fs := r.families(); fs.overall.alpha+fs.cellRates.alpha+fs.cellValues.alpha > 0.001 {
+	if fs := r.families(); fs.required.alpha+fs.watched.alpha+fs.cellRates.alpha+fs.cellValues.alpha > 0.001+1e-12 {
 		t.Errorf("the families share %v", fs)
 	}
 	f = family{alpha: 0.05}

@@ -54,7 +54,7 @@ type CellVerdict struct {
 // Finding is one metric of one group or cell, on both sides.
 type Finding struct {
 	Metric   string   `json:"metric"`          // "direct_rate", "first_frame_s.p95"
-	Group    string   `json:"group,omitempty"` // the strategy, "" for a cell or a scenario without strategies
+	Group    string   `json:"group,omitempty"` // the strategy, or AllStrategies; "" for a cell or a scenario without strategies
 	Decision Decision `json:"decision"`
 	Why      string   `json:"why"` // one sentence
 	Unit     string   `json:"unit,omitempty"`
@@ -79,6 +79,9 @@ type Finding struct {
 	// there are too few trials for any.
 	Detectable *float64 `json:"detectable,omitempty"`
 }
+
+// AllStrategies is the group of findings over all cells of a scenario that has several strategies.
+const AllStrategies = "all strategies"
 
 // Figure is a side's value of a metric. Value is absent without data; K is of a rate.
 type Figure struct {
