@@ -65,8 +65,8 @@ soak: build peers store ## longer sweeps: every behaviour pair, strategy, peer a
 	$(BIN) run presence setup-steps pull-only cloud-vs-pull fleet rendezvous-failover --out out/soak
 	$(BIN) run nat-pairs --engine table --trials 50 --out out/soak/nat-pairs-table
 	$(BIN) run nat-matrix --engine sim --trials 1400 --out out/soak/large-sim
-	$(BIN) run nat-matrix --set strategy=adaptive --trials 100 --out out/soak/large
-	$(BIN) gate --calibrate out/soak/large --gates 1000
+	$(BIN) run nat-matrix --trials 50 --out out/soak/large
+	$(BIN) gate --calibrate out/soak/large --gates 1000 --trials 20
 	PUNCHLAB_SOAK=1 PUNCHLAB_MUTANTS=$(CURDIR)/out/soak $(GO) test ./lab/mutants -run Kit -count 1 -timeout 60m
 	PUNCHLAB_SOAK=1 $(GO) test ./lab/agree -run Random -count 10
 	PUNCHLAB_SOAK=1 $(GO) test ./lab/nat ./lab/link ./lab/packet ./lab/fabric ./lab/capture/... ./lab/record ./lab/stats -rapid.checks 2000
