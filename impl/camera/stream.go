@@ -325,7 +325,8 @@ func (v *viewer) resendTo(path punch.Path, packets [][]byte) {
 	v.sendMedia(path, packets)
 }
 
-// moveTo makes path the media's. next is the extended sequence number that the viewer waits for; 0: it has nothing.
+// moveTo makes path the media's. next is the extended sequence number that the viewer waits for; 0: it has nothing, or nothing of the
+// beginning.
 //
 // What was sent by another direct path before may never arrive and is sent again from there on; what is on its way
 // through the relay still arrives. Single losses are left to NACK. A viewer that leaves a direct path for the relay may be wrong:

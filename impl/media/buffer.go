@@ -116,7 +116,8 @@ func (b *buffer) seen(seq uint64) bool {
 }
 
 // headAsk and gapAsk bound how many packets of one gap are asked for, the newest. A longer gap is a path
-// that was closed: there the camera replays (Sender.Since, Sender.LastGOP) without being asked.
+// that was closed: there the camera replays (Sender.Since, Sender.LastGOP), and what of that is lost is asked for (replayed). A long one
+// at the stream's beginning it has to be told of (Headless).
 const (
 	headAsk = 64
 	gapAsk  = 256
@@ -205,6 +206,9 @@ func (r *Receiver) arrived(now time.Time, s *slot) {
 		return
 	}
 	r.buffer.missing--
+	if !s.ask {
+		r.replayed(now, s.seq)
+	}
 	if !s.lost {
 		r.q.Reordered++
 		return
@@ -212,6 +216,21 @@ func (r *Receiver) arrived(now time.Time, s *slot) {
 	r.q.Repaired++
 	if s.tries == 1 {
 		r.repair.sample(now.Sub(s.asked))
+	}
+}
+
+// replayed asks for what is missing right before a packet that was not asked for: the camera sends it all again, in order, and that much
+// of it was lost.
+func (r *Receiver) replayed(now time.Time, seq uint64) {
+	b := &r.buffer
+	for at := seq; at > b.next && seq-at < headAsk; {
+		at--
+		s := b.at(at)
+		if s.state != missing || s.ask {
+			return
+		}
+		s.ask, s.since = true, now
+		r.repair.sooner(now.Add(r.cfg.ReorderWait))
 	}
 }
 

@@ -244,10 +244,10 @@ func (r *Receiver) Ready() Output {
 func (r *Receiver) HighestSeq() (seq uint64, ok bool) { return r.buffer.highest, r.buffer.started }
 
 // Wanted returns the extended sequence number of the first packet that is still missing, or else of the one after the
-// newest; ok is false before the first packet.
+// newest; ok is false before the first packet, and while the receiver is Headless.
 func (r *Receiver) Wanted() (seq uint64, ok bool) {
 	b := &r.buffer
-	if !b.started {
+	if !b.started || r.Headless() {
 		return 0, false
 	}
 	for seq := b.next; b.missing > 0 && seq <= b.highest; seq++ {
@@ -256,6 +256,17 @@ func (r *Receiver) Wanted() (seq uint64, ok bool) {
 		}
 	}
 	return b.highest + 1, true
+}
+
+// Headless says whether the stream's beginning is missing, and more of it than is asked for: the path was closed for it. Nothing can be
+// shown before the camera sends it again, or the next key frame.
+func (r *Receiver) Headless() bool {
+	b := &r.buffer
+	if !b.started || b.next != b.base {
+		return false
+	}
+	s := b.at(b.base)
+	return s.state == missing && !s.ask
 }
 
 // Quality returns the counts so far.

@@ -147,6 +147,44 @@ func TestLostHeadIsAskedFor(t *testing.T) {
 	}
 }
 
+// Where more of the first flight is lost than is asked for, the receiver says that it has no beginning; what is lost of what the camera
+// then sends again is asked for, and nothing else.
+func TestLostFlightIsSentAgain(t *testing.T) {
+	for _, n := range []int{1, headAsk, headAsk + 1, headAsk + 20} {
+		for _, lost := range []int{0, 7} {
+			s, r := newPair(t, SenderConfig{}, ReceiverConfig{})
+			packets := clipPackets(t, s, 12)
+			if r.Headless() {
+				t.Error("headless before the first packet")
+			}
+			handle(t, r, epoch, packets[n])
+			first := uint64(testKeys("pair").firstSeq)
+			if seq, ok := r.Wanted(); r.Headless() != (n > headAsk) || ok != (n <= headAsk) || ok && seq != first {
+				t.Fatalf("%d packets are missing: headless %v, %d is wanted (%v), want %d", n, r.Headless(), seq, ok, first)
+			}
+			if n <= headAsk+1 {
+				continue
+			}
+			now := epoch.Add(20 * time.Millisecond)
+			handle(t, r, now, packets[:lost]...)
+			handle(t, r, now, packets[lost+1:n]...)
+			if seq, ok := r.Wanted(); r.Headless() || !ok || seq != first+uint64(lost) {
+				t.Errorf("without packet %d: headless %v, %d is wanted (%v), want %d", lost, r.Headless(), seq, ok, first+uint64(lost))
+			}
+			if r.HandleTimeout(now); r.Quality().NACKs != 0 {
+				t.Errorf("packet %d is asked for before it may have been overtaken", lost)
+			}
+			if r.HandleTimeout(now.Add(r.cfg.ReorderWait)); r.Quality().NACKs != 1 {
+				t.Errorf("without packet %d: %d are asked for, want that one", lost, r.Quality().NACKs)
+			}
+			handle(t, r, now.Add(40*time.Millisecond), packets[lost])
+			if frames := r.Ready().Frames; len(frames) == 0 || frames[0].Index != 0 || !frames[0].Key {
+				t.Errorf("without packet %d: %d frames", lost, len(frames))
+			}
+		}
+	}
+}
+
 // The first path was closed for a while; then the camera replays the group of pictures on another.
 func TestReplayOfTheGroupOfPictures(t *testing.T) {
 	clip := EmbeddedClip()

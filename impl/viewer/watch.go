@@ -321,7 +321,8 @@ func (a *attempt) watchTimeout(now time.Time) {
 	}
 }
 
-// checkPath looks whether the path that Use named serves: the camera answers on it, and new media comes by it.
+// checkPath looks whether the path that Use named serves: the camera answers on it, and new media comes by it, from the stream's
+// beginning on.
 func (a *attempt) checkPath(now time.Time) {
 	switch {
 	case a.stranded(now):
@@ -337,6 +338,7 @@ func (a *attempt) checkPath(now time.Time) {
 	case a.twoWay && a.asked() && !now.Before(a.silentAt()) && !now.Before(a.asking.at.Add(a.patience())):
 		a.doubt(now)
 		return
+	case a.twoWay && a.receiver.Headless(): // the camera is to send it again
 	case a.twoWay && a.onPath.After(a.useSent):
 		a.ask(now)
 		return
