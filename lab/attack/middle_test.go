@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,16 +97,20 @@ func TestMiddleKeepsToItsBudget(t *testing.T) {
 		over <- r
 	}()
 	<-ready
-	for range 5 {
-		if _, err := c.WriteToUDPAddrPort([]byte("x-open-sesame"), sink); err != nil {
-			t.Fatal(err)
+	say := func(times int) {
+		for range times {
+			if _, err := c.WriteToUDPAddrPort([]byte("x-open-sesame"), sink); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
+	say(4) // the fourth shows it that its budget is spent, and may be lost while it leaves the path
 	r := <-over
+	say(2)
 	if r.Ended != SpentPackets || r.Counts["dropped up"] != 3 || r.Counts["interfered with"] != 3 || len(r.Gained) != 1 {
 		t.Errorf("%+v", r)
 	}
-	if got := hear(t, c); got != "[x-open-sesame x-open-sesame]" {
+	if got := hear(t, c); strings.Count(got, "x-open-sesame") < 2 {
 		t.Errorf("after the budget of 3: %s", got)
 	}
 }
