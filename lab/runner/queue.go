@@ -3,6 +3,7 @@ package runner
 import (
 	"slices"
 	"sync"
+	"time"
 )
 
 // maxAttempts bounds how often a trial is run again after harness errors.
@@ -13,6 +14,17 @@ type task struct {
 	cell    *Cell
 	trial   int
 	attempt int
+	late    bool // the attempt before was void because the machine was late
+}
+
+// calm is how long a trial that met a late machine waits before its next attempt, under a limit of lateness: what holds up a virtual
+// machine often lasts for half a minute, and would use up all attempts. A limit far below what timers can do is not missed
+// because of that, and waits for nothing.
+func (t task) calm(limit time.Duration) time.Duration {
+	if !t.late {
+		return 0
+	}
+	return min(30*time.Second, 15_000*limit, 250*time.Millisecond<<(2*max(0, t.attempt-1)))
 }
 
 // batch is what one worker runs, one trial after another.

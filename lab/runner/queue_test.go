@@ -175,3 +175,22 @@ func TestSeedDependsOnTheTrialAlone(t *testing.T) {
 		}
 	}
 }
+
+// What met a late machine waits ever longer, through a minute in all; what failed otherwise is run again at once.
+func TestCalm(t *testing.T) {
+	var all time.Duration
+	last := time.Duration(0)
+	for attempt := 1; attempt < maxAttempts; attempt++ {
+		if (task{attempt: attempt}).calm(LateLimit) != 0 {
+			t.Errorf("attempt %d waits though no machine was late", attempt)
+		}
+		d := (task{attempt: attempt, late: true}).calm(LateLimit)
+		if d <= last {
+			t.Errorf("attempt %d waits %v, the one before %v", attempt, d, last)
+		}
+		last, all = d, all+d
+	}
+	if all < 45*time.Second || all > 2*time.Minute {
+		t.Errorf("%v in all", all)
+	}
+}

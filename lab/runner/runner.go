@@ -215,6 +215,9 @@ func (r *run) work(ctx context.Context) {
 			if r.order.Ended(t.cell.Index) {
 				continue
 			}
+			if d := t.calm(r.Late); d > 0 && !pause(ctx, d) {
+				return
+			}
 			rec, ok := r.attempt(ctx, t)
 			if !ok {
 				return // cut short: says nothing
@@ -224,6 +227,7 @@ func (r *run) work(ctx context.Context) {
 				return
 			}
 			if next, ok := t.again(); ok && !rec.Outcome.HasVerdict() {
+				next.late = rec.Lateness != nil // it was measured to the end
 				b.tasks = append(b.tasks, next)
 			}
 		}
