@@ -1,0 +1,3 @@
+package reports
+
+func (c Certification) junit() ([]byte, error) { return nil, nil }
