@@ -14,19 +14,18 @@ const TrialPackage = "./lab/mutants/trial"
 
 // Build builds the trial program of the module at root with a mutant in it, into a folder of its own, and returns the program's path.
 func Build(ctx context.Context, root string, m Mutant, dir string) (string, error) {
-	return BuildPackage(ctx, root, TrialPackage, dir, m)
+	return BuildPackage(ctx, root, TrialPackage, dir, m.edit())
 }
 
-// BuildPackage builds any program of the module with mutants in it; with none, as it is. A part of the product that is certified is
-// built so.
-func BuildPackage(ctx context.Context, root, pkg, dir string, ms ...Mutant) (string, error) {
+// BuildPackage builds any program of the module with edits in it; with none, as it is.
+func BuildPackage(ctx context.Context, root, pkg, dir string, edits ...Edit) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
 	program := filepath.Join(dir, filepath.Base(pkg))
 	args := []string{"build", "-ldflags", "-s -w", "-buildvcs=false", "-o", program}
-	if len(ms) > 0 {
-		file, err := overlay(root, dir, ms...)
+	if len(edits) > 0 {
+		file, err := overlay(root, dir, edits...)
 		if err != nil {
 			return "", err
 		}

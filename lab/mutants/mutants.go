@@ -17,14 +17,11 @@ package mutants
 
 import (
 	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 )
 
 // Part is the part of the product that a fault is in.
@@ -108,45 +105,16 @@ func (m Mutant) Apply(root string) ([]byte, error) {
 	return m.apply(text)
 }
 
-func (m Mutant) apply(text []byte) ([]byte, error) {
-	if n := bytes.Count(text, []byte(m.Find)); n != 1 || m.Find == m.Replace {
-		return nil, fmt.Errorf("mutant %s: its text occurs %d times in %s, not once: the product has changed there; write the fault anew\n%s",
-			m.Name, n, m.File, m.Find)
-	}
-	return bytes.Replace(text, []byte(m.Find), []byte(m.Replace), 1), nil
+func (m Mutant) apply(text []byte) ([]byte, error) { return compose(text, []Edit{m.edit()}) }
+
+func (m Mutant) edit() Edit {
+	return Edit{Of: "mutant " + m.Name, File: m.File, Find: m.Find, Replace: m.Replace}
 }
 
-// overlay writes the mutants' files and the overlay of them (go help build) into a folder. Several mutants of one file have to be at
-// different places of it.
-func overlay(root, dir string, ms ...Mutant) (file string, err error) {
-	texts := map[string][]byte{}
-	for _, m := range ms {
-		path := filepath.Join(root, filepath.FromSlash(m.File))
-		if texts[path] == nil {
-			if texts[path], err = os.ReadFile(path); err != nil {
-				return "", fmt.Errorf("mutant %s: %w", m.Name, err)
-			}
-		}
-		if texts[path], err = m.apply(texts[path]); err != nil {
-			return "", err
-		}
+func edits(ms []Mutant) []Edit {
+	es := make([]Edit, len(ms))
+	for i, m := range ms {
+		es[i] = m.edit()
 	}
-	replaced := map[string]string{}
-	for path, text := range texts {
-		rel, err := filepath.Rel(root, path)
-		if err != nil {
-			return "", err
-		}
-		at := filepath.Join(dir, strings.ReplaceAll(filepath.ToSlash(rel), "/", "_"))
-		if err := os.WriteFile(at, text, 0o600); err != nil {
-			return "", err
-		}
-		replaced[path] = at
-	}
-	b, err := json.Marshal(map[string]any{"Replace": replaced})
-	if err != nil {
-		return "", err
-	}
-	file = filepath.Join(dir, "overlay.json")
-	return file, errors.Join(os.WriteFile(file, b, 0o600))
+	return es
 }

@@ -81,7 +81,7 @@ func TestBuilds(t *testing.T) {
 			t.Fatalf("mutant %s does not apply", rest[0].Name)
 		}
 		dir := t.TempDir()
-		file, err := overlay(root, dir, now...)
+		file, err := overlay(root, dir, edits(now)...)
 		if err != nil {
 			t.Fatal(err)
 		}

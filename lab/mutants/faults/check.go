@@ -1,0 +1,180 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/punchlab/punchlab/lab/certify"
+)
+
+// Trial is one run of a case, brief.
+type Trial struct {
+	Case        certify.Case
+	Declaration *certify.Declaration // its own copy
+	Program     string               // all roles of it
+	Env         []string             // that the program has beside the contract's: its fault
+	Seed        uint64
+	Folder      string // for what it leaves; "": nowhere
+}
+
+// Runner runs a case's procedure. What it cannot do is a result too: harness-error.
+type Runner func(context.Context, Trial) certify.Result
+
+// Options of Check and CheckAll.
+type Options struct {
+	Program     string                              // that Build made
+	Declaration func() (*certify.Declaration, error) // the bundled camera's, anew each time
+	Run         Runner
+	Seed        uint64
+	Folder      string        // for evidence, a folder below it for each run; "": nowhere
+	Timeout     time.Duration // of a run; 0: DefaultTimeout
+	Jobs        int           // faults at once; 0: DefaultJobs
+	Told        func(Row)     // after each fault, in any order, one at a time; may be nil
+}
+
+// Defaults of Options. A brief case takes 15 s at most by itself.
+const (
+	DefaultTimeout = time.Minute
+	DefaultJobs    = 6
+)
+
+// CheckAll checks faults, several at once. Cases' controls are run once each, unless a fault has one of its own.
+func CheckAll(ctx context.Context, faults []Fault, o Options) Table {
+	t := Table{Schema: TableSchema, Rows: make([]Row, len(faults))}
+	if o.Jobs == 0 {
+		o.Jobs = DefaultJobs
+	}
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		next = make(chan int)
+		k    = &kit{Options: o, controls: map[string]*control{}}
+	)
+	for range min(o.Jobs, len(faults)) {
+		wg.Go(func() {
+			for i := range next {
+				t.Rows[i] = k.check(ctx, faults[i])
+				if o.Told != nil {
+					mu.Lock()
+					o.Told(t.Rows[i])
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for i := range faults {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	return t
+}
+
+// Check runs one fault's case on the right program and on the faulty one.
+func Check(ctx context.Context, f Fault, o Options) Row {
+	return (&kit{Options: o, controls: map[string]*control{}}).check(ctx, f)
+}
+
+// kit is one CheckAll.
+type kit struct {
+	Options
+	mu       sync.Mutex
+	controls map[string]*control
+}
+
+// control is the right program's run of a case, made once.
+type control struct {
+	once   sync.Once
+	result certify.Result
+}
+
+func (k *kit) check(ctx context.Context, f Fault) Row {
+	start := time.Now()
+	c, ok := certify.Lookup(f.Case)
+	if !ok {
+		return judge(f, certify.Result{}, certify.Result{Reason: "there is no such case"}, 0)
+	}
+	right := k.control(ctx, c, f)
+	wrong := right
+	if right.Verdict.Passed() { // what does not know right from wrong says nothing of the wrong
+		wrong = k.run(ctx, c, f, f.Name, f.Env())
+	} else {
+		wrong = certify.Result{Case: c.ID, Reason: "not run: the control does not pass"}
+	}
+	return judge(f, right, wrong, time.Since(start))
+}
+
+func (k *kit) control(ctx context.Context, c certify.Case, f Fault) certify.Result {
+	key := c.ID
+	if f.Control != "" || f.Declare != nil {
+		key += "/" + f.Name
+	}
+	k.mu.Lock()
+	r := k.controls[key]
+	if r == nil {
+		r = &control{}
+		k.controls[key] = r
+	}
+	k.mu.Unlock()
+	r.once.Do(func() { r.result = k.run(ctx, c, f, strings.Replace(key, "/", "-of-", 1)+"-control", f.ControlEnv()) })
+	return r.result
+}
+
+// run runs a case once. A case that does not apply to what is declared is not run.
+func (k *kit) run(ctx context.Context, c certify.Case, f Fault, name string, env []string) certify.Result {
+	d, err := k.Declaration()
+	if err != nil {
+		return certify.Result{Case: c.ID, Verdict: certify.HarnessError, Reason: "read the bundled camera's declaration: " + err.Error()}
+	}
+	if f.Declare != nil {
+		f.Declare(d)
+	}
+	for _, need := range c.Needs {
+		if !d.Has(need) {
+			return certify.Result{Case: c.ID, Verdict: certify.NotApplicable, Reason: "the bundled camera's declaration lacks " + string(need)}
+		}
+	}
+	limit := k.Timeout
+	if limit == 0 {
+		limit = DefaultTimeout
+	}
+	ctx, end := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the case has not ended within %v", limit))
+	defer end()
+	trial := Trial{Case: c, Declaration: d, Program: k.Program, Env: env, Seed: k.Seed}
+	if k.Folder != "" {
+		trial.Folder = k.Folder + "/" + name
+	}
+	r := k.Run(ctx, trial)
+	if err := context.Cause(ctx); err != nil && !r.Verdict.Passed() {
+		r.Verdict, r.Reason = certify.HarnessError, errors.Join(err, errors.New(r.Reason)).Error()
+	}
+	return r
+}
+
+// judge says whether a fault was told from the right program, and for its own reason.
+func judge(f Fault, right, wrong certify.Result, took time.Duration) Row {
+	r := Row{
+		Case: f.Case, Fault: f.Name, Role: f.Role, Summary: f.Summary,
+		Control: right.Verdict, Faulty: wrong.Verdict, Reason: wrong.Reason, Seconds: took.Seconds(),
+	}
+	switch {
+	case !right.Verdict.Passed():
+		r.Why = fmt.Sprintf("the control does not pass: %s %s", right.Verdict, right.Reason)
+	case wrong.Verdict != certify.Fail:
+		r.Why = "the fault was not found"
+	case !regexp.MustCompile(f.Reason).MatchString(wrong.Reason):
+		r.Why = fmt.Sprintf("it fails for another reason than /%s/", f.Reason)
+	case f.Device == "" && wrong.Device != "":
+		r.Why = "it fails because the program " + wrong.Device
+	case f.Device != "" && !regexp.MustCompile(f.Device).MatchString(wrong.Device):
+		r.Why = fmt.Sprintf("what became of the program is %q, not /%s/", wrong.Device, f.Device)
+	default:
+		r.OK = true
+	}
+	return r
+}

@@ -1,0 +1,149 @@
+package faults
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html/template"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/punchlab/punchlab/lab/certify"
+)
+
+// TableSchema names the JSON form of a Table.
+const TableSchema = "punchlab/faults/1"
+
+// Table is what became of each fault.
+type Table struct {
+	Schema string `json:"schema"`
+	Rows   []Row  `json:"faults"`
+}
+
+// Row is what a case said of the right program and of the faulty one.
+type Row struct {
+	Case    string          `json:"case"`
+	Fault   string          `json:"fault"`
+	Role    string          `json:"role,omitempty"`
+	Summary string          `json:"summary"`
+	Control certify.Verdict `json:"control"`          // without the fault: has to pass
+	Faulty  certify.Verdict `json:"faulty,omitempty"` // with it: has to fail; empty: not run
+	Reason  string          `json:"reason,omitempty"` // why it fails
+	Seconds float64         `json:"seconds"`          // of both runs
+	OK      bool            `json:"ok"`               // told apart, and for the fault's own reason
+	Why     string          `json:"why,omitempty"`    // it is not OK
+}
+
+// Wrong lists the rows that are not OK.
+func (t Table) Wrong() (rows []Row) {
+	for _, r := range t.Rows {
+		if !r.OK {
+			rows = append(rows, r)
+		}
+	}
+	return rows
+}
+
+// Cases counts the cases in the table, and those of them whose faults are all found.
+func (t Table) Cases() (all, found int) {
+	ok := map[string]bool{}
+	for _, r := range t.Rows {
+		before, seen := ok[r.Case]
+		ok[r.Case] = r.OK && (before || !seen)
+	}
+	for _, good := range ok {
+		if good {
+			found++
+		}
+	}
+	return len(ok), found
+}
+
+// JSON is the table for machines.
+func (t Table) JSON() ([]byte, error) {
+	b, err := json.MarshalIndent(t, "", " ")
+	return append(b, '\n'), err
+}
+
+// Heading is the sentence above the rows.
+func (t Table) Heading() string {
+	all, found := t.Cases()
+	return fmt.Sprintf("%d of %d faults are found by their case and for their own reason; %d of %d cases find all of theirs.",
+		len(t.Rows)-len(t.Wrong()), len(t.Rows), found, all)
+}
+
+// Text is the table for a terminal.
+func (t Table) Text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n   %-7s %-34s %-10s %-14s %-14s %6s  reason\n", t.Heading(), "case", "fault", "role", "control", "faulty", "s")
+	for _, r := range t.Rows {
+		fmt.Fprintf(&b, " %s %-7s %-34s %-10s %-14s %-14s %6.1f  %s\n", r.Mark(), r.Case, r.Fault, or(r.Role, "all"), r.Control,
+			or(string(r.Faulty), "–"), r.Seconds, r.Said())
+	}
+	return b.String()
+}
+
+// Mark is ✓ of a fault that is found.
+func (r Row) Mark() string {
+	if r.OK {
+		return "✓"
+	}
+	return "✗"
+}
+
+// Said is the reason, and what is wrong with it.
+func (r Row) Said() string {
+	said := strings.Join(strings.Fields(r.Reason), " ")
+	if r.OK {
+		return said
+	}
+	return strings.TrimSuffix(strings.Join(strings.Fields(r.Why), " ")+": "+said, ": ")
+}
+
+func or(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+var page = template.Must(template.New("faults").Parse(`<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Faults and the cases that find them</title>
+<style>
+body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#111;background:#fff}
+table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.4rem .6rem;border-bottom:1px solid #ccc}
+th{position:sticky;top:0;background:#fff}.bad td{background:#fdecea}small{color:#444}
+</style>
+<h1>Faults and the cases that find them</h1>
+<p>{{.Heading}}</p>
+<table><thead><tr><th scope="col">found<th scope="col">case<th scope="col">fault<th scope="col">role<th scope="col">without it<th scope="col">with it<th scope="col">reason<th scope="col">seconds</thead>
+<tbody>{{range .Rows}}
+<tr{{if not .OK}} class="bad"{{end}}><td>{{if .OK}}✓ yes{{else}}✗ no{{end}}<th scope="row">{{.Case}}<td>{{.Fault}}<br><small>{{.Summary}}</small><td>{{or .Role "all"}}<td>{{.Control}}<td>{{or .Faulty "–"}}<td>{{.Said}}<td>{{printf "%.1f" .Seconds}}{{end}}
+</tbody></table>
+</html>
+`))
+
+// HTML is the table as a page that needs nothing else.
+func (t Table) HTML() (string, error) {
+	var b strings.Builder
+	err := page.Execute(&b, t)
+	return b.String(), err
+}
+
+// Write writes faults.json, faults.txt and faults.html into a folder.
+func (t Table) Write(dir string) error {
+	b, err := t.JSON()
+	if err != nil {
+		return err
+	}
+	html, err := t.HTML()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	write := func(name, text string) error { return os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644) }
+	return errors.Join(write("faults.json", string(b)), write("faults.txt", t.Text()), write("faults.html", html))
+}
