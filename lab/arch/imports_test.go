@@ -105,8 +105,13 @@ var rules = []rule{{
 	except: []string{"lab", "lab/packet", "lab/internal/sniff"},
 	why:    "an attack is a program on a lab's host: it speaks the bundled protocol, and knows no trial",
 }, {
+	from:   []string{"lab/attack/soak"},
+	forbid: []string{"lab/...", "reports/...", "scenarios/..."},
+	except: []string{"lab", "lab/live", "lab/packet", "lab/internal/sniff", "lab/attack", "lab/certify", "lab/stats"},
+	why:    "a soak brings a lab up and attacks what is bundled; of the suite it has the arithmetic of claims alone",
+}, {
 	from:   []string{"lab", "lab/sim", "lab/stack", "lab/runner", "lab/record", "lab/stats", "reports/..."},
-	forbid: []string{"lab/attack"},
+	forbid: []string{"lab/attack/..."},
 	why:    "who is attacked does not know by whom",
 }, {
 	from:   []string{"lab/certify", "lab/certify/evidence"},
