@@ -27,7 +27,7 @@ type Runner func(context.Context, Trial) certify.Result
 
 // Options of Check and CheckAll.
 type Options struct {
-	Program     string                              // that Build made
+	Program     string                               // that Build made
 	Declaration func() (*certify.Declaration, error) // the bundled camera's, anew each time
 	Run         Runner
 	Seed        uint64
