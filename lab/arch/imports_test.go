@@ -128,6 +128,11 @@ var rules = []rule{{
 	except: []string{"lab"},
 	why:    "a cage knows the host that it stands on, not who is in it, nor what is made of its report",
 }, {
+	from:   []string{"lab/certify/tape"},
+	forbid: []string{"lab/...", "impl/...", "reports/...", "scenarios/...", "topologies/..."},
+	except: []string{"lab", "lab/internal/sniff", "lab/packet", "lab/capture", "lab/capture/pcapng", "lab/stats"},
+	why:    "a tape is asked about packets: it knows no case, no protocol and no program",
+}, {
 	from:   []string{"lab/certify/evidence"},
 	forbid: []string{"lab", "lab/certify", "lab/record", "lab/stats", "topologies/...", "net/http", "crypto/rand"},
 	why:    "evidence is checked years later by whoever holds the folder and the keys: its format stands on no other",
