@@ -129,7 +129,7 @@ nothing was measured, 64 the call or a file it names is wrong, 70 the lab itself
 		replayCommand(), listCommand(), showCommand(), execCommand(), classifyCommand(), doctorCommand(),
 		rendezvousCommand(), cameraCommand(), viewerCommand(),
 		provisionCommand(), qrCommand(), accountCommand(),
-		recordingsCommand())
+		recordingsCommand(), adapterCommand())
 	for _, sub := range c.Commands() {
 		if sub.HasSubCommands() && !sub.Runnable() {
 			onlySubcommands(sub)
