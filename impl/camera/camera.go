@@ -69,12 +69,14 @@ type Config struct {
 
 	// Estimator makes what finds out how much the path to one viewer carries; nil: nothing does, and every viewer gets what the
 	// source has. See media.Adaptive for what is done about it.
-	Estimator  func() media.Estimator
-	Source     func() media.Source // the video, from a key frame on, for one viewer
-	Keepalive  time.Duration       // between pings; 0: 15 s (RFC 8085 §3.5)
-	Consent    time.Duration       // silence of a viewer that ends its stream; 0: 30 s (RFC 7675 §5.1), never more
-	MaxViewers int                 // at a time; 0: 8
-	MTU        int                 // bytes of the largest SRTP packet; 0: media.DefaultMTU
+	Estimator func() media.Estimator
+	Source    func() media.Source // the video, from a key frame on, for one viewer
+	// Sent is told of each access unit that is given to the network, once for each viewer that gets it; nil: nobody is.
+	Sent       func(now time.Time, viewer identity.UID, au media.AccessUnit)
+	Keepalive  time.Duration // between pings; 0: 15 s (RFC 8085 §3.5)
+	Consent    time.Duration // silence of a viewer that ends its stream; 0: 30 s (RFC 7675 §5.1), never more
+	MaxViewers int           // at a time; 0: 8
+	MTU        int           // bytes of the largest SRTP packet; 0: media.DefaultMTU
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -127,6 +129,7 @@ type Camera struct {
 	stamps  map[identity.PublicKey]uint64
 	order   []identity.PublicKey // of stamps, oldest first
 	stats   Stats
+	private time.Time // since then no media leaves; zero: it does
 	closed  bool
 }
 

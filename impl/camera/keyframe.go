@@ -27,6 +27,9 @@ type again struct {
 // read takes the next access unit from what is sent again, or from the source.
 func (v *viewer) read() (media.AccessUnit, error) {
 	s := &v.stream
+	if !v.cam.private.IsZero() {
+		return media.AccessUnit{}, media.ErrPending
+	}
 	a := &s.again
 	if len(a.queue) > 0 {
 		au := a.queue[0]

@@ -184,6 +184,9 @@ func (v *viewer) packetize(now time.Time) [][]byte {
 	}
 	s.frames++
 	v.cam.stats.FramesSent++
+	if v.cam.cfg.Sent != nil {
+		v.cam.cfg.Sent(now, v.key.UID(), s.next)
+	}
 	if s.backlog() {
 		if s.due.Before(now) {
 			s.due = now
@@ -210,7 +213,7 @@ func (v *viewer) leaves(now time.Time) time.Time {
 
 // sendMedia sends packets, as far as the budget of an unheard viewer goes.
 func (v *viewer) sendMedia(path punch.Path, packets [][]byte) {
-	if path.Route == punch.Direct && v.agent.Silent() {
+	if !v.cam.private.IsZero() || path.Route == punch.Direct && v.agent.Silent() {
 		return
 	}
 	for _, b := range packets {
@@ -229,6 +232,9 @@ func (s *stream) flowing() bool { return s.begun && !s.ended && s.paused.IsZero(
 
 func (v *viewer) streamTimeout(now time.Time) {
 	s := &v.stream
+	if !v.cam.private.IsZero() {
+		return
+	}
 	if core.Due(now, s.replay.due) {
 		v.replayStep(now, replayStep)
 	}
@@ -249,6 +255,9 @@ func (v *viewer) streamTimeout(now time.Time) {
 
 func (v *viewer) streamDeadline() time.Time {
 	s := &v.stream
+	if !v.cam.private.IsZero() {
+		return time.Time{}
+	}
 	d := core.Earliest(s.replay.due, s.paced())
 	switch {
 	case !s.flowing() || s.pending:

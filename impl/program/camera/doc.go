@@ -5,7 +5,7 @@
 //	camera.crt                        ▼
 //	label.txt     0600   UDP, TCP, multicast on the LAN ── node ── core ◄── bandwidth (one estimator a viewer)
 //	pairings.json 0600                │                      │ ▲
-//	boot                              │              readers │ │ frames
+//	boot, private                     │              readers │ │ frames
 //	spool/                            │                      ▼ │
 //	                  router ── port mapping          source.Hub ──► recorder ──► S3
 //

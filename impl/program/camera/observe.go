@@ -153,6 +153,7 @@ func (h *Handle) move(from *life, addrs []netip.AddrPort) {
 		return // tried again: the old one stays lost
 	}
 	h.life.Store(l)
+	h.do(func(now time.Time, core *camera.Camera) { core.HandlePrivacy(now, h.Private()) }) // it may have been switched meanwhile
 	h.remember(addrs)
 }
 

@@ -26,6 +26,7 @@ const (
 	BootFile        = "boot"
 	AddressesFile   = "addresses.json" // where the rendezvous was last found
 	PortFile        = "port"           // the main socket's
+	PrivacyFile     = "private"        // there: the camera gives no media
 	RecordingKey    = "recording.key"  // of the recordings, by punchlab camera --record
 	SpoolDir        = "spool"
 	lockFile        = "lock"
@@ -70,8 +71,10 @@ type Options struct {
 	Keepalive  time.Duration // as impl/camera.Config's
 	MaxViewers int           // the same
 
-	Rand    io.Reader        // cryptographically random; nil: crypto/rand
-	Log     *slog.Logger     // nil: none
+	Rand io.Reader    // cryptographically random; nil: crypto/rand
+	Log  *slog.Logger // nil: none
+	// Sent is told of each access unit that is given to the network, once for each viewer that gets it, as impl/camera.Config's.
+	Sent    func(now time.Time, viewer identity.UID, au media.AccessUnit)
 	Observe func(event any)  // given each event of the core, as node.Options.Observe is, and of the source
 	Ready   func(*Handle)    // called by Run once the camera runs; it may not be registered yet
 	Motion  <-chan os.Signal // Run tells the recorder that something moves

@@ -34,6 +34,9 @@ type Handle struct {
 
 	life atomic.Pointer[life] // the one that runs, or the last one
 
+	privacy sync.Mutex // held while the mode is switched
+	private atomic.Bool
+
 	mu     sync.Mutex
 	closed bool
 	last   *Stats // of a camera that has ended
@@ -83,6 +86,11 @@ func (h *Handle) start(ctx context.Context) (err error) {
 	if h.state, err = openState(h.opt); err != nil {
 		return err
 	}
+	private, err := h.state.loadPrivacy()
+	if err != nil {
+		return fmt.Errorf("open the camera's folder: %w", err)
+	}
+	h.private.Store(private)
 	if err := h.state.uncounted; err != nil {
 		h.opt.Log.Error("the folder takes nothing: free some room on the disk, or make it writable; until then no change of pairings lasts, "+
 			"and a restart with a wrong clock may not be served", "error", err.Error())
@@ -121,6 +129,7 @@ func (h *Handle) open(addrs []netip.AddrPort) (*life, error) {
 		Static: s.key, Rendezvous: device.Servers(addrs, h.opt.TLS, h.policy.Uplink), RendezvousKey: s.label.RendezvousKey,
 		Secret: s.label.Secret, Book: s.book, Keep: h.keep, Certificate: s.certificate, Rand: h.opt.Rand, Boot: s.boot, Host: d.Host(), Classify: true,
 		LAN: s.book != nil && !h.opt.NoLAN, Source: h.video.open, Estimator: h.estimator, Keepalive: h.opt.Keepalive, MaxViewers: h.opt.MaxViewers,
+		Sent: h.opt.Sent,
 	})
 	if err == nil {
 		err = d.Drive(l.core, func(e any) { h.observe(l, e) })
@@ -130,7 +139,10 @@ func (h *Handle) open(addrs []netip.AddrPort) (*life, error) {
 	}
 	l.ctx, l.end = context.WithCancel(h.ctx)
 	h.state.keepPort(d.Node().LocalAddrs()[0].Port())
-	d.Node().Do(func(now time.Time) { err = l.core.Start(now) })
+	d.Node().Do(func(now time.Time) {
+		l.core.HandlePrivacy(now, h.Private())
+		err = l.core.Start(now)
+	})
 	if err != nil {
 		l.end()
 		return nil, errors.Join(err, d.Close())
@@ -215,7 +227,7 @@ func (h *Handle) record() (err error) {
 	if h.recorder, err = h.opt.Record(h.state.label.UID(), h.state.path(SpoolDir)); err != nil {
 		return err
 	}
-	h.wg.Go(func() { h.video.each(h.ctx, h.recorder.Write) })
+	h.wg.Go(func() { h.video.each(h.ctx, h.Private, h.recorder.Write) })
 	return nil
 }
 

@@ -271,6 +271,25 @@ func New(dir string, rendezvousKey identity.PublicKey, hosts []string, rand io.R
 	return identity.WriteFile(s.path(LabelFile), []byte(l.String()+"\n"), 0o600)
 }
 
+// Relabel gives the camera's label another secret, and returns the label: who knows the old one cannot become its owner by it any more.
+// It is for a camera that can show its label, and refuses while a program uses the folder (ErrInUse).
+func Relabel(dir string, rand io.Reader) (l identity.Label, err error) {
+	lock, err := lockDir(dir)
+	if err != nil {
+		return l, err
+	}
+	defer lock.Close()
+	s := &state{dir: dir}
+	if err := s.load(); err != nil {
+		return l, err
+	}
+	l = s.label
+	if _, err := io.ReadFull(rand, l.Secret[:]); err != nil {
+		return l, fmt.Errorf("draw the pairing secret: %w", err)
+	}
+	return l, identity.WriteFile(s.path(LabelFile), []byte(l.String()+"\n"), 0o600)
+}
+
 // Reset makes a state folder what the maker delivered: pairings, invitations, recordings' key and spool go, so that the label works
 // again. Key, certificate and label stay. It refuses while a camera uses the folder (ErrInUse).
 func Reset(dir string) error {
@@ -280,7 +299,7 @@ func Reset(dir string) error {
 	}
 	defer lock.Close()
 	s := &state{dir: dir}
-	for _, name := range []string{PairingsFile, AddressesFile, PortFile, RecordingKey} {
+	for _, name := range []string{PairingsFile, AddressesFile, PortFile, RecordingKey, PrivacyFile} {
 		if err := os.Remove(s.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("reset camera: %w", err)
 		}

@@ -96,8 +96,9 @@ func readClip(path string, fps int) (*media.Clip, error) {
 	return clip, nil
 }
 
-// each hands on the video as it comes, in real time, until the context or the input ends, or nobody takes it any more.
-func (v *video) each(ctx context.Context, take func(media.AccessUnit) error) {
+// each hands on the video as it comes, in real time, until the context or the input ends, or nobody takes it any more; what comes
+// while it is private is left out.
+func (v *video) each(ctx context.Context, private func() bool, take func(media.AccessUnit) error) {
 	src := v.open()
 	if c, ok := src.(io.Closer); ok {
 		defer c.Close()
@@ -108,7 +109,10 @@ func (v *video) each(ctx context.Context, take func(media.AccessUnit) error) {
 	}
 	for {
 		au, err := next(ctx)
-		if err != nil || take(au) != nil {
+		if err != nil {
+			return
+		}
+		if !private() && take(au) != nil {
 			return
 		}
 	}
