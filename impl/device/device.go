@@ -59,7 +59,11 @@ func Open(n Network, p punch.Policy, port uint16) (*Device, error) {
 	d.conn, d.port = conn, conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 	d.opt = node.Options{Listen: func() (*net.UDPConn, error) { return n.ListenUDP(netip.AddrPort{}) }, Dial: n.DialTCP}
 	if p.Uplink == punch.UplinkTCP || p.Methods&punch.MethodTCP != 0 {
-		l, err := n.ListenTCP(netip.AddrPort{})
+		// The number of the UDP port, where it is free: one that is told to people, or to a firewall, names both.
+		l, err := n.ListenTCP(netip.AddrPortFrom(netip.Addr{}, d.port))
+		if err != nil {
+			l, err = n.ListenTCP(netip.AddrPort{})
+		}
 		if err != nil {
 			return nil, errors.Join(err, d.Close())
 		}
