@@ -10,8 +10,8 @@ import (
 // observe collects what the trial showed.
 func (x *externalTrial) observe() (o Observation, err error) {
 	end := time.Now()
-	x.taps.flush()
-	if n := x.taps.lost(); n > 0 {
+	x.taps.Flush()
+	if n := x.taps.Lost(); n > 0 {
 		return o, fmt.Errorf("watch the hosts' packets: %d were not read in time, or could not be", n)
 	}
 	x.mu.Lock()

@@ -35,7 +35,7 @@ func TestTapsSeeAWire(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer taps.close()
+			defer taps.Close()
 			const size, n = 1000, 20
 			from, to := udpOn(t, camera), udpOn(t, server)
 			var want []string
@@ -51,8 +51,8 @@ func TestTapsSeeAWire(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			taps.flush()
-			if lost := taps.lost(); lost > 0 {
+			taps.Flush()
+			if lost := taps.Lost(); lost > 0 {
 				t.Errorf("%d packets lost", lost)
 			}
 			mu.Lock()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/lab"
+	"github.com/punchlab/punchlab/lab/internal/sniff"
 	"github.com/punchlab/punchlab/lab/record"
 	"golang.org/x/sys/unix"
 )
@@ -92,7 +93,7 @@ type externalTrial struct {
 	values   externalValues
 	machines map[string]*lab.Machine
 	leftover *leftover
-	taps     *taps
+	taps     *sniff.Taps
 	commands map[string]*process
 	started  []*process // in their order
 
@@ -152,7 +153,7 @@ func (x *externalTrial) close() error {
 		errs = append(errs, x.leftover.sweep(groups, seen))
 	}
 	if x.taps != nil {
-		errs = append(errs, x.taps.close())
+		errs = append(errs, x.taps.Close())
 	}
 	return errors.Join(append(errs, os.RemoveAll(x.dir))...)
 }
@@ -341,7 +342,7 @@ func (x *externalTrial) idle(ctx context.Context, d time.Duration) int64 {
 }
 
 func (x *externalTrial) idleBytes() int64 {
-	x.taps.flush()
+	x.taps.Flush()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.flows.idle
@@ -350,7 +351,7 @@ func (x *externalTrial) idleBytes() int64 {
 // ask makes the viewer's request.
 func (x *externalTrial) ask() error {
 	r := x.spec.Request
-	x.taps.flush() // what was before the request is counted so
+	x.taps.Flush() // what was before the request is counted so
 	x.change(func() {
 		now := time.Now()
 		x.flows.begin(now)
