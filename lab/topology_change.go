@@ -44,6 +44,15 @@ func (t *Topology) FreeWAN(site string, n int) (free []netip.Addr) {
 	return free
 }
 
+// OtherWAN returns the IPv4 addresses that a site's router gets when it is readdressed, as many as it has now.
+func (t *Topology) OtherWAN(site string) []netip.Addr {
+	s := t.Site(site)
+	if s == nil {
+		return nil
+	}
+	return t.otherWAN(s)
+}
+
 // freeOnLAN counts down from the LAN's last address, so that hosts added later keep theirs.
 func (t *Topology) freeOnLAN(s *Site, n int) (free []netip.Addr) {
 	taken := map[netip.Addr]bool{s.Gateway(): true}
