@@ -107,6 +107,9 @@ func (p *program) Start() error {
 	if p.life.err != nil || p.life.ending != Cut {
 		return nil // it had ended before: Run says how
 	}
+	if p.spec.Again != nil {
+		p.spec.Again()
+	}
 	return p.begin()
 }
 

@@ -31,7 +31,8 @@ type order struct {
 	Limits    Limits
 	Grace     int64 // nanoseconds
 	Group     bool  // there is a cgroup
-	NoProc    bool  // tests: see Spec
+	Hosts     string
+	NoProc    bool // tests: see Spec
 	NoOverlay bool
 }
 

@@ -37,7 +37,7 @@ type tree struct {
 // newTree makes the file system and moves this process into it.
 func newTree(o *order) (*tree, error) {
 	t := &tree{order: o, top: map[string]bool{}}
-	for _, step := range []func() error{t.look, t.base, t.places, t.proc, t.sys, t.dev, t.folder, t.open, t.enter} {
+	for _, step := range []func() error{t.look, t.base, t.places, t.names, t.proc, t.sys, t.dev, t.folder, t.open, t.enter} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("make the program's file system: %w", err)
 		}
@@ -211,6 +211,25 @@ func readOnly(at string) error {
 		return fmt.Errorf("make %s read-only (Linux 5.12 or later): %w", at, err)
 	}
 	return nil
+}
+
+// names puts the lab's hosts(5) in the place of the machine's. Mounted over it, it is no change that the program made.
+func (t *tree) names() error {
+	const at = "/new/etc/hosts"
+	if t.order.Hosts == "" {
+		return nil
+	}
+	if _, err := os.Stat(at); err != nil {
+		t.lacks = append(t.lacks, "No /etc/hosts on this machine: the program cannot resolve the lab's names.")
+		return nil
+	}
+	if err := os.WriteFile("/hosts", []byte(t.order.Hosts), 0o644); err != nil {
+		return err
+	}
+	if err := mount("/hosts", at, "", unix.MS_BIND, ""); err != nil {
+		return err
+	}
+	return readOnly(at)
 }
 
 // tunable are the parts of /proc through which root changes the machine.

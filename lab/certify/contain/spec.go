@@ -27,6 +27,8 @@ type Spec struct {
 	Args    []string // without the program's name
 	Env     []string // NAME=value; PATH, HOME, TMPDIR (both the folder) and LANG are added where they are missing, nothing else is
 	Folder  string   // its working folder, the only place where what it writes stays; made if it is missing
+	Hosts   string   // hosts(5) that it finds as /etc/hosts, read-only; empty: the machine's
+	Again   func()   // nil, or called before each further life, when the one before is over: an event started it again
 
 	Wall    time.Duration // how long it may run before it is told to end; 0: a minute
 	Grace   time.Duration // from SIGTERM to SIGKILL; 0: a second
