@@ -57,11 +57,11 @@ func (s *junitSuite) add(name string, d gate.Decision, why, text string) {
 	s.Tests++
 	switch d {
 	case gate.Fail:
-		k.Failure = &junitWhy{why}
+		k.Failure = &junitWhy{Message: why}
 		s.Failures++
 	case gate.Pass:
 	default:
-		k.Skipped = &junitWhy{why}
+		k.Skipped = &junitWhy{Message: why}
 		s.Skipped++
 	}
 	s.Cases = append(s.Cases, k)

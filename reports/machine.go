@@ -114,40 +114,6 @@ func (m *model) csvRow(c *cell, axes []record.Axis) []string {
 	return r
 }
 
-// Elements of JUnit's XML as CI systems read it.
-type (
-	junitSuites struct {
-		XMLName  xml.Name     `xml:"testsuites"`
-		Name     string       `xml:"name,attr"`
-		Tests    int          `xml:"tests,attr"`
-		Failures int          `xml:"failures,attr"`
-		Errors   int          `xml:"errors,attr"`
-		Skipped  int          `xml:"skipped,attr"`
-		Time     string       `xml:"time,attr"`
-		Suites   []junitSuite `xml:"testsuite"`
-	}
-	junitSuite struct {
-		Name      string      `xml:"name,attr"`
-		Tests     int         `xml:"tests,attr"`
-		Failures  int         `xml:"failures,attr"`
-		Errors    int         `xml:"errors,attr"`
-		Skipped   int         `xml:"skipped,attr"`
-		Timestamp string      `xml:"timestamp,attr"`
-		Cases     []junitCase `xml:"testcase"`
-	}
-	junitCase struct {
-		Name      string    `xml:"name,attr"`
-		Class     string    `xml:"classname,attr"`
-		Failure   *junitWhy `xml:"failure"`
-		Error     *junitWhy `xml:"error"`
-		Skipped   *junitWhy `xml:"skipped"`
-		SystemOut string    `xml:"system-out,omitempty"`
-	}
-	junitWhy struct {
-		Message string `xml:"message,attr"`
-	}
-)
-
 // junit renders report.junit.xml: a case for each cell, judged by the oracle alone, and one for each threshold.
 //
 //	error    no trial with a verdict
@@ -166,13 +132,13 @@ func (m *model) junit([]string) ([]byte, error) {
 			why := m.fault(c)
 			switch {
 			case c.Trials == 0:
-				k.Error = &junitWhy{"no verdict: " + plural(c.Outcomes[record.HarnessError], "harness error")}
+				k.Error = &junitWhy{Message: "no verdict: " + plural(c.Outcomes[record.HarnessError], "harness error")}
 				s.Errors++
 			case c.unsupported():
-				k.Skipped = &junitWhy{"unsupported"}
+				k.Skipped = &junitWhy{Message: "unsupported"}
 				s.Skipped++
 			case why != "":
-				k.Failure = &junitWhy{why}
+				k.Failure = &junitWhy{Message: why}
 				s.Failures++
 			}
 			s.Cases = append(s.Cases, k)
