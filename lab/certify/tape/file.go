@@ -1,18 +1,121 @@
 package tape
 
 import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
 	"github.com/punchlab/punchlab/lab"
 	"github.com/punchlab/punchlab/lab/capture"
+	"github.com/punchlab/punchlab/lab/capture/pcapng"
 )
 
-// Read reads a capture that the lab wrote: the packets of its hosts as a Tape would have recorded them. host says which host is at an
-// interface, and false where it is none; Hosts makes one.
+// Read reads a capture that the lab wrote: those packets of its hosts that match all, by their times, as a Tape would have them. host says
+// which host is at an interface, and false where it is none; Hosts makes one. An error names the file and what is wrong with it.
 func Read(path string, host func(capture.Interface) (string, bool), match ...Match) ([]Packet, error) {
-	return nil, nil
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read capture: %w", err)
+	}
+	defer f.Close()
+	ps, err := readAll(f, host, match)
+	if err != nil {
+		return nil, fmt.Errorf("read capture %s: %w", path, err)
+	}
+	return ps, nil
+}
+
+func readAll(f io.Reader, host func(capture.Interface) (string, bool), match []Match) (ps []Packet, err error) {
+	r, err := pcapng.NewReader(f)
+	if err != nil {
+		return nil, err
+	}
+	var ends []*end
+	var room block
+	for {
+		c, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return byTime(ps), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range r.Interfaces()[len(ends):] {
+			ends = append(ends, endOf(i.Name, host))
+		}
+		p, ok := ends[c.Interface].packet(&c)
+		if !ok || !all(&p, match) {
+			continue
+		}
+		p.Payload = room.keep(p.Payload)
+		ps = append(ps, p)
+	}
+}
+
+// end is a capture's interface; its host is empty where there is none.
+type end struct {
+	host    string
+	decoder decoder
+}
+
+func endOf(name string, host func(capture.Interface) (string, bool)) *end {
+	i := capture.Interface{Name: name}
+	if kind, rest, ok := strings.Cut(name, " "); ok {
+		i = capture.Interface{Kind: kind, Name: rest}
+	}
+	h, ok := host(i)
+	if !ok {
+		h = ""
+	}
+	return &end{host: h}
+}
+
+// packet is what the host at the interface had of it: what it sent, whatever became of that, and what was given to it.
+func (e *end) packet(c *pcapng.Packet) (p Packet, ok bool) {
+	if e.host == "" {
+		return p, false
+	}
+	said, err := comment(c.Comments)
+	sent := said.At == "" || said.At == "sent"
+	came := said.At == "" || said.At == "delivered" && said.Drop == ""
+	if err != nil || c.Dir == pcapng.Outbound && !sent || c.Dir != pcapng.Outbound && !came {
+		return p, false
+	}
+	p, ok = e.decoder.decode(c.Data)
+	p.At, p.Host, p.Out = time.Unix(0, int64(c.Time)), e.host, c.Dir == pcapng.Outbound
+	return p, ok
+}
+
+func comment(texts []string) (c pcapng.Comment, err error) {
+	if len(texts) == 0 {
+		return c, nil
+	}
+	return pcapng.ParseComment(texts[0])
 }
 
 // Hosts says which host of a topology is at an interface of a capture. boxes gives the names under which outlets were watched, by
 // Outlet.Name.
 func Hosts(t *lab.Topology, boxes map[string]string) func(capture.Interface) (string, bool) {
-	return nil
+	public := map[string]bool{}
+	for _, p := range t.Public {
+		public[p.Name] = true
+	}
+	return func(i capture.Interface) (string, bool) {
+		if host := boxes[i.Name]; host != "" {
+			return host, true
+		}
+		switch site, host, _ := strings.Cut(i.Name, "/"); i.Kind {
+		case "uplink":
+			return i.Name, public[i.Name]
+		case "station", "monitor": // of a host, or of a router behind another one
+			s := t.Site(site)
+			there := s != nil && slices.ContainsFunc(s.Hosts, func(h lab.Host) bool { return h.Name == host })
+			return host, there
+		}
+		return "", false
+	}
 }

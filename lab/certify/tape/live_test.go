@@ -1,0 +1,265 @@
+package tape_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/punchlab/punchlab/lab"
+	"github.com/punchlab/punchlab/lab/certify/tape"
+	"github.com/punchlab/punchlab/lab/live"
+	"github.com/punchlab/punchlab/lab/netns/netnstest"
+	"github.com/punchlab/punchlab/lab/packet"
+	"github.com/punchlab/punchlab/topologies"
+)
+
+func TestMain(m *testing.M) {
+	live.Main()
+	netnstest.Main(m)
+}
+
+func startFabric(t *testing.T) *live.Fabric {
+	t.Helper()
+	netnstest.Require(t, "netns", "nftables")
+	f, err := live.Start(live.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+func load(t *testing.T, name string, settings ...string) *lab.Topology {
+	t.Helper()
+	topo, _, err := topologies.Load(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(settings); i += 2 {
+		if err := topo.Set(settings[i], settings[i+1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := topo.Resolve(); err != nil {
+		t.Fatal(err)
+	}
+	return topo
+}
+
+// room is a lab that is captured, and watched by a tape.
+type room struct {
+	*lab.Lab
+	tape *tape.Tape
+	file *os.File
+}
+
+func open(t *testing.T, f *live.Fabric, topo *lab.Topology) *room {
+	t.Helper()
+	l, err := lab.Up(f, topo, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	r := &room{Lab: l, tape: tape.New()}
+	t.Cleanup(func() {
+		if err := r.tape.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if r.file, err = os.Create(filepath.Join(t.TempDir(), "capture.pcapng")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.file.Close() })
+	for _, h := range l.Hosts() {
+		if err := r.tape.Watch(l.Host(h)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Capture(r.file); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r *room) listen(t *testing.T, host string, at netip.AddrPort) *net.UDPConn {
+	t.Helper()
+	c, err := r.Host(host).ListenUDP(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// line is what of a packet live and file have to have in common: not the time, which is the kernel's here and the fabric's there.
+func line(p *tape.Packet) string {
+	return fmt.Sprintf("%s out=%v proto=%d %v>%v size=%d flags=%d seq=%d fragment=%v %.8x %d", p.Host, p.Out, p.Protocol, p.Src, p.Dst, p.Size,
+		p.Flags, p.Seq, p.Fragment, p.Payload, len(p.Payload))
+}
+
+func lines(ps []tape.Packet) (ls []string) {
+	for i := range ps {
+		ls = append(ls, line(&ps[i]))
+	}
+	slices.Sort(ls)
+	return ls
+}
+
+// What the tape had live the file has afterwards, behind a router of either engine: datagrams, fragments and TCP, and what the link lost.
+func TestLiveAndFileAgree(t *testing.T) {
+	f := startFabric(t)
+	for _, engine := range []string{"netfilter", "table"} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			topo := load(t, "two-homes", "camera.engine", engine)
+			r := open(t, f, topo)
+			r.talk(t)
+			r.download(t)
+			if err := r.StopCapture(); err != nil {
+				t.Fatal(err)
+			}
+			// Bare acknowledgments may be on their way when the one has ended and the other has not.
+			both := tape.Any(tape.UDP, tape.Full, tape.Flags(packet.SYN, 0), tape.Flags(packet.FIN, 0))
+			live := r.tape.Packets(0, both)
+			file, err := tape.Read(r.file.Name(), tape.Hosts(topo, nil), both)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(lines(live), lines(file)); d != "" {
+				t.Errorf("(-live +file)\n%s", d)
+			}
+			late := func(p tape.Packet) time.Duration {
+				q, _ := tape.First(live, p.At.Add(-time.Minute), same(p))
+				return p.At.Sub(q.At).Abs()
+			}
+			for _, p := range file {
+				if d := late(p); d > time.Second {
+					t.Errorf("the file has %s %v from when the tape has it", line(&p), d)
+				}
+			}
+			if err := r.tape.Err(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// talk has the camera send datagrams of many sizes to the rendezvous, which answers each with a byte, and tests what the tape has.
+func (r *room) talk(t *testing.T) {
+	t.Helper()
+	at := netip.AddrPortFrom(r.Host("rendezvous").Addr(), 5000)
+	to, from := r.listen(t, "rendezvous", at), r.listen(t, "camera", netip.AddrPort{})
+	sizes := []int{0, 1, 499, 500, 1200, 3000}
+	var pieces int
+	for _, n := range sizes {
+		mark := r.tape.Mark()
+		if _, err := from.WriteToUDPAddrPort(bytes.Repeat([]byte{byte(n)}, n), at); err != nil {
+			t.Fatal(err)
+		}
+		_ = to.SetReadDeadline(time.Now().Add(5 * time.Second))
+		got, peer, err := to.ReadFromUDPAddrPort(make([]byte, 4096))
+		if err != nil || got != n {
+			t.Fatalf("%d bytes came, %v; want %d", got, err, n)
+		}
+		if _, err := to.WriteToUDPAddrPort([]byte{1}, peer); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		if _, err := r.tape.Wait(ctx, mark, 1, tape.CameTo("camera"), tape.UDP, tape.Port(5000)); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		sent := r.tape.Packets(mark, tape.From("camera"), tape.UDP)
+		came := r.tape.Packets(mark, tape.CameTo("rendezvous"), tape.UDP)
+		wan := r.Topology().Site("camera").WAN[0]
+		headers := int64(28 + 20*(len(sent)-1))
+		if tape.Bytes(sent) != int64(n)+headers || tape.PayloadBytes(came) != int64(n) || len(sent) != len(came) {
+			t.Errorf("of a datagram of %d bytes: sent %q, came %q", n, lines(sent), lines(came))
+		}
+		for _, p := range came {
+			if p.Src.Addr() != wan || p.Src.Port() == 0 || p.Dst != at {
+				t.Errorf("it came as %s, want it from %v to %v", line(&p), wan, at)
+			}
+		}
+		if got, want := tape.Count(sent, tape.Media) > 0, n >= 500; got != want {
+			t.Errorf("%d bytes are media: %v", n, got)
+		}
+		pieces += len(sent)
+	}
+	if got := r.tape.Count(0, tape.From("camera"), tape.UDP); got != pieces {
+		t.Errorf("%d packets on the tape, want %d", got, pieces)
+	}
+}
+
+// download has the camera send by TCP.
+func (r *room) download(t *testing.T) {
+	t.Helper()
+	at := netip.AddrPortFrom(r.Host("rendezvous").Addr(), 443)
+	l, err := r.Host("rendezvous").ListenTCP(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	mark := r.tape.Mark()
+	c, err := r.Host("camera").DialTCP(t.Context(), netip.AddrPort{}, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := bytes.Repeat([]byte("0123456789"), 3000)
+	go func() {
+		defer c.Close()
+		_, _ = c.Write(sent)
+	}()
+	in, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	_ = in.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if got, err := io.ReadAll(in); err != nil || !bytes.Equal(got, sent) {
+		t.Fatalf("%d bytes came, %v", len(got), err)
+	}
+	syn := r.tape.Packets(mark, tape.Flags(packet.SYN, packet.ACK))
+	if len(syn) < 2 || syn[0].Host != "camera" || !syn[0].Out || syn[1].Host != "rendezvous" || syn[1].Out {
+		t.Errorf("the connect is %q", lines(syn))
+	}
+	segments := r.tape.Packets(mark, tape.CameTo("rendezvous"), tape.Port(443), tape.Full)
+	in.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	for _, host := range []string{"rendezvous", "camera"} {
+		if _, err := r.tape.Wait(ctx, mark, 1, tape.CameTo(host), tape.Flags(packet.FIN, 0)); err != nil {
+			t.Error(err)
+		}
+	}
+	once := map[uint32]int{}
+	for _, p := range segments {
+		once[p.Seq] = len(p.Payload)
+	}
+	sum := 0
+	for _, n := range once {
+		sum += n
+	}
+	if sum != len(sent) || slices.ContainsFunc(segments, func(p tape.Packet) bool { return p.Size > 1500 }) {
+		t.Errorf("%d bytes in %d segments, want %d", sum, len(segments), len(sent))
+	}
+}
+
+func same(p tape.Packet) tape.Match {
+	want := line(&p)
+	return func(q *tape.Packet) bool { return line(q) == want }
+}
