@@ -138,6 +138,19 @@ var rules = []rule{{
 	except: []string{"lab", "lab/live", "lab/netns", "lab/capture", "lab/certify", "lab/certify/contain", "lab/certify/plug", "lab/certify/tape", "impl/media", "topologies"},
 	why:    "a stage is any vendor's: of the bundled implementation it has the clip alone",
 }, {
+	from:   []string{"lab/certify/cases"},
+	forbid: []string{"lab/...", "impl/...", "reports/...", "scenarios/..."},
+	except: []string{"lab", "lab/attack", "lab/certify", "lab/certify/stage", "lab/certify/tape", "lab/stats", "lab/internal/sniff", "lab/packet", "lab/capture", "lab/nat", "lab/link", "impl/label", "impl/identity", "impl/wire", "impl/media"},
+	why:    "a procedure judges packets by what a stage shows it: of the bundled implementation it knows what an attacker may know, its formats",
+}, {
+	from:   []string{"lab/certify/suite"},
+	forbid: []string{"impl/...", "lab/certify/cases", "lab/runner", "lab/stack", "lab/punchlab", "scenarios/..."},
+	why:    "a suite runs what it is given: which cases there are, and how they are found out, is others' to say",
+}, {
+	from:   []string{"impl/...", "lab", "lab/attack", "lab/certify", "lab/certify/evidence", "lab/certify/contain", "lab/certify/plug", "lab/certify/tape", "lab/certify/stage", "lab/certify/cases", "reports/..."},
+	forbid: []string{"lab/certify/suite"},
+	why:    "who is asked does not know what is made of the answers",
+}, {
 	from:   []string{"lab/certify/evidence"},
 	forbid: []string{"lab", "lab/certify", "lab/record", "lab/stats", "topologies/...", "net/http", "crypto/rand"},
 	why:    "evidence is checked years later by whoever holds the folder and the keys: its format stands on no other",

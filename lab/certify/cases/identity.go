@@ -1,0 +1,4 @@
+package cases
+
+// identity are the procedures of group ID.
+func identity() map[string]Procedure { return map[string]Procedure{} }

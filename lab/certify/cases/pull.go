@@ -1,0 +1,87 @@
+package cases
+
+import (
+	"context"
+	"time"
+
+	"github.com/punchlab/punchlab/lab/certify"
+	"github.com/punchlab/punchlab/lab/certify/stage"
+	"github.com/punchlab/punchlab/lab/certify/tape"
+)
+
+// pull are the procedures of group BW.
+func pull() map[string]Procedure {
+	return map[string]Procedure{"BW-1": idleSilence}
+}
+
+// mediaAMinute is how many packets as large as media an idle camera may send in a minute: logs, a certificate renewed, a firmware's
+// version asked for. A picture a second is three times that.
+const mediaAMinute = 20
+
+// idleSilence is BW-1: an idle camera is watched; and again after a viewer has come and gone.
+func idleSilence(ctx context.Context, s *stage.Stage) certify.Result {
+	x, err := s.Set(ctx, "two-homes")
+	if err != nil {
+		return s.Judge(err)
+	}
+	camera, err := x.Camera(ctx, 1)
+	if err != nil {
+		return s.Judge(err)
+	}
+	watch := s.For(5*time.Minute, 3*time.Second)
+	if r, bad := idle(ctx, s, x, camera, "before a viewer came", watch); bad {
+		return r
+	}
+	if err := comeAndGo(ctx, s, x, camera); err != nil {
+		return s.Judge(err)
+	}
+	if r, bad := idle(ctx, s, x, camera, "after a viewer had gone", watch); bad {
+		return r
+	}
+	s.Saw("packets", x.Tape().Count(0, camera.Out()))
+	return s.Pass()
+}
+
+// comeAndGo has a viewer watch a little, and waits until the camera has let go of it: as long as BW-3 gives it.
+func comeAndGo(ctx context.Context, s *stage.Stage, x *stage.Set, camera *stage.Camera) error {
+	v, err := x.View(ctx, stage.Viewing{Camera: camera, For: 2 * time.Second})
+	if err != nil {
+		return err
+	}
+	if _, err := v.FirstFrame(ctx); err != nil {
+		return err
+	}
+	if _, err := v.Wait(ctx); err != nil {
+		return err
+	}
+	s.Note("the viewer has gone")
+	return s.Pause(ctx, s.For(30*time.Second, time.Second))
+}
+
+// idle watches the camera, and says what it sent too much of.
+func idle(ctx context.Context, s *stage.Stage, x *stage.Set, camera *stage.Camera, when string, watch time.Duration) (certify.Result, bool) {
+	s.Note("watching the idle camera for %v, %s", watch, when)
+	from := x.Tape().Mark()
+	if err := s.Pause(ctx, watch); err != nil {
+		return s.Judge(err), true
+	}
+	sent := x.Tape().Packets(from, camera.Out())
+	s.Saw("seconds", int(watch/time.Second))
+	most, _ := tape.Busiest(time.Minute, tape.Select(sent, tape.Media))
+	s.Record(map[string]any{"when": when, "seconds": watch.Seconds(), "packets": len(sent), "bytes": tape.Bytes(sent), "media in the busiest minute": most.N})
+	if most.N > mediaAMinute {
+		return s.Fail("%s the idle camera sent %d packets of 500 bytes or more within a minute; %d may be", when, most.N, mediaAMinute), true
+	}
+	if allowed := allowance(s.Decl().Bounds.Idle, watch); tape.Bytes(sent) > allowed {
+		return s.Fail("%s the idle camera sent %d bytes in %v; by its declared idle bound of %d bytes an hour %d may be",
+			when, tape.Bytes(sent), watch, s.Decl().Bounds.Idle, allowed), true
+	}
+	return certify.Result{}, false
+}
+
+// allowance is what an idle camera may send in a part of an hour: its share of the bound, but no less than a whole keepalive with its
+// answer, since these come at moments.
+func allowance(idle int, watch time.Duration) int64 {
+	const keepalive = 1500
+	return max(keepalive, int64(float64(idle)*watch.Hours()))
+}

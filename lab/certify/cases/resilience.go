@@ -1,0 +1,4 @@
+package cases
+
+// resilience are the procedures of group RES.
+func resilience() map[string]Procedure { return map[string]Procedure{} }

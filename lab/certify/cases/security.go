@@ -1,0 +1,4 @@
+package cases
+
+// security are the procedures of group SEC.
+func security() map[string]Procedure { return map[string]Procedure{} }
