@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/punchlab/punchlab/lab/certify"
@@ -62,10 +64,14 @@ func (x *Set) Serve(ctx context.Context) error {
 	if x.hasRelay() {
 		roles = append(roles, certify.RoleRelay)
 	}
-	for _, role := range roles {
-		if err := x.serve(ctx, role); err != nil {
-			return err
-		}
+	errs := make([]error, len(roles))
+	var ready sync.WaitGroup
+	for i, role := range roles {
+		ready.Go(func() { errs[i] = x.serve(ctx, role) })
+	}
+	ready.Wait()
+	if err := cmp.Or(errs...); err != nil {
+		return err
 	}
 	x.served = true
 	return nil

@@ -199,3 +199,6 @@ func (s *Stage) Close() error {
 	s.closed, s.closeErr = true, err
 	return err
 }
+
+// Folder is that of the case's evidence: for files beside those that the Stage writes.
+func (s *Stage) Folder() string { return s.o.Folder }
