@@ -72,13 +72,13 @@ func (f *Flooder) shots() func(i int) (Shot, error) {
 		}
 		shot.B = append([]byte(nil), made[i%len(made)]...)
 		binary.LittleEndian.PutUint32(shot.B[4:], draw.Uint32()|1) // the sender's index is part of the prologue: it will not open
-		sign(f.Key, shot.B)
+		Sign(f.Key, shot.B)
 		return shot, nil
 	}
 }
 
-// sign gives an initiation the mac1 that its bytes have to have for a responder (impl/PROTOCOL.md §5.1).
-func sign(responder identity.PublicKey, b []byte) {
+// Sign gives an initiation the mac1 that its bytes have to have for a responder (impl/PROTOCOL.md §5.1).
+func Sign(responder identity.PublicKey, b []byte) {
 	key := blake2s.Sum256(append([]byte("punchlab mac1 v1"), responder[:]...))
 	end := len(b) - 2*blake2s.Size128
 	h, err := blake2s.New128(key[:])

@@ -226,6 +226,6 @@ func claim(private [32]byte, whose, responder identity.PublicKey, random io.Read
 		return nil, fmt.Errorf("claim a key: %w", err)
 	}
 	b = append(b, make([]byte, 2*16)...) // mac1, mac2
-	sign(responder, b)
+	Sign(responder, b)
 	return b, nil
 }

@@ -57,7 +57,7 @@ func Kinds(to string, receiver identity.PublicKey, random io.Reader) []Kind {
 			b, err := initiation(to, receiver, random)
 			if err == nil {
 				b[60] ^= 1
-				sign(receiver, b)
+				Sign(receiver, b)
 			}
 			return b, err
 		}},

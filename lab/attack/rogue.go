@@ -26,6 +26,8 @@ type RogueRendezvous struct {
 	Secrets []Secret // that it looks for in what passes
 	Seed    uint64
 	Ready   func() // called once it serves; nil: nobody asks
+	// Hear is given each message that a device says in its session; nil: nobody is. It must not block, nor keep m.
+	Hear func(from identity.PublicKey, m wire.Message)
 }
 
 // Told is something that a rogue rendezvous tells a camera.
@@ -221,6 +223,9 @@ func (s *rogue) hear(now time.Time, from netip.AddrPort, b []byte) {
 	m, err := wire.Unmarshal(plain)
 	if err != nil {
 		return
+	}
+	if s.Hear != nil {
+		s.Hear(c.key, m)
 	}
 	switch m := m.(type) {
 	case *wire.Ping:
