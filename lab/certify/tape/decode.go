@@ -10,23 +10,27 @@ import (
 // decoder reads packets from their bytes. It knows the fragments that it saw, so one host's packets go to one decoder. It is not safe for
 // concurrent use.
 type decoder struct {
-	first map[datagram]ports // what the first fragments said
+	first map[datagram]ends // of the first fragments
 }
 
-// datagram is what fragments have in common (RFC 791 §3.2, RFC 8200 §4.5).
+// datagram is what fragments have in common (RFC 791 §3.2, RFC 8200 §4.5). Those that the host sent have no addresses here: Linux forwards
+// later fragments in the memory in which a packet socket has yet to read them, so that they may be seen as the host's router has
+// translated them.
 type datagram struct {
 	src, dst netip.Addr
 	protocol uint8
 	id       uint32
 }
 
-type ports struct{ src, dst uint16 }
+type ends struct{ src, dst netip.AddrPort }
 
 // maxDatagrams is how many fragmented datagrams are known at once.
 const maxDatagrams = 1024
 
-// decode reads a packet, whose payload then lies in b. What is damaged is read as far as it goes; false: it is no IP packet.
-func (d *decoder) decode(b []byte) (p Packet, ok bool) {
+// decode reads a packet that the host sent or got, and whose payload then lies in b. What is damaged is read as far as it goes; false: it
+// is no IP packet.
+func (d *decoder) decode(b []byte, out bool) (p Packet, ok bool) {
+	p.Out = out
 	var f fragment
 	switch packet.Version(b) {
 	case 4:
@@ -42,53 +46,63 @@ func (d *decoder) decode(b []byte) (p Packet, ok bool) {
 			return p, false
 		}
 		var whole bool
-		p.Protocol, p.Payload, whole = ip.Transport()
 		p.Size = ip.TotalLen()
+		p.Protocol, p.Payload, whole = ip.Transport()
 		f = fragmentOf6(ip, p.Protocol, whole)
 	default:
 		return p, false
 	}
-	var at ports
-	if f.later {
-		p.Fragment, at = true, d.first[f.datagram]
-	} else {
-		at = p.transport()
-	}
-	if f.more && !f.later {
-		d.know(f.datagram, at)
-	}
-	p.Src, p.Dst = netip.AddrPortFrom(f.src, at.src), netip.AddrPortFrom(f.dst, at.dst)
+	d.address(&p, f)
 	return p, true
 }
 
-// transport reads the transport's header, and leaves its payload.
-func (p *Packet) transport() (at ports) {
+// address gives the packet its ends, and a fragment those of its first one.
+func (d *decoder) address(p *Packet, f fragment) {
+	var src, dst uint16
+	if !f.later {
+		src, dst = p.transport()
+	}
+	p.Fragment = f.later
+	p.Src, p.Dst = netip.AddrPortFrom(f.src, src), netip.AddrPortFrom(f.dst, dst)
+	if p.Out {
+		f.src, f.dst = netip.Addr{}, netip.Addr{}
+	}
+	if e, known := d.first[f.datagram]; f.later && known {
+		p.Src, p.Dst = e.src, e.dst
+	}
+	if f.more && !f.later {
+		d.know(f.datagram, ends{p.Src, p.Dst})
+	}
+}
+
+// transport reads the ports, and leaves what is behind the transport's header.
+func (p *Packet) transport() (src, dst uint16) {
 	b := p.Payload
 	switch {
 	case p.Protocol == packet.ProtocolUDP && len(b) >= packet.UDPHeaderLen:
-		u := packet.UDP(b)
-		at = ports{u.SrcPort(), u.DstPort()}
-		p.Payload = u.Payload()
-		if whole, err := packet.ParseUDP(b); err == nil { // else a first fragment, or a wrong length
-			p.Payload = whole.Payload()
+		u := packet.UDP(b) // as a first fragment it is shorter than it says
+		if whole, err := packet.ParseUDP(b); err == nil {
+			u = whole
 		}
+		p.Payload = u.Payload()
+		return u.SrcPort(), u.DstPort()
 	case p.Protocol == packet.ProtocolTCP:
 		t, err := packet.ParseTCP(b)
 		if err != nil {
-			return at
+			return 0, 0
 		}
-		at = ports{t.SrcPort(), t.DstPort()}
 		p.Flags, p.Seq, p.Payload = t.Flags(), t.Seq(), t.Payload()
+		return t.SrcPort(), t.DstPort()
 	}
-	return at
+	return 0, 0
 }
 
-// know remembers a first fragment's ports.
-func (d *decoder) know(g datagram, at ports) {
+// know remembers a first fragment's ends.
+func (d *decoder) know(g datagram, e ends) {
 	if d.first == nil || len(d.first) >= maxDatagrams {
-		d.first = map[datagram]ports{}
+		d.first = map[datagram]ends{}
 	}
-	d.first[g] = at
+	d.first[g] = e
 }
 
 // fragment is what a packet says of the datagram that it is a piece of.

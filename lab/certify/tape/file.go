@@ -34,7 +34,7 @@ func readAll(f io.Reader, host func(capture.Interface) (string, bool), match []M
 	if err != nil {
 		return nil, err
 	}
-	var ends []*end
+	var places []*place
 	var room block
 	for {
 		c, err := r.Next()
@@ -44,10 +44,10 @@ func readAll(f io.Reader, host func(capture.Interface) (string, bool), match []M
 		if err != nil {
 			return nil, err
 		}
-		for _, i := range r.Interfaces()[len(ends):] {
-			ends = append(ends, endOf(i.Name, host))
+		for _, i := range r.Interfaces()[len(places):] {
+			places = append(places, placeOf(i.Name, host))
 		}
-		p, ok := ends[c.Interface].packet(&c)
+		p, ok := places[c.Interface].packet(&c)
 		if !ok || !all(&p, match) {
 			continue
 		}
@@ -56,13 +56,13 @@ func readAll(f io.Reader, host func(capture.Interface) (string, bool), match []M
 	}
 }
 
-// end is a capture's interface; its host is empty where there is none.
-type end struct {
+// place is a capture's interface; its host is empty where there is none.
+type place struct {
 	host    string
 	decoder decoder
 }
 
-func endOf(name string, host func(capture.Interface) (string, bool)) *end {
+func placeOf(name string, host func(capture.Interface) (string, bool)) *place {
 	i := capture.Interface{Name: name}
 	if kind, rest, ok := strings.Cut(name, " "); ok {
 		i = capture.Interface{Kind: kind, Name: rest}
@@ -71,11 +71,11 @@ func endOf(name string, host func(capture.Interface) (string, bool)) *end {
 	if !ok {
 		h = ""
 	}
-	return &end{host: h}
+	return &place{host: h}
 }
 
 // packet is what the host at the interface had of it: what it sent, whatever became of that, and what was given to it.
-func (e *end) packet(c *pcapng.Packet) (p Packet, ok bool) {
+func (e *place) packet(c *pcapng.Packet) (p Packet, ok bool) {
 	if e.host == "" {
 		return p, false
 	}
@@ -85,8 +85,8 @@ func (e *end) packet(c *pcapng.Packet) (p Packet, ok bool) {
 	if err != nil || c.Dir == pcapng.Outbound && !sent || c.Dir != pcapng.Outbound && !came {
 		return p, false
 	}
-	p, ok = e.decoder.decode(c.Data)
-	p.At, p.Host, p.Out = time.Unix(0, int64(c.Time)), e.host, c.Dir == pcapng.Outbound
+	p, ok = e.decoder.decode(c.Data, c.Dir == pcapng.Outbound)
+	p.At, p.Host = time.Unix(0, int64(c.Time)), e.host
 	return p, ok
 }
 

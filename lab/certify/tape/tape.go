@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -94,17 +95,15 @@ func (t *Tape) record(name string, out bool, at time.Time, b []byte) {
 		d = &decoder{}
 		t.decoders[name] = d
 	}
-	p, ok := d.decode(b)
+	host, far := strings.CutPrefix(name, farEnd)
+	p, ok := d.decode(b, out != far)
 	if !ok {
 		return
 	}
 	if t.over > 0 || t.held+int64(len(p.Payload))+overhead > t.limit {
 		t.over++
 	} else {
-		p.At, p.Host, p.Out = at, name, out
-		if name[:min(1, len(name))] == farEnd {
-			p.Host, p.Out = name[1:], !out
-		}
+		p.At, p.Host = at, host
 		p.Payload = t.room.keep(p.Payload)
 		t.held += int64(len(p.Payload)) + overhead
 		t.packets = append(t.packets, p)
