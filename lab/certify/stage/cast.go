@@ -84,6 +84,9 @@ func (x *Set) serve(ctx context.Context, role certify.Role) error {
 	if role == certify.RoleRelay {
 		host = x.relay
 	}
+	if x.Program(role) != nil {
+		return nil // an earlier Serve failed by another role
+	}
 	argv, vendors := x.stage.player(role)
 	p, err := x.start(starting{role: role, action: certify.ActionRun, unit: 1, host: host, argv: argv, vendor: vendors})
 	if err != nil {

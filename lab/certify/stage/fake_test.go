@@ -60,7 +60,7 @@ func (f *fake) act() {
 	}
 	fmt.Println("a", role, "for", action, "of unit", env("UNIT"))
 	if f.has("crash-" + role) {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGSEGV)
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	}
 	if f.has("deaf") && role == "camera" {
 		signal.Ignore(syscall.SIGTERM)

@@ -27,6 +27,7 @@ type Viewing struct {
 // View is a viewer that was started. It is safe for concurrent use.
 type View struct {
 	p       *Program
+	camera  *Camera // that it watches, if that is known
 	started time.Time
 	mark    int // position of the tape at the start
 	asking  sync.Mutex
@@ -74,7 +75,7 @@ const asksWithin = 3 * time.Second
 func (x *Set) view(ctx context.Context, v Viewing, ticket string) (*View, error) {
 	seconds := (v.For + time.Second - 1) / time.Second
 	argv, vendors := x.stage.player(certify.RoleViewer)
-	w := &View{started: time.Now(), mark: x.tape.Mark()}
+	w := &View{camera: v.Camera, started: time.Now(), mark: x.tape.Mark()}
 	var err error
 	w.p, err = x.start(starting{
 		role: certify.RoleViewer, action: certify.ActionRun, unit: v.Unit, host: v.Host, argv: argv, vendor: vendors,
@@ -133,7 +134,8 @@ func (w *View) Frames() []Frame {
 	return frames
 }
 
-// FirstFrame waits for the first whole frame. The error is *Ended where the viewer ended without one, *Timeout, *Fault, or the lab's.
+// FirstFrame waits for the first whole frame. The error is *Ended where the viewer ended without one, *Timeout, *Fault (the camera's too, if
+// it is known and over), or the lab's.
 func (w *View) FirstFrame(ctx context.Context) (Frame, error) {
 	if err := w.WaitFrames(ctx, 1); err != nil {
 		return Frame{}, err
@@ -173,6 +175,8 @@ func (w *View) have(what string, enough func([]Frame) bool) (bool, error) {
 		return true, nil
 	case over:
 		return false, w.p.ended(what)
+	case w.camera != nil:
+		return false, w.camera.Fault()
 	}
 	return false, nil
 }
