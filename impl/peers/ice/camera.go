@@ -56,7 +56,7 @@ func NewCamera(cfg CameraConfig) (*Camera, error) {
 	return c, nil
 }
 
-// Sent is how many access units have been sent.
+// Sent is how many access units have been sent, or have begun to be: one that a viewer has is among them, however soon it asks.
 func (c *Camera) Sent() int { return int(c.sent.Load()) }
 
 // Traffic is what its sockets carried.
@@ -247,10 +247,10 @@ func (s *session) stream() {
 			return
 		case <-time.After(time.Until(due)):
 		}
+		s.camera.sent.Add(1) // before it can come
 		for _, p := range packetize(au, &seq, time.Now(), extension) {
 			_ = s.track.WriteRTP(p)
 		}
-		s.camera.sent.Add(1)
 	}
 }
 
