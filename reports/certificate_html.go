@@ -177,22 +177,23 @@ func (c Certification) counts() (cs []certificateCount) {
 	return cs
 }
 
-// verdictKey are all verdicts. Failed should-cases do not color the count.
+// verdictKey are all verdicts, each as its worst case stands, or as such a case would.
 func (c Certification) verdictKey() (cs []certificateCount) {
+	usual := map[certify.Verdict]standing{certify.Pass: good, certify.Fail: bad, certify.Unsupported: bad, certify.NotApplicable: none}
 	for _, v := range certify.Verdicts {
-		k := certificateCount{Mark: verdictMark(v), Name: string(v), Says: verdictSays[v], Standing: doubt}
-		switch v {
-		case certify.Pass:
-			k.Standing = good
-		case certify.Fail, certify.Unsupported:
-			k.Standing = bad
-		case certify.NotApplicable:
-			k.Standing = none
+		k := certificateCount{Mark: verdictMark(v), Name: string(v), Says: verdictSays[v], Standing: usual[v]}
+		if k.Standing == "" {
+			k.Standing = doubt
 		}
+		binding := false
 		for _, j := range c.Suite.Cases {
 			if j.Result.Verdict == v {
 				k.N++
+				binding = binding || j.Binding()
 			}
+		}
+		if k.N > 0 && k.Standing == bad && !binding {
+			k.Standing = doubt
 		}
 		cs = append(cs, k)
 	}

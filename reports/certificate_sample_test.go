@@ -40,7 +40,7 @@ func rightResult(c certify.Case) certify.Result {
 
 const sampleTimeline = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 130" width="900" height="130" font-family="sans-serif" font-size="12">` +
 	`<g stroke="#888"><path d="M90 30H880M90 70H880M90 110H880"/></g><text x="4" y="34">viewer</text><text x="4" y="74">rendezvous</text>` +
-	`<text x="4" y="114">camera</text><g stroke="#0072b2" stroke-width="1.5"><path d="M120 30L150 70L180 110L230 30"/></g></svg>`
+	`<text x="4" y="114">camera</text><g stroke="#0072b2" stroke-width="1.5" fill="none"><path d="M120 30L150 70L180 110L230 30"/></g></svg>`
 
 // certification is a run of the cases (all, if none are named) by a declaration, in which some came out otherwise.
 func certification(d *certify.Declaration, cases []string, otherwise map[string]certify.Result) Certification {
