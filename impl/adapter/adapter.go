@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/punchlab/punchlab/impl/identity"
 )
@@ -61,9 +62,13 @@ func unsupportedf(format string, a ...any) error {
 	return fmt.Errorf("%w: %s", errUnsupported, fmt.Sprintf(format, a...))
 }
 
-// Run does what the environment asks for, until it is done or the context ends, and returns the exit code. Whoever ends the context
-// waits for it no longer than the contract says: the process is to end then. Why it failed is written to stderr.
+// patience is how long a program may take to end that was told to. The contract gives it a second.
+const patience = 900 * time.Millisecond
+
+// Run does what the environment asks for, until it is done or the context ends, and returns the exit code. It is for
+// a process of its own: where it has not returned within patience of the context's end, it ends that. Why it failed is written to stderr.
 func Run(ctx context.Context, lookup func(string) (string, bool), stderr io.Writer) int {
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(patience, func() { os.Exit(Done) }) })()
 	e, err := readEnvironment(lookup)
 	if err == nil {
 		err = e.run(ctx, stderr)

@@ -33,7 +33,6 @@ func Cases() (ids []string) {
 // environment is what a program was started with.
 type environment struct {
 	id, role, action string // the case's ID
-	unit             int
 	result, state    string
 	source, ticket   string
 	addrs            []netip.Addr // the host's
@@ -41,7 +40,7 @@ type environment struct {
 	media, timeout   time.Duration
 }
 
-// Folders and lengths where the environment says nothing.
+// Lengths where the environment says nothing.
 const (
 	defaultMedia   = 10 * time.Second
 	defaultTimeout = 30 * time.Second
@@ -142,7 +141,11 @@ func seconds(s string, otherwise time.Duration) (time.Duration, error) {
 
 // run plays the role.
 func (e environment) run(ctx context.Context, stderr io.Writer) error {
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	level := slog.LevelInfo
+	if e.role == "rendezvous" {
+		level = slog.LevelWarn // it meets many
+	}
+	log := slog.New(slog.NewTextHandler(newQuiet(stderr, time.Now), &slog.HandlerOptions{Level: level}))
 	switch {
 	case e.action != "run":
 		return e.ask(ctx)
