@@ -16,7 +16,8 @@ func acme(without ...certify.Feature) *certify.Declaration {
 			SHA256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}},
 		Features: map[certify.Feature]bool{},
 		Bounds: certify.Bounds{Keepalive: 25 * time.Second, Idle: 60_000, FirstFrame: 2 * time.Second, RelayFrame: 4 * time.Second,
-			Ports: []certify.Port{{Protocol: "udp", Number: 5000}}, FrameOverhead: 0.15, Floor: 200_000, Bitrate: 2_000_000, Recovery: 10 * time.Second},
+			Ports: []certify.Port{{Protocol: "udp", Number: 5000}}, FrameOverhead: 0.15, Floor: 200_000, Bitrate: 2_000_000,
+			Recovery: 10 * time.Second},
 		Servers: []certify.Server{{Name: "p2p.acme.example", Role: "rendezvous"}, {Name: "relay.acme.example", Role: "relay"}},
 		Digest:  "sha256:" + strings.Repeat("ab", 32),
 	}
@@ -52,7 +53,8 @@ func certification(d *certify.Declaration, cases []string, otherwise map[string]
 		Probe: &Probe{Case: "QXZ-17", Role: certify.RoleCamera, Exit: 127},
 		Roles: []Part{{certify.RoleCamera, "vendor", "./acme-cam"}, {certify.RoleViewer, "vendor", "./acme-cam"},
 			{certify.RoleRendezvous, "bundled", "punchlab adapter"}, {certify.RoleRelay, "bundled", "punchlab adapter"}},
-		Signers: []Signer{{Key: strings.Repeat("0123456789abcdef", 4), Name: "ACME lab"}}, Verify: "punchlab verify . --issuer lab.pub", Runs: map[string]CaseRun{}}
+		Signers: []Signer{{Key: strings.Repeat("0123456789abcdef", 4), Name: "ACME lab"}}, Verify: "punchlab verify . --issuer lab.pub",
+		Runs: map[string]CaseRun{}}
 	for i, sel := range certify.Select(d) {
 		id := sel.Case.ID
 		if len(cases) > 0 && !slices.Contains(cases, id) {
@@ -86,7 +88,8 @@ func certification(d *certify.Declaration, cases []string, otherwise map[string]
 var differently = map[string]certify.Result{
 	"NAT-2": {Verdict: certify.Fail, Reason: "in 3 of 59 connects the first whole frame came after 4 s, the latest after 6.81 s",
 		Observed: map[string]int{"connects": 59, "frames": 59, "relayed": 59}, Claim: &certify.Claim{Tries: 59, Failures: 3}},
-	"NAT-4": {Verdict: certify.PassNonstrict, Reason: "media was turned round by the router in 2 of 4 connects", Observed: map[string]int{"connects": 4, "frames": 240}},
+	"NAT-4": {Verdict: certify.PassNonstrict, Reason: "media was turned round by the router in 2 of 4 connects",
+		Observed: map[string]int{"connects": 4, "frames": 240}},
 	"NAT-6": {Verdict: certify.Unsupported, Reason: "the program answered 127"},
 	"MED-3": {Verdict: certify.Fail, Reason: "the camera's program crashed: signal: segmentation fault", Device: "crashed: segmentation fault",
 		Observed: map[string]int{"frames": 12}},

@@ -316,7 +316,8 @@ func claimAsked(k certify.Case) string {
 	if k.Rate == 0 {
 		return ""
 	}
-	s := fmt.Sprintf("≥ %s %% at %s %% confidence: %s tries without a failure", number(100*k.Rate, 2), number(100*certify.Confidence, 2), count(k.Tries()))
+	s := fmt.Sprintf("≥ %s %% at %s %% confidence: %s tries without a failure", number(100*k.Rate, 2), number(100*certify.Confidence, 2),
+		count(k.Tries()))
 	if k.Absolute {
 		s += "; a single failure fails the case"
 	}

@@ -1,0 +1,116 @@
+package reports
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/punchlab/punchlab/lab/certify"
+)
+
+// lacks are the features that the camera does not declare; without a declaration, the reasons why cases do not apply.
+func (c Certification) lacks() (out []certificateLack) {
+	add := func(name, what string, of func(certify.Judged) bool) {
+		l := certificateLack{Name: name, What: what}
+		for _, j := range c.Suite.Cases {
+			if !j.Applicable && of(j) {
+				l.Cases = append(l.Cases, printable(j.Case.ID))
+			}
+		}
+		out = append(out, l)
+	}
+	if c.Declaration != nil {
+		for _, f := range certify.Features() {
+			if !c.Declaration.Has(f.Feature) {
+				add(string(f.Feature), f.What, func(j certify.Judged) bool { return slices.Contains(j.Case.Needs, f.Feature) })
+			}
+		}
+		return out
+	}
+	var whys []string
+	for _, j := range c.Suite.Cases {
+		if !j.Applicable && !slices.Contains(whys, j.Why) {
+			whys = append(whys, j.Why)
+			add(printable(j.Why), "", func(k certify.Judged) bool { return k.Why == j.Why })
+		}
+	}
+	return out
+}
+
+// declared is the declaration's content.
+func (c Certification) declared() (device, features, bounds, servers []pair) {
+	d := c.Declaration
+	if d == nil {
+		return nil, nil, nil, nil
+	}
+	device = []pair{{"vendor", printable(d.Device.Vendor)}, {"model", printable(d.Device.Model)}, {"firmware", printable(d.Device.Firmware.Name)},
+		{"version", printable(d.Device.Firmware.Version)}, {"SHA-256 of the firmware", printable(d.Device.Firmware.SHA256)},
+		{"digest of the declaration", printable(d.Digest)}}
+	for _, f := range certify.Features() {
+		features = append(features, pair{f.What, map[bool]string{true: "yes", false: "no"}[d.Has(f.Feature)]})
+	}
+	for _, l := range certify.Limits() {
+		text, _, _ := strings.Cut(l.What, ": ")
+		if slices.ContainsFunc(l.Needs, func(f certify.Feature) bool { return !d.Has(f) }) {
+			continue
+		}
+		bounds = append(bounds, pair{text, tie(boundValue(d, l.Bound))})
+	}
+	for _, s := range d.Servers {
+		servers = append(servers, pair{printable(s.Name), printable(s.Role)})
+	}
+	return device, features, bounds, servers
+}
+
+// runFacts say how the run was made.
+func (c Certification) runFacts() (ps []pair) {
+	ps = append(ps, pair{"honesty probe", c.probeSays()})
+	for _, p := range c.Roles {
+		says := p.By
+		if p.Program != "" {
+			says += ": " + p.Program
+		}
+		ps = append(ps, pair{printable(string(p.Role)), printable(says)})
+	}
+	if !c.Started.IsZero() {
+		ps = append(ps, pair{"started", instant(c.Started)})
+	}
+	if !c.Finished.IsZero() {
+		ps = append(ps, pair{"finished", instant(c.Finished)})
+	}
+	return append(ps, pair{"seed", strconv.FormatUint(c.Seed, 10)})
+}
+
+func (c Certification) probeSays() string {
+	p := c.Probe
+	if p == nil {
+		return "not asked"
+	}
+	asked := fmt.Sprintf("asked as %s for %s, which there is not, it ", p.Role, p.Case)
+	switch {
+	case p.Note != "":
+		asked += "gave no answer: " + p.Note
+	case p.Passed():
+		asked += "answered 127, unsupported, as it must"
+	default:
+		asked += fmt.Sprintf("answered %d; only 127, unsupported, is right", p.Exit)
+	}
+	return printable(asked)
+}
+
+// signatures are the keys that sign.
+func (c Certification) signatures() (ps []pair) {
+	for _, s := range c.Signers {
+		role := map[bool]string{true: "witness", false: "issuer"}[s.Witness]
+		ps = append(ps, pair{strings.TrimSpace(role + " " + printable(s.Name)), printable(s.Key)})
+	}
+	return ps
+}
+
+func facts(fs []Fact) (ps []pair) {
+	for _, f := range fs {
+		ps = append(ps, pair{printable(f.Name), printable(f.Value)})
+	}
+	return ps
+}
