@@ -126,7 +126,9 @@ func (f *fake) read() (string, netip.AddrPort) {
 	return string(b[:n]), netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 }
 
-func (f *fake) send(to netip.AddrPort, message string) { _, _ = f.c.WriteToUDPAddrPort([]byte(message), to) }
+func (f *fake) send(to netip.AddrPort, message string) {
+	_, _ = f.c.WriteToUDPAddrPort([]byte(message), to)
+}
 
 func (f *fake) rendezvous() {
 	f.listen(9000)
@@ -222,7 +224,7 @@ func (f *fake) viewer() {
 	must(err)
 	out, err := os.Create(filepath.Join(env("RESULT"), "frames.jsonl"))
 	must(err)
-	must(f.c.SetReadDeadline(time.Now().Add(5 * time.Second)))
+	must(f.c.SetReadDeadline(time.Now().Add(2 * time.Second)))
 	f.send(f.server, "A"+string(ticket))
 	type picture struct {
 		pieces [256]string

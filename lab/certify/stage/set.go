@@ -245,6 +245,7 @@ func (x *Set) Close() error {
 	}
 	if err := x.tape.Err(); err != nil {
 		x.stage.Note("the tape is not whole: %v", err)
+		x.stage.tear(err)
 	}
 	errs = append(errs, x.tape.Close())
 	x.stage.mu.Lock()

@@ -28,6 +28,8 @@ func opened(t *testing.T, fault string, change func(*stage.Options)) (*stage.Sta
 	if err != nil {
 		t.Fatal(err)
 	}
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
 	c, _ := certify.Lookup("MED-1")
 	c.Evidence = []string{"capture.pcapng", "timeline.txt", "records.jsonl", "counts.json"}
 	o := stage.Options{
@@ -54,7 +56,7 @@ func opened(t *testing.T, fault string, change func(*stage.Options)) (*stage.Sta
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "punchlab-stage-*")); len(left) > 0 {
+		if left, _ := filepath.Glob(filepath.Join(temp, "*")); len(left) > 0 {
 			t.Errorf("%v are left", left)
 		}
 	})

@@ -168,13 +168,24 @@ func (s *Stage) result(v certify.Verdict, reason, device string) certify.Result 
 	return r
 }
 
+// tear keeps that a tape was not the whole of what passed.
+func (s *Stage) tear(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.torn == nil {
+		s.torn = fmt.Errorf("the packets that were judged are not all that passed: %w", err)
+	}
+}
+
 // Finish closes the Stage and holds a verdict to what became of the vendor's programs up to their end: one that crashed, hung, passed a
-// limit or ignored SIGTERM fails the case. An error of the lab's while it closes makes a pass a harness-error.
+// limit or ignored SIGTERM fails the case. A tape that is not whole, or an error of the lab's while it closes, makes a pass a
+// harness-error.
 func (s *Stage) Finish(r certify.Result) certify.Result {
 	s.Note("verdict: %s %s", r.Verdict, r.Reason)
 	err := s.Close()
 	s.mu.Lock()
 	faults := s.faults
+	err = errors.Join(err, s.torn)
 	s.mu.Unlock()
 	switch {
 	case len(faults) > 0 && (r.Verdict.Passed() || r.Verdict == certify.Informational):
