@@ -20,9 +20,10 @@ import (
 
 var listed = map[string]func() (rows [][]string, err error){
 	"topologies": listTopologies, "scenarios": listScenarios, "nats": listNATs, "links": listLinks, "strategies": listStrategies,
+	"cases": listCases,
 }
 
-var listOrder = []string{"topologies", "scenarios", "strategies", "nats", "links"}
+var listOrder = []string{"topologies", "scenarios", "strategies", "nats", "links", "cases"}
 
 func listCommand() *cobra.Command {
 	var asJSON, asMarkdown bool
@@ -31,7 +32,7 @@ func listCommand() *cobra.Command {
 		Use:   "list " + strings.Join(listOrder, "|"),
 		Short: "List what the lab has",
 		Long: `List what the lab has. 'list nats' has the presets; with --engine it has the single behaviours, whether that engine
-can do them, and the test that shows it or the reason why not.`,
+can do them, and the test that shows it or the reason why not. 'list cases' has what a camera is held to (certify).`,
 		Example:   "  punchlab list nats\n  punchlab list nats --engine table\n  punchlab list nats --engine all --markdown\n  punchlab list scenarios --json",
 		Args:      cobra.ExactArgs(1),
 		ValidArgs: listOrder,
@@ -220,11 +221,17 @@ func showCommand() *cobra.Command {
 	var engine string
 	var asJSON, asSVG bool
 	c := &cobra.Command{
-		Use:     "show TOPOLOGY",
-		Short:   "Draw a topology with its addresses and behaviours",
-		Example: "  punchlab show two-homes --set camera.nat=symmetric\n  punchlab show cgn --svg > cgn.svg",
+		Use:     "show TOPOLOGY|CASE",
+		Short:   "Draw a topology with its addresses and behaviours, or describe a case in full",
+		Example: "  punchlab show two-homes --set camera.nat=symmetric\n  punchlab show cgn --svg > cgn.svg\n  punchlab show NAT-1",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if isCase(args[0]) {
+				if err := without(cmd.Flags(), "is of topologies: "+args[0]+" is a case", "set", "engine", "svg"); err != nil {
+					return err
+				}
+				return showCase(args[0], asJSON)
+			}
 			if asJSON && asSVG {
 				return usagef("--json and --svg: give one of them")
 			}

@@ -53,7 +53,7 @@ func maim(args []string) error {
 	case len(args) > 2 && args[0] == "page":
 		return tear(args[1], args[2:])
 	case len(args) == 6 && args[0] == "certificate":
-		return certify(args[1], args[2], args[3], args[4:])
+		return certificate(args[1], args[2], args[3], args[4:])
 	case len(args) == 4 && args[0] == "list":
 		return list(args[1], args[2], args[3])
 	}
@@ -108,8 +108,8 @@ func years(s string) (int64, error) {
 	return time.Now().AddDate(n, 0, 0).Unix(), err
 }
 
-// certify gives a camera a certificate that holds between two years from now.
-func certify(maker, camera, path string, holds []string) error {
+// certificate gives a camera a certificate that holds between two years from now.
+func certificate(maker, camera, path string, holds []string) error {
 	m, err := identity.LoadMakerKey(maker)
 	if err != nil {
 		return err

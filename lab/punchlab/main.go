@@ -5,6 +5,8 @@
 //	              gate, trend   decide whether it is worse than another, and since when
 //	              compare       put two side by side
 //	merge, worker                runs larger than one machine
+//	certify ─▶ OUT/ ─▶ verify    hold a camera to the cases, seal the evidence; check it, offline
+//	              key           keys that sign certificates
 //	baseline                     runs that later ones are compared with
 //	exec, show, list, doctor     look around, run any program inside a topology's host
 //	classify                     RFC 5780 from the outside
@@ -25,6 +27,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/punchlab/punchlab/lab/certify/contain"
 	"github.com/punchlab/punchlab/lab/live"
 	"github.com/punchlab/punchlab/lab/stack"
 	"github.com/spf13/cobra"
@@ -66,8 +69,9 @@ func unsupported(f string, a ...any) error {
 }
 
 func main() {
-	live.Main()  // returns unless this process is the fabric
-	stack.Main() // or a rendezvous of a trial's
+	contain.Main() // returns unless this process is to be around a vendor's program
+	live.Main()    // or the fabric
+	stack.Main()   // or a rendezvous of a trial's
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	// A second interrupt ends the program at once. Not one that comes with the first: a terminal's reaches us directly and
 	// by the parent.
@@ -126,7 +130,7 @@ nothing was measured, 64 the call or a file it names is wrong, 70 the lab itself
 		return usagef("%w\nSee '%s --help'", err, c.CommandPath())
 	})
 	c.AddCommand(runCommand(), mergeCommand(), workerCommand(), reportCommand(), gateCommand(), baselineCommand(), trendCommand(), compareCommand(),
-		replayCommand(), listCommand(), showCommand(), execCommand(), classifyCommand(), doctorCommand(),
+		replayCommand(), certifyCommand(), verifyCommand(), keyCommand(), listCommand(), showCommand(), execCommand(), classifyCommand(), doctorCommand(),
 		rendezvousCommand(), cameraCommand(), viewerCommand(),
 		provisionCommand(), qrCommand(), accountCommand(),
 		recordingsCommand(), adapterCommand())

@@ -11,15 +11,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/punchlab/punchlab/impl/adapter"
 	"github.com/punchlab/punchlab/impl/web/webtest"
+	"github.com/punchlab/punchlab/lab/certify/contain"
 	"github.com/punchlab/punchlab/lab/live"
 	"github.com/punchlab/punchlab/lab/stack"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 func TestMain(m *testing.M) {
+	contain.Main()
 	live.Main()
 	stack.Main()
+	if len(os.Args) == 2 && os.Args[1] == adapterName && os.Getenv("PUNCHLAB_CONTRACT") != "" {
+		adapter.Main() // testscript goes by the name that a program is called with, and certify calls its executable
+	}
 	testscript.Main(m, map[string]func(){
 		"punchlab": main, "pictures": pictures, "said": program("said", said), "maim": program("maim", maim),
 	})

@@ -28,6 +28,9 @@ func idleSilence(ctx context.Context, s *stage.Stage) certify.Result {
 	if err != nil {
 		return s.Judge(err)
 	}
+	if err := s.Pause(ctx, s.For(30*time.Second, time.Second)); err != nil { // until it has settled, and only idles
+		return s.Judge(err)
+	}
 	watch := s.For(5*time.Minute, 3*time.Second)
 	if r, bad := idle(ctx, s, x, camera, "before a viewer came", watch); bad {
 		return r
@@ -79,9 +82,9 @@ func idle(ctx context.Context, s *stage.Stage, x *stage.Set, camera *stage.Camer
 	return certify.Result{}, false
 }
 
-// allowance is what an idle camera may send in a part of an hour: its share of the bound, but no less than a whole keepalive with its
-// answer, since these come at moments.
+// allowance is what an idle camera may send in a part of an hour: its share of the bound, but no less than what a camera sends at
+// once now and then (a keepalive, a question to STUN): within seconds nobody can tell how much that is in an hour.
 func allowance(idle int, watch time.Duration) int64 {
-	const keepalive = 1500
-	return max(keepalive, int64(float64(idle)*watch.Hours()))
+	const atOnce = 4096
+	return max(atOnce, int64(float64(idle)*watch.Hours()))
 }

@@ -22,7 +22,7 @@ type summary struct {
 	Only     []string        `json:"only,omitempty"`
 	Seed     uint64          `json:"seed,string"`
 	Ran      certify.Verdict `json:"ran"` // of the cases that were run, by themselves
-	Probe    *reports.Probe  `json:"probe,omitempty"`
+	Probe    *probed         `json:"probe,omitempty"`
 	Suite    certify.Suite   `json:"suite"`
 }
 
@@ -96,7 +96,7 @@ func (r *run) report(out *Outcome) error {
 		}
 		c.Runs[id] = one
 	}
-	if err := r.dir.writeJSON(SuiteFile, summary{runSchema, c.Complete, c.Brief, c.Only, c.Seed, out.Ran, c.Probe, c.Suite}); err != nil {
+	if err := r.dir.writeJSON(SuiteFile, summary{runSchema, c.Complete, c.Brief, c.Only, c.Seed, out.Ran, (*probed)(c.Probe), c.Suite}); err != nil {
 		return err
 	}
 	for name, render := range map[string]func(io.Writer, reports.Certification) error{

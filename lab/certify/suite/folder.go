@@ -65,6 +65,14 @@ type record struct {
 	Finished time.Time      `json:"finished"`
 }
 
+// probed is probe.json, and what suite.json has of it.
+type probed struct {
+	Case string       `json:"case"`
+	Role certify.Role `json:"role"`
+	Exit int          `json:"exit"`
+	Note string       `json:"note,omitempty"`
+}
+
 // folder is a run's.
 type folder string
 
@@ -177,9 +185,9 @@ func (r *run) resume(want header) error {
 			r.records[s.Case.ID] = rec
 		}
 	}
-	var p reports.Probe
+	var p probed
 	if err := r.dir.readJSON(path.Join(probeFolder, probeFile), &p); err == nil && p.Case == certify.UnknownCase(r.o.Seed) {
-		r.probe = &p
+		r.probe = (*reports.Probe)(&p)
 	}
 	return r.scenarios()
 }

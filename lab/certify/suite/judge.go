@@ -68,7 +68,7 @@ func (r *run) restore(s *certify.Suite) {
 	for _, sel := range certify.Select(r.o.Declaration) {
 		j, there := judged[sel.Case.ID]
 		if !there {
-			j.Result = certify.Result{Case: sel.Case.ID, Verdict: certify.Inconclusive, Reason: "not asked for"}
+			j.Result = certify.Result{Case: sel.Case.ID, Verdict: certify.Inconclusive, Reason: "not run"}
 			if !sel.Applicable {
 				j.Result.Verdict, j.Result.Reason = certify.NotApplicable, sel.Why
 			}

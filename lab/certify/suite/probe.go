@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/lab/certify"
+	"github.com/punchlab/punchlab/lab/certify/contain"
 	"github.com/punchlab/punchlab/lab/certify/stage"
 	"github.com/punchlab/punchlab/reports"
 )
@@ -24,22 +25,21 @@ func (r *run) ask(ctx context.Context, c certify.Case) error {
 	}
 	timed, cancel := context.WithTimeout(ctx, r.o.seam.limit(c, r.o.Brief))
 	defer cancel()
-	p := reports.Probe{Case: c.ID, Role: certify.RoleCamera}
-	var err error
-	p.Exit, p.Note, err = r.o.seam.ask(timed, r.stage(c, probeFolder))
+	p, err := r.o.seam.ask(timed, r.stage(c, probeFolder))
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
-		return fmt.Errorf("ask the camera's program for a case that there is not: %w", err)
+		return fmt.Errorf("ask the vendor's programs for a case that there is not: %w", err)
 	}
-	if err := r.dir.writeJSON(filepath.Join(probeFolder, probeFile), p); err != nil {
+	p.Case = c.ID
+	if err := r.dir.writeJSON(filepath.Join(probeFolder, probeFile), probed(p)); err != nil {
 		return err
 	}
 	r.mu.Lock()
 	r.probe = &p
 	r.mu.Unlock()
-	text := "the camera's program says that it does not know " + c.ID
+	text := "asked for " + c.ID + ", a case that there is not, the vendor's programs say that they do not know it"
 	if !p.Passed() {
 		text = dishonest(&p)
 	}
@@ -53,14 +53,14 @@ func dishonest(p *reports.Probe) string {
 	if p.Note != "" {
 		how = p.Note
 	}
-	return fmt.Sprintf("asked for %s, a case that there is not, the camera's program has to exit with %d: %s. A program that does not look at "+
-		"what it is asked for is not believed elsewhere: no certificate is issued", p.Case, certify.ExitUnsupported, how)
+	return fmt.Sprintf("asked for %s, a case that there is not, the vendor's %s has to exit with %d: %s. A program that does not look at "+
+		"what it is asked for is not believed elsewhere: no certificate is issued", p.Case, p.Role, certify.ExitUnsupported, how)
 }
 
 // seam is what tests replace.
 type seam struct {
 	open  func(stage.Options) (s *stage.Stage, finish func(certify.Result) certify.Result, err error)
-	ask   func(context.Context, stage.Options) (exit int, note string, err error)
+	ask   func(context.Context, stage.Options) (reports.Probe, error)
 	asks  func(stage.Device) bool // there is a program to ask
 	limit func(certify.Case, bool) time.Duration
 	grace time.Duration
@@ -71,7 +71,7 @@ func (s *seam) fill() {
 		s.open = openStage
 	}
 	if s.ask == nil {
-		s.ask = askCamera
+		s.ask = askPrograms
 	}
 	if s.asks == nil {
 		s.asks = func(d stage.Device) bool { return d.Way != stage.Box || len(d.Hook)+len(d.Program) > 0 }
@@ -92,26 +92,72 @@ func openStage(o stage.Options) (*stage.Stage, func(certify.Result) certify.Resu
 	return s, s.Finish, nil
 }
 
-// askCamera starts the camera in the simplest lab there is.
-func askCamera(ctx context.Context, o stage.Options) (exit int, note string, err error) {
+// askPrograms asks each of the vendor's programs in the simplest lab there is, and reports the first that does not pass, or the last.
+func askPrograms(ctx context.Context, o stage.Options) (p reports.Probe, err error) {
 	s, err := stage.Open(o)
 	if err != nil {
-		return 0, "", err
+		return p, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	set, err := s.Set(ctx, "two-homes")
+	x, err := s.Set(ctx, "two-homes")
 	if err != nil {
-		return 0, "", err
+		return p, err
 	}
-	_, err = set.Camera(ctx, 1)
-	var fault *stage.Fault
+	for _, role := range rolesOf(o.Device) {
+		if p, err = askRole(ctx, x, role); err != nil || !p.Passed() {
+			return p, err
+		}
+	}
+	if len(o.Device.Hook) > 0 {
+		return askHook(ctx, x)
+	}
+	return p, nil
+}
+
+// rolesOf are the roles that the vendor's program is asked for.
+func rolesOf(d stage.Device) []certify.Role {
+	switch {
+	case len(d.Program) == 0:
+		return nil
+	case d.Way == stage.Endpoint:
+		return []certify.Role{certify.RoleCamera}
+	case d.Way == stage.Box:
+		return []certify.Role{certify.RoleRendezvous, certify.RoleRelay, certify.RoleViewer}
+	}
+	return certify.Roles
+}
+
+func askRole(ctx context.Context, x *stage.Set, role certify.Role) (reports.Probe, error) {
+	p := reports.Probe{Role: role}
+	report, err := x.Ask(ctx, role)
+	switch {
+	case err != nil:
+		return p, err
+	case report.Ending != contain.Exited && report.Ending != contain.ExitedAtOnce:
+		p.Exit, p.Note = -1, "it did not exit by itself: "+string(report.Ending)
+	default:
+		p.Exit = report.Code
+	}
+	return p, nil
+}
+
+// askHook asks a box's hook for an action that takes nothing away.
+func askHook(ctx context.Context, x *stage.Set) (reports.Probe, error) {
+	p := reports.Probe{Role: certify.RoleCamera}
+	camera, err := x.Camera(ctx, 1)
+	if err != nil {
+		return p, err
+	}
+	err = camera.Action(ctx, certify.ActionPrivacyOff)
 	switch {
 	case err == nil:
-		return 0, "it was ready, as for a case that it knows", nil
+		p.Note = "its hook did what it was asked for"
 	case errors.As(err, new(*stage.Unsupported)):
-		return certify.ExitUnsupported, "", nil
-	case errors.As(err, &fault):
-		return 0, err.Error(), nil
+		p.Exit = certify.ExitUnsupported
+	case errors.As(err, new(*stage.Fault)):
+		p.Exit, p.Note = -1, "its hook: "+err.Error()
+	default:
+		return p, err
 	}
-	return 0, "", err
+	return p, nil
 }
