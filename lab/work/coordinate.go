@@ -113,7 +113,6 @@ type coordinator struct {
 	told     time.Time    // when Idle was
 	leased   time.Time    // when the job was put
 	lost     int          // how often units were put again since the last record
-	stuck    int          // looks in a row at units that nobody will be given
 	stopped  map[int]bool // cells that the rule has ended
 	stopping []int        // those whose units are still in the queue
 }
@@ -160,7 +159,7 @@ func (c *coordinator) open(ctx context.Context) error {
 	if !again {
 		c.job = &job{
 			Schema: jobSchema, Run: run, Epoch: strconv.FormatInt(time.Now().UnixNano(), 36), Manifest: c.Manifest, Build: build(c.Manifest.Versions),
-			UnitTrials: c.UnitTrials, AckWaitNS: c.AckWait.Nanoseconds(),
+			UnitTrials: c.UnitTrials, AckWaitNS: c.AckWait.Nanoseconds(), MaxDeliver: c.MaxDeliver,
 		}
 	}
 	c.AckWait, c.UnitTrials = time.Duration(c.job.AckWaitNS), c.job.UnitTrials
@@ -275,6 +274,8 @@ func (c *coordinator) take(m jetstream.Msg) error {
 		if known.Name == "" {
 			c.log.Info("a worker has come", "worker", w.Name, "kernel", w.Kernel, "cores", w.CPU.Cores)
 		}
+	case "alone":
+		return c.takeAlone(m.Data())
 	case "refused":
 		c.log.Warn("a worker refuses this run", "worker", kind[len(kind)-1], "why", string(m.Data()))
 	}

@@ -20,6 +20,9 @@ import (
 //	         ▲      └─ InProgress every AckWait/3                            └─ some were another worker's ─▶ run again
 //	         └──────── Nak: the worker was told to stop
 //
+// A unit that was delivered before may have killed who had it. It is a suspect: it waits until nothing else is in hand, nothing is
+// taken beside it, and a second one goes back to the queue.
+//
 // It is safe for concurrent use.
 type desk struct {
 	*worker
@@ -28,9 +31,10 @@ type desk struct {
 	queue   jetstream.Consumer
 	limit   int // units that run at once
 
-	mu     sync.Mutex
-	held   map[[2]int]*holding // by cell and number
-	trials map[[2]int]*slot    // of the units held, by cell and trial
+	mu      sync.Mutex
+	held    map[[2]int]*holding // by cell and number
+	suspect *holding            // the one of them that is run alone; nil: none is
+	trials  map[[2]int]*slot    // of the units held, by cell and trial
 
 	ready      chan runner.Unit // for the runner; it has room for all that are held
 	freed      chan struct{}    // has something when a unit was finished
@@ -41,7 +45,10 @@ type desk struct {
 // holding is a unit that the server has given to this worker.
 type holding struct {
 	unit
-	msg jetstream.Msg
+	msg   jetstream.Msg
+	waits bool   // to be run alone
+	alone alone  // what the log was told when it was
+	said  uint64 // sequence of that in the log; 0: nothing was
 }
 
 // Bounds of a desk.
@@ -171,11 +178,17 @@ func (d *desk) holdings() (all []*holding) {
 	return all
 }
 
-// feed takes units from the queue for as long as there is room, and gives others a turn when there are none.
+// feed takes units from the queue for as long as there is room and none has to be run alone, and gives others a turn when there
+// are none.
 func (d *desk) feed(ctx context.Context, cancel context.CancelCauseFunc) {
 	for ctx.Err() == nil {
-		free := d.limit + ahead - len(d.holdings())
-		if free <= 0 {
+		suspect, others := d.suspicion()
+		if suspect != nil && suspect.waits && others == 0 {
+			d.runAlone(ctx, suspect)
+			continue
+		}
+		free := d.limit + ahead - others
+		if suspect != nil || free <= 0 {
 			select {
 			case <-ctx.Done():
 			case <-d.freed:
@@ -186,7 +199,7 @@ func (d *desk) feed(ctx context.Context, cancel context.CancelCauseFunc) {
 		for _, m := range msgs {
 			d.hold(ctx, m)
 		}
-		if len(msgs) > 0 || len(d.holdings()) > 0 {
+		if len(msgs) > 0 || others > 0 {
 			continue
 		}
 		if jobs, err := d.listJobs(ctx); err == nil && len(jobs) > 1 {
@@ -235,22 +248,37 @@ func (d *desk) hold(ctx context.Context, m jetstream.Msg) {
 		_ = m.Term()
 		return
 	}
-	key := [2]int{u.Cell, u.Number}
+	suspect := about.NumDelivered > 1
+	if u.Again && !suspect { // it may have been in the queue before
+		was, _, _ := d.lastAlone(ctx, u)
+		suspect = was.Begun > 0
+	}
+	if d.keepUnit(u, m, suspect) && (!(u.Again || suspect) || d.lookUp(ctx, u)) {
+		d.settle(ctx, u)
+	}
+}
+
+// keepUnit notes a unit that has come; false: it is in hand already, or goes back.
+func (d *desk) keepUnit(u unit, m jetstream.Msg, suspect bool) bool {
 	d.mu.Lock()
+	defer d.mu.Unlock()
+	key := [2]int{u.Cell, u.Number}
 	if h := d.held[key]; h != nil { // it was taken from us for being silent too long, and came back
 		h.msg = m
-		d.mu.Unlock()
-		return
+		return false
 	}
-	d.held[key] = &holding{u, m}
+	if suspect && d.suspect != nil {
+		_ = m.Nak()
+		return false
+	}
+	h := &holding{unit: u, msg: m, waits: suspect}
+	if d.held[key] = h; suspect {
+		d.suspect = h
+	}
 	for i, n := range u.Trials {
 		d.trials[[2]int{u.Cell, n}] = &slot{attempts: u.attempts(i), first: u.attempts(i)}
 	}
-	d.mu.Unlock()
-	if (u.Again || about.NumDelivered > 1) && !d.lookUp(ctx, u) {
-		return // ctx has ended
-	}
-	d.settle(ctx, u)
+	return true
 }
 
 // finish waits for the records of a unit that has been run.
@@ -270,23 +298,33 @@ func (d *desk) finish(ctx context.Context, r runner.Unit) {
 	d.settle(ctx, u)
 }
 
-// settle acknowledges a unit whose trials are closed, and has the runner run what is open of another.
+// settle acknowledges a unit whose trials are closed, and has the runner run what is open of another, if it need not wait.
 func (d *desk) settle(ctx context.Context, u unit) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	h := d.held[[2]int{u.Cell, u.Number}]
 	for _, n := range u.Trials {
 		if !d.trials[[2]int{u.Cell, n}].closed {
-			d.ready <- u.runner() // has room
+			if !h.waits {
+				d.ready <- u.runner() // has room
+			}
 			return
 		}
 	}
+	d.release(h)
+}
+
+// release acknowledges a unit that is done with. The caller holds mu.
+func (d *desk) release(h *holding) {
 	if err := h.msg.Ack(); err != nil {
 		d.log.Debug("cannot acknowledge a unit", "error", err) // it comes back, and is found done
 	}
-	delete(d.held, [2]int{u.Cell, u.Number})
-	for _, n := range u.Trials {
-		delete(d.trials, [2]int{u.Cell, n})
+	delete(d.held, [2]int{h.Cell, h.Number})
+	for _, n := range h.Trials {
+		delete(d.trials, [2]int{h.Cell, n})
+	}
+	if d.suspect == h {
+		d.suspect = nil
 	}
 	select {
 	case d.freed <- struct{}{}:
@@ -308,6 +346,7 @@ func (d *desk) find(r runner.Unit) (unit, bool) {
 // giveBack returns what is held to the queue, so that others need not wait until it is missed.
 func (d *desk) giveBack() {
 	held := d.holdings()
+	d.withdraw(d.suspect) // nothing else works on the desk any more
 	for _, h := range held {
 		_ = h.msg.Nak()
 	}

@@ -11,5 +11,10 @@
 // window for duplicates as well, and the coordinator keeps a ledger of what its folder has. The coordinator holds no other state:
 // begun again, it reads the log from the start, drops what it has, and asks for what is missing.
 //
+// A unit that kills who runs it must not take others with it. So one that was delivered before is a suspect: a worker runs it alone,
+// with nothing else in hand, and says so in the log before it begins and when it is told to stop. What dies alone is what killed.
+// When all but one of MaxDeliver workers have begun that and none has come to an end, the next one that is given the unit gives it
+// up: harness errors. A unit that has only been near is never given up, and one that has not been lost before is run beside others.
+//
 // The set of records is that of a run in one process, whoever ran what, since a trial's seed is of its cell and number alone.
 package work

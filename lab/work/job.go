@@ -28,6 +28,7 @@ type job struct {
 
 	UnitTrials int   `json:"unit_trials"`
 	AckWaitNS  int64 `json:"ack_wait_ns"`
+	MaxDeliver int   `json:"max_deliver"`
 }
 
 // RunID names a run on a server: the same for as long as its folder is, for whoever begins to coordinate it.
@@ -48,6 +49,7 @@ func RunID(m record.Manifest) string {
 //
 //	punchlab-RUN-EPOCH-units    punchlab.RUN.EPOCH.unit.CELL.NUMBER        a unit that nobody has finished
 //	punchlab-RUN-EPOCH-records  punchlab.RUN.EPOCH.log.record.CELL.TRIAL   the attempts of a trial, in their order
+//	                            punchlab.RUN.EPOCH.log.alone.CELL.NUMBER   how many workers have begun to run a unit alone, or that it was given up
 //	                            punchlab.RUN.EPOCH.log.worker.NAME         who took the job, and where it runs
 //	                            punchlab.RUN.EPOCH.log.refused.NAME        who did not, and why
 const (

@@ -37,7 +37,7 @@ type Options struct {
 
 	UnitTrials int           // most trials of a unit; 0: 20
 	AckWait    time.Duration // without a sign of a worker, after which its unit goes to another; 0: 30 s
-	MaxDeliver int           // workers that may die on a unit before it is given up: harness errors; 0: 8
+	MaxDeliver int           // workers that may die on a unit, all but the first alone with it, before it is given up: harness errors; 1 is 2; 0: 8
 	MaxAge     time.Duration // after which the server forgets a run whose coordinator is gone; 0: 7 days
 	Replicas   int           // of the streams, on a cluster; 0: 1
 	Log        *slog.Logger  // nil: none

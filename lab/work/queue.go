@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -95,7 +94,8 @@ func (c *coordinator) look(ctx context.Context, now time.Time) error {
 	if info.State.Msgs == 0 {
 		return c.findLost(ctx)
 	}
-	return c.findPoison(ctx)
+	c.count(ctx)
+	return nil
 }
 
 // findLost sees to what is open though nobody has it: a server that crashed may lose the last it has confirmed. All records of the
@@ -123,53 +123,20 @@ func (c *coordinator) findLost(ctx context.Context) error {
 	return c.put(ctx, c.ledger.units(c.UnitTrials), true)
 }
 
-// findPoison gives up units that are in the queue though nobody has them or will be given them: as many workers as may have died
-// on each.
-func (c *coordinator) findPoison(ctx context.Context) error {
+// count notes how many units workers have.
+func (c *coordinator) count(ctx context.Context) {
 	consumer, err := c.units.Consumer(ctx, consumerName)
 	if err != nil {
 		c.log.Debug("cannot look at the queue", "error", err)
-		return nil
+		return
 	}
-	info := consumer.CachedInfo() // of just now
-	c.held = info.NumAckPending
-	if info.NumPending > 0 || info.NumAckPending > 0 {
-		c.stuck = 0
-		return nil
-	}
-	if c.stuck++; c.stuck < 2 {
-		return nil
-	}
-	c.stuck = 0
-	queue, err := c.units.Info(ctx, jetstream.WithSubjectFilter(c.job.subject("unit.>")))
-	if err != nil {
-		return nil // a later look
-	}
-	for subject := range queue.State.Subjects {
-		m, err := c.units.GetLastMsgForSubject(ctx, subject)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil // a later look
-		}
-		if err := c.giveUp(m); err != nil {
-			return err
-		}
-		if err := c.units.DeleteMsg(ctx, m.Sequence); err != nil {
-			c.log.Debug("cannot take out a unit", "error", err)
-		}
-	}
-	return nil
+	c.held = consumer.CachedInfo().NumAckPending // of just now
 }
 
 // giveUp records the open trials of a unit as harness errors, the last attempt of each.
-func (c *coordinator) giveUp(m *jetstream.RawStreamMsg) error {
-	u, err := decodeUnit(m.Data)
-	if err != nil {
-		return err
-	}
-	c.log.Warn("gave up a unit: every worker that took it died", "cell", u.Cell, "trials", u.Trials, "workers", c.MaxDeliver)
+func (c *coordinator) giveUp(a alone) error {
+	u := a.Unit
+	c.log.Warn("gave up a unit: every worker that ran it alone died", "cell", u.Cell, "trials", u.Trials, "workers", a.Begun)
 	for _, n := range u.Trials {
 		s := c.ledger.find(u.Cell, n)
 		if s == nil || s.closed {
@@ -181,8 +148,8 @@ func (c *coordinator) giveUp(m *jetstream.RawStreamMsg) error {
 			Schema: record.TrialSchema, Cell: u.Cell, Trial: n, Attempt: int(s.attempts), Seed: runner.Seed(c.Plan.Seed, params, n), Params: params,
 			Oracle:  cell.Topology.Chance(runner.Camera, runner.Viewer).Prospect.String(),
 			Outcome: record.HarnessError, Cause: "the workers that tried it died", EndedAt: time.Now().UTC(),
-			Error: fmt.Sprintf("its unit (trials %d to %d of cell %d) was given to %d workers and none finished it: run it alone to see why",
-				u.Trials[0], u.Trials[len(u.Trials)-1], u.Cell, c.MaxDeliver),
+			Error: fmt.Sprintf("its unit (trials %d to %d of cell %d) was run alone by %d workers, after one that had others besides, and none finished it: "+
+				"run it alone to see why", u.Trials[0], u.Trials[len(u.Trials)-1], u.Cell, a.Begun),
 		}
 		for !runner.Final(t) {
 			t.Attempt++

@@ -35,13 +35,44 @@ import (
 type rig struct {
 	Takes  time.Duration // by a trial, at most
 	Trials int
-	Poison int // seed of the trial that kills its process; 0: none does
+	Poison []uint64 // seeds of the trials that kill their process
 	Flaky  bool
 	Stop   int // trials with a verdict after which a cell ends; 0: none does
 }
 
 // trials counts those of this process.
 var trials atomic.Int64
+
+// company is which trials of this process had others beside them.
+type company struct {
+	mu  sync.Mutex
+	now map[tried]bool
+	met map[tried]bool
+}
+
+// tried names a trial of the tests' experiment.
+type tried struct {
+	seed     uint64
+	strategy string
+}
+
+func (c *company) come(t tried) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for o := range c.now {
+		c.met[o], c.met[t] = true, true
+	}
+	c.now[t] = true
+}
+
+func (c *company) leave(t tried) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.now, t)
+}
+
+// seen is set by a test that wants to know.
+var seen atomic.Pointer[company]
 
 // dice is a system under test whose trials are a function of their seed and strategy, as those of engine sim are.
 type dice struct{ rig }
@@ -55,8 +86,13 @@ func (dice) Try(context.Context, *lab.Lab, stack.Trial) (stack.Observation, erro
 
 func (d dice) Simulate(ctx context.Context, _ *lab.Topology, tr stack.Trial, _ []lab.Event) (o stack.Observation, _ []record.Event, err error) {
 	trials.Add(1)
+	if c := seen.Load(); c != nil {
+		me := tried{tr.Seed, tr.Strategy}
+		c.come(me)
+		defer c.leave(me)
+	}
 	r := rand.New(rand.NewPCG(tr.Seed, uint64(len(tr.Strategy))))
-	if d.Poison != 0 && uint64(d.Poison) == tr.Seed {
+	if slices.Contains(d.Poison, tr.Seed) {
 		os.Exit(3)
 	}
 	if takes := time.Duration(r.Float64() * float64(d.Takes)); takes > 0 {

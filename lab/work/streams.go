@@ -48,7 +48,7 @@ func (c *client) openStreams(ctx context.Context, j *job, o Options) (units, rec
 	}
 	if err == nil {
 		_, err = units.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
-			Durable: consumerName, AckPolicy: jetstream.AckExplicitPolicy, AckWait: o.AckWait, MaxDeliver: o.MaxDeliver, MaxAckPending: -1, MaxWaiting: 8192,
+			Durable: consumerName, AckPolicy: jetstream.AckExplicitPolicy, AckWait: o.AckWait, MaxDeliver: -1, MaxAckPending: -1, MaxWaiting: 8192,
 		})
 	}
 	if err != nil {

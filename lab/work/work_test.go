@@ -2,16 +2,19 @@ package work_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/punchlab/punchlab/lab/record"
 	"github.com/punchlab/punchlab/lab/runner"
 	"github.com/punchlab/punchlab/lab/work"
@@ -148,13 +151,15 @@ func TestCoordinatorDies(t *testing.T) {
 	}
 }
 
-// A unit that kills whoever runs it is given up, its trials are harness errors, and everything else has its verdict.
+// A unit that kills whoever runs it is given up, its trials are harness errors, and everything else has its verdict, though what was
+// beside it died with it. Each kills twice: once beside others and once alone.
 func TestPoison(t *testing.T) {
 	r := rig{Trials: 12}
 	plan := r.plan(t)
-	r.Poison = int(runner.Seed(7, plan.Cells[2].Params, 5))
+	r.Poison = []uint64{runner.Seed(7, plan.Cells[0].Params, 5), runner.Seed(7, plan.Cells[2].Params, 5)}
 	o := spread(t, r.manifest())
-	o.MaxDeliver = 3
+	o.MaxDeliver = 2
+	deaths := 0
 	var got []record.Trial
 	o.Sink = func(rec record.Trial) error { got = append(got, rec); return nil }
 	over, ended := make(chan struct{}), make(chan struct{})
@@ -168,6 +173,7 @@ func TestPoison(t *testing.T) {
 					w.kill()
 					return
 				case <-w.ended:
+					deaths++
 				}
 			}
 		}()
@@ -178,18 +184,139 @@ func TestPoison(t *testing.T) {
 	if !errors.Is(err, runner.ErrUnfilled) {
 		t.Fatalf("error %v", err)
 	}
-	// Seeds leave the strategy out: the trial kills in both cells of its pair of NATs.
+	// Seeds leave the strategy out: a trial kills in both cells of its pair of NATs.
 	void := 0
 	for _, rec := range got {
 		if rec.Outcome == record.HarnessError {
 			void++
-			if rec.Cell != 2 && rec.Cell != 3 || rec.Trial/4 != 1 || !strings.Contains(rec.Error, "none finished") || rec.Oracle == "" {
+			if rec.Cell > 3 || rec.Trial/4 != 1 || !strings.Contains(rec.Error, "none finished") || rec.Oracle == "" {
 				t.Errorf("record %+v", rec)
 			}
 		}
 	}
-	if void < 2 || void > 8 || p.Unfilled != void || p.Done != 72-void || len(got) != 72 {
+	if void < 4 || void > 16 || p.Unfilled != void || p.Done != 72-void || len(got) != 72 {
 		t.Errorf("%d harness errors of %d records, progress %+v", void, len(got), p)
+	}
+	if deaths < 5 || deaths > 8 {
+		t.Errorf("four units killed %d workers", deaths)
+	}
+}
+
+// What was lost once is run with nothing beside it, by a worker that has much else; the rest is run side by side.
+func TestSuspectsAreRunAlone(t *testing.T) {
+	r := rig{Takes: 10 * time.Millisecond, Trials: 16}
+	plan := r.plan(t)
+	s := server(t)
+	o := spread(t, r.manifest())
+	o.URL = s.URL()
+	var got []record.Trial
+	o.Sink = func(rec record.Trial) error { got = append(got, rec); return nil }
+	c := &company{now: map[tried]bool{}, met: map[tried]bool{}}
+	seen.Store(c)
+	defer seen.Store(nil)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := work.Coordinate(t.Context(), o)
+		ended <- err
+	}()
+	lost := lose(t, s.URL(), plan, 5)
+	helpers(t, s.URL(), 1)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	seen.Store(nil) // what follows is another run
+	r.same(t, got)
+	for trial := range lost {
+		if c.met[trial] {
+			t.Errorf("%v had others beside it", trial)
+		}
+	}
+	if len(lost) != 20 || len(c.met) < 30 {
+		t.Errorf("%d trials were lost, %d had others beside them", len(lost), len(c.met))
+	}
+}
+
+// lose takes so many units as a worker does and gives them back, for when the next worker has others; it returns their trials.
+func lose(t *testing.T, url string, plan runner.Plan, n int) map[tried]bool {
+	js := talk(t, url)
+	var queue jetstream.Consumer
+	await(t, "a queue", func() bool {
+		for _, name := range streams(t, url) {
+			if strings.HasSuffix(name, "-units") {
+				queue, _ = js.Consumer(t.Context(), name, "workers")
+			}
+		}
+		return queue != nil
+	})
+	lost := map[tried]bool{}
+	for range n {
+		m, err := queue.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var u struct {
+			Cell   int
+			Trials []int
+		}
+		if err := json.Unmarshal(m.Data(), &u); err != nil {
+			t.Error(err)
+		}
+		for _, trial := range u.Trials {
+			lost[tried{runner.Seed(plan.Seed, plan.Cells[u.Cell].Params, trial), plan.Cells[u.Cell].Strategy}] = true
+		}
+		if err := m.NakWithDelay(time.Duration(50+20*len(lost)) * time.Millisecond); err != nil {
+			t.Error(err)
+		}
+	}
+	return lost
+}
+
+// Workers that are told to stop again and again have not died: nothing is given up, though much is run alone.
+func TestStoppedIsNotDead(t *testing.T) {
+	r := rig{Takes: 40 * time.Millisecond, Trials: 8}
+	o := spread(t, r.manifest())
+	o.MaxDeliver = 2
+	var got []record.Trial
+	enough := make(chan struct{}, 1)
+	o.Sink = func(rec record.Trial) error {
+		if got = append(got, rec); len(got)%3 == 0 {
+			select {
+			case enough <- struct{}{}:
+			default:
+			}
+		}
+		return nil
+	}
+	ctx, over := context.WithCancel(t.Context())
+	var worker sync.WaitGroup
+	stops := 0
+	o.Ready = func(url string) {
+		worker.Go(func() {
+			for ; ctx.Err() == nil; stops++ {
+				turn, stop := context.WithCancel(ctx)
+				go func() {
+					select {
+					case <-enough:
+					case <-turn.Done():
+					}
+					stop()
+				}()
+				if err := work.Serve(turn, serving(url)); err != nil && ctx.Err() == nil {
+					t.Error(err)
+				}
+				stop()
+			}
+		})
+	}
+	_, err := work.Coordinate(t.Context(), o)
+	over()
+	worker.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.same(t, got)
+	if stops < 8 {
+		t.Errorf("stopped %d times only", stops)
 	}
 }
 
