@@ -26,7 +26,7 @@ func TestEndToEnd(t *testing.T) {
 	if err != nil || label.UID().String() != known.UID || label.RendezvousKey != RendezvousKey().Public() {
 		t.Errorf("ticket %v, identity %v: %v", label.UID(), known, err)
 	}
-	v := s.view(t.TempDir(), cam.file("ticket"))
+	v := s.view(t.TempDir(), cam.file("ticket"), "PUNCHLAB_MEDIA=1")
 	if !s.watched(v) {
 		t.Fatal("no frame")
 	}
@@ -129,8 +129,9 @@ func TestOwners(t *testing.T) {
 		if code := open.code(); code != Failed || time.Since(asked) > 10*time.Second {
 			t.Errorf("%s: the old owner's session ends after %v with %d", action, time.Since(asked), code)
 		}
-		for name, who := range map[string]string{"pairing": first, "ticket": t.TempDir()} {
-			if s.watched(s.view(who, ticket)) {
+		tries := map[string]*program{"pairing": s.view(first, ticket), "ticket": s.view(t.TempDir(), ticket)}
+		for name, old := range tries {
+			if s.watched(old) {
 				t.Errorf("%s: the old owner sees the picture by his %s", action, name)
 			}
 		}

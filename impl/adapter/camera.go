@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -112,7 +113,7 @@ func (u *unit) start(ctx context.Context) (<-chan struct{}, error) {
 	up := make(chan struct{})
 	var once sync.Once
 	h, err := camera.Start(ctx, camera.Options{
-		Dir: e.state, Resolve: e.resolve, Input: e.source, Source: source.Config{FPS: fps}, Keepalive: keepalive, Log: u.log,
+		Dir: e.state, Resolve: e.resolve, Input: e.source, Source: source.Config{FPS: fps}, Keepalive: keepalive, NoMap: e.alone(), Log: u.log,
 		Sent: func(now time.Time, _ identity.UID, au media.AccessUnit) { u.frames.note(au.Index, now, au.Data) },
 		Observe: func(event any) {
 			if _, ready := event.(core.Ready); ready {
@@ -128,6 +129,11 @@ func (u *unit) start(ctx context.Context) (<-chan struct{}, error) {
 		return nil, errors.Join(err, h.Close())
 	}
 	return up, nil
+}
+
+// alone says whether the host is in no network: then there is no router that could map ports.
+func (e environment) alone() bool {
+	return !slices.ContainsFunc(e.addrs, func(a netip.Addr) bool { return !a.IsLoopback() })
 }
 
 // resolve finds a rendezvous, whatever its name. One address of it: several would be taken for several servers.

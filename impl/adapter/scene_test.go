@@ -90,7 +90,7 @@ func (s *scene) start(role, state string, more ...string) *program {
 	p.cmd.Env = append([]string{
 		asAdapter + "=1", "PATH=" + os.Getenv("PATH"), "PUNCHLAB_CONTRACT=1", "PUNCHLAB_CASE=MED-1", "PUNCHLAB_ROLE=" + role,
 		"PUNCHLAB_ACTION=run", "PUNCHLAB_UNIT=1", "PUNCHLAB_RESULT=" + p.result, "PUNCHLAB_STATE=" + state, "PUNCHLAB_SOURCE=" + s.source,
-		"PUNCHLAB_ADDR=" + s.addr, "PUNCHLAB_RENDEZVOUS=" + s.addr, "PUNCHLAB_MEDIA=1", "PUNCHLAB_TIMEOUT=15", "PUNCHLAB_SEED=7",
+		"PUNCHLAB_ADDR=" + s.addr, "PUNCHLAB_RENDEZVOUS=" + s.addr, "PUNCHLAB_MEDIA=0.3", "PUNCHLAB_TIMEOUT=15", "PUNCHLAB_SEED=7",
 	}, more...)
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	if err := p.cmd.Start(); err != nil {
