@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/punchlab/punchlab/impl/adapter"
 	"github.com/punchlab/punchlab/impl/media"
 	"github.com/punchlab/punchlab/lab/certify/contain"
 	"github.com/punchlab/punchlab/lab/live"
@@ -37,6 +38,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "fake" {
 		f := fake{vices: strings.Fields(os.Getenv("FAKE")), bundled: len(os.Args) > 2}
 		f.act()
+	}
+	if len(os.Args) > 1 && os.Args[1] == "adapter" {
+		adapter.Main()
 	}
 	netnstest.Main(m)
 }
