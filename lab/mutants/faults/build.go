@@ -45,12 +45,15 @@ var theFault = func() string {
 func faulty(name string) bool { return name != "" && name == theFault }
 `
 
-// Edits are those of all faults, and the guards' files.
+// Edits are those of all faults, and the guards' files. An edit that several faults share is made once.
 func Edits(root string, faults []Fault) ([]mutants.Edit, error) {
 	var edits []mutants.Edit
 	packages := map[string]bool{}
 	for _, f := range faults {
 		for _, e := range f.Edits {
+			if slices.ContainsFunc(edits, func(o mutants.Edit) bool { return o.File == e.File && o.Find == e.Find && o.Replace == e.Replace }) {
+				continue
+			}
 			e.Of = "fault " + f.Name + " of " + f.Case
 			edits = append(edits, e)
 			packages[path.Dir(e.File)] = true

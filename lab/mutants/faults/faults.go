@@ -17,6 +17,7 @@ package faults
 
 import (
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -84,6 +85,7 @@ func (f Fault) Check() error {
 	}
 	guard := fmt.Sprintf("faulty(%q)", f.Name)
 	guarded := func(e mutants.Edit) bool { return strings.Contains(e.Replace, guard) }
+	guards := func(e mutants.Edit) bool { return strings.Contains(e.Replace, `faulty("`) }
 	switch _, ok := certify.Lookup(f.Case); {
 	case !ok:
 		return bad("there is no such case")
@@ -104,7 +106,9 @@ func (f Fault) Check() error {
 		}
 	}
 	for _, e := range f.Edits {
-		if e.Find != "" && !strings.Contains(e.Replace, `faulty("`) {
+		if e.Find != "" && !guards(e) && !slices.ContainsFunc(f.Edits, func(o mutants.Edit) bool {
+			return o.Find == "" && path.Dir(o.File) == path.Dir(e.File) && guards(o) // which e may ask
+		}) {
 			return bad("an edit of %s has no guard: without %s the program has to be the right one", e.File, guard)
 		}
 		if !strings.HasPrefix(e.File, "impl/") {

@@ -1,3 +1,76 @@
 package faults
 
-var resilience []Fault
+import "github.com/punchlab/punchlab/lab/mutants"
+
+// resilience are the faults of group RES.
+var resilience = []Fault{{
+	Case: "RES-1", Name: "home-needs-the-cloud", Role: "camera",
+	Summary: "without the maker's server the camera sends everybody away: with the line down one does not see one's own door",
+	Reason:  `(?i)stream|frame|outage|uplink|connect`,
+	Edits: []mutants.Edit{nextPing("home-needs-the-cloud", "time.Second"),
+		in("camera/camera.go",
+			"		Down: func(now time.Time) { c.box.Emit(Unregistered{At: now}) },\n",
+			`		Down: func(now time.Time) {
+			for _, v := range append([]*viewer(nil), c.viewers...) {
+				if faulty("home-needs-the-cloud") {
+					c.drop(now, v, wire.CodeShuttingDown)
+				}
+			}
+			c.box.Emit(Unregistered{At: now})
+		},
+`), in("camera/camera.go",
+			"	cfg, err := cfg.withDefaults()\n",
+			"	if faulty(\"home-needs-the-cloud\") {\n		cfg.LAN = false\n	}\n	cfg, err := cfg.withDefaults()\n")},
+}, {
+	Case: "RES-2", Name: "another-after-a-power-cut", Role: "camera",
+	Summary: "the key is drawn at each start: after a power cut it is another camera, and nobody's",
+	Reason:  `(?i)identity|same|power|connect|owner|cut`,
+	Edits: []mutants.Edit{in("program/camera/state.go",
+		"	if _, err := os.Stat(s.path(LabelFile)); err == nil {\n		return nil\n",
+		`	if faulty("another-after-a-power-cut") {
+		_, _ = os.Remove(s.path(LabelFile)), os.Remove(s.path(KeyFile))
+	}
+	if _, err := os.Stat(s.path(LabelFile)); err == nil {
+		return nil
+`)},
+}, {
+	Case: "RES-3", Name: "registers-once", Role: "camera",
+	Summary: "the camera registers when it starts and never again: after the server's restart somebody has to climb the ladder",
+	Reason:  `(?i)connect|recovery|after|restart|kill`,
+	Edits: []mutants.Edit{in("uplink/greet.go",
+		"	l.drop(now)\n	w := l.begin(now)\n",
+		"	l.drop(now)\n	if faulty(\"registers-once\") {\n		return\n	}\n	w := l.begin(now)\n")},
+}, {
+	Case: "RES-4", Name: "keeps-every-handshake", Role: "camera",
+	Summary: "each handshake that somebody began is kept for ever, forged or not: an hour of them, and the camera is out of memory",
+	Reason:  `(?i)memory|grow|flood|%`,
+	Edits: []mutants.Edit{in("camera/knock.go",
+		"	req, cookie, err := c.responder.Open(now, path.Addr, c.knocks.crowded(now), b)\n",
+		`	if faulty("keeps-every-handshake") {
+		keep(b, 64)
+	}
+	req, cookie, err := c.responder.Open(now, path.Addr, c.knocks.crowded(now), b)
+`), kept},
+}, {
+	Case: "RES-5", Name: "forgets-to-give-back", Role: "camera",
+	Summary: "each viewer leaves eight megabytes behind: once a week the camera does not answer",
+	Reason:  `(?i)memory|grow|file|process`,
+	Edits: []mutants.Edit{in("camera/answer.go",
+		"	c.box.Quiet(false)\n",
+		`	if faulty("forgets-to-give-back") {
+		keep([]byte{1}, 8<<20)
+	}
+	c.box.Quiet(false)
+`), kept},
+}}
+
+// kept is what is never given back.
+var kept = added("camera/zz_kept.go", `package camera
+
+import "bytes"
+
+var theKept [][]byte
+
+// keep keeps n copies.
+func keep(b []byte, n int) { theKept = append(theKept, bytes.Repeat(b, n)) }
+`)
