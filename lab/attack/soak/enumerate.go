@@ -46,7 +46,7 @@ func enumerate(ctx context.Context, s Setup, t *tally) error {
 		return err
 	}
 	defer c.close()
-	if err := c.serve(); err != nil {
+	if err := c.serve("rendezvous"); err != nil {
 		return err
 	}
 	e, err := c.enumeration(t)

@@ -60,7 +60,7 @@ func hijack(ctx context.Context, s Setup, t *tally) error {
 		return err
 	}
 	defer c.close()
-	if err := c.serve(); err != nil {
+	if err := c.serve("rendezvous"); err != nil {
 		return err
 	}
 	var imps []*impostor

@@ -97,9 +97,9 @@ func (c *scene) atEnd(f func()) {
 	c.closers = append(c.closers, f)
 }
 
-// serve starts the bundled rendezvous.
-func (c *scene) serve() error {
-	m := c.lab.Host("rendezvous")
+// serve starts the bundled rendezvous on a host.
+func (c *scene) serve(host string) error {
+	m := c.lab.Host(host)
 	h, err := program.Start(program.Options{Key: c.key, Network: network(m), Addrs: m.Addrs})
 	if err != nil {
 		return err
