@@ -17,22 +17,21 @@ import (
 type Certification struct {
 	Suite       certify.Suite
 	Declaration *certify.Declaration // nil: there was none, and nothing is certified
-	// Complete: every case that applies was run to its end. Only are the cases that were asked for by ID, where not all were.
-	Complete bool
-	Only     []string
-	Brief    bool // few tries and short watches: certifies nothing
-	Seed     uint64
-	Way      string // executable, box or endpoint
-	Command  string // command line of the run
-	Versions []Fact // punchlab, Go, kernel …, as they are to be shown
-	Machine  []Fact
-	Started  time.Time
-	Finished time.Time
-	Runs     map[string]CaseRun // by case ID; what was not run is missing
-	Probe    *Probe             // nil: it was not asked
-	Roles    []Part             // in the order to be shown
-	Signers  []Signer           // whose keys sign the certificate; none: unsigned
-	Verify   string             // command that checks the certificate; "" if unsigned
+	Complete    bool                 // every case that applies, of those asked for, was run to its end
+	Only        []string             // IDs of the cases that were asked for, where not all were
+	Brief       bool                 // few tries and short watches: certifies nothing
+	Seed        uint64
+	Way         string // executable, box or endpoint
+	Command     string // command line of the run
+	Versions    []Fact // punchlab, Go, kernel …, as they are to be shown
+	Machine     []Fact
+	Started     time.Time
+	Finished    time.Time
+	Runs        map[string]CaseRun // by case ID; what was not run is missing
+	Probe       *Probe             // nil: it was not asked. Of a box there may be no program to ask
+	Roles       []Part             // in the order to be shown
+	Signers     []Signer           // whose keys sign the certificate; none: unsigned
+	Verify      string             // command that checks the certificate; "" if unsigned
 }
 
 // Fact is a name with its value.

@@ -84,8 +84,11 @@ func (c Certification) runFacts() (ps []pair) {
 
 func (c Certification) probeSays() string {
 	p := c.Probe
-	if p == nil {
+	switch {
+	case c.unasked():
 		return "not asked"
+	case p == nil:
+		return "there is no program to ask"
 	}
 	asked := fmt.Sprintf("asked as %s for %s, which there is not, it ", p.Role, p.Case)
 	switch {

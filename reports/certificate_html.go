@@ -95,6 +95,7 @@ type certificateSeen struct {
 	What     string
 	Min, Got string
 	Enough   bool
+	Brief    bool // enough for a brief run
 }
 
 type certificateFile struct {
@@ -235,7 +236,7 @@ func (c Certification) pageCase(j certify.Judged) certificateCase {
 	for _, o := range j.Case.Origin {
 		k.Origin = append(k.Origin, clauseOf(o))
 	}
-	k.Seen, k.Others = seen(j)
+	k.Seen, k.Others = c.seen(j)
 	return k
 }
 
@@ -267,12 +268,12 @@ func clauseOf(o certify.Clause) certificateClause {
 }
 
 // seen sets what was observed against what had to be, in the case's order; others are by name.
-func seen(j certify.Judged) (rows []certificateSeen, others []pair) {
+func (c Certification) seen(j certify.Judged) (rows []certificateSeen, others []pair) {
 	asked := map[string]bool{}
 	for _, n := range j.Case.Observed {
 		asked[n.Name] = true
 		got, least := j.Result.Observed[n.Name], max(n.Min, 1)
-		rows = append(rows, certificateSeen{printable(n.What), count(least), count(got), got >= least})
+		rows = append(rows, certificateSeen{printable(n.What), count(least), count(got), got >= least, c.Brief && got > 0})
 	}
 	for _, name := range slices.Sorted(maps.Keys(j.Result.Observed)) {
 		if !asked[name] {

@@ -48,8 +48,9 @@ func certification(d *certify.Declaration, cases []string, otherwise map[string]
 	var selected []certify.Selected
 	var results []certify.Result
 	c := Certification{Declaration: d, Complete: true, Seed: 4711, Way: "executable", Command: "punchlab certify --profile acme.yaml -- ./acme-cam",
-		Versions: []Fact{{"punchlab", "abc1234"}, {"Go", "go1.26"}, {"kernel", "6.12.0"}}, Machine: []Fact{{"CPU", "2 × Xeon"}, {"memory", "8 GB"}},
-		Started: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC), Finished: time.Date(2026, 11, 23, 11, 42, 7, 0, time.UTC),
+		Versions: []Fact{{"punchlab", "abc1234"}, {"Go", "go1.26"}, {"kernel", "6.12.0"}},
+		Machine:  []Fact{{"CPU", "2 × Xeon"}, {"memory", "8 GB"}},
+		Started:  time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC), Finished: time.Date(2026, 11, 23, 11, 42, 7, 0, time.UTC),
 		Probe: &Probe{Case: "QXZ-17", Role: certify.RoleCamera, Exit: 127},
 		Roles: []Part{{certify.RoleCamera, "vendor", "./acme-cam"}, {certify.RoleViewer, "vendor", "./acme-cam"},
 			{certify.RoleRendezvous, "bundled", "punchlab adapter"}, {certify.RoleRelay, "bundled", "punchlab adapter"}},
@@ -111,6 +112,7 @@ func certifications() map[string]Certification {
 	failed := certification(acme(certify.FeaturePassword), few, differently)
 	failed.Signers, failed.Verify = nil, ""
 	brief := certification(acme(), few[:4], map[string]certify.Result{"NAT-4": differently["NAT-4"]})
+	brief.Suite.Cases[1].Result.Observed["keepalives"] = 3
 	brief.Brief = true
 	brief.Signers, brief.Verify = nil, ""
 	rest := map[string]certify.Result{}
@@ -123,10 +125,11 @@ func certifications() map[string]Certification {
 	stopped.Complete = false
 	single := certification(acme(), nil, rest)
 	single.Only = []string{"ID-1", "ID-2", "ID-3", "ID-4", "ID-5", "ID-6", "REG-1"}
-	single.Complete = false
 	dishonest := certification(acme(), few[:3], nil)
 	dishonest.Probe = &Probe{Case: "QXZ-17", Role: certify.RoleCamera, Exit: 0}
+	box := certification(acme(certify.FeatureUpdate), few[:3], nil)
+	box.Way, box.Probe, box.Roles = "box", nil, nil
 	bare := Certification{Suite: certify.Judge(nil, nil)}
 	return map[string]Certification{"certified": certified, "warned": warned, "failed": failed, "brief": brief, "stopped": stopped, "single": single,
-		"dishonest": dishonest, "bare": bare}
+		"dishonest": dishonest, "box": box, "bare": bare}
 }

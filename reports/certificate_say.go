@@ -106,14 +106,17 @@ func (c Certification) bands() (bs []band) {
 	add(c.Brief, "Brief", "Few tries and short watches, for a quick look. A brief run certifies nothing, and its figures are no claims.")
 	add(len(c.Only) > 0, "Single cases", fmt.Sprintf("Only %s run. In certification no case is left out, so this certifies nothing.",
 		wereWas(printables(c.Only))))
-	add(!c.Complete && len(c.Only) == 0, "Incomplete", "The run ended before every case that applies was run. It certifies nothing.")
+	add(!c.Complete, "Incomplete", "The run ended before every case that it was to run. It certifies nothing.")
 	add(c.Declaration == nil, "No declaration", "Nobody said what the camera has and which bounds it keeps. It certifies nothing.")
-	add(c.Probe == nil, "Honesty not probed", "The program was not asked for a case that there is not. No certificate is issued without that.")
+	add(c.unasked(), "Honesty not probed", "The program was not asked for a case that there is not. No certificate is issued without that.")
 	add(c.Probe != nil && !c.Probe.Passed(), "Dishonest answer", "Asked for a case that there is not, the program did not answer 127, "+
 		"unsupported. It is not believed elsewhere, and no certificate is issued.")
 	add(!c.signed(), "Unsigned", "No key vouches for this. Anyone could have written it.")
 	return bs
 }
+
+// unasked reports whether there was a program to ask for a case that there is not, and it was not asked.
+func (c Certification) unasked() bool { return c.Probe == nil && c.Way != "box" }
 
 // signed reports whether an issuer signed; a witness's signature alone certifies nothing.
 func (c Certification) signed() bool {

@@ -204,6 +204,9 @@ func TestOnlyAWholeRunCertifies(t *testing.T) {
 			t.Errorf("%s: no band in the text", name)
 		}
 	}
+	if s, h := certifications()["box"].headline(); s != good {
+		t.Errorf("a box with no program to ask is %s: %s", s, h)
+	}
 	probe := Probe{Case: "QXZ-17", Exit: 127, Note: "killed after 30 s"}
 	if probe.Passed() {
 		t.Error("a probe that was killed is passed")

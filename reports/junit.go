@@ -154,9 +154,9 @@ func (c Certification) junitVerdict() (junitKind, string) {
 		kind, _ := c.junitKind(j)
 		return kind == junitError
 	})
-	nothing := c.Brief || len(c.Only) > 0 || c.Declaration == nil || c.Probe == nil
+	nothing := c.Brief || len(c.Only) > 0 || c.Declaration == nil || c.unasked()
 	switch {
-	case open, !c.Complete && len(c.Only) == 0, !c.Suite.Verdict.Passed() && !nothing:
+	case open, !c.Complete, !c.Suite.Verdict.Passed() && !nothing:
 		return junitError, headline
 	case nothing:
 		return junitSkipped, headline
