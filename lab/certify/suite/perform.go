@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path"
 	"path/filepath"
 	"runtime/debug"
 	"time"
@@ -63,7 +65,26 @@ func (r *run) result(ctx context.Context, c certify.Case) (certify.Result, error
 	if err != nil {
 		return harness(c, "open the stage: %v", err), nil
 	}
-	return r.closed(c, finish, r.guard(ctx, c, s, procedure)), nil
+	return r.proven(c, r.closed(c, finish, r.guard(ctx, c, s, procedure))), nil
+}
+
+// proven holds a pass to the evidence that the case promises.
+func (r *run) proven(c certify.Case, result certify.Result) certify.Result {
+	if !result.Verdict.Passed() {
+		return result
+	}
+	var missing []string
+	for _, name := range c.Evidence {
+		info, err := os.Lstat(r.dir.path(path.Join(evidence.CaseFolder(c.ID), name)))
+		if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		result.Reason = fmt.Sprintf("it said %s, and its evidence lacks %s", result.Verdict, list(missing))
+		result.Verdict = certify.HarnessError
+	}
+	return result
 }
 
 // closed closes a case's stage, and holds its result to how the programs ended.
