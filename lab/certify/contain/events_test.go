@@ -58,6 +58,15 @@ func size(t *testing.T, path string) int64 {
 
 func TestPowerCuts(t *testing.T) {
 	s := shell(t, ticking)
+	again := 0
+	s.Again = func() {
+		again++
+		before := size(t, filepath.Join(s.Folder, "ticks"))
+		time.Sleep(20 * time.Millisecond) // four ticks
+		if size(t, filepath.Join(s.Folder, "ticks")) != before {
+			t.Error("a life is said to begin before the one before is over")
+		}
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	p, over := started(t, ctx, s)
 	for range 5 {
@@ -76,8 +85,8 @@ func TestPowerCuts(t *testing.T) {
 	if r.Ending != Stopped || r.Cuts != 5 || len(r.Faults()) > 0 {
 		t.Errorf("ended %s after %d cuts, faults %q", r.Ending, r.Cuts, r.Faults())
 	}
-	if b, _ := os.ReadFile(filepath.Join(s.Folder, "lives")); string(b) != strings.Repeat("life\n", 6) {
-		t.Errorf("its folder tells of lives %q, want 6", b)
+	if b, _ := os.ReadFile(filepath.Join(s.Folder, "lives")); string(b) != strings.Repeat("life\n", 6) || again != 5 {
+		t.Errorf("its folder tells of lives %q, want 6; %d more were announced, want 5", b, again)
 	}
 }
 

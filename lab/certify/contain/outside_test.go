@@ -128,3 +128,17 @@ func TestWithLess(t *testing.T) {
 		t.Error("it wrote outside its folder")
 	}
 }
+
+// TestFindsTheLabsNames in /etc/hosts, which it cannot change, and whose change is not its own.
+func TestFindsTheLabsNames(t *testing.T) {
+	s := shell(t, "cat /etc/hosts; echo 1.2.3.4 mine >> /etc/hosts || echo refused; cat /etc/hosts")
+	s.Hosts = "198.51.100.1 p2p.acme.example\n"
+	r := run(t, t.Context(), s)
+	out := string(r.Output.Head)
+	if strings.Count(out, s.Hosts) != 2 || !strings.Contains(out, "refused") || len(r.Outside) > 0 {
+		t.Errorf("it said %q and changed %v", out, r.Outside)
+	}
+	if b, err := os.ReadFile("/etc/hosts"); err != nil || strings.Contains(string(b), "acme") {
+		t.Errorf("the machine's own: %q, %v", b, err)
+	}
+}

@@ -1,9 +1,11 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -37,6 +39,7 @@ type Set struct {
 	routes  tape.Routes
 	relay   string // host
 	capture *os.File
+	clock   *net.UDPConn // NTP; nil: nobody asks
 	box     *cable
 
 	serving sync.Mutex // held while the servers are started
@@ -130,7 +133,7 @@ func (s *Stage) Topology(ctx context.Context, t *lab.Topology) (*Set, error) {
 	s.mu.Lock()
 	s.set = x
 	s.mu.Unlock()
-	if err := x.watch(); err != nil {
+	if err := cmp.Or(x.watch(), x.serveClock()); err != nil {
 		return nil, errors.Join(fmt.Errorf("set %s: %w", t.Name, err), x.Close())
 	}
 	s.Note("lab %d: %s is up and proved after %v\n%s", n, t.Name, time.Since(began).Round(time.Millisecond), t.Draw())
@@ -240,8 +243,12 @@ func (x *Set) Close() error {
 	if x.box != nil {
 		errs = append(errs, x.box.close())
 	}
+	if x.clock != nil {
+		errs = append(errs, x.clock.Close())
+	}
 	if x.capture != nil {
 		errs = append(errs, x.lab.StopCapture(), x.capture.Close())
+		x.draw()
 	}
 	if err := x.tape.Err(); err != nil {
 		x.stage.Note("the tape is not whole: %v", err)

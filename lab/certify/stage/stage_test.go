@@ -106,7 +106,7 @@ func TestServesAViewer(t *testing.T) {
 	if r.Verdict != certify.Pass || r.Observed["packets"] != direct {
 		t.Errorf("result %+v", r)
 	}
-	for _, name := range []string{"capture.pcapng", "timeline.txt", "program.log", "counts.json"} {
+	for _, name := range []string{"capture.pcapng", "timeline.txt", "timeline.svg", "program.log", "counts.json"} {
 		if st, err := os.Stat(filepath.Join(s.Folder(), name)); err != nil || st.Size() < 100 {
 			t.Errorf("evidence: %v", err)
 		}
