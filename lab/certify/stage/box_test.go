@@ -16,6 +16,7 @@ import (
 	"github.com/punchlab/punchlab/lab/certify/stage"
 	"github.com/punchlab/punchlab/lab/certify/tape"
 	"github.com/punchlab/punchlab/lab/netns"
+	"github.com/punchlab/punchlab/lab/netns/netnstest"
 	"github.com/vishvananda/netlink"
 )
 
@@ -103,6 +104,7 @@ esac
 
 // TestBox has a box in the camera's place: seen on the tape as the camera, and moved by its hook.
 func TestBox(t *testing.T) {
+	netnstest.Require(t, "netns", "ip")
 	b := newBox(t)
 	script := filepath.Join(t.TempDir(), "hook")
 	asked := filepath.Join(t.TempDir(), "asked")

@@ -18,6 +18,7 @@ import (
 // opened opens a stage for the fake, changed by change.
 func opened(t *testing.T, fault string, change func(*stage.Options)) (*stage.Stage, context.Context) {
 	t.Helper()
+	t.Parallel()
 	netnstest.Require(t, "netns", "nftables")
 	f, err := live.Start(live.Options{})
 	if err != nil {
@@ -28,8 +29,6 @@ func opened(t *testing.T, fault string, change func(*stage.Options)) (*stage.Sta
 	if err != nil {
 		t.Fatal(err)
 	}
-	temp := t.TempDir()
-	t.Setenv("TMPDIR", temp)
 	c, _ := certify.Lookup("MED-1")
 	c.Evidence = []string{"capture.pcapng", "timeline.txt", "records.jsonl", "counts.json"}
 	o := stage.Options{
@@ -56,8 +55,8 @@ func opened(t *testing.T, fault string, change func(*stage.Options)) (*stage.Sta
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		if left, _ := filepath.Glob(filepath.Join(temp, "*")); len(left) > 0 {
-			t.Errorf("%v are left", left)
+		if _, err := os.Stat(s.Dir()); !os.IsNotExist(err) {
+			t.Errorf("%s is left: %v", s.Dir(), err)
 		}
 	})
 	return s, ctx
