@@ -1,0 +1,54 @@
+#!/usr/bin/python3
+"""Adapter of a camera of the traditional kind: what its owner's viewer is. CONTRACT.md describes the environment.
+
+The camera is a box on a cable, whose owner has forwarded its port; there is no server and no relay. The viewer is ffmpeg. The ticket is
+where the router takes connections for the camera: ADDRESS:PORT.
+"""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+UNSUPPORTED = 127
+CASES = re.compile(r"ID-[1-6]|REG-[1-6]|NAT-([1-9]|10)|MED-[1-8]|BW-[1-6]|SEC-([1-9]|1[0-2])|RES-[1-5]|STD-[1-3]")
+
+
+def watch(ticket, seconds, frames):
+    """Writes a line for each access unit as it comes, until so many seconds after the first one. Returns how many came."""
+    url = f"rtsp://{ticket}/stream"
+    ffmpeg = subprocess.Popen(
+        ["ffmpeg", "-nostdin", "-v", "error", "-fflags", "nobuffer", "-probesize", "32", "-analyzeduration", "0", "-timeout", "10000000",
+         "-rtsp_transport", "tcp", "-i", url, "-map", "0:v:0", "-c", "copy", "-flush_packets", "1", "-f", "framehash", "-hash", "sha256", "-"],
+        stdout=subprocess.PIPE)
+    signal.signal(signal.SIGTERM, lambda *_: ffmpeg.kill())
+    n, first = 0, None
+    with open(frames, "w", buffering=1) as out:
+        for line in ffmpeg.stdout:
+            if line.startswith(b"#"):
+                continue
+            now = time.time()  # stream, DTS, PTS, duration, size, hash
+            fields = [f.strip() for f in line.decode().split(",")]
+            n += 1
+            out.write(json.dumps({"n": n, "t": now, "size": int(fields[4]), "sha256": fields[5]}) + "\n")
+            first = first or now
+            if now - first >= seconds:
+                break
+    ffmpeg.kill()
+    ffmpeg.wait()
+    return n
+
+
+def main():
+    env = os.environ
+    if not CASES.fullmatch(env["PUNCHLAB_CASE"]) or (env["PUNCHLAB_ROLE"], env["PUNCHLAB_ACTION"]) != ("viewer", "run"):
+        return UNSUPPORTED
+    with open(env["PUNCHLAB_TICKET"]) as f:
+        ticket = f.read().strip()
+    n = watch(ticket, float(env["PUNCHLAB_MEDIA"]), os.path.join(env["PUNCHLAB_RESULT"], "frames.jsonl"))
+    return 0 if n else 1
+
+
+sys.exit(main())

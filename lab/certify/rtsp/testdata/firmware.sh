@@ -1,0 +1,19 @@
+#!/bin/sh
+# The box: what runs in it from when it has power. An address by DHCP (busybox), a scene, and the RTSP server.
+#
+# Usage: firmware.sh INTERFACE FOLDER [SIZE]   in a network namespace of its own; FOLDER is its flash
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+interface=$1 flash=$2
+scene=$flash/scene.h264
+[ -e "$scene" ] || {
+	ffmpeg -nostdin -v error -f lavfi -i testsrc2=size=320x240:rate=25,noise=alls=12:allf=t -t 4 -c:v libx264 -preset ultrafast \
+		-b:v 700k -maxrate 700k -bufsize 200k -x264-params aud=1:keyint=25:scenecut=0 -bsf:v h264_metadata=aud=insert \
+		-f h264 -y "$scene.new"
+	mv "$scene.new" "$scene"
+}
+ip link set lo up
+ip address flush dev "$interface"
+ip link set "$interface" up
+busybox udhcpc -f -S -i "$interface" -s "$here/lease.sh" -x hostname:frontdoor -V "traditional camera" -t 100 -T 1 -A 1 &
+exec /usr/bin/python3 "$here/camera.py" "$scene" 8554 /stream
