@@ -176,7 +176,7 @@ func firstOfEach(addrs []netip.Addr) (first []netip.Addr) {
 }
 
 // Ask starts the vendor's program for a role and reports how it ended, at most PUNCHLAB_TIMEOUT later: for the honesty probe, whose case
-// no program knows. The Set's own roles are not touched.
+// no program knows. One that says that it is ready is ended. The Set's own roles are not touched.
 func (x *Set) Ask(ctx context.Context, role certify.Role) (*contain.Report, error) {
 	argv, vendors := x.stage.player(role)
 	if !vendors || argv == nil {
@@ -190,10 +190,9 @@ func (x *Set) Ask(ctx context.Context, role certify.Role) (*contain.Report, erro
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case <-p.done:
-		return p.report, p.err
-	case <-ctx.Done():
-		return nil, errors.Join(expired(ctx, p.name()+" to end", 0), p.end())
+	err = wait(ctx, p.name()+" to end", func() (bool, error) { return p.over() || p.results.ready(), nil })
+	if ended := p.end(); err == nil {
+		err = ended
 	}
+	return p.report, err
 }

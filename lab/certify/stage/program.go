@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -114,7 +115,21 @@ func (p *Program) run(ctx context.Context, spec contain.Spec) {
 		p.set.stage.blame(f)
 	}
 	p.cancel()
+	if p.Role == certify.RoleViewer {
+		p.leave()
+	}
 	close(p.done)
+}
+
+// leave gives back what a program that is over holds: a case may have thousands of viewers.
+func (p *Program) leave() {
+	x := p.set
+	x.mu.Lock()
+	x.cast = slices.DeleteFunc(x.cast, func(q *Program) bool { return q == p })
+	x.mu.Unlock()
+	if err := p.put(); err != nil {
+		x.stage.Note("put away the results of %s: %v", p.name(), err)
+	}
 }
 
 // blame keeps what a vendor's program did.
