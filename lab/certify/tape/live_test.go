@@ -14,10 +14,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
 
 	"github.com/punchlab/punchlab/lab"
 	"github.com/punchlab/punchlab/lab/certify/tape"
 	"github.com/punchlab/punchlab/lab/live"
+	"github.com/punchlab/punchlab/lab/netns"
 	"github.com/punchlab/punchlab/lab/netns/netnstest"
 	"github.com/punchlab/punchlab/lab/packet"
 	"github.com/punchlab/punchlab/topologies"
@@ -122,10 +124,9 @@ func lines(ps []tape.Packet) (ls []string) {
 // What the tape had live the file has afterwards, behind a router of either engine: datagrams, fragments and TCP, and what the link lost.
 func TestLiveAndFileAgree(t *testing.T) {
 	f := startFabric(t)
-	for _, engine := range []string{"netfilter", "table"} {
-		t.Run(engine, func(t *testing.T) {
-			t.Parallel()
-			topo := load(t, "two-homes", "camera.engine", engine)
+	for _, tt := range [][2]string{{"two-homes", "netfilter"}, {"two-homes", "table"}, {"ipv6-only", "netfilter"}, {"ipv6-only", "table"}} {
+		t.Run(tt[0]+"/"+tt[1], func(t *testing.T) {
+			topo := load(t, tt[0], "camera.engine", tt[1])
 			r := open(t, f, topo)
 			r.talk(t)
 			r.download(t)
@@ -158,10 +159,15 @@ func TestLiveAndFileAgree(t *testing.T) {
 	}
 }
 
+// rendezvous is where the camera reaches it.
+func (r *room) rendezvous(port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(r.Topology().AddrsFrom("camera", "rendezvous")[0], port)
+}
+
 // talk has the camera send datagrams of many sizes to the rendezvous, which answers each with a byte, and tests what the tape has.
 func (r *room) talk(t *testing.T) {
 	t.Helper()
-	at := netip.AddrPortFrom(r.Host("rendezvous").Addr(), 5000)
+	at := r.rendezvous(5000)
 	to, from := r.listen(t, "rendezvous", at), r.listen(t, "camera", netip.AddrPort{})
 	sizes := []int{0, 1, 499, 500, 1200, 3000}
 	var pieces int
@@ -185,14 +191,19 @@ func (r *room) talk(t *testing.T) {
 		cancel()
 		sent := r.tape.Packets(mark, tape.From("camera"), tape.UDP)
 		came := r.tape.Packets(mark, tape.CameTo("rendezvous"), tape.UDP)
-		wan := r.Topology().Site("camera").WAN[0]
-		headers := int64(28 + 20*(len(sent)-1))
+		seen, headers := r.Host("camera").Addr(), int64(48)
+		switch {
+		case seen.Is4():
+			seen, headers = r.Topology().Site("camera").WAN[0], int64(8+20*len(sent))
+		case len(sent) > 1:
+			headers = int64(8 + 48*len(sent))
+		}
 		if tape.Bytes(sent) != int64(n)+headers || tape.PayloadBytes(came) != int64(n) || len(sent) != len(came) {
 			t.Errorf("of a datagram of %d bytes: sent %q, came %q", n, lines(sent), lines(came))
 		}
 		for _, p := range came {
-			if p.Src.Addr() != wan || p.Src.Port() == 0 || p.Dst != at {
-				t.Errorf("it came as %s, want it from %v to %v", line(&p), wan, at)
+			if p.Src.Addr() != seen || p.Src.Port() == 0 || p.Dst != at {
+				t.Errorf("it came as %s, want it from %v to %v", line(&p), seen, at)
 			}
 		}
 		if got, want := tape.Count(sent, tape.Media) > 0, n >= 500; got != want {
@@ -208,7 +219,7 @@ func (r *room) talk(t *testing.T) {
 // download has the camera send by TCP.
 func (r *room) download(t *testing.T) {
 	t.Helper()
-	at := netip.AddrPortFrom(r.Host("rendezvous").Addr(), 443)
+	at := r.rendezvous(443)
 	l, err := r.Host("rendezvous").ListenTCP(at)
 	if err != nil {
 		t.Fatal(err)
@@ -256,6 +267,73 @@ func (r *room) download(t *testing.T) {
 	}
 	if sum != len(sent) || slices.ContainsFunc(segments, func(p tape.Packet) bool { return p.Size > 1500 }) {
 		t.Errorf("%d bytes in %d segments, want %d", sum, len(segments), len(sent))
+	}
+}
+
+// What passes a box's cable is told as the box sees it, live and from the file.
+func TestBox(t *testing.T) {
+	topo := load(t, "two-homes", "camera.engine", lab.EngineNetfilter)
+	r := open(t, startFabric(t), topo)
+	machine, device := newNS(t), newNS(t)
+	must(t, machine.Netlink().LinkAdd(&netlink.Veth{
+		LinkAttrs: netlink.LinkAttrs{Name: "eth7"}, PeerName: "eth0", PeerNamespace: netlink.NsFd(device.FD()),
+	}))
+	o, err := r.Plug("camera", machine, "eth7")
+	must(t, err)
+	must(t, r.tape.WatchOutlet(o, "box"))
+	nl := device.Netlink()
+	eth0, err := nl.LinkByName("eth0")
+	must(t, err)
+	must(t, nl.AddrAdd(eth0, &netlink.Addr{IPNet: &net.IPNet{IP: o.Addrs[0].AsSlice(), Mask: net.CIDRMask(o.LAN.Bits(), 32)}}))
+	must(t, nl.LinkSetUp(eth0))
+	must(t, nl.RouteAdd(&netlink.Route{LinkIndex: eth0.Attrs().Index, Gw: o.Gateway.AsSlice()}))
+	at := netip.AddrPortFrom(r.Host("rendezvous").Addr(), 5000)
+	to := r.listen(t, "rendezvous", at)
+	var from *net.UDPConn
+	must(t, device.Do(func() (err error) {
+		from, err = net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(at))
+		return err
+	}))
+	defer from.Close()
+	_, err = from.Write(make([]byte, 3000))
+	must(t, err)
+	_ = to.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_, peer, err := to.ReadFromUDPAddrPort(make([]byte, 4096))
+	must(t, err)
+	_, err = to.WriteToUDPAddrPort([]byte("answer"), peer)
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	_, err = r.tape.Wait(ctx, 0, 1, tape.CameTo("box"), tape.Carries([]byte("answer")))
+	must(t, err)
+	must(t, r.StopCapture())
+	routes := tape.RoutesOf(topo, nil, nil)
+	routes.Plug("box", "camera")
+	live := r.tape.Packets(0, tape.At("box"), tape.UDP)
+	for _, p := range live {
+		if p.Local() != from.LocalAddr().(*net.UDPAddr).AddrPort() || p.Remote() != at || routes.Of(&p) != tape.Direct {
+			t.Errorf("the box has %s, %v", line(&p), routes.Of(&p))
+		}
+	}
+	file, err := tape.Read(r.file.Name(), tape.Hosts(topo, map[string]string{o.Name: "box"}), tape.At("box"), tape.UDP)
+	must(t, err)
+	if d := cmp.Diff(lines(live), lines(file)); d != "" || tape.Count(live, tape.Out) != 3 || tape.Count(live, tape.In) != 1 {
+		t.Errorf("%q (-live +file)\n%s", lines(live), d)
+	}
+}
+
+func newNS(t *testing.T) *netns.NS {
+	t.Helper()
+	n, err := netns.New()
+	must(t, err)
+	t.Cleanup(func() { n.Close() })
+	return n
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

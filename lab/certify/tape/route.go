@@ -112,8 +112,8 @@ func (r *Routes) External(host string) (addrs []netip.Addr) {
 
 // Of is the packet's route.
 func (r *Routes) Of(p *Packet) Route {
-	a := plain(p.Remote().Addr())
-	switch own := plain(p.Local().Addr()); {
+	a, own := plain(p.Remote().Addr()), plain(p.Local().Addr())
+	switch {
 	case slices.Contains(r.Relays, a), slices.Contains(r.Relays, own):
 		return Relayed
 	case slices.Contains(r.Servers, a), slices.Contains(r.Servers, own):
@@ -121,7 +121,11 @@ func (r *Routes) Of(p *Packet) Route {
 	case a.IsMulticast(), a.IsLinkLocalUnicast(), a == broadcast:
 		return Local
 	}
-	for _, name := range r.Hosts[p.Host] {
+	sites := r.Hosts[p.Host]
+	for _, name := range sites {
+		if s := r.Sites[name]; len(sites) > 1 && s != nil && !covers(s.LAN, own) {
+			continue // it is elsewhere now
+		}
 		if route := r.within(name, a); route != Direct {
 			return route
 		}
