@@ -278,6 +278,8 @@ func (h *household) atRendezvous(draw *rand.Rand, n int) error {
 		}
 		if answered {
 			h.tally.saw("handshakes that the rendezvous took, with the right terms, behind others", 1)
+		}
+		if answered || gain != "" { // two of one key and time are not both answered
 			h.tally.tried("at the rendezvous: "+w.name, gain)
 			return nil
 		}

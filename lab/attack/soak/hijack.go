@@ -123,12 +123,7 @@ func (c *scene) impostor(t *tally, lane int) (*impostor, error) {
 
 // stranger is a viewer's initiation to a camera, by a key of nobody's, without a right proof.
 func stranger(camera identity.PublicKey, random *rand.ChaCha8) ([]byte, error) {
-	for _, k := range attack.Kinds(attack.ToCamera, camera, random) {
-		if k.Name == "initiation, valid, by a new key" {
-			return k.Make()
-		}
-	}
-	return nil, errors.New("attack.Kinds has no initiation")
+	return one(attack.Kinds(attack.ToCamera, camera, random), "initiation, valid, by a new key")
 }
 
 // observed starts a camera whose traffic is captured.

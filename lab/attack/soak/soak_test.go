@@ -2,6 +2,7 @@ package soak
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -39,6 +40,26 @@ func tries(t testing.TB) int {
 	return 299
 }
 
+// witnesses are what has to be seen beside, or else nothing was tried.
+var witnesses = map[Attack][]string{
+	Hijack: {
+		"cameras that were found where they are", "cameras that were offline, as they are",
+		"datagrams that came to an impostor and that he could not open",
+	},
+	Capture: {
+		"handshakes of the attacker's make that were taken with the right key and terms", "visits that were handed to the impostor",
+		"forged answers that an owner's viewer dropped", "cameras that answered the owner's own initiation, at the impostor's address",
+		"owners who watch in the end, and are alone on their camera's list",
+	},
+	Downgrade: {
+		"handshakes of the attacker's make that were taken with the right key and terms", "answers that the owner took as they were, after a false one",
+		"refused by the camera: profile", "refused by the camera: version", "refused by the camera: not-paired",
+		"handshakes that the rendezvous took, with the right terms, behind others",
+		"owners who watch in the end, and are alone on their camera's list",
+	},
+	Enumeration: {"known cameras that are found by their UIDs"},
+}
+
 // No attack succeeds, in any of its shapes, and each was really tried.
 func TestNothingSucceeds(t *testing.T) {
 	for _, a := range Attacks() {
@@ -49,6 +70,11 @@ func TestNothingSucceeds(t *testing.T) {
 			keep(t, string(a), r)
 			if err != nil {
 				t.Fatal(err)
+			}
+			for _, what := range witnesses[a] {
+				if r.Seen[what] == 0 {
+					t.Errorf("nobody saw %q, so that the tries show nothing", what)
+				}
 			}
 			if r.Claim.Failures != 0 || r.Claim.Tries != tries(t) {
 				t.Errorf("%d of %d tries succeeded: %v", r.Claim.Failures, r.Claim.Tries, r.Gained)
@@ -65,6 +91,9 @@ func keep(t testing.TB, name string, v any) {
 		return
 	}
 	b, err := json.MarshalIndent(v, "", "  ")
+	if table, ok := v.(Table); ok && err == nil {
+		err = errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, name+".md"), []byte(table.Markdown()), 0o644))
+	}
 	if err == nil {
 		err = os.MkdirAll(dir, 0o755)
 	}
