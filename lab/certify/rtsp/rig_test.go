@@ -20,7 +20,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/punchlab/punchlab/impl/adapter"
 	"github.com/punchlab/punchlab/lab"
+	"github.com/punchlab/punchlab/lab/certify/contain"
 	"github.com/punchlab/punchlab/lab/live"
 	"github.com/punchlab/punchlab/lab/netns"
 	"github.com/punchlab/punchlab/lab/netns/netnstest"
@@ -30,6 +32,10 @@ import (
 
 func TestMain(m *testing.M) {
 	live.Main()
+	contain.Main()
+	if len(os.Args) == 2 && os.Args[1] == "adapter" { // the bundled programs, in the roles that the vendor does not bring
+		adapter.Main()
+	}
 	netnstest.Main(m)
 }
 
@@ -82,11 +88,17 @@ func newBox(t testing.TB) *box {
 	firmware, err := filepath.Abs("testdata/firmware.sh")
 	must(t, err)
 	cmd := exec.Command("testdata/outlet.sh", b.folder, firmware, "eth0", b.folder)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	log, err := os.Create(filepath.Join(b.folder, "log"))
+	must(t, err)
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
 	must(t, inside.Do(cmd.Start))
 	t.Cleanup(func() {
 		must(t, cmd.Process.Signal(syscall.SIGTERM))
-		must(t, cmd.Wait())
+		_ = cmd.Wait()
+		if said, err := os.ReadFile(log.Name()); t.Failed() {
+			t.Logf("the box says, %v:\n%s", err, said)
+		}
 	})
 	return b
 }

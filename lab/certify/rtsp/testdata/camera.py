@@ -58,6 +58,7 @@ def main():
     server.get_mount_points().add_factory(mount, factory)
     if not server.attach(None):
         sys.exit(f"cannot listen on port {port}")
+    print("listens", flush=True)
     GLib.MainLoop().run()
 
 

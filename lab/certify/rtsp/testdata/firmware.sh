@@ -1,7 +1,7 @@
 #!/bin/sh
 # The box: what runs in it from when it has power. An address by DHCP (busybox), a scene, and the RTSP server.
 #
-# Usage: firmware.sh INTERFACE FOLDER [SIZE]   in a network namespace of its own; FOLDER is its flash
+# Usage: firmware.sh INTERFACE FOLDER   in a network namespace of its own; FOLDER is its flash
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 interface=$1 flash=$2
@@ -12,8 +12,23 @@ scene=$flash/scene.h264
 		-f h264 -y "$scene.new"
 	mv "$scene.new" "$scene"
 }
+# An address by DHCP, asked for anew when the cable has been plugged in again.
+address() {
+	was=no client=
+	{ ip -o link show dev "$interface"; exec ip -o monitor link dev "$interface"; } | while read -r event; do
+		case "$event" in
+		*LOWER_UP*)
+			[ "$was" = up ] && continue
+			was=up
+			[ -z "$client" ] || { kill "$client"; wait "$client"; } 2>/dev/null || :
+			busybox udhcpc -f -S -i "$interface" -s "$here/lease.sh" -x hostname:frontdoor -V "traditional camera" -t 1000 -T 1 -A 1 &
+			client=$!
+			;;
+		*) was=down ;;
+		esac
+	done
+}
 ip link set lo up
 ip address flush dev "$interface"
 ip link set "$interface" up
-busybox udhcpc -f -S -i "$interface" -s "$here/lease.sh" -x hostname:frontdoor -V "traditional camera" -t 100 -T 1 -A 1 &
-exec /usr/bin/python3 "$here/camera.py" "$scene" 8554 /stream
+/usr/bin/python3 "$here/camera.py" "$scene" 8554 /stream | { read -r _ && address; } # it has no address before it listens
