@@ -153,8 +153,10 @@ func datagrams(b []byte) (all [][]byte) {
 func stream(b []byte) (ps []tape.Packet) {
 	seq := uint32(1<<32 - 5000)
 	for i, part := range slices.Collect(slices.Chunk(b, 1400)) {
-		p := tape.Packet{At: at(time.Duration(i) * time.Millisecond), Host: "camera", Out: true, Protocol: packet.ProtocolTCP, Src: cam, Dst: far, Seq: seq,
-			Payload: part}
+		p := tape.Packet{
+			At: at(time.Duration(i) * time.Millisecond), Host: "camera", Out: true, Protocol: packet.ProtocolTCP, Src: cam, Dst: far,
+			Seq: seq, Payload: part,
+		}
 		seq += uint32(len(part))
 		if i%7 == 0 {
 			ps = append(ps, p)

@@ -130,6 +130,7 @@ func TestLiveAndFileAgree(t *testing.T) {
 			r := open(t, f, topo)
 			r.talk(t)
 			r.download(t)
+			r.lose(t)
 			if err := r.StopCapture(); err != nil {
 				t.Fatal(err)
 			}
@@ -213,6 +214,32 @@ func (r *room) talk(t *testing.T) {
 	}
 	if got := r.tape.Count(0, tape.From("camera"), tape.UDP); got != pieces {
 		t.Errorf("%d packets on the tape, want %d", got, pieces)
+	}
+}
+
+// lose has the camera's link lose half of a hundred datagrams: those were sent, and did not come.
+func (r *room) lose(t *testing.T) {
+	t.Helper()
+	at := r.rendezvous(5001)
+	r.listen(t, "rendezvous", at)
+	from := r.listen(t, "camera", netip.AddrPort{})
+	undo, err := r.Do(lab.Event{Do: lab.DoUplinkDown, Site: "camera"})
+	must(t, err)
+	mark := r.tape.Mark()
+	for i := range 100 {
+		if i == 50 {
+			must(t, undo())
+		}
+		_, err := from.WriteToUDPAddrPort([]byte(fmt.Sprint("datagram ", i)), at)
+		must(t, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if n, err := r.tape.Wait(ctx, mark, 50, tape.CameTo("rendezvous"), tape.Port(5001)); n != 50 || err != nil {
+		t.Errorf("%d came, %v", n, err)
+	}
+	if n := r.tape.Count(mark, tape.From("camera"), tape.Port(5001)); n != 100 {
+		t.Errorf("%d were sent", n)
 	}
 }
 

@@ -26,14 +26,19 @@ func at(d time.Duration) time.Time { return t0.Add(d) }
 // every makes packets at times, in seconds.
 func every(size int, seconds ...float64) (ps []tape.Packet) {
 	for _, s := range seconds {
-		ps = append(ps, tape.Packet{At: at(time.Duration(s * float64(time.Second))), Host: "camera", Out: true, Protocol: packet.ProtocolUDP, Src: cam, Dst: far,
-			Size: size, Payload: make([]byte, max(0, size-28))})
+		ps = append(ps, tape.Packet{
+			At: at(time.Duration(s * float64(time.Second))), Host: "camera", Out: true, Protocol: packet.ProtocolUDP, Src: cam, Dst: far, Size: size,
+			Payload: make([]byte, max(0, size-28)),
+		})
 	}
 	return ps
 }
 
 func TestMatches(t *testing.T) {
-	udp := tape.Packet{At: at(time.Second), Host: "camera", Out: true, Protocol: packet.ProtocolUDP, Src: cam, Dst: far, Size: 528, Payload: make([]byte, 500)}
+	udp := tape.Packet{
+		At: at(time.Second), Host: "camera", Out: true, Protocol: packet.ProtocolUDP, Src: cam, Dst: far, Size: 528,
+		Payload: make([]byte, 500),
+	}
 	udp.Payload[77] = 9
 	came := udp
 	came.Host, came.Out = "viewer", false
@@ -184,8 +189,10 @@ func TestKeepalives(t *testing.T) {
 
 // arrived is a packet that came to the viewer, in seconds.
 func arrived(s float64, src string, port uint16) tape.Packet {
-	return tape.Packet{At: at(time.Duration(s * float64(time.Second))), Host: "viewer", Protocol: packet.ProtocolUDP, Src: netip.MustParseAddrPort(src),
-		Dst: netip.AddrPortFrom(far.Addr(), port), Size: 1000}
+	return tape.Packet{
+		At: at(time.Duration(s * float64(time.Second))), Host: "viewer", Protocol: packet.ProtocolUDP,
+		Src: netip.MustParseAddrPort(src), Dst: netip.AddrPortFrom(far.Addr(), port), Size: 1000,
+	}
 }
 
 func TestRebinds(t *testing.T) {
@@ -216,8 +223,8 @@ func TestFlows(t *testing.T) {
 		arrived(1.1, wan.String(), 6000))
 	got := tape.Flows(ps)
 	want := []tape.Flow{
-		{Host: "camera", Protocol: 17, Local: cam, Remote: far, First: at(time.Second), Last: at(3 * time.Second), Out: tape.Amount{Packets: 2, Bytes: 200},
-			In: tape.Amount{Packets: 1, Bytes: 70}},
+		{Host: "camera", Protocol: 17, Local: cam, Remote: far, First: at(time.Second), Last: at(3 * time.Second),
+			Out: tape.Amount{Packets: 2, Bytes: 200}, In: tape.Amount{Packets: 1, Bytes: 70}},
 		{Host: "viewer", Protocol: 17, Local: far, Remote: wan, First: at(1100 * time.Millisecond), Last: at(1100 * time.Millisecond),
 			In: tape.Amount{Packets: 1, Bytes: 1000}},
 	}

@@ -11,7 +11,8 @@ import (
 
 // between is a packet that a host exchanges with an address.
 func between(host, own, other string, out bool) *tape.Packet {
-	p := &tape.Packet{Host: host, Out: out, Src: netip.AddrPortFrom(netip.MustParseAddr(own), 1), Dst: netip.AddrPortFrom(netip.MustParseAddr(other), 2)}
+	p := &tape.Packet{Host: host, Out: out}
+	p.Src, p.Dst = netip.AddrPortFrom(netip.MustParseAddr(own), 1), netip.AddrPortFrom(netip.MustParseAddr(other), 2)
 	if !out {
 		p.Src, p.Dst = p.Dst, p.Src
 	}
@@ -25,9 +26,13 @@ func TestRoutes(t *testing.T) {
 		Relays: []netip.Addr{addr("198.51.100.9"), addr("2001:db8:9::9")}, Servers: []netip.Addr{addr("198.51.100.1"), addr("198.51.100.9")},
 		Public: []netip.Addr{addr("198.51.100.1"), addr("198.51.100.9"), addr("198.51.100.77")},
 		Sites: map[string]*tape.Site{
-			"carrier": {LAN: []netip.Prefix{prefix("100.64.0.0/24")}, Gateways: []netip.Addr{addr("100.64.0.1")}, WAN: []netip.Addr{addr("203.0.113.1")}},
-			"home": {Behind: "carrier", LAN: []netip.Prefix{prefix("192.168.1.0/24"), prefix("2001:db8:1::/64")}, Gateways: []netip.Addr{addr("192.168.1.1")},
-				WAN: []netip.Addr{addr("100.64.0.5")}, Net: []netip.Prefix{prefix("2001:db8:1::/48")}},
+			"carrier": {
+				LAN: []netip.Prefix{prefix("100.64.0.0/24")}, Gateways: []netip.Addr{addr("100.64.0.1")}, WAN: []netip.Addr{addr("203.0.113.1")},
+			},
+			"home": {
+				Behind: "carrier", LAN: []netip.Prefix{prefix("192.168.1.0/24"), prefix("2001:db8:1::/64")},
+				Gateways: []netip.Addr{addr("192.168.1.1")}, WAN: []netip.Addr{addr("100.64.0.5")}, Net: []netip.Prefix{prefix("2001:db8:1::/48")},
+			},
 			"next": {Behind: "carrier", LAN: []netip.Prefix{prefix("192.168.2.0/24")}, WAN: []netip.Addr{addr("100.64.0.6")}},
 			"away": {LAN: []netip.Prefix{prefix("192.168.3.0/24"), prefix("2001:db8:2::/64")}, WAN: []netip.Addr{addr("203.0.113.33")},
 				Net: []netip.Prefix{prefix("2001:db8:2::/48")}},
