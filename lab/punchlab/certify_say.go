@@ -68,7 +68,8 @@ func (t *teller) status(e suite.Event) {
 		text += ", running " + strings.Join(e.Running, " ")
 	}
 	if e.Kind == suite.Said {
-		text += " | " + e.Case + ": " + e.Text
+		first, _, _ := strings.Cut(e.Text, "\n")
+		text += " | " + e.Case + ": " + first
 	}
 	const most = 110
 	if r := []rune(text); len(r) > most {

@@ -28,10 +28,10 @@ func idleSilence(ctx context.Context, s *stage.Stage) certify.Result {
 	if err != nil {
 		return s.Judge(err)
 	}
-	if err := s.Pause(ctx, s.For(30*time.Second, time.Second)); err != nil { // until it has settled, and only idles
+	if err := s.Pause(ctx, s.For(30*time.Second, 500*time.Millisecond)); err != nil { // until it has settled, and only idles
 		return s.Judge(err)
 	}
-	watch := s.For(5*time.Minute, 3*time.Second)
+	watch := s.For(5*time.Minute, 2*time.Second)
 	if r, bad := idle(ctx, s, x, camera, "before a viewer came", watch); bad {
 		return r
 	}
@@ -47,7 +47,7 @@ func idleSilence(ctx context.Context, s *stage.Stage) certify.Result {
 
 // comeAndGo has a viewer watch a little, and waits until the camera has let go of it: as long as BW-3 gives it.
 func comeAndGo(ctx context.Context, s *stage.Stage, x *stage.Set, camera *stage.Camera) error {
-	v, err := x.View(ctx, stage.Viewing{Camera: camera, For: 2 * time.Second})
+	v, err := x.View(ctx, stage.Viewing{Camera: camera, For: time.Second})
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func comeAndGo(ctx context.Context, s *stage.Stage, x *stage.Set, camera *stage.
 		return err
 	}
 	s.Note("the viewer has gone")
-	return s.Pause(ctx, s.For(30*time.Second, time.Second))
+	return s.Pause(ctx, s.For(30*time.Second, 500*time.Millisecond))
 }
 
 // idle watches the camera, and says what it sent too much of.

@@ -126,25 +126,51 @@ func (f folder) renew(name string) error {
 	return os.MkdirAll(f.path(name), 0o755)
 }
 
+// header is what these options are to be recorded as.
+func (o *Options) header() header {
+	return header{
+		Schema: runSchema, Suite: certify.Digest(), Declaration: o.Declaration.Digest, Seed: o.Seed, Brief: o.Brief, Only: o.Only,
+		Way: string(o.Device.Way), Programs: o.Programs, WitnessOf: o.WitnessOf, Command: o.Command,
+	}
+}
+
+// checkFolder refuses a folder that is not for this run.
+func (o *Options) checkFolder() error {
+	if !o.Resume {
+		if entries, err := os.ReadDir(o.Out); err == nil && len(entries) > 0 {
+			return refuse("%s is there and not empty: give another folder with --out, or go on with it by --resume", o.Out)
+		}
+		return nil
+	}
+	var h header
+	switch err := folder(o.Out).readJSON(RunFile, &h); {
+	case errors.Is(err, fs.ErrNotExist):
+		return refuse("--resume: %s holds no run to go on with", o.Out)
+	case err != nil:
+		return refuse("--resume: %w", err)
+	}
+	if err := h.same(o.header()); err != nil {
+		return refuse("--resume: %s holds another run: %w", o.Out, err)
+	}
+	if _, err := os.Lstat(folder(o.Out).path(evidence.CertificateFile)); err == nil {
+		return refuse("--resume: %s is sealed: nothing is added to a certificate", o.Out)
+	}
+	return nil
+}
+
 // prepare makes the folder of a new run, or takes up that of an earlier one.
 func (r *run) prepare() error {
-	o := r.o
-	h := header{
-		Schema: runSchema, Suite: certify.Digest(), Declaration: o.Declaration.Digest, Seed: o.Seed, Brief: o.Brief, Only: o.Only,
-		Way: string(o.Device.Way), Programs: o.Programs, WitnessOf: o.WitnessOf, Command: o.Command, Started: o.Now().UTC(),
+	if r.o.Resume {
+		return r.resume()
 	}
-	if o.Resume {
-		return r.resume(h)
-	}
-	if entries, err := os.ReadDir(o.Out); err == nil && len(entries) > 0 {
-		return refuse("%s is there and not empty: give another folder with --out, or go on with it by --resume", o.Out)
-	}
-	if err := os.MkdirAll(o.Out, 0o755); err != nil {
+	if err := os.MkdirAll(r.o.Out, 0o755); err != nil {
 		return refuse("make the folder for the evidence: %w", err)
 	}
-	if err := errors.Join(r.dir.write(DeclarationFile, []byte(o.Declaration.Text)), r.scenarios()); err != nil {
+	if err := errors.Join(r.dir.write(DeclarationFile, []byte(r.o.Declaration.Text)), r.scenarios()); err != nil {
 		return err
 	}
+	h := r.o.header()
+	h.Started = r.o.Now().UTC()
 	r.started = h.Started
 	return r.dir.writeJSON(RunFile, h)
 }
@@ -162,19 +188,10 @@ func (r *run) scenarios() error {
 func scenarioOf(id string) string { return path.Join(scenarioFolder, id+".json") }
 
 // resume reads what an earlier run of the same has done.
-func (r *run) resume(want header) error {
+func (r *run) resume() error {
 	var h header
-	switch err := r.dir.readJSON(RunFile, &h); {
-	case errors.Is(err, fs.ErrNotExist):
-		return refuse("--resume: %s holds no run to go on with", r.o.Out)
-	case err != nil:
-		return refuse("--resume: %w", err)
-	}
-	if err := h.same(want); err != nil {
-		return refuse("--resume: %s holds another run: %w", r.o.Out, err)
-	}
-	if _, err := os.Lstat(r.dir.path(evidence.CertificateFile)); err == nil {
-		return refuse("--resume: %s is sealed: nothing is added to a certificate", r.o.Out)
+	if err := r.dir.readJSON(RunFile, &h); err != nil {
+		return err
 	}
 	r.started = h.Started
 	for _, s := range r.asked {

@@ -115,6 +115,9 @@ func (o *Options) check() error {
 	if err := o.checkCases(); err != nil {
 		return err
 	}
+	if err := o.checkFolder(); err != nil {
+		return err
+	}
 	if o.Jobs == 0 {
 		o.Jobs = DefaultJobs(o.Brief)
 	}
