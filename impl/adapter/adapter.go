@@ -8,6 +8,13 @@
 //	                            rendezvous run ────► impl/program/rendezvous ► ready
 //	                            relay      run ────► ready: the rendezvous relays, this host has nothing to do
 //
+// Each stream begins the source anew, at frame 1: two viewers' frames are both in the camera's frames.jsonl, with the same numbers. A
+// viewer numbers by the frames' times in the stream, which agrees with the camera but where the viewer has asked for a key frame: then
+// the camera sends the last group of pictures once more, at later times. There, match by hash.
+//
+// A reset and a transfer give the label another secret, since the first owner knows the old one. The new ticket is in the result
+// folders of both programs, the camera's and the action's.
+//
 // Policies are those that the programs have by themselves; nothing of the environment changes them. Names are not asked of a DNS: the
 // rendezvous is at PUNCHLAB_RENDEZVOUS. Its key is RendezvousKey's, which the camera's maker has built into the firmware.
 package adapter

@@ -3,6 +3,7 @@ package adapter
 import (
 	"bytes"
 	"encoding/json"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -224,6 +225,28 @@ func TestLongState(t *testing.T) {
 	cam.end()
 	if a := s.act(state, "privacy-off"); a.code() != Failed {
 		t.Errorf("without a camera: %d, %s", a.code(), a.said())
+	}
+}
+
+// Power cuts at any moment of the first starts leave one camera: whatever has been published stays.
+func TestPowerCuts(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.rendezvous()
+	state := t.TempDir()
+	seen := map[string]int{}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 20 {
+		cam := s.start("camera", state)
+		time.Sleep(time.Duration(random.IntN(60)) * time.Millisecond)
+		cam.cut()
+		if b, err := os.ReadFile(filepath.Join(cam.result, "ticket")); err == nil {
+			seen[string(b)]++
+		}
+	}
+	seen[string(s.camera(state).file("ticket"))]++
+	if len(seen) != 1 {
+		t.Errorf("%d cameras: %v", len(seen), seen)
 	}
 }
 
