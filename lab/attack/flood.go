@@ -24,6 +24,9 @@ type Flooder struct {
 	// mac1 alone is right, so that the target finds out by a key agreement that it is forged.
 	Whole bool
 	Seed  uint64
+
+	prepared []Shot // the first of the next Run
+	next     func(i int) (Shot, error)
 }
 
 // pool is how many initiations a Flooder that is not Whole makes, to forge the others from.
@@ -39,8 +42,14 @@ func (f *Flooder) Run(ctx context.Context, m *lab.Machine, b Budget) (Report, er
 		return r, err
 	}
 	var broken error
-	shots := f.shots()
+	ready, shots := f.prepared, f.next
+	if f.prepared, f.next = nil, nil; shots == nil {
+		shots = f.shots()
+	}
 	err = shoot(ctx, m, b, f.Rate, func(i int) (Shot, bool) {
+		if i < len(ready) {
+			return ready[i], true
+		}
 		shot, err := shots(i)
 		broken = err
 		return shot, err == nil
@@ -49,6 +58,19 @@ func (f *Flooder) Run(ctx context.Context, m *lab.Machine, b Budget) (Report, er
 		return r, fmt.Errorf("flooder: %w", broken)
 	}
 	return r, err
+}
+
+// Prepare makes the first n datagrams of the next Run, so that making them takes no time from what runs meanwhile.
+func (f *Flooder) Prepare(n int) error {
+	f.prepared, f.next = nil, f.shots()
+	for i := range n {
+		shot, err := f.next(i)
+		if err != nil {
+			return fmt.Errorf("flooder: %w", err)
+		}
+		f.prepared = append(f.prepared, shot)
+	}
+	return nil
 }
 
 // shots makes the flood's datagrams, always the same for one Seed.

@@ -186,6 +186,8 @@ type actor struct {
 	camera *camera.Camera
 	viewer *viewer.Viewer
 
+	notify func(event any) // nil: nobody; set before it is driven
+
 	mu     sync.Mutex
 	events []any
 }
@@ -224,6 +226,9 @@ func (a *actor) leave(camera identity.UID) {
 }
 
 func (a *actor) observe(e any) {
+	if a.notify != nil {
+		a.notify(e)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.events) < 1000 {

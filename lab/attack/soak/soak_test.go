@@ -14,6 +14,7 @@ import (
 
 func TestMain(m *testing.M) {
 	live.Main()
+	runProgram()
 	netnstest.Main(m)
 }
 
