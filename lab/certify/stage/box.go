@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/punchlab/punchlab/lab"
 	"github.com/punchlab/punchlab/lab/certify"
 	"github.com/punchlab/punchlab/lab/certify/plug"
 	"github.com/punchlab/punchlab/lab/certify/tape"
@@ -25,8 +26,9 @@ type cable struct {
 	set *Set
 	box *plug.Box
 
-	mu    sync.Mutex
-	lease plug.Lease
+	mu        sync.Mutex
+	lease     plug.Lease
+	forwarded []byte // where the ports are that its owner has forwarded, as a ticket; nil: that is still to be done
 }
 
 // leaseIn is how long a box may take to get an address after its cable was plugged in: it may be starting.
@@ -45,7 +47,16 @@ func (c *Camera) plug(ctx context.Context) error {
 		}
 	}
 	c.box = x.box
-	return x.box.await(ctx)
+	if err := x.box.await(ctx); err != nil {
+		return err
+	}
+	forwarded, err := x.box.forward(x.stage.o.Device.Forward)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ticket == nil && len(forwarded) > 0 {
+		c.ticket = forwarded
+	}
+	return err
 }
 
 // attach plugs the box in, and watches its cable.
@@ -94,6 +105,30 @@ func (b *cable) await(ctx context.Context) error {
 	b.lease = lease
 	b.set.stage.Note("the box has %v (%s %q %q)", lease.Addr, lease.MAC, lease.Hostname, lease.Vendor)
 	return nil
+}
+
+// forward does what the box's owner does in the router, once a lab, and returns what that owner tells viewers: where the ports are, a
+// line for each.
+func (b *cable) forward(ports []uint16) ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.forwarded != nil {
+		return b.forwarded, nil
+	}
+	ticket := []byte{}
+	for _, port := range ports {
+		at, err := b.box.Forward(port)
+		if errors.Is(err, lab.ErrNoRouter) { // it is reached as it is
+			at, err = netip.AddrPortFrom(b.lease.Addr, port), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		b.set.stage.Note("the box's owner has forwarded port %d: it is at %v", port, at)
+		ticket = fmt.Appendf(ticket, "%v\n", at)
+	}
+	b.forwarded = ticket
+	return ticket, nil
 }
 
 func (b *cable) addrs() []netip.Addr {

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -290,74 +289,6 @@ func (p *Program) Ready(ctx context.Context) error {
 	})
 }
 
-// accuse is the error of a program that does not do its part: a *Fault of a vendor's, the lab's own of another.
-func (p *Program) accuse(what string) error {
-	if p.Vendors {
-		return &Fault{p.Role, p.Unit, what}
-	}
-	return fmt.Errorf("%s %s", p.name(), what)
-}
-
-// ended is the error of a program that is over before what was waited for had come.
-func (p *Program) ended(before string) error {
-	<-p.done
-	switch r := p.report; {
-	case p.err != nil:
-		return fmt.Errorf("run %s: %w", p.name(), p.err)
-	case r.Ending == contain.Exited && r.Code == certify.ExitUnsupported && p.Vendors:
-		return &Unsupported{Role: p.Role, Action: p.Action}
-	case p.misdeed(r) != nil:
-		return p.accuse(p.misdeed(r).Device)
-	case r.Ending == contain.Exited && p.Role != certify.RoleViewer:
-		return p.accuse(fmt.Sprintf("exited with code %d before %s", r.Code, before))
-	case r.Ending == contain.Exited:
-		return &Ended{p.Role, r.Code, before}
-	default:
-		return fmt.Errorf("%s was ended before %s", p.name(), before)
-	}
-}
-
-// misdeed is what no program may do; nil: nothing. An exit code is not judged here, unless it is one that the contract does not know.
-func (p *Program) misdeed(r *contain.Report) *Fault {
-	if r == nil {
-		return nil
-	}
-	fault := func(format string, args ...any) *Fault { return &Fault{p.Role, p.Unit, fmt.Sprintf(format, args...)} }
-	p.mu.Lock()
-	ending := p.ending
-	p.mu.Unlock()
-	switch r.Ending {
-	case contain.Crashed:
-		return fault("crashed: %s", r.Signal)
-	case contain.TooMuchLog:
-		return fault("flooded its log: %d bytes", r.Output.Bytes)
-	case contain.OutOfMemory:
-		return fault("used too much memory: %d MiB", r.Usage.Memory>>20)
-	case contain.TooMany:
-		return fault("forked too much: %d processes and threads", r.Usage.Processes)
-	case contain.TooMuchDisk:
-		return fault("filled its folder")
-	case contain.TimedOut:
-		return fault("hung: it had not ended after %v", r.Took.Round(time.Second))
-	case contain.NotStarted:
-		return fault("could not be executed: %s", r.Refused)
-	case contain.Exited:
-		switch {
-		case r.Code != certify.ExitDone && r.Code != certify.ExitFailed && r.Code != certify.ExitUnsupported:
-			return fault("crashed: it exited with code %d", r.Code)
-		case p.Role != certify.RoleViewer && p.Action == certify.ActionRun && r.Code != certify.ExitUnsupported && !ending:
-			return fault("ended by itself, with code %d, after %v", r.Code, r.Took.Round(time.Millisecond))
-		}
-	}
-	switch {
-	case r.Ignored:
-		return fault("ignored SIGTERM")
-	case r.Signal != "":
-		return fault("crashed in the end: %s", r.Signal)
-	}
-	return nil
-}
-
 // end asks it to end, by SIGTERM, and waits until nothing of it is left. The error is the lab's.
 func (p *Program) end() error {
 	p.mu.Lock()
@@ -375,54 +306,4 @@ func (p *Program) put() error {
 		return nil
 	}
 	return errors.Join(err, p.results.root.Close())
-}
-
-// Memory is how many bytes of memory the running program and all that it has started have to themselves, by /proc.
-func (p *Program) Memory() (int64, error) {
-	p.mu.Lock()
-	warden := p.warden
-	p.mu.Unlock()
-	if warden == 0 || !p.Alive() {
-		return 0, fmt.Errorf("memory of %s: it does not run", p.name())
-	}
-	return memoryBelow(warden)
-}
-
-// memoryBelow sums up what the descendants of a process have to themselves: proc_pid_stat(5), proc_pid_statm(5).
-func memoryBelow(ancestor int) (int64, error) {
-	names, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		return 0, err
-	}
-	parents := map[int]int{}
-	for _, name := range names {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			continue // gone meanwhile
-		}
-		if f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:])); len(f) > 1 {
-			pid, _ := strconv.Atoi(strings.Split(name, "/")[2])
-			parents[pid], _ = strconv.Atoi(f[1])
-		}
-	}
-	var sum int64
-	found := false
-	for pid := range parents {
-		below := parents[pid]
-		for hops := 0; below != ancestor && below > 1 && hops < len(parents); hops++ {
-			below = parents[below]
-		}
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-		if below != ancestor || err != nil {
-			continue
-		}
-		var size, resident, shared int64
-		if _, err := fmt.Sscan(string(b), &size, &resident, &shared); err == nil {
-			sum, found = sum+max(resident-shared, 0)*int64(os.Getpagesize()), true
-		}
-	}
-	if !found {
-		return 0, fmt.Errorf("no process runs below %d", ancestor)
-	}
-	return sum, nil
 }

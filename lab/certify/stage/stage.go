@@ -33,6 +33,7 @@ type Device struct {
 	Interface string    // B: that the box hangs on
 	From      *netns.NS // B: where the interface is; nil: where this program was started
 	Hook      []string  // B: the program that does actions, with its arguments; none: all are unsupported
+	Forward   []uint16  // B: ports, UDP and TCP, that the box's owner has forwarded to it; its ticket is where, if the hook gives none
 
 	Env []string // NAME=value, added to every program's environment, bundled or not
 }
