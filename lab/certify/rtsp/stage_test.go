@@ -55,7 +55,7 @@ func TestOnStage(t *testing.T) {
 		Case: c, Declaration: declaration(t), Seed: 7, Brief: true, Folder: filepath.Join(t.TempDir(), "evidence"), Fabric: f,
 		Say: func(line string) { t.Log(line) },
 		Device: stage.Device{
-			Way: stage.Box, Program: []string{adapter}, Bundled: []string{exe, "adapter"}, Interface: "eth7", From: b.machine, Hook: []string{outlet, b.folder},
+			Way: stage.Box, Program: []string{adapter}, Bundled: []string{exe, "adapter"}, Interface: "eth7", From: b.machine, Hook: []string{outlet, b.folder}, Forward: []uint16{port},
 		},
 	})
 	must(t, err)
@@ -67,9 +67,7 @@ func TestOnStage(t *testing.T) {
 		must(t, err)
 		c, err := x.Camera(ctx, 1)
 		must(t, err)
-		external, err := x.Box().Forward(port)
-		must(t, err)
-		v, err := x.View(ctx, stage.Viewing{Camera: c, Ticket: []byte(external.String()), For: time.Second})
+		v, err := x.View(ctx, stage.Viewing{Camera: c, For: time.Second})
 		must(t, err)
 		first, err := v.FirstFrame(ctx)
 		must(t, err)
