@@ -28,7 +28,7 @@ var resilience = []Fault{{
 	Edits: []mutants.Edit{in("program/camera/state.go",
 		"	if _, err := os.Stat(s.path(LabelFile)); err == nil {\n		return nil\n",
 		`	if faulty("another-after-a-power-cut") {
-		_, _ = os.Remove(s.path(LabelFile)), os.Remove(s.path(KeyFile))
+		_, _, _ = os.Remove(s.path(LabelFile)), os.Remove(s.path(KeyFile)), os.Remove(s.path(PairingsFile))
 	}
 	if _, err := os.Stat(s.path(LabelFile)); err == nil {
 		return nil
