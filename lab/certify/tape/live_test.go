@@ -221,8 +221,12 @@ func (r *room) talk(t *testing.T) {
 func (r *room) lose(t *testing.T) {
 	t.Helper()
 	at := r.rendezvous(5001)
-	r.listen(t, "rendezvous", at)
+	server := r.listen(t, "rendezvous", at)
 	from := r.listen(t, "camera", netip.AddrPort{})
+	if at.Addr().Is4() { // it ends in the core, at a tap of the rendezvous' uplink
+		_, err := server.WriteToUDPAddrPort([]byte("nobody"), netip.MustParseAddrPort("192.0.2.1:1"))
+		must(t, err)
+	}
 	undo, err := r.Do(lab.Event{Do: lab.DoUplinkDown, Site: "camera"})
 	must(t, err)
 	mark := r.tape.Mark()

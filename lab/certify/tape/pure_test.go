@@ -160,6 +160,9 @@ func TestGaps(t *testing.T) {
 	if p, ok := tape.First(ps, at(2*time.Second), tape.Out); !ok || p.At != at(5*time.Second) {
 		t.Errorf("first after 2 s: %v, %v", p.At, ok)
 	}
+	if p, ok := tape.First(ps, t0); !ok || p.At != at(time.Second) {
+		t.Errorf("first of all: %v, %v", p.At, ok)
+	}
 	if p, ok := tape.Last(ps, tape.Between(t0, at(8*time.Second))); !ok || p.At != at(5*time.Second) {
 		t.Errorf("last before 8 s: %v, %v", p.At, ok)
 	}

@@ -117,10 +117,16 @@ func TestWait(t *testing.T) {
 	if n != 4 || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "5 packets, of which 4 passed") {
 		t.Errorf("%d, %v", n, err)
 	}
+	fill(x, 7, 1, 10) // nobody waits now
 	go func() {
 		_, err := x.Wait(t.Context(), 0, 5, even)
 		done <- err
 	}()
+	for waits := false; !waits; time.Sleep(time.Millisecond) {
+		x.mu.Lock()
+		waits = x.changed != nil
+		x.mu.Unlock()
+	}
 	if err := x.Close(); err != nil {
 		t.Error(err)
 	}
