@@ -78,7 +78,7 @@ func (f *certifyFlags) prepare() (*certification, error) {
 		Procedures: cases.All(), Only: f.cases, Brief: f.brief, Jobs: f.jobs, Out: f.out, Resume: f.resume,
 		Command: shellWords(append([]string{"punchlab"}, os.Args[1:]...)), Replay: f.replay, Versions: certifyVersions(), Machine: certifyMachine(),
 	}}
-	for _, step := range []func(*certification) error{f.device, f.declaration, f.choose, f.ticketOfKeys} {
+	for _, step := range []func(*certification) error{f.device, f.declaration, f.choose, f.signingKey} {
 		if err := step(c); err != nil {
 			return nil, err
 		}

@@ -73,8 +73,8 @@ func newKey(file string) (*evidence.Key, error) {
 	return k, usageOrNil(errors.Join(evidence.SaveKey(file, k), evidence.SavePublicKey(file+publicSuffix, k.Public())))
 }
 
-// ticketOfKeys loads the key that signs, where something is signed.
-func (f *certifyFlags) ticketOfKeys(c *certification) (err error) {
+// signingKey loads the key that signs, where something is signed.
+func (f *certifyFlags) signingKey(c *certification) (err error) {
 	if f.dryRun || f.brief || len(f.cases) > 0 {
 		return nil
 	}

@@ -65,7 +65,7 @@ func (f *certifyFlags) conclude(ctx context.Context, c *certification, out *suit
 	case errors.Is(err, suite.ErrInterrupted):
 		return &exitError{exitUndecided, fmt.Errorf("interrupted: the run is incomplete; %s", f.goOn(c))}
 	case err != nil:
-		return labError(err)
+		return labError(fmt.Errorf("%w; %s", err, f.goOn(c)))
 	case c.witness != nil:
 		return f.countersign(ctx, c, out)
 	}
@@ -103,7 +103,8 @@ func (f *certifyFlags) countersign(ctx context.Context, c *certification, out *s
 	for _, d := range w.Differences {
 		fmt.Fprintf(to, "%s: certified is %s, and here it was %s\n", d.Case, d.Issued, d.Witnessed)
 	}
-	return &exitError{exitFail, fmt.Errorf("%d of %d cases came to another verdict: %s has this run, and not its signature", len(w.Differences), w.Of, f.witness)}
+	return &exitError{exitFail, fmt.Errorf("%d of %d cases came to another verdict: %s has this run, and not its signature",
+		len(w.Differences), w.Of, f.witness)}
 }
 
 // goOn says how a run that was cut short goes on.

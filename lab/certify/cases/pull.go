@@ -71,7 +71,8 @@ func idle(ctx context.Context, s *stage.Stage, x *stage.Set, camera *stage.Camer
 	sent := x.Tape().Packets(from, camera.Out())
 	s.Saw("seconds", int(watch/time.Second))
 	most, _ := tape.Busiest(time.Minute, tape.Select(sent, tape.Media))
-	s.Record(map[string]any{"when": when, "seconds": watch.Seconds(), "packets": len(sent), "bytes": tape.Bytes(sent), "media in the busiest minute": most.N})
+	s.Record(map[string]any{"when": when, "seconds": watch.Seconds(), "packets": len(sent), "bytes": tape.Bytes(sent),
+		"media in the busiest minute": most.N})
 	if most.N > mediaAMinute {
 		return s.Fail("%s the idle camera sent %d packets of 500 bytes or more within a minute; %d may be", when, most.N, mediaAMinute), true
 	}

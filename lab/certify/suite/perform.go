@@ -65,7 +65,11 @@ func (r *run) result(ctx context.Context, c certify.Case) (certify.Result, error
 	if err != nil {
 		return harness(c, "open the stage: %v", err), nil
 	}
-	return r.proven(c, r.closed(c, finish, r.guard(ctx, c, s, procedure))), nil
+	result := r.proven(c, r.closed(c, finish, r.guard(ctx, c, s, procedure)))
+	if r.o.seam.ended(r.o.Fabric) {
+		return certify.Result{}, fmt.Errorf("while %s ran: %w", c.ID, live.ErrFabricEnded)
+	}
+	return result, nil
 }
 
 // proven holds a pass to the evidence that the case promises.

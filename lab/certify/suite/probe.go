@@ -10,6 +10,7 @@ import (
 	"github.com/punchlab/punchlab/lab/certify"
 	"github.com/punchlab/punchlab/lab/certify/contain"
 	"github.com/punchlab/punchlab/lab/certify/stage"
+	"github.com/punchlab/punchlab/lab/live"
 	"github.com/punchlab/punchlab/reports"
 )
 
@@ -62,6 +63,7 @@ type seam struct {
 	open  func(stage.Options) (s *stage.Stage, finish func(certify.Result) certify.Result, err error)
 	ask   func(context.Context, stage.Options) (reports.Probe, error)
 	asks  func(stage.Device) bool // there is a program to ask
+	ended func(*live.Fabric) bool // no lab can be brought up any more
 	limit func(certify.Case, bool) time.Duration
 	grace time.Duration
 }
@@ -76,11 +78,26 @@ func (s *seam) fill() {
 	if s.asks == nil {
 		s.asks = func(d stage.Device) bool { return d.Way != stage.Box || len(d.Hook)+len(d.Program) > 0 }
 	}
+	if s.ended == nil {
+		s.ended = fabricEnded
+	}
 	if s.limit == nil {
 		s.limit = limit
 	}
 	if s.grace == 0 {
 		s.grace = grace
+	}
+}
+
+func fabricEnded(f *live.Fabric) bool {
+	if f == nil {
+		return false
+	}
+	select {
+	case <-f.Done():
+		return true
+	default:
+		return false
 	}
 }
 

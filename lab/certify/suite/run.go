@@ -23,8 +23,8 @@ type Outcome struct {
 	Unsealed    string             // why there is no certificate, in a sentence; "" if there is one
 }
 
-// Run runs the cases, reports on them, and seals what certifies. A *BadOptions says that nothing was run. With an error that is
-// ErrInterrupted there is an Outcome of what was done until then. Another error is the lab's.
+// Run runs the cases, reports on them, and seals what certifies. A *BadOptions says that nothing was run. With another error there is
+// an Outcome of what was done until then, and Resume goes on with it: ErrInterrupted, or the lab's.
 func Run(ctx context.Context, o Options) (*Outcome, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -41,14 +41,8 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 	r.begun = o.Now()
 	r.tell(Event{Kind: Began, Seed: o.Seed})
 	err := r.work(ctx)
-	if err != nil && !errors.Is(err, ErrInterrupted) {
-		return nil, err
-	}
 	out, finish := r.finish(ctx)
-	if finish != nil {
-		return out, finish
-	}
-	return out, err
+	return out, errors.Join(err, finish)
 }
 
 // run is a run that goes on.

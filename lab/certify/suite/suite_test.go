@@ -17,6 +17,7 @@ import (
 	"github.com/punchlab/punchlab/lab/certify"
 	"github.com/punchlab/punchlab/lab/certify/evidence"
 	"github.com/punchlab/punchlab/lab/certify/stage"
+	"github.com/punchlab/punchlab/lab/live"
 	"github.com/punchlab/punchlab/reports"
 )
 
@@ -174,6 +175,18 @@ func TestHonestyProbe(t *testing.T) {
 	if _, err := Run(t.Context(), g.Options); err == nil || !strings.Contains(err.Error(), "no lab") {
 		t.Errorf("a lab that cannot ask: %v", err)
 	}
+}
+
+// Without a fabric nothing can be said of any camera: what was done before is kept, and nothing else is.
+func TestFabricEnds(t *testing.T) {
+	g := newRig(t)
+	g.Jobs, g.Keys = 1, []*evidence.Key{key(t, 1)}
+	g.seam.ended = func(*live.Fabric) bool { return len(g.ran) > 2 }
+	out, err := Run(t.Context(), g.Options)
+	if !errors.Is(err, live.ErrFabricEnded) || out == nil || len(out.Certification.Runs) != 2 || len(g.ran) != 3 {
+		t.Fatalf("%v; ran %v", err, g.ran)
+	}
+	noCertificate(t, out, "cut short")
 }
 
 func TestPlan(t *testing.T) {
