@@ -168,12 +168,24 @@ func (c Certification) meta() (ps []pair) {
 
 func instant(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
-// counts are the verdicts that occurred.
+// counts are the verdicts that occurred, what was not run by itself.
 func (c Certification) counts() (cs []certificateCount) {
+	missing := 0
+	for _, j := range c.Suite.Cases {
+		if notRun(j) {
+			missing++
+		}
+	}
 	for _, v := range c.verdictKey() {
+		if v.Name == string(certify.Inconclusive) {
+			v.N -= missing
+		}
 		if v.N > 0 {
 			cs = append(cs, v)
 		}
+	}
+	if missing > 0 {
+		cs = append(cs, certificateCount{Mark: "·", Name: "not run", Says: "nothing is known", Standing: none, N: missing})
 	}
 	return cs
 }

@@ -165,6 +165,11 @@ func TestCertificateShowsEachCase(t *testing.T) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
+	for name, want := range map[string]string{"stopped": "7 ✓ pass 49 · not run", "failed": "1 ? inconclusive"} {
+		if text := strings.Join(strings.Fields(textOf(parseHTML(t, certificateHTML(t, certifications()[name])))), " "); !strings.Contains(text, want) {
+			t.Errorf("%s lacks the counts %q", name, want)
+		}
+	}
 }
 
 func textOf(doc *html.Node) string {
