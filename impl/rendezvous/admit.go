@@ -1,6 +1,7 @@
 package rendezvous
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -63,12 +64,26 @@ func helloOf(m wire.Message) (h hello, err error) {
 type load struct {
 	since        time.Time
 	came, opened int
+	forged       int                  // had the right mac1, and did not open
 	by           map[netip.Prefix]int // opened with a cookie, so that the source is not forged; nil: none
 }
 
 // sourceShare is how many sources use up what there is in a second: of handshakes beyond those that need no cookie, and of requests
 // for cameras that are not online.
 const sourceShare = 16
+
+const (
+	// pendingPart and forgedPart are parts of Config.HandshakesPerSecond. Where more sessions than the first wait for confirmation, or
+	// more initiations of a second than the second did not open, somebody floods: who is honest confirms within a round trip, and opens.
+	pendingPart = 2
+	forgedPart  = 16
+)
+
+// loaded says whether an initiation needs a cookie.
+func (s *Server) loaded() bool {
+	n := s.cfg.HandshakesPerSecond
+	return s.load.came > n || s.pending > n/pendingPart || s.load.forged > n/forgedPart
+}
 
 // source is whom a handshake is put down to: an address, or as much of one as a household or a rented server has.
 func source(from netip.AddrPort) netip.Prefix {
@@ -84,7 +99,7 @@ func source(from netip.AddrPort) netip.Prefix {
 
 // initiation opens a handshake. Retransmissions get the same response again.
 //
-//	in a second       up to HandshakesPerSecond     beyond               a source's share opened     HandshakesAtMost opened
+//	in a second       while nobody floods           beyond (loaded)      a source's share opened     HandshakesAtMost opened
 //	an initiation     is opened                     needs a cookie       is dropped                  is dropped
 func (s *Server) initiation(now time.Time, from, to netip.AddrPort, b []byte) error {
 	l := &s.load
@@ -92,12 +107,15 @@ func (s *Server) initiation(now time.Time, from, to netip.AddrPort, b []byte) er
 		*l = load{since: now}
 	}
 	l.came++
-	loaded := s.cfg.HandshakesPerSecond < 0 || l.came > s.cfg.HandshakesPerSecond
+	loaded := s.loaded()
 	if l.opened >= s.cfg.HandshakesAtMost || loaded && l.by[source(from)] >= max(1, s.cfg.HandshakesAtMost/sourceShare) {
 		return errLoad
 	}
 	req, reply, err := s.responder.Open(now, from, loaded, b)
 	if err != nil {
+		if errors.Is(err, session.ErrAuth) || errors.Is(err, session.ErrPayload) {
+			l.forged++
+		}
 		return err
 	}
 	if reply != nil {
@@ -229,6 +247,7 @@ func (s *Server) accept(now time.Time, c *client, req *session.Request, from, to
 	p.timer.due = func(now time.Time) { s.late(now, c, p) }
 	s.timers.set(&p.timer, now.Add(pendingLife))
 	c.affairs().pending = p
+	s.pending++
 	s.byIndex[crypt.LocalIndex()] = c.id
 	s.box.Send(to, from, core.Handshake, response)
 	return nil
@@ -242,6 +261,7 @@ func (s *Server) dropPending(c *client) {
 	delete(s.byIndex, p.crypt.LocalIndex())
 	s.timers.set(&p.timer, time.Time{})
 	c.busy.pending = nil
+	s.pending--
 	c.settle()
 }
 
@@ -298,6 +318,7 @@ func (s *Server) confirm(now time.Time, c *client, p *pending) bool {
 		s.unwatch(now, c) // it asks anew by its new session
 	}
 	c.busy.pending = nil
+	s.pending--
 	s.timers.set(&p.timer, time.Time{})
 	s.dropProbe(c)
 	c.crypt, c.remote, c.local = p.crypt, p.remote, s.socket(p.local)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/session"
 	"github.com/punchlab/punchlab/impl/wire"
+	"golang.org/x/crypto/blake2s"
 )
 
 // notebook is a Store.
@@ -374,9 +376,71 @@ func TestOneSourceDoesNotUseUpTheHandshakes(t *testing.T) {
 		t.Errorf("%d handshakes of one host, %d of another", greedy, other)
 	}
 	r.advance(time.Second)
-	if n := host(addr("198.51.100.9:1")); n != greedy {
+	if n := host(addr("198.51.100.9:1")); n < 200/sourceShare || n > greedy { // those of before wait for confirmation: all need cookies
 		t.Errorf("%d a second later", n)
 	}
+}
+
+// A flood from sources that are not there is put off by cookies long before it uses up what there is in a second: by how many
+// sessions wait for confirmation, or by how many initiations do not open. Who is there is served.
+func TestFloodsThatAreSlowNeedCookies(t *testing.T) {
+	for name, tt := range map[string]struct {
+		forged bool
+		most   int // sessions that wait, or key agreements of a second
+	}{"whole": {false, 100/pendingPart + 1}, "forged": {true, 100/forgedPart + 1}} {
+		r := newRig(t, func(c *Config) { c.HandshakesPerSecond = 100 })
+		shut := 0 // initiations that cost a key agreement and did not open
+		for i := range 2000 {
+			d := r.device()
+			d.key, _ = identity.NewKey(rand.NewChaCha8([32]byte{5, byte(i), byte(i >> 8)}))
+			d.addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), 7)
+			b := d.initiation(login, 1)
+			if tt.forged {
+				b[60] ^= 1
+				signed(r.s.cfg.Static.Public(), b)
+			}
+			r.give(d.addr, b)
+			r.out = nil
+			if n := r.s.pending; n > tt.most {
+				t.Fatalf("%s: %d sessions wait", name, n)
+			}
+			r.advance(20 * time.Millisecond) // 50 a second: half of what needs no cookie
+		}
+		for why, n := range r.s.Stats().Dropped {
+			if strings.Contains(why, session.ErrAuth.Error()) {
+				shut += int(n)
+			}
+		}
+		if seconds := 40; tt.forged && (shut == 0 || shut > (seconds+1)*tt.most) {
+			t.Errorf("%s: %d key agreements for nothing in %d s", name, shut, seconds)
+		}
+		if r.s.Stats().Cookies < 1000 {
+			t.Errorf("%s: %d cookies", name, r.s.Stats().Cookies)
+		}
+		d := r.device()
+		r.give(d.addr, d.initiation(login, 1))
+		if d.cookie() {
+			r.give(d.addr, d.hs.Message())
+		}
+		if d.take() == nil {
+			t.Errorf("%s: who is there is not served", name)
+		}
+		r.advance(pendingLife + time.Second)
+		if r.s.pending != 0 {
+			t.Errorf("%s: %d sessions wait for ever", name, r.s.pending)
+		}
+	}
+}
+
+// signed gives an initiation the mac1 that its bytes have to have.
+func signed(responder identity.PublicKey, b []byte) {
+	key := blake2s.Sum256(append([]byte("punchlab mac1 v1"), responder[:]...))
+	h, err := blake2s.New128(key[:])
+	if err != nil {
+		panic(err)
+	}
+	h.Write(b[:len(b)-32])
+	copy(b[len(b)-32:], h.Sum(nil))
 }
 
 // cookie takes a cookie reply, if that is the answer.

@@ -36,7 +36,7 @@ type Config struct {
 	MaxRegistrations    int     // devices remembered; 0: 4,000,000
 	MaxGuests           int     // of them, viewers that are not online, or are at another node; 0: 262,144
 	MaxIntroductions    int     // going on at a time, and relays; 0: 10,000
-	HandshakesPerSecond int     // more are answered with cookies; 0: 1,000; below 0: always
+	HandshakesPerSecond int     // more are answered with cookies, and so are those of a flood; 0: 1,000; below 0: always
 	HandshakesAtMost    int     // in a second; more are dropped, so that there is time for who is online; 0: 2,000
 	ConnectsPerSecond   float64 // of one viewer, with bursts of ten times as many; 0: 5
 

@@ -36,6 +36,7 @@ type Server struct {
 
 	discovery discovery
 	load      load
+	pending   int // sessions that wait for confirmation
 	nrelays   int
 	nwatches  int
 	unknown   bucket // cameras asked for that are not online, by all viewers
