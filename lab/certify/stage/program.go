@@ -196,9 +196,21 @@ func (w power) Start() error { return w.p.on() }
 func (w power) Sleep()       { w.p.Pause() }
 func (w power) Wake()        { w.p.Resume() }
 
+// held waits until it is in its cage, and reports whether it ever was: a program that is not there is not.
+func (p *Program) held() bool {
+	select {
+	case <-p.caged:
+		return true
+	case <-p.done:
+		return p.cage != nil
+	}
+}
+
 // Kill cuts the program's power: SIGKILL to it and all that it has started. Start gives it back.
 func (p *Program) Kill() {
-	<-p.caged
+	if !p.held() {
+		return
+	}
 	p.mu.Lock()
 	p.cut = true
 	p.mu.Unlock()
@@ -207,7 +219,9 @@ func (p *Program) Kill() {
 
 // on gives it power, with the same state and an empty result folder. It does nothing if it has power.
 func (p *Program) on() error {
-	<-p.caged
+	if !p.held() {
+		return nil
+	}
 	if err := p.cage.Start(); err != nil {
 		return err
 	}
@@ -227,7 +241,9 @@ func (p *Program) Start(ctx context.Context) error {
 
 // Pause suspends it and all that it has started, and returns when nothing of it runs (SIGSTOP). Resume lets it go on.
 func (p *Program) Pause() {
-	<-p.caged
+	if !p.held() {
+		return
+	}
 	if s, ok := p.cage.(lab.Sleeper); ok {
 		s.Sleep()
 	}
@@ -235,7 +251,9 @@ func (p *Program) Pause() {
 
 // Resume lets it go on.
 func (p *Program) Resume() {
-	<-p.caged
+	if !p.held() {
+		return
+	}
 	if s, ok := p.cage.(lab.Sleeper); ok {
 		s.Wake()
 	}
