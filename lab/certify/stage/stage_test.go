@@ -39,7 +39,8 @@ func opened(t *testing.T, fault string, change func(*stage.Options)) (*stage.Sta
 			Servers:  []certify.Server{{Name: "p2p.acme.example", Role: "rendezvous"}},
 		},
 		Device: stage.Device{
-			Way: stage.Executable, Program: []string{exe, "fake"}, Bundled: []string{exe, "fake", "bundled"}, Env: []string{"FAKE=" + fault, "GORACE=atexit_sleep_ms=0"}, // an end takes a second under the race detector
+			Way: stage.Executable, Program: []string{exe, "fake"}, Bundled: []string{exe, "fake", "bundled"},
+			Env: []string{"FAKE=" + fault, "GORACE=atexit_sleep_ms=0"}, // under the race detector an end takes a second else
 		},
 	}
 	if change != nil {
