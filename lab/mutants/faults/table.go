@@ -1,15 +1,16 @@
 package faults
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"html/template"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/punchlab/punchlab/lab/certify"
+	"github.com/punchlab/punchlab/reports"
 )
 
 // TableSchema names the JSON form of a Table.
@@ -108,27 +109,19 @@ func or(s, other string) string {
 	return s
 }
 
-var page = template.Must(template.New("faults").Parse(`<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Faults and the cases that find them</title>
-<style>
-body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#111;background:#fff}
-table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.4rem .6rem;border-bottom:1px solid #ccc}
-th{position:sticky;top:0;background:#fff}.bad td{background:#fdecea}small{color:#444}
-</style>
-<h1>Faults and the cases that find them</h1>
-<p>{{.Heading}}</p>
-<table><thead><tr><th scope="col">found<th scope="col">case<th scope="col">fault<th scope="col">role<th scope="col">without it<th scope="col">with it<th scope="col">reason<th scope="col">seconds</thead>
-<tbody>{{range .Rows}}
-<tr{{if not .OK}} class="bad"{{end}}><td>{{if .OK}}✓ yes{{else}}✗ no{{end}}<th scope="row">{{.Case}}<td>{{.Fault}}<br><small>{{.Summary}}</small><td>{{or .Role "all"}}<td>{{.Control}}<td>{{or .Faulty "–"}}<td>{{.Said}}<td>{{printf "%.1f" .Seconds}}{{end}}
-</tbody></table>
-</html>
-`))
-
 // HTML is the table as a page that needs nothing else.
 func (t Table) HTML() (string, error) {
-	var b strings.Builder
-	err := page.Execute(&b, t)
-	return b.String(), err
+	b, err := t.JSON()
+	if err != nil {
+		return "", err
+	}
+	read, err := reports.ReadFaults(bytes.NewReader(b))
+	if err != nil {
+		return "", err
+	}
+	var page strings.Builder
+	err = reports.FaultsPage(&page, read)
+	return page.String(), err
 }
 
 // Write writes faults.json, faults.txt and faults.html into a folder.
