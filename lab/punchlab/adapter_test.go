@@ -32,6 +32,9 @@ func TestAdapterKeepsTheContract(t *testing.T) {
 	if d.Device.Firmware.Name != "punchlab: \"dev\"" || d.Device.Firmware.Version != "1.0" {
 		t.Errorf("firmware %+v", d.Device.Firmware)
 	}
+	if key := adapter.RendezvousKey().Public().String(); !strings.Contains(certify.Contract, "`"+key+"`") {
+		t.Errorf("CONTRACT.md does not say that the rendezvous' key is %s", key)
+	}
 	code := adapter.Run(t.Context(), func(name string) (string, bool) {
 		v, ok := map[string]string{"PUNCHLAB_CONTRACT": "1", "PUNCHLAB_ROLE": "camera", "PUNCHLAB_ACTION": "run", "PUNCHLAB_CASE": certify.UnknownCase(7)}[name]
 		return v, ok

@@ -16,6 +16,7 @@ type certifyFlags struct {
 	profile  string
 	attach   string
 	hook     string
+	forward  []uint
 	endpoint bool
 	cases    []string
 	dryRun   bool
@@ -59,6 +60,7 @@ Exit codes: 0 pass, 1 fail, 2 inconclusive or interrupted, 64 the call or a file
   punchlab certify --profile acme.yaml -- ./acme-adapter
   punchlab certify --profile acme.yaml --case NAT-1 --case BW-1 --seed 7 -- ./acme-adapter
   sudo punchlab certify --profile acme.yaml --attach eth1 --hook ./acme-hook
+  sudo punchlab certify --profile rtsp.yaml --attach eth1 --forward 554 -- ./rtsp-viewer
   punchlab certify --witness out/acme --issuer acme.key.pub -- ./acme-adapter
   punchlab verify out/acme --issuer acme.key.pub`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -91,6 +93,7 @@ Exit codes: 0 pass, 1 fail, 2 inconclusive or interrupted, 64 the call or a file
 	fl.StringVar(&f.profile, "profile", "", "the camera's declaration, a YAML `file`")
 	fl.StringVar(&f.attach, "attach", "", "the camera is a box that hangs on this network `interface`, which is moved into the lab; needs root")
 	fl.StringVar(&f.hook, "hook", "", "with --attach: `command` that does actions on the box")
+	fl.UintSliceVar(&f.forward, "forward", nil, "with --attach: `port` that the box's owner has the router forward to it, UDP and TCP; repeat for more")
 	fl.BoolVar(&f.endpoint, "endpoint", false, "the program is a camera that speaks the bundled protocol; server, relay and viewer are the lab's")
 	fl.StringArrayVar(&f.cases, "case", nil, "run only the case of this `ID`, and certify nothing; repeat for more")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "run nothing; print each case: whether it applies, why, and about how long it takes")

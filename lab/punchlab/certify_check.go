@@ -31,6 +31,7 @@ func (f *certifyFlags) contradictions(fl *pflag.FlagSet) error {
 		names []string
 	}{
 		{f.attach == "", "goes with --attach: it does actions on a box", []string{"hook"}},
+		{f.attach == "", "goes with --attach: a box's owner opens a port to it", []string{"forward"}},
 		{f.attach != "", "goes without --attach: a box is no program", []string{"endpoint"}},
 		{f.witness == "", "goes with --witness: whose certificate it is", []string{"issuer"}},
 		{f.witness != "", "goes without --witness: a certificate is run again as it was", []string{"profile", "case", "brief", "seed"}},
@@ -102,6 +103,12 @@ func (f *certifyFlags) device(c *certification) error {
 	switch {
 	case f.attach != "":
 		d.Way, d.Interface = stage.Box, f.attach
+		for _, port := range f.forward {
+			if port < 1 || port > 65535 {
+				return usagef("--forward %d: a port is 1 to 65535", port)
+			}
+			d.Forward = append(d.Forward, uint16(port))
+		}
 	case f.endpoint:
 		d.Way = stage.Endpoint
 	case len(f.program) == 0:
@@ -265,6 +272,9 @@ func (f *certifyFlags) replay(id string) string {
 	}
 	if f.hook != "" {
 		args = append(args, "--hook", f.hook)
+	}
+	for _, port := range f.forward {
+		args = append(args, "--forward", strconv.FormatUint(uint64(port), 10))
 	}
 	if f.endpoint {
 		args = append(args, "--endpoint")
