@@ -5,7 +5,7 @@ PKGS    := ./...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build run peers store test gate check bench soak docs fuzz clean
+.PHONY: help build run peers store test gate faults check bench soak docs fuzz clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ check: ## gofmt, go vet, staticcheck, modules tidy
 	$(GO) mod tidy -diff
 	cd $(DCUTR) && $(GO) vet . && $(GO) run $(STATICCHECK) . && $(GO) mod tidy -diff
 	cd $(STORE) && $(GO) mod tidy -diff
+
+faults: ## every case of the certification, brief, finds the camera that is broken its way; writes out/faults/faults.html
+	@mkdir -p out && rm -rf out/faults
+	PUNCHLAB_FAULTS=$(CURDIR)/out/faults $(GO) test ./lab/mutants/faults -run Kit -count 1 -timeout 40m
 
 # One package at a time: what runs beside a measurement is in it.
 bench: build ## the figures of README.md, each beside its bound or peer
