@@ -10,6 +10,8 @@ import (
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/session"
 	"github.com/punchlab/punchlab/lab/attack"
+	"golang.org/x/crypto/blake2s"
+	"golang.org/x/crypto/chacha20poly1305"
 )
 
 // terms are what a handshake is begun with. The zero ones but for the keys, the prologue and the payload are the protocol's own
@@ -154,4 +156,30 @@ func flip(b []byte, at int) []byte {
 	b = bytes.Clone(b)
 	b[at/8] ^= 1 << (at % 8)
 	return b
+}
+
+// cookied is an initiation once more, with what a cookie reply to it says (impl/PROTOCOL.md §5.3): who receives at his address can
+// always do that.
+func cookied(responder identity.PublicKey, b, reply []byte) ([]byte, bool) {
+	if len(reply) != session.CookieSize || reply[0] != session.TypeCookie || len(b) < session.MinInitiation || !bytes.Equal(reply[4:8], b[4:8]) {
+		return nil, false
+	}
+	key := blake2s.Sum256(append([]byte("punchlab cookie v1"), responder[:]...))
+	aead, err := chacha20poly1305.NewX(key[:])
+	if err != nil {
+		return nil, false
+	}
+	end := len(b) - 16
+	cookie, err := aead.Open(nil, reply[header:header+24], reply[header+24:], b[end-16:end])
+	if err != nil {
+		return nil, false
+	}
+	h, err := blake2s.New128(cookie)
+	if err != nil {
+		return nil, false
+	}
+	b = bytes.Clone(b)
+	h.Write(b[:end])
+	copy(b[end:], h.Sum(nil))
+	return b, true
 }

@@ -32,8 +32,6 @@ type victim struct {
 	at         netip.AddrPort // where the rendezvous sees it; zero: it is not online
 	kind       string         // online, left, never
 	index      uint32         // of the rendezvous, for its session; 0: unknown
-	mu         *sync.Mutex    // of said
-	own        *identity.Key  // nil: nobody but the camera has it
 }
 
 // impostor is one lane: a socket, what it has begun, and an honest viewer who asks for the cameras.
@@ -47,9 +45,11 @@ type impostor struct {
 	online victim
 	left   []victim
 	begun  []*forged // the newest last
+	sent   [][]byte  // initiations, the newest last
 	gains  []string
 	viewer *dialog
 	asked  int
+	proved int    // cookies that were given back
 	nobody []byte // an initiation that no camera opens
 	buf    [2048]byte
 }
@@ -249,7 +249,15 @@ func (p *impostor) try(draw *rand.Rand, n int) error {
 	if err != nil {
 		return err
 	}
-	if p.listen() { // somebody has answered: it gets the time that a session needs
+	proved := p.proved
+	answered := p.listen()
+	if p.proved > proved && gain == "" { // a cookie was asked for, and given
+		if gain, err = p.who(v); err != nil {
+			return err
+		}
+		answered = p.listen() || answered
+	}
+	if answered { // somebody has answered: it gets the time that a session needs
 		deadline := time.Now().Add(300 * time.Millisecond)
 		for time.Now().Before(deadline) {
 			if b, _, ok := receive(p.conn, p.buf[:], deadline); ok {
@@ -373,12 +381,25 @@ func (p *impostor) take(b []byte) (answered bool) {
 			return true
 		}
 	}
+	for _, sent := range p.sent {
+		if again, ok := cookied(p.scene.key.Public(), sent, b); ok {
+			p.proved++
+			p.tally.saw("impostors who proved that they receive at their address", 1)
+			_, _ = p.conn.WriteToUDPAddrPort(again, p.scene.at)
+			return false
+		}
+	}
 	p.tally.saw("datagrams that came to an impostor and that he could not open", 1)
 	return false
 }
 
 // send sends from the impostor's own address.
 func (p *impostor) send(b []byte) error {
+	if len(b) >= session.MinInitiation && b[0] == session.TypeInitiation {
+		if p.sent = append(p.sent, b); len(p.sent) > 64 {
+			p.sent = p.sent[1:]
+		}
+	}
 	_, err := p.conn.WriteToUDPAddrPort(b, p.scene.at)
 	return err
 }

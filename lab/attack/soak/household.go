@@ -50,6 +50,7 @@ type household struct {
 	mu        sync.Mutex
 	plan      plan // nil: the rendezvous tells the truth
 	noise1    []byte
+	index     [4]byte        // of the initiation that the camera was given: its answer bears it
 	reflexive netip.AddrPort // the owner's
 	asked     uint64         // the introduction that is on its way
 	acked     chan wire.Code
@@ -177,7 +178,7 @@ func (h *household) lie(truth wire.Introduce) ([]attack.Told, error) {
 			return nil, err
 		}
 		truth.Noise1, truth.Endpoint, truth.ID = b, wire.At(h.at), drawID()
-		h.asked = truth.ID
+		h.asked, h.index = truth.ID, [4]byte(b[4:8])
 	}
 	return []attack.Told{{To: h.camera.key.Public(), Introduce: truth}}, nil
 }
@@ -225,6 +226,9 @@ func (h *household) visit(p plan) (wire.Code, error) {
 func (h *household) listen(answered bool) {
 	end := time.Now().Add(250 * time.Millisecond)
 	h.answer = nil
+	h.mu.Lock()
+	index := h.index
+	h.mu.Unlock()
 	for {
 		b, ok := poll(h.conn, h.buf[:])
 		if !ok {
@@ -238,7 +242,7 @@ func (h *household) listen(answered bool) {
 		if len(h.captured) < 64 || b[0] == session.TypeResponse {
 			h.captured = append(h.captured, bytes.Clone(b))
 		}
-		if b[0] == session.TypeResponse {
+		if len(b) > header && b[0] == session.TypeResponse && [4]byte(b[4:8]) == index { // else it is an older one's, once more
 			h.answer = bytes.Clone(b)
 		}
 	}
