@@ -57,6 +57,15 @@ type Set struct {
 //
 // A NAT that has been classified on this Stage is not classified again as long as its lab is kept wired (lab.Pool).
 func (s *Stage) Set(ctx context.Context, topology string, params ...string) (*Set, error) {
+	t, err := s.Load(topology, params...)
+	if err != nil {
+		return nil, err
+	}
+	return s.Topology(ctx, t)
+}
+
+// Load is the topology that Set would bring up: for a case that changes more of it, resolves it, and gives it to Topology.
+func (s *Stage) Load(topology string, params ...string) (*lab.Topology, error) {
 	t, _, err := topologies.Load(topology)
 	if err != nil {
 		return nil, fmt.Errorf("set %s: %w", topology, err)
@@ -78,7 +87,7 @@ func (s *Stage) Set(ctx context.Context, topology string, params ...string) (*Se
 	if err := addUnits(t, units); err != nil {
 		return nil, fmt.Errorf("set %s: %w", topology, err)
 	}
-	return s.Topology(ctx, t)
+	return t, nil
 }
 
 // addUnits gives the camera's site hosts for further units.
