@@ -88,7 +88,7 @@ func (m *matrix) try(ctx context.Context, p natPair) error {
 	if err != nil {
 		return err
 	}
-	a := ask{within: 15 * time.Second, watch: SUBST.For(15*time.Second, 6*time.Second)}
+	a := ask{within: 15 * time.Second, watch: m.For(15*time.Second, 6*time.Second)}
 	if prospect == nat.Direct {
 		a.direct = m.For(10*time.Second, 4*time.Second)
 	}
@@ -224,7 +224,7 @@ func (b behind) try(ctx context.Context, s *stage.Stage, t *lab.Topology, relay 
 	if err != nil {
 		return "", err
 	}
-	a := ask{within: 15 * time.Second, watch: SUBST.For(15*time.Second, 6*time.Second)}
+	a := ask{within: 15 * time.Second, watch: s.For(15*time.Second, 6*time.Second)}
 	if prospect == nat.Direct {
 		a.direct = s.For(10*time.Second, 4*time.Second)
 	}
