@@ -24,7 +24,9 @@ type Enumerator struct {
 	Tries  int
 	Rate   int           // a second; 0: 5, which a viewer is granted
 	Wait   time.Duration // for the last answers; 0: 1 s
-	Seed   uint64
+	// Later has it wait all of Wait, though all is answered, for what the camera itself says.
+	Later bool
+	Seed  uint64
 
 	answers []Answer
 }
@@ -36,6 +38,7 @@ type Answer struct {
 	After    time.Duration  // from the question to the first answer
 	Code     wire.Code      // why it was refused; 0: it was not
 	Found    netip.AddrPort // the camera's endpoint, where it was not refused
+	Later    wire.Code      // why it was refused after all, as the camera did not answer, or by the camera itself; 0: it was not
 }
 
 // Name returns "enumerator".
@@ -159,10 +162,16 @@ func (a *asker) Deadline() time.Time {
 
 func (a *asker) Ready() core.Output { return a.box.Ready() }
 
-// answered takes the first answer to a question; what follows, such as a camera's refusal, tells no more.
+// answered takes the first answer to a question, and a refusal that follows.
 func (a *asker) answered(now time.Time, id uint64, code wire.Code, found netip.AddrPort) {
 	i, ok := a.asked[id]
-	if !ok || a.answers[i].Answered {
+	if !ok {
+		return
+	}
+	if x := &a.answers[i]; x.Answered {
+		if x.Code == 0 && x.Later == 0 {
+			x.Later = code
+		}
 		return
 	}
 	x := &a.answers[i]
@@ -176,7 +185,7 @@ func (a *asker) ask(now time.Time) {
 		return
 	}
 	all := len(a.answers) == a.e.Tries
-	if all && (a.open == 0 || core.Due(now, a.next)) {
+	if all && (a.open == 0 && !a.e.Later || core.Due(now, a.next)) {
 		a.ended = true
 		close(a.over)
 		return

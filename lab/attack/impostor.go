@@ -86,11 +86,7 @@ func newPoser(a *Impostor, r *Report) (p *poser, err error) {
 	if p.responder, err = session.NewResponder(session.Config{Static: a.Own, Rand: p.random, Prologue: []byte(core.PrologueCamera)}); err != nil {
 		return nil, err
 	}
-	var private [32]byte // not the victim's
-	if _, err := io.ReadFull(p.random, private[:]); err != nil {
-		return nil, err
-	}
-	if p.hijack, err = claim(private, a.Victim, a.Key, p.random); err != nil {
+	if p.hijack, err = Claim(a.Victim, a.Key, p.random); err != nil {
 		return nil, err
 	}
 	p.index = binary.LittleEndian.Uint32(p.hijack[4:])
@@ -197,6 +193,16 @@ func (p *poser) HandleTimeout(now time.Time) {
 
 func (p *poser) Deadline() time.Time { return p.link.Deadline() }
 func (p *poser) Ready() core.Output  { return p.box.Ready() }
+
+// Claim is a registration under a camera's public key by somebody who has not its private one (CVE-2021-28372), as a datagram for the
+// rendezvous with the key responder: another one each time.
+func Claim(victim, responder identity.PublicKey, random io.Reader) ([]byte, error) {
+	var private [32]byte
+	if _, err := io.ReadFull(random, private[:]); err != nil {
+		return nil, fmt.Errorf("claim a key: %w", err)
+	}
+	return claim(private, victim, responder, random)
+}
 
 // claim is an initiation that registers under a public key with a private key that need not be its own. The public key can be
 // named by anybody, since that is sealed with the responder's; what follows needs both (Noise's token ss).
