@@ -77,7 +77,7 @@ func spoof(t testing.TB, l *lab.Lab, k Kind, from, to netip.AddrPort, n int) Rep
 	s := &Spoofer{Next: func(i int) (Shot, bool) {
 		b, err := k.Make()
 		broken = errors.Join(broken, err)
-		return Shot{from, to, b}, i < n && err == nil
+		return Shot{From: from, To: to, B: b}, i < n && err == nil
 	}}
 	r, err := s.Run(t.Context(), l.Host("off-path"), Budget{100, 5 * time.Second})
 	if err := errors.Join(err, broken); err != nil {
@@ -167,7 +167,7 @@ func TestSpooferKeepsToItsBudget(t *testing.T) {
 	l := newLab(t, lab.EngineNetfilter)
 	sink := count(t, l.Host("victim"), 9)
 	s := &Spoofer{Rate: 2000, Next: func(int) (Shot, bool) {
-		return Shot{netip.MustParseAddrPort("203.0.113.77:1"), sink.at, []byte("x")}, true
+		return Shot{From: netip.MustParseAddrPort("203.0.113.77:1"), To: sink.at, B: []byte("x")}, true
 	}}
 	r, err := s.Run(t.Context(), l.Host("off-path"), Budget{100, 10 * time.Second})
 	if err != nil || r.Sent.Packets != 100 || r.Ended != SpentPackets || r.Took < 45*time.Millisecond {

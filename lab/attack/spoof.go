@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 type Shot struct {
 	From, To netip.AddrPort // IPv4
 	B        []byte
+	SYN      bool // it is TCP's first segment, and B is not sent
 }
 
 // Spoofer is off the path of everybody: it writes datagrams with any source address, and sees none of the answers.
@@ -74,7 +76,7 @@ func shoot(ctx context.Context, m *lab.Machine, b Budget, rate int, next func(in
 			if !account.take(time.Now(), len(shot.B)) {
 				return nil
 			}
-			buf = packet.AppendUDP(buf[:0], shot.From, shot.To, shot.B)
+			buf = shot.packet(buf[:0])
 			if err := sendRaw(raw, shot.To.Addr(), buf); err != nil {
 				r.Counts["not sent, as the host could not: "+err.Error()]++
 			}
@@ -82,6 +84,29 @@ func shoot(ctx context.Context, m *lab.Machine, b Budget, rate int, next func(in
 		timer.Reset(max(time.Millisecond, time.Until(account.begun.Add(time.Duration(float64(i)/float64(rate)*float64(time.Second))))))
 	}
 }
+
+// packet appends the shot's IP packet.
+func (s Shot) packet(b []byte) []byte {
+	if !s.SYN {
+		return packet.AppendUDP(b, s.From, s.To, s.B)
+	}
+	at := len(b)
+	b = packet.AppendUDP(b, s.From, s.To, make([]byte, synLen-packet.UDPHeaderLen)) // the same IP header, but for the protocol
+	ip := b[at:]
+	ip[9], ip[10], ip[11] = packet.ProtocolTCP, 0, 0
+	binary.BigEndian.PutUint16(ip[10:], packet.Checksum(ip[:packet.IPv4HeaderLen]))
+	tcp := ip[packet.IPv4HeaderLen:]
+	clear(tcp[4:])
+	binary.BigEndian.PutUint32(tcp[4:], uint32(s.From.Port())<<16|uint32(s.To.Port()))
+	tcp[12], tcp[13] = synLen/4<<4, packet.SYN
+	binary.BigEndian.PutUint16(tcp[14:], 64240)
+	copy(tcp[20:], []byte{2, 4, 5, 180}) // its MSS, 1460
+	binary.BigEndian.PutUint16(tcp[16:], packet.PseudoChecksum(s.From.Addr(), s.To.Addr(), packet.ProtocolTCP, tcp))
+	return b
+}
+
+// synLen is a SYN's TCP header with one option.
+const synLen = 24
 
 // openRaw opens a socket of the host's that sends whole IPv4 packets, by one device if that is named.
 func openRaw(m *lab.Machine, device string) (fd int, err error) {

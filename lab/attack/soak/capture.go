@@ -65,7 +65,8 @@ var captureShapes = []captureShape{
 	}},
 	{"what is known of a camera as the pairing secret", func(h *household, _ []byte, draw *rand.Rand, n int) ([]byte, *forged, error) {
 		public, uid := h.camera.key.Public(), h.camera.label.UID()
-		facts := [][]byte{public[:], public[16:], []byte(uid.String()), uid[:], []byte("admin"), []byte("888888"), []byte("punchlab"), {}, {31: 0}, h.at.Addr().AsSlice()}
+		facts := [][]byte{public[:], public[16:], []byte(uid.String()), uid[:], []byte("admin"), []byte("888888"), []byte("punchlab"), {}, {31: 0},
+			h.at.Addr().AsSlice()}
 		fact := facts[draw.IntN(len(facts))]
 		sum := blake2s.Sum256(fact)
 		return h.prove(draw, n, func(k identity.PublicKey) identity.Proof {

@@ -24,7 +24,7 @@
 //	              connect, by watch                                        is offline is answered otherwise than one that never was
 //
 // A try that had no effect is told from one that never arrived by what is asked after it on the same path: every try is followed by an
-// honest question whose answer is waited for, and every lane ends with an honest use that has to work. Times of answers cannot give
+// honest question whose answer is waited for, cookies are given back, and every lane ends with an honest use that has to work. Times of answers cannot give
 // one UID away; what all of them together give away is Result.Timing.
 //
 // Who is on the path between a device and the rendezvous can always have its datagrams come by way of himself, as any router does:

@@ -373,7 +373,8 @@ func BenchmarkFlood(b *testing.B) {
 		for i, m := range x.programs {
 			memory[i] = float64(m.most) / float64(idle.programs[i].most)
 		}
-		fmt.Printf("flood %-18s connected %d of %d (%v), p50 %.1f ms, p99 %.1f ms (%.1f to %.1f), ÷ idle %.2f (%.2f to %.2f), memory: rendezvous %.1f MiB (× %.3f), camera %.1f MiB (× %.3f), %d forged\n",
+		fmt.Printf("flood %-18s connected %d of %d (%v), p50 %.1f ms, p99 %.1f ms (%.1f to %.1f), ÷ idle %.2f (%.2f to %.2f), "+
+			"memory: rendezvous %.1f MiB (× %.3f), camera %.1f MiB (× %.3f), %d forged\n",
 			x.name, len(x.took), n, claim, median(x.took)*1e3, p*1e3, low*1e3, high*1e3, p/base, low/baseHigh, high/baseLow,
 			float64(x.programs[0].most)/(1<<20), memory[0], float64(x.programs[1].most)/(1<<20), memory[1], x.flooded.Packets)
 		b.ReportMetric(float64(len(x.took))/float64(n), x.name+"-connected")

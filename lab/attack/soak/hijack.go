@@ -100,7 +100,8 @@ func (c *scene) impostor(t *tally, lane int) (*impostor, error) {
 	if p.conn, err = c.lab.Host("rogue").ListenUDP(netip.AddrPort{}); err != nil {
 		return nil, err
 	}
-	if p.own, err = dial(c.lab.Host("rogue"), c.at, c.key.Public(), p.key, c.random, &wire.Register{Version: wire.ProtocolVersion, Keepalive: 15}); err != nil {
+	register := &wire.Register{Version: wire.ProtocolVersion, Keepalive: 15}
+	if p.own, err = dial(c.lab.Host("rogue"), c.at, c.key.Public(), p.key, c.random, register); err != nil {
 		return nil, err
 	}
 	if p.online, err = c.observed(); err != nil {

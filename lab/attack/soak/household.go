@@ -353,7 +353,8 @@ func (h *household) connected() bool {
 func (h *household) readable() string {
 	proof := identity.PairingProof(h.camera.label.Secret, h.own.Public(), h.camera.key.Public())
 	data := media.EmbeddedClip().At(0).Data
-	for name, secret := range map[string][]byte{"the pairing secret": h.camera.label.Secret[:], "the pairing proof": proof[:], "a picture": data[len(data)/2:][:12]} {
+	secrets := map[string][]byte{"the pairing secret": h.camera.label.Secret[:], "the pairing proof": proof[:], "a picture": data[len(data)/2:][:12]}
+	for name, secret := range secrets {
 		for _, b := range h.captured {
 			if bytes.Contains(b, secret) {
 				return name + " is readable in what the impostor was handed"

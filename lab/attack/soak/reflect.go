@@ -429,7 +429,9 @@ func (m *mirror) relayed() ([]volley, error) {
 	if err := cam.say(&wire.IntroduceAck{ID: in.message.(*wire.Introduce).ID}); err != nil {
 		return nil, err
 	}
-	v := volley{target: "relay", message: "relay frame in the name of who has a relay", variant: "plain", to: c.at, from: viewer.reflexive, out: cam.reflexive}
+	v := volley{
+		target: "relay", message: "relay frame in the name of who has a relay", variant: "plain", to: c.at, from: viewer.reflexive, out: cam.reflexive,
+	}
 	for range m.setup.Tries {
 		data := make([]byte, 1+m.draw.IntN(1000))
 		_, _ = io.ReadFull(m.random, data)

@@ -104,7 +104,8 @@ func Run(ctx context.Context, a Attack, s Setup) (Result, error) {
 // String is the result in a few lines.
 func (r Result) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-11s %d of %d tries succeeded: %s (seed %d, %.1f s)\n", r.Attack, r.Claim.Failures, r.Claim.Tries, r.Risk, r.Seed, r.Took.Seconds())
+	fmt.Fprintf(&b, "%-11s %d of %d tries succeeded: %s (seed %d, %.1f s)\n", r.Attack,
+		r.Claim.Failures, r.Claim.Tries, r.Risk, r.Seed, r.Took.Seconds())
 	for _, s := range r.Shapes {
 		fmt.Fprintf(&b, "  %6d  %6d  %s\n", s.Tries, s.Successes, s.Name)
 	}
@@ -112,7 +113,8 @@ func (r Result) String() string {
 		fmt.Fprintf(&b, "  seen %8d  %s\n", r.Seen[k], k)
 	}
 	if t := r.Timing; t != nil {
-		fmt.Fprintf(&b, "  times: offline %.3f ms, unknown %.3f ms (medians of %d and %d); the offline one's is later by a chance of %.3f (%.3f to %.3f), p = %.3g\n",
+		fmt.Fprintf(&b, "  times: offline %.3f ms, unknown %.3f ms (medians of %d and %d); "+
+			"the offline one's is later by a chance of %.3f (%.3f to %.3f), p = %.3g\n",
 			t.OfflineMedian*1e3, t.UnknownMedian*1e3, t.Offline, t.Unknown, t.Chance, t.Low, t.High, t.P)
 	}
 	for _, g := range r.Gained {

@@ -3,6 +3,7 @@ package soak
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -76,6 +77,9 @@ func TestNothingSucceeds(t *testing.T) {
 				if r.Seen[what] == 0 {
 					t.Errorf("nobody saw %q, so that the tries show nothing", what)
 				}
+			}
+			if x := r.Timing; x != nil && x.P < 0.001 && math.Abs(x.Chance-0.5) > 0.05 {
+				t.Errorf("times tell a camera that is offline from one that never was: %+v", *x)
 			}
 			if r.Claim.Failures != 0 || r.Claim.Tries != tries(t) {
 				t.Errorf("%d of %d tries succeeded: %v", r.Claim.Failures, r.Claim.Tries, r.Gained)
