@@ -1,4 +1,8 @@
 package cases
 
 // security are the procedures of group SEC.
-func security() map[string]Procedure { return map[string]Procedure{} }
+func security() map[string]Procedure {
+	return map[string]Procedure{
+		"SEC-4": onThePath,
+	}
+}
