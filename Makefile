@@ -60,9 +60,10 @@ bench: build ## the figures of README.md, each beside its bound or peer
 	$(GO) test -p 1 -run '^$$' -bench Sim -benchtime 200x ./lab/stack
 	$(GO) test -p 1 -run '^$$' -bench Memory -benchtime 1x ./lab/runner
 	$(GO) test -p 1 -run '^$$' -bench 'Relay|MediaThroughput|MediaAllocations' -benchtime 7x -timeout 10m ./lab/stack
+	$(GO) test -p 1 -run '^$$' -bench Flood -benchtime 1x -timeout 30m ./lab/attack/soak
 	$(GO) test -p 1 -run '^$$' -bench MediaGoodput -benchtime 2x ./lab/stack
 
-soak: build peers store ## longer sweeps: every behaviour pair, strategy, peer and link on both engines, every event and quirk
+soak: build peers store ## longer sweeps: every behaviour pair, strategy, peer and link on both engines, every event and quirk; 10,000 tries of each attack; the bundled camera certified (eight hours)
 	$(BIN) run nat-pairs links cgn same-lan reboot renumbering handover rendezvous-killed port-mapping engines --trials 50 --out out/soak
 	$(BIN) run strategies helped peers paper-tables birthday-curve traditional-vs-p2p lossy-punch roaming sleep --out out/soak
 	$(BIN) run inbound-first inbound-blocked low-ttl-arrives icmp-error flow-limit misclassified path-flapping no-relay --trials 50 --out out/soak
@@ -72,6 +73,8 @@ soak: build peers store ## longer sweeps: every behaviour pair, strategy, peer a
 	$(BIN) run nat-matrix --trials 50 --out out/soak/large
 	$(BIN) gate --calibrate out/soak/large --gates 1000 --trials 20
 	PUNCHLAB_SOAK=1 PUNCHLAB_MUTANTS=$(CURDIR)/out/soak $(GO) test ./lab/mutants -run Kit -count 1 -timeout 60m
+	PUNCHLAB_SOAK=1 PUNCHLAB_SOAK_OUT=$(CURDIR)/out/soak/attack $(GO) test ./lab/attack/soak -run 'Nothing|Table' -parallel 1 -count 1 -v -timeout 30m
+	$(BIN) certify --out out/soak/certificate
 	PUNCHLAB_SOAK=1 $(GO) test ./lab/agree -run Random -count 10
 	PUNCHLAB_SOAK=1 $(GO) test ./lab/nat ./lab/link ./lab/packet ./lab/fabric ./lab/capture/... ./lab/record ./lab/stats -rapid.checks 2000
 
