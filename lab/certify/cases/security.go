@@ -4,5 +4,6 @@ package cases
 func security() map[string]Procedure {
 	return map[string]Procedure{
 		"SEC-4": onThePath,
+		"SEC-9": openPorts,
 	}
 }
