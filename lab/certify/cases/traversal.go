@@ -13,7 +13,10 @@ import (
 
 // traversal are the procedures of group NAT.
 func traversal() map[string]Procedure {
-	return map[string]Procedure{"NAT-1": everyPair, "NAT-2": twoSymmetric, "NAT-3": carriers}
+	return map[string]Procedure{
+		"NAT-1": everyPair, "NAT-2": twoSymmetric, "NAT-3": carriers,
+		"NAT-4": neighbours, "NAT-5": sixAlone, "NAT-6": webAlone, "NAT-7": keptOpen, "NAT-10": lossyHandshake,
+	}
 }
 
 // ask is what is asked of one connect.
