@@ -1,0 +1,241 @@
+package cases
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/punchlab/punchlab/lab/certify"
+	"github.com/punchlab/punchlab/lab/certify/stage"
+	"github.com/punchlab/punchlab/lab/certify/tape"
+	"github.com/punchlab/punchlab/lab/link"
+)
+
+// patience is how long a case waits for what it is not about: a first frame, where the declared time for it is another case's.
+const patience = 30 * time.Second
+
+// bring brings up a named topology with the camera ready.
+func bring(ctx context.Context, s *stage.Stage, topology string, params ...string) (*stage.Set, *stage.Camera, error) {
+	x, err := s.Set(ctx, topology, params...)
+	if err != nil {
+		return nil, nil, err
+	}
+	camera, err := x.Camera(ctx, 1)
+	return x, camera, err
+}
+
+// watched is what came of a viewer that watched for a time, from its first frame on.
+type watched struct {
+	set    *stage.Set
+	view   *stage.View
+	frames []stage.Frame // that it got
+	given  []stage.Frame // that the camera says it sent meanwhile; none: it says nothing
+	from   time.Time     // of the first frame
+	to     time.Time     // the last one
+	end    time.Time     // it had ended
+	mark   int           // of the tape, at its start
+}
+
+// watch has a viewer watch for a time, and end by itself. The error is a fail of the camera's where it did not.
+func watch(ctx context.Context, s *stage.Stage, x *stage.Set, camera *stage.Camera, d time.Duration) (w watched, err error) {
+	v, err := x.View(ctx, stage.Viewing{Camera: camera, For: d})
+	if err != nil {
+		return w, err
+	}
+	defer v.Stop()
+	short, cancel := context.WithTimeout(ctx, d+patience)
+	defer cancel()
+	if _, err := v.FirstFrame(short); err != nil {
+		return w, err
+	}
+	code, err := v.Wait(short)
+	w = watched{set: x, view: v, mark: v.Mark(), frames: v.Frames(), end: time.Now()}
+	if err == nil && (code != certify.ExitDone || len(w.frames) == 0) {
+		err = &stage.Ended{Role: certify.RoleViewer, Code: code, What: fmt.Sprintf("it had watched for %v", d)}
+	}
+	if err != nil {
+		return w, err
+	}
+	w.from, w.to = w.frames[0].T, w.frames[len(w.frames)-1].T
+	given, err := camera.Frames()
+	for _, f := range given {
+		if !f.T.Before(v.Started()) && !f.T.After(w.to) {
+			w.given = append(w.given, f)
+		}
+	}
+	s.Note("the viewer got %d frames of %d bytes in %.2f s; the camera says it sent %d",
+		len(w.frames), bytesOf(w.frames), w.length().Seconds(), len(w.given))
+	return w, err
+}
+
+// length is how long there were frames.
+func (w *watched) length() time.Duration { return w.to.Sub(w.from) }
+
+// rate is the frames' bits a second.
+func (w *watched) rate() float64 {
+	return float64(8*bytesOf(w.frames)) / max(w.length().Seconds(), 1/float64(stage.SourceRate))
+}
+
+// asked is how many frames there were to be got, from the first one on: those that the camera has sent, if it says so, else those of
+// the source's rate, or of another rate where that has been measured.
+func (w *watched) asked(rate float64) int {
+	first := w.frames[0]
+	for i, f := range w.given {
+		if f.SHA256 == first.SHA256 {
+			return max(len(w.given)-i, len(w.frames))
+		}
+	}
+	return max(int(math.Round(w.length().Seconds()*rate))+1, len(w.frames))
+}
+
+// hollow says what is wrong where a viewer claims more than has come to its host.
+func (w *watched) hollow() error {
+	came := tape.PayloadBytes(w.set.Tape().Packets(w.mark, tape.CameTo(w.view.Host())))
+	if got := bytesOf(w.frames); got > came {
+		return &stage.Fault{Role: certify.RoleViewer, Unit: 1,
+			Device: fmt.Sprintf("says that it got frames of %d bytes, and %d bytes came to its host", got, came)}
+	}
+	return nil
+}
+
+func bytesOf(frames []stage.Frame) (n int64) {
+	for _, f := range frames {
+		n += int64(f.Size)
+	}
+	return n
+}
+
+// order is what came of a source's frames, told by their bytes.
+type order struct {
+	Intact   int    // that are the source's
+	Damaged  int    // that are not
+	Missing  int    // between two that came
+	Repeated int    // that came before
+	First    string // fault, in words
+}
+
+// compare holds frames to the source, which plays over and over: from the first one on each has to be the next. A camera that gives a
+// group of pictures once more goes back in the source; so does one that has mixed them up.
+func compare(src stage.Source, frames []stage.Frame) (o order) {
+	at := map[string]int{}
+	for n := 1; n <= len(src.Units); n++ {
+		at[src.Frame(n).SHA256] = n
+	}
+	last := 0 // number of the newest frame, 1 to len(Units); 0: none yet
+	for i, f := range frames {
+		n, known := at[f.SHA256]
+		known = known && src.Frame(n).Size == f.Size
+		next := last%len(src.Units) + 1
+		switch ahead := (n - next + len(src.Units)) % len(src.Units); {
+		case !known:
+			o.fault(&o.Damaged, 1, "frame %d of those that came (number %d, %d bytes) is none of the source's", i+1, f.N, f.Size)
+			n = next
+		case last == 0 || ahead == 0:
+		case ahead < len(src.Units)/2:
+			o.fault(&o.Missing, ahead, "before frame %d of those that came (number %d) %d are missing", i+1, f.N, ahead)
+		default:
+			o.fault(&o.Repeated, 1, "frame %d of those that came (number %d) is %d back in the source", i+1, f.N, len(src.Units)-ahead)
+		}
+		if known {
+			o.Intact++
+		}
+		if known || last > 0 {
+			last = n
+		}
+	}
+	return o
+}
+
+func (o *order) fault(count *int, n int, format string, args ...any) {
+	*count += n
+	if o.First == "" {
+		o.First = fmt.Sprintf(format, args...)
+	}
+}
+
+// dense finds the first time, not before one, from which on so many frames come within a second.
+func dense(frames []stage.Frame, from time.Time, n int) (time.Time, bool) {
+	for i := range frames {
+		if frames[i].T.Before(from) {
+			continue
+		}
+		if j := i + n - 1; j < len(frames) && frames[j].T.Sub(frames[i].T) <= time.Second {
+			return frames[i].T, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// within counts the frames from t0 on and before t1.
+func within(frames []stage.Frame, t0, t1 time.Time) (n int) {
+	for _, f := range frames {
+		if !f.T.Before(t0) && f.T.Before(t1) {
+			n++
+		}
+	}
+	return n
+}
+
+// streaming waits until so many packets of media have come to a viewer since a position of the tape: it may write its frames at its
+// end. The errors are those of stage.View.FirstFrame.
+func streaming(ctx context.Context, x *stage.Set, v *stage.View, from, n int) error {
+	short, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	began := time.Now()
+	for {
+		over := !v.Alive()
+		look, done := context.WithTimeout(short, 100*time.Millisecond)
+		got, err := x.Tape().Wait(look, from, n, tape.CameTo(v.Host()), tape.Media)
+		expired := look.Err() != nil
+		done()
+		what := fmt.Sprintf("%d packets of media at %s (%d have come)", n, v.Host(), got)
+		switch {
+		case err == nil:
+			return nil
+		case !expired:
+			return err
+		case over:
+			code, err := v.Wait(ctx)
+			if err != nil {
+				return err
+			}
+			return &stage.Ended{Role: certify.RoleViewer, Code: code, What: what}
+		case ctx.Err() == context.Canceled:
+			return fmt.Errorf("waiting for %s: %w", what, ctx.Err())
+		case short.Err() != nil:
+			return &stage.Timeout{What: what, After: time.Since(began)}
+		}
+	}
+}
+
+// resumed waits until, after a time, a viewer gets so many frames within a second again, or until the limit has passed; or ends. A
+// viewer that writes its frames at its end is given all of the limit: live says whether it does not.
+func resumed(ctx context.Context, s *stage.Stage, v *stage.View, after time.Time, n int, limit time.Duration, live bool) error {
+	if !live {
+		return s.Pause(ctx, time.Until(after.Add(limit)))
+	}
+	for time.Since(after) < limit && v.Alive() {
+		if _, ok := dense(v.Frames(), after, n); ok {
+			return nil
+		}
+		if err := s.Pause(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropped is how many packets the lab's links have dropped so far by some causes.
+func dropped(x *stage.Set, causes ...link.Cause) (n int, err error) {
+	st, err := x.Lab().Stats()
+	if err != nil {
+		return 0, fmt.Errorf("ask the lab what its links dropped: %w", err)
+	}
+	for _, u := range st.Uplinks {
+		for _, c := range causes {
+			n += int(u.Drops[c])
+		}
+	}
+	return n, nil
+}
