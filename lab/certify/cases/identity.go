@@ -1,4 +1,8 @@
 package cases
 
 // identity are the procedures of group ID.
-func identity() map[string]Procedure { return map[string]Procedure{} }
+func identity() map[string]Procedure {
+	return map[string]Procedure{
+		"ID-2": keyProved,
+	}
+}
