@@ -29,6 +29,7 @@ var groups = []func() map[string]Procedure{
 	media,
 	pull,
 	security,
+	securitySecond,
 	resilience,
 	standards,
 }

@@ -1,0 +1,8 @@
+package cases
+
+// securitySecond are further procedures of group SEC.
+func securitySecond() map[string]Procedure {
+	return map[string]Procedure{
+		"SEC-10": unanswered,
+	}
+}
