@@ -25,14 +25,12 @@ var resilience = []Fault{{
 	Case: "RES-2", Name: "another-after-a-power-cut", Role: "camera",
 	Summary: "the key is drawn at each start: after a power cut it is another camera, and nobody's",
 	Reason:  `(?i)identity|same|power|connect|owner|cut`,
-	Edits: []mutants.Edit{in("program/camera/state.go",
-		"	if _, err := os.Stat(s.path(LabelFile)); err == nil {\n		return nil\n",
-		`	if faulty("another-after-a-power-cut") {
-		_, _, _ = os.Remove(s.path(LabelFile)), os.Remove(s.path(KeyFile)), os.Remove(s.path(PairingsFile))
-	}
-	if _, err := os.Stat(s.path(LabelFile)); err == nil {
-		return nil
-`)},
+	Edits:   []mutants.Edit{forgetful},
+}, {
+	Case: "RES-2", Name: "nobodys-after-a-power-cut", Role: "camera",
+	Summary: "who its owner is stands in memory: after a power cut the first who has read the label has the camera",
+	Reason:  `forgotten its owner`,
+	Edits:   []mutants.Edit{forgetful},
 }, {
 	Case: "RES-3", Name: "registers-once", Role: "camera",
 	Summary: "the camera registers when it starts and never again: after the server's restart somebody has to climb the ladder",
@@ -63,6 +61,19 @@ var resilience = []Fault{{
 	c.box.Quiet(false)
 `), kept},
 }}
+
+// forgetful is a camera that starts without what it knew.
+var forgetful = in("program/camera/state.go",
+	"	if _, err := os.Stat(s.path(LabelFile)); err == nil {\n		return nil\n",
+	`	if faulty("another-after-a-power-cut") {
+		_, _, _ = os.Remove(s.path(LabelFile)), os.Remove(s.path(KeyFile)), os.Remove(s.path(PairingsFile))
+	}
+	if faulty("nobodys-after-a-power-cut") {
+		_ = os.Remove(s.path(PairingsFile))
+	}
+	if _, err := os.Stat(s.path(LabelFile)); err == nil {
+		return nil
+`)
 
 // kept is what is never given back.
 var kept = added("camera/zz_kept.go", `package camera
