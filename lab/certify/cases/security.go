@@ -4,6 +4,7 @@ package cases
 func security() map[string]Procedure {
 	return map[string]Procedure{
 		"SEC-4": onThePath,
+		"SEC-5": atTheRelay,
 		"SEC-9": openPorts,
 	}
 }

@@ -49,7 +49,8 @@ func (o *observer) read(from int, when string) (certify.Result, bool) {
 	}
 	media := tape.Select(ps, tape.Media)
 	if len(o.bodies) < 4*tape.RandomBytes {
-		o.bodies = append(o.bodies, tape.Bodies(media)...)
+		// As the camera sent it: what an attacker has changed or repeated is like what it was made of.
+		o.bodies = append(o.bodies, tape.Bodies(o.x.Tape().Packets(from, o.camera.Out(), tape.Media))...)
 	}
 	o.s.Saw("packets", len(ps))
 	o.s.Record(map[string]any{"when": when, "packets": len(ps), "media packets": len(media), "secrets looked for": len(o.secrets), "found": len(hits)})

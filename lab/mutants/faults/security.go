@@ -54,6 +54,47 @@ var security = []Fault{{
 	Reason:  `(?i)known|found|random|read|relay|media`,
 	Edits:   []mutants.Edit{ownCipher, outCipher, inCipher},
 }, {
+	Case: "SEC-5", Name: "relays-to-anywhere", Role: "rendezvous",
+	Summary: "the relay sends on to whatever address it is told: whoever asks is in the operator's own network (CVE-2020-26262)",
+	Reason:  `(?i)relay's own host|must not reach|reached`,
+	Edits: []mutants.Edit{in("rendezvous/server.go",
+		"		err = s.stun(now, from, to, b)\n",
+		`		if at, data, ok := sendIndication(b); ok && faulty("relays-to-anywhere") {
+			s.box.Send(to, at, core.Signal, s.box.Copy(data))
+		}
+		err = s.stun(now, from, to, b)
+`), added("rendezvous/zz_anywhere.go", `package rendezvous
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// sendIndication reads TURN's send indication (RFC 8656 §12.1).
+func sendIndication(b []byte) (at netip.AddrPort, data []byte, ok bool) {
+	if !faulty("relays-to-anywhere") || len(b) < 20 || b[0] != 0 || b[1] != 0x16 {
+		return at, nil, false
+	}
+	for rest := b[20:]; len(rest) >= 4; {
+		kind, n := binary.BigEndian.Uint16(rest), int(binary.BigEndian.Uint16(rest[2:]))
+		if len(rest) < 4+n {
+			break
+		}
+		v := rest[4 : 4+n]
+		switch {
+		case kind == 0x12 && n == 8:
+			var a [4]byte
+			binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(v[4:])^0x2112A442)
+			at = netip.AddrPortFrom(netip.AddrFrom4(a), binary.BigEndian.Uint16(v[2:])^0x2112)
+		case kind == 0x13:
+			data = v
+		}
+		rest = rest[min(len(rest), 4+(n+3)/4*4):]
+	}
+	return at, data, at.IsValid() && data != nil
+}
+`)},
+}, {
 	Case: "SEC-6", Name: "says-which-exist", Role: "rendezvous",
 	Summary: "the server says of an identifier whether there is such a camera: it counts itself out to whoever asks",
 	Reason:  `(?i)unknown|offline|told apart|differ|answer`,
