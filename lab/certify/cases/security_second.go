@@ -4,5 +4,6 @@ package cases
 func securitySecond() map[string]Procedure {
 	return map[string]Procedure{
 		"SEC-10": unanswered,
+		"SEC-11": storm,
 	}
 }
