@@ -24,6 +24,7 @@ type ask struct {
 	within time.Duration // of the request: the first whole frame
 	direct time.Duration // of the first frame: media goes no more by a server; 0: it may go on doing so
 	watch  time.Duration // that the viewer watches
+	first  func() error  // is called when the first frame has come, or will not; may be nil
 }
 
 // got is what became of one connect.
@@ -48,6 +49,11 @@ func connect(ctx context.Context, s *stage.Stage, x *stage.Set, camera *stage.Ca
 	short, cancel := context.WithTimeout(ctx, a.within+a.watch+grace)
 	defer cancel()
 	g.first, err = g.view.FirstFrame(short)
+	if a.first != nil {
+		if ferr := a.first(); ferr != nil {
+			return g, ferr
+		}
+	}
 	var timeout *stage.Timeout
 	var ended *stage.Ended
 	switch {

@@ -103,7 +103,13 @@ var traversal = []Fault{{
 		"	w.retry = now.Add(gap + l.jitter(gap/4))\n	if faulty(\"asks-once\") {\n		w.retry = now.Add(time.Hour)\n	}\n}\n"),
 		in("viewer/attempt.go",
 			"	a.again = now.Add(a.gap)\n",
-			"	a.again = now.Add(a.gap)\n	if faulty(\"asks-once\") {\n		a.again = time.Time{}\n	}\n")},
+			"	a.again = now.Add(a.gap)\n	if faulty(\"asks-once\") {\n		a.again = time.Time{}\n	}\n"),
+		in("uplink/greet.go", // TCP would repeat it for everybody
+			"		if w.round = true; len(w.addrs) == 0 {\n",
+			"		if w.round = true; len(w.addrs) == 0 || i == streams && faulty(\"asks-once\") {\n"),
+		in("adapter/viewer.go",
+			"		case err != nil && refused == nil && !errors.Is(err, context.DeadlineExceeded):\n",
+			"		case err != nil && (faulty(\"asks-once\") || refused == nil && !errors.Is(err, context.DeadlineExceeded)):\n")},
 }}
 
 // viewersPolicy changes what the camera wants of each new viewer.
