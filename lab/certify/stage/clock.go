@@ -23,19 +23,30 @@ func (x *Set) serveClock() (err error) {
 	}
 	x.clock, err = x.Host(x.serverHost("ntp")).ListenUDP(netip.AddrPortFrom(netip.Addr{}, ntpPort))
 	if err == nil {
-		go answerClock(x.clock)
+		go answerClock(x.clock, func() time.Time { return time.Now().Add(time.Duration(x.ahead.Load())) })
 	}
 	return err
 }
 
-func answerClock(c *net.UDPConn) {
+// SetClock has the lab's NTP be ahead of the true time, and reports whether there is one: only a declaration that names a server of role
+// ntp brings it. It is what a camera's clock can be moved by; the machine's is nobody's to move.
+func (x *Set) SetClock(ahead time.Duration) bool {
+	if x.clock == nil {
+		return false
+	}
+	x.ahead.Store(int64(ahead))
+	x.stage.Note("the lab's NTP is ahead by %v", ahead)
+	return true
+}
+
+func answerClock(c *net.UDPConn, now func() time.Time) {
 	var b [512]byte
 	for {
 		n, from, err := c.ReadFromUDPAddrPort(b[:])
 		if err != nil {
 			return
 		}
-		if answer := ntpAnswer(b[:n], time.Now()); answer != nil {
+		if answer := ntpAnswer(b[:n], now()); answer != nil {
 			_, _ = c.WriteToUDPAddrPort(answer, from)
 		}
 	}

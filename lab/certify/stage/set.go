@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/punchlab/punchlab/lab"
@@ -40,6 +41,7 @@ type Set struct {
 	relay   string // host
 	capture *os.File
 	clock   *net.UDPConn // NTP; nil: nobody asks
+	ahead   atomic.Int64 // nanoseconds that it is ahead
 	box     *cable
 
 	serving sync.Mutex // held while the servers are started
