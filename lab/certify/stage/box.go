@@ -206,6 +206,12 @@ func (c *Camera) hook(ctx context.Context, a certify.Action) error {
 	return c.hooked(ctx, short, a, result, err)
 }
 
+// AskHook has the vendor's hook do an action that takes nothing away, for the honesty probe, whose case no program knows: no server is
+// started, and no box plugged in. The error is *Unsupported, as it has to be, *Fault, or the lab's; nil: the hook did it.
+func (x *Set) AskHook(ctx context.Context) error {
+	return (&Camera{Unit: 1, set: x, host: cameraHost}).hook(ctx, certify.ActionPrivacyOff)
+}
+
 // hooked judges how the hook ended, and takes what it has left.
 func (c *Camera) hooked(ctx, short context.Context, a certify.Action, result string, err error) error {
 	var exit *exec.ExitError

@@ -158,14 +158,10 @@ func askRole(ctx context.Context, x *stage.Set, role certify.Role) (reports.Prob
 	return p, nil
 }
 
-// askHook asks a box's hook for an action that takes nothing away.
+// askHook asks a box's hook for an action.
 func askHook(ctx context.Context, x *stage.Set) (reports.Probe, error) {
 	p := reports.Probe{Role: certify.RoleCamera}
-	camera, err := x.Camera(ctx, 1)
-	if err != nil {
-		return p, err
-	}
-	err = camera.Action(ctx, certify.ActionPrivacyOff)
+	err := x.AskHook(ctx)
 	switch {
 	case err == nil:
 		p.Note = "its hook did what it was asked for"
