@@ -73,7 +73,8 @@ func talked(x *stage.Set, camera *stage.Camera, from int) bool {
 	return there > 0 && back > 0
 }
 
-// seenAt are the endpoints under which the server that is at a host sees the camera, the newest last.
+// seenAt are the endpoints under which the server that is at a host sees the camera, the newest last; not those by which it asks by
+// STUN how its NAT behaves.
 func seenAt(x *stage.Set, camera *stage.Camera, server string, from int) (ends []netip.AddrPort) {
 	outside := x.Routes()
 	addrs := outside.External(camera.Host())
@@ -81,6 +82,9 @@ func seenAt(x *stage.Set, camera *stage.Camera, server string, from int) (ends [
 		addrs = camera.Addrs()
 	}
 	for _, p := range x.Tape().Packets(from, tape.CameTo(server), tape.By(addrs...), tape.Full) {
+		if isSTUN(p.Payload) {
+			continue
+		}
 		if n := len(ends); n == 0 || ends[n-1] != p.Src {
 			ends = append(ends, p.Src)
 		}

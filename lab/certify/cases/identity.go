@@ -3,6 +3,7 @@ package cases
 // identity are the procedures of group ID.
 func identity() map[string]Procedure {
 	return map[string]Procedure{
+		"ID-1": unguessable,
 		"ID-2": keyProved,
 	}
 }

@@ -1,0 +1,376 @@
+package cases
+
+import (
+	"context"
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"math/big"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/crypto/blake2s"
+
+	ids "github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/lab/attack"
+	"github.com/punchlab/punchlab/lab/certify"
+	"github.com/punchlab/punchlab/lab/certify/stage"
+)
+
+// leastRoom is how many bits an identifier that cannot be guessed has room for.
+const leastRoom = 100
+
+// unguessable is ID-1: identifiers of two units against what is public about them, and each other.
+func unguessable(ctx context.Context, s *stage.Stage) certify.Result {
+	x, err := s.Set(ctx, "attackers")
+	if err != nil {
+		return s.Judge(err)
+	}
+	var units []unitFacts
+	for n := 1; n <= 2; n++ {
+		u, err := unitOf(ctx, x, n)
+		if err != nil {
+			return s.Judge(err)
+		}
+		if len(u.symbols) == 0 {
+			return s.Inconclusive("unit %d's identity.json has no uid: nobody can tell how it is guessed", n)
+		}
+		s.Note("unit %d: identifier %s, MAC %s, serial %q", n, u.UID, u.MAC, u.Serial)
+		s.Saw("identifiers", 1)
+		units = append(units, u)
+	}
+	a, b := units[0], units[1]
+	if a.UID == b.UID {
+		return s.Fail("both units have the identifier %s", a.UID)
+	}
+	bits, fixed := room(a.symbols, b.symbols)
+	s.Record(map[string]any{"identifiers": []string{a.UID, b.UID}, "symbols that they share": fixed, "room in bits": bits})
+	s.Note("the identifiers share %d symbols in runs of three or more; what differs has room for 2^%.0f values", fixed, bits)
+	if bits < leastRoom {
+		return s.Fail("the identifiers %s and %s share %d of %d symbols: what differs has room for 2^%.0f values, and 2^%d are asked for",
+			a.UID, b.UID, fixed, len(a.symbols), bits, leastRoom)
+	}
+	for _, pair := range [][2]unitFacts{{a, b}, {b, a}} {
+		if r, bad := derived(s, pair[0], pair[1]); bad {
+			return r
+		}
+	}
+	if r, bad := neighboursAsked(ctx, s, x, units); bad {
+		return r
+	}
+	return s.Pass()
+}
+
+// unitFacts are what is public about a unit.
+type unitFacts struct {
+	stage.Identity
+	camera  *stage.Camera
+	ticket  []byte
+	symbols string // of the identifier, without what separates them
+}
+
+// unitOf starts a unit and reads what is public about it. Its MAC is that of its host if it names none.
+func unitOf(ctx context.Context, x *stage.Set, n int) (u unitFacts, err error) {
+	if u.camera, err = x.Camera(ctx, n); err != nil {
+		return u, err
+	}
+	if u.Identity, err = u.camera.Identity(); err != nil {
+		return u, err
+	}
+	if u.ticket, err = u.camera.Ticket(); err != nil {
+		return u, err
+	}
+	u.symbols = plainText(u.UID)
+	if u.MAC == "" {
+		u.MAC, err = macOf(x, u.camera)
+	}
+	return u, err
+}
+
+// macOf is the address of the camera's card.
+func macOf(x *stage.Set, camera *stage.Camera) (mac string, err error) {
+	if box := x.Box(); box != nil {
+		for _, l := range box.Leases() {
+			mac = l.MAC
+		}
+		return mac, nil
+	}
+	err = x.Host(camera.Host()).Do(func() error {
+		cards, err := net.Interfaces()
+		for _, c := range cards {
+			if len(c.HardwareAddr) == 6 && mac == "" {
+				mac = c.HardwareAddr.String()
+			}
+		}
+		return err
+	})
+	return mac, err
+}
+
+// plainText is a text without separators.
+func plainText(s string) string {
+	return strings.NewReplacer("-", "", ":", "", " ", "", ".", "", "_", "").Replace(s)
+}
+
+// room is how many bits the symbols take in which two identifiers may differ, by the alphabet that they show, and how many are the same
+// in both, in runs of three or more: fewer are by chance.
+func room(a, b string) (bits float64, fixed int) {
+	n := min(len(a), len(b))
+	for i := 0; i < n; {
+		run := 0
+		for i+run < n && a[i+run] == b[i+run] {
+			run++
+		}
+		if run >= 3 {
+			fixed += run
+		}
+		i += max(run, 1)
+	}
+	return float64(n-fixed) * math.Log2(float64(alphabetOf(a+b))), fixed
+}
+
+// alphabetOf is the size of the smallest usual alphabet that a text is of.
+func alphabetOf(s string) int {
+	has := func(set string) bool { return strings.ContainsAny(s, set) }
+	const digits, hexLower, lower = "0123456789", "abcdef", "ghijklmnopqrstuvwxyz"
+	few := !has(lower) && !has(strings.ToUpper(lower))
+	switch mixed := has(hexLower+lower) && has(strings.ToUpper(hexLower+lower)); {
+	case few && !has(hexLower) && !has(strings.ToUpper(hexLower)):
+		return 10
+	case few && !mixed:
+		return 16
+	case !mixed:
+		return 32
+	}
+	return 62
+}
+
+// leastMatch is how many symbols of a derived text make an identifier that follows from it: 2^32 times too many for chance.
+const leastMatch = 8
+
+// derived looks whether the identifier of a unit follows from what is public about it, or from the other's by the same rule. Each
+// rule is a try.
+func derived(s *stage.Stage, u, other unitFacts) (certify.Result, bool) {
+	id := strings.ToUpper(u.symbols)
+	tried := 0
+	facts := append(u.forms(), other.neighbours()...)
+	for _, f := range facts {
+		for _, d := range digests(f.value) {
+			for _, text := range d.texts() {
+				tried++
+				text = strings.ToUpper(plainText(text))
+				if len(text) < leastMatch {
+					continue
+				}
+				for _, part := range []string{text[:leastMatch], text[len(text)-leastMatch:]} {
+					if strings.Contains(id, part) {
+						s.Saw("tries", tried)
+						s.Try(true)
+						return s.Fail("the identifier %s follows from a public fact: it has %s in it, which is of the %s of %s (guessed by rule %d)",
+							u.UID, part, d.name, f.name, tried), true
+					}
+				}
+			}
+		}
+	}
+	if gap, ok := apart(u.symbols, other.symbols); ok && gap.BitLen() <= 32 {
+		s.Saw("tries", tried)
+		s.Try(true)
+		return s.Fail("the identifiers %s and %s are %v numbers apart: whoever has one guesses the other", u.UID, other.UID, gap), true
+	}
+	for range tried {
+		s.Try(false)
+	}
+	s.Saw("tries", tried)
+	s.Note("%d rules were tried on unit %d's identifier: none makes it", tried, u.camera.Unit)
+	s.Record(map[string]any{"unit": u.camera.Unit, "facts": len(facts), "rules": tried, "that make the identifier": 0})
+	return certify.Result{}, false
+}
+
+// fact is something public.
+type fact struct{ name, value string }
+
+// forms are the unit's own facts, as texts and numbers are written.
+func (u unitFacts) forms() (facts []fact) {
+	if mac, err := net.ParseMAC(u.MAC); err == nil {
+		facts = append(facts, macForms("the MAC address", mac)...)
+	}
+	if u.Serial != "" {
+		facts = append(facts, fact{"the serial number", u.Serial}, fact{"the serial number, reversed", reversed(u.Serial)})
+	}
+	return facts
+}
+
+// neighbours are what a unit's facts say of others': counted on, and by its identifier.
+func (u unitFacts) neighbours() (facts []fact) {
+	if mac, err := net.ParseMAC(u.MAC); err == nil {
+		for _, d := range []int{-2, -1, 1, 2} {
+			next := new(big.Int).Add(new(big.Int).SetBytes(mac), big.NewInt(int64(d))).FillBytes(make([]byte, len(mac)))
+			facts = append(facts, macForms(fmt.Sprintf("the other's MAC address %+d", d), next)...)
+		}
+	}
+	if n, err := strconv.ParseUint(u.Serial, 10, 64); err == nil {
+		for _, d := range []int64{-1, 1} {
+			facts = append(facts, fact{fmt.Sprintf("the other's serial number %+d", d), fmt.Sprintf("%0*d", len(u.Serial), int64(n)+d)})
+		}
+	}
+	return append(facts, fact{"the other's identifier", u.UID}, fact{"the other's identifier, reversed", reversed(u.symbols)})
+}
+
+func macForms(name string, mac net.HardwareAddr) []fact {
+	number := new(big.Int).SetBytes(mac)
+	return []fact{
+		{name, mac.String()}, {name, strings.ToUpper(mac.String())}, {name, hex.EncodeToString(mac)},
+		{name, strings.ToUpper(hex.EncodeToString(mac))}, {name + ", its bytes", string(mac)}, {name + ", a number", number.String()},
+		{name + ", reversed", reversed(hex.EncodeToString(mac))},
+	}
+}
+
+func reversed(s string) string {
+	b := []byte(s)
+	slices.Reverse(b)
+	return string(b)
+}
+
+// digest is something made of a fact.
+type digest struct {
+	name string
+	b    []byte
+}
+
+// digests are the usual ones, the fact itself first.
+func digests(fact string) []digest {
+	b := []byte(fact)
+	m, one, two, five, blake := md5.Sum(b), sha1.Sum(b), sha256.Sum256(b), sha512.Sum512(b), blake2s.Sum256(b)
+	crc := crc32.ChecksumIEEE(b)
+	return []digest{
+		{"text", b}, {"MD5", m[:]}, {"SHA-1", one[:]}, {"SHA-256", two[:]}, {"SHA-512", five[:]}, {"BLAKE2s", blake[:]},
+		{"CRC-32", []byte{byte(crc >> 24), byte(crc >> 16), byte(crc >> 8), byte(crc)}},
+	}
+}
+
+// crockford is the base32 of UIDs.
+var crockford = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
+
+// texts are the ways in which it is written.
+func (d digest) texts() []string {
+	texts := []string{
+		hex.EncodeToString(d.b), base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(d.b), crockford.EncodeToString(d.b),
+		base64.RawStdEncoding.EncodeToString(d.b), new(big.Int).SetBytes(d.b).String(),
+	}
+	if d.name == "text" {
+		texts = append(texts, string(d.b))
+	}
+	return texts
+}
+
+// apart is the distance of two identifiers as numbers; false: they are none of one length.
+func apart(a, b string) (*big.Int, bool) {
+	base := alphabetOf(a + b)
+	if base == 32 {
+		base = 36
+	}
+	x, ok1 := new(big.Int).SetString(strings.ToLower(a), min(base, 36))
+	y, ok2 := new(big.Int).SetString(strings.ToLower(b), min(base, 36))
+	if !ok1 || !ok2 || len(a) != len(b) {
+		return nil, false
+	}
+	return x.Abs(x.Sub(x, y)), true
+}
+
+// asksEach is how many UIDs one stranger asks a bundled server for: what it grants at once.
+const asksEach = 30
+
+// neighboursAsked asks the server for identifiers beside those of the units: of the bundled protocol by strangers, of another by the
+// vendor's viewer with an altered ticket.
+func neighboursAsked(ctx context.Context, s *stage.Stage, x *stage.Set, units []unitFacts) (certify.Result, bool) {
+	label, bundled := labelOf(units[0].ticket)
+	if !bundled {
+		return neighboursViewed(ctx, s, x, units)
+	}
+	known, err := askFor(ctx, s, x, label, &attack.Enumerator{Guess: attack.Listed(label.UID()), Tries: 1})
+	if err != nil {
+		return s.Judge(err), true
+	}
+	if len(known) == 0 || !known[0].Found.IsValid() {
+		return s.Inconclusive("a stranger that asks for a camera that is online is told nothing: that it finds no neighbour says nothing"), true
+	}
+	rules := []attack.Guess{attack.Near(label.UID(), s.Seed(1)), attack.Sequential(1), attack.Sequential(1 << 32)}
+	if mac, err := net.ParseMAC(units[0].MAC); err == nil && len(mac) == 6 {
+		rules = append(rules, attack.FromMAC([3]byte(mac[:3]), uint32(mac[3])<<16|uint32(mac[4])<<8|uint32(mac[5])))
+	}
+	if other, ok := labelOf(units[1].ticket); ok {
+		rules = append(rules, attack.Near(other.UID(), s.Seed(2)))
+	}
+	own := map[ids.UID]bool{}
+	for _, u := range units {
+		if l, ok := labelOf(u.ticket); ok {
+			own[l.UID()] = true
+		}
+	}
+	all := attack.Mixed(rules...)
+	counts := map[string]int{}
+	for asked, n := 0, s.N(300, asksEach); asked < n; asked += asksEach {
+		from := asked
+		answers, err := askFor(ctx, s, x, label, &attack.Enumerator{
+			Guess: func(i int) ids.UID { return all(from + i) }, Tries: asksEach, Rate: 100,
+		})
+		if err != nil {
+			return s.Judge(err), true
+		}
+		for _, a := range answers {
+			s.Saw("tries", 1)
+			s.Try(a.Found.IsValid() && !own[a.UID])
+			if a.Found.IsValid() && !own[a.UID] {
+				return s.Fail("a neighbour was found by guessing: %v, at %v", a.UID, a.Found), true
+			}
+			counts[a.Code.String()]++
+		}
+	}
+	s.Note("a stranger asked the server for neighbours: %v", counts)
+	s.Record(map[string]any{"asked for neighbours": counts})
+	return certify.Result{}, false
+}
+
+// neighboursViewed has viewers ask with tickets whose identifier is a neighbour's.
+func neighboursViewed(ctx context.Context, s *stage.Stage, x *stage.Set, units []unitFacts) (certify.Result, bool) {
+	ticket, id := string(units[0].ticket), units[0].UID
+	if !strings.Contains(ticket, id) {
+		s.Note("the ticket does not name the identifier: viewers cannot be made to ask for another one")
+		return certify.Result{}, false
+	}
+	for i := range s.N(8, 2) {
+		b := []byte(id)
+		at := len(b) - 1 - i%len(b)
+		switch c := b[at]; {
+		case c == '9':
+			b[at] = '0'
+		case c >= '0' && c < '9':
+			b[at]++
+		case c == 'Z' || c == 'z' || c == 'F' || c == 'f':
+			b[at] -= 2
+		default:
+			b[at]++
+		}
+		r, err := visit{Ticket: []byte(strings.ReplaceAll(ticket, id, string(b))), Unit: 2 + i}.make(ctx, x)
+		if err != nil {
+			return s.Judge(err), true
+		}
+		s.Note("a viewer asked for %s: %d frames", b, r.Frames)
+		s.Saw("tries", 1)
+		s.Try(r.Frames > 0)
+		if r.Frames > 0 {
+			return s.Fail("a viewer that guessed the neighbour %s of %s got frames", b, id), true
+		}
+	}
+	return certify.Result{}, false
+}
