@@ -6,16 +6,18 @@ func security() []Case {
 	return []Case{{
 		ID: "SEC-1", Title: "Who has not shown where they are gets no more than they sent", Level: Must,
 		Origin: []Clause{validation}, Since: first, Takes: 3 * time.Minute,
-		Procedure: "Every message that may begin something (registration, connect, probe, search, relay) is sent in another's name to " +
-			"camera, rendezvous and relay: well-formed, replayed, cut short, padded. The bytes that go to the victim are counted, IP headers " +
-			"with them.",
-		Criterion: "Bytes out are bytes in at most, for every type of message, retransmissions counted.",
-		Nonstrict: "bytes out are three times bytes in at most",
-		Observed:  []Need{tries(299), {"messages", "types of message that were tried", 3}},
-		Evidence:  []string{capture, records, counts},
+		Procedure: "Every datagram that may begin something (registration, connect, probe, search, relay) is sent in a third party's name " +
+			"to camera, rendezvous and relay: well-formed, captured, cut short, padded. The bytes that go to the third party are counted " +
+			"for each datagram, IP headers with them.",
+		Criterion: "No datagram draws more bytes than it has, answers that are sent again counted; the system's ICMP error of a closed port, " +
+			"which quotes it, no more than three times as many.",
+		Nonstrict: "no datagram draws more than three times its bytes",
+		Observed:  []Need{tries(299), {"messages", "types of message that were tried", 3}}, Rate: 0.99, Absolute: true,
+		Evidence: []string{capture, records, counts},
 	}, {
 		ID: "SEC-2", Title: "A forged address draws few packets", Level: Must,
-		Origin: []Clause{iceHammer, unasked}, Since: first, Takes: 3 * time.Minute,
+		Origin: []Clause{iceHammer, unasked, rule("what is a SHOULD for agents of ICE is asked of every protocol, as a must")},
+		Since:  first, Takes: 3 * time.Minute,
 		Procedure: "A right viewer, and one without credentials, names a third party's addresses as its own, fifty at a time.",
 		Criterion: "No more than 100 packets go to the third party for a connect, none of them media, and none 30 s later.",
 		Observed:  []Need{tries(59), {"drawn", "packets that went to the third party, or tries that were refused", 1}},
@@ -36,15 +38,17 @@ func security() []Case {
 		Criterion: "No known byte of media or secret is found, the payload's bytes cannot be told from random ones, no altered byte is " +
 			"taken as media, and nothing weaker is agreed on.",
 		Observed: []Need{frames(300), packets(300), tries(299)}, Rate: 0.99, Absolute: true,
-		Evidence: []string{capture, records, counts},
+		Evidence: []string{capture, timeline, records, counts},
 	}, {
 		ID: "SEC-5", Title: "A malicious relay learns nothing and reaches nobody else", Level: Conditional, Needs: []Feature{FeatureRelay},
 		Origin: []Clause{personal, openRelay}, Since: first, Takes: 3 * time.Minute,
 		Procedure: "A relay keeps and alters what passes, and answers for the camera. Then the vendor's own relay, if there is one, is " +
 			"asked for loopback, private and link-local addresses.",
-		Criterion: "As in SEC-4 for what passes; the vendor's relay refuses every such address.",
-		Observed:  []Need{frames(100), {"relayed", "media packets that went by the relay", 100}, tries(59)},
-		Evidence:  []string{capture, records, counts},
+		Criterion: "At the relay no known byte of media or secret is found, the payload's bytes cannot be told from random ones, and nothing " +
+			"that was altered there, or answered in the camera's place, is taken as media; the relay agrees to no such address, and no packet " +
+			"goes there.",
+		Observed: []Need{frames(100), {"relayed", "media packets that went by the relay", 100}, tries(59)}, Rate: 0.95, Absolute: true,
+		Evidence: []string{capture, timeline, records, counts},
 	}, {
 		ID: "SEC-6", Title: "Unknown and offline cameras cannot be told apart, and asking is throttled", Level: Conditional,
 		Needs:  []Feature{FeatureIdentifier},

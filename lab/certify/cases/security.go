@@ -3,6 +3,7 @@ package cases
 // security are the procedures of group SEC.
 func security() map[string]Procedure {
 	return map[string]Procedure{
+		"SEC-1": reflection,
 		"SEC-4": onThePath,
 		"SEC-5": atTheRelay,
 		"SEC-9": openPorts,
