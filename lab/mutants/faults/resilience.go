@@ -1,6 +1,9 @@
 package faults
 
-import "github.com/punchlab/punchlab/lab/mutants"
+import (
+	"github.com/punchlab/punchlab/lab/certify"
+	"github.com/punchlab/punchlab/lab/mutants"
+)
 
 // resilience are the faults of group RES.
 var resilience = []Fault{{
@@ -38,6 +41,58 @@ var resilience = []Fault{{
 	Edits: []mutants.Edit{in("uplink/greet.go",
 		"	l.drop(now)\n	w := l.begin(now)\n",
 		"	l.drop(now)\n	if faulty(\"registers-once\") {\n		return\n	}\n	w := l.begin(now)\n")},
+}, {
+	Case: "RES-3", Name: "trusts-any-clock", Role: "camera", Control: "asks-ntp",
+	Summary: "the camera takes the time from whoever answers NTP, which nobody signs: a year too late, all its viewers are strangers to it",
+	Reason:  `clock was set`,
+	Declare: func(d *certify.Declaration) {
+		d.Servers = append(d.Servers, certify.Server{Name: "ntp.punchlab.example", Role: "ntp"})
+	},
+	Edits: []mutants.Edit{in("camera/camera.go",
+		"	sc.Prologue = []byte(core.PrologueCamera)\n",
+		`	if faulty("asks-ntp") || faulty("trusts-any-clock") {
+		go askClock()
+	}
+	sc.Prologue = []byte(core.PrologueCamera)
+`), in("camera/admit.go",
+		"	case !ok:\n		return refused(wire.CodeMalformed, errUnasked)\n",
+		`	case !ok:
+		return refused(wire.CodeMalformed, errUnasked)
+	case faulty("trusts-any-clock") && clockAhead.Load() > 3600:
+		return refused(wire.CodeNotPaired, wire.CodeNotPaired)
+`), added("camera/zz_clock.go", `package camera
+
+import (
+	"encoding/binary"
+	"net"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+var clockAhead atomic.Int64 // seconds, of the NTP server
+
+// askClock asks the time once (RFC 5905).
+func askClock() {
+	host, _, _ := strings.Cut(os.Getenv("PUNCHLAB_RENDEZVOUS"), ",")
+	c, err := net.Dial("udp", net.JoinHostPort(host, "123"))
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	for range 5 {
+		b := make([]byte, 48)
+		b[0] = 4<<3 | 3
+		_, _ = c.Write(b)
+		_ = c.SetReadDeadline(time.Now().Add(time.Second))
+		if n, err := c.Read(b); err == nil && n == 48 {
+			clockAhead.Store(int64(binary.BigEndian.Uint32(b[40:])) - 2208988800 - time.Now().Unix())
+			return
+		}
+	}
+}
+`)},
 }, {
 	Case: "RES-4", Name: "keeps-every-handshake", Role: "camera",
 	Summary: "each handshake that somebody began is kept for ever, forged or not: an hour of them, and the camera is out of memory",
