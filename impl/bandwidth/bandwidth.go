@@ -9,6 +9,9 @@
 // below 2 % (draft-ietf-rmcat-gcc-02 §5, §6). While no transport-wide feedback comes, the loss that receiver reports tell is all there
 // is.
 //
+// A viewer of whom nothing is heard for a while has been cut off, or is gone: what was lost meanwhile says nothing of what the path
+// carries once it is back, and is not taken for congestion.
+//
 // pion's part reads the clock itself: the times that an Estimator is given must be the clock's (or testing/synctest's). It remembers the
 // last 250 packets: what has a longer round trip, as 20 Mbit/s over 150 ms have, is estimated too low.
 package bandwidth
@@ -59,9 +62,18 @@ type Estimator struct {
 	header rtp.Header
 	attrs  interceptor.Attributes
 	loss   losses
-	known  bool // there has been feedback on arrivals
-	last   time.Time
+	known  bool      // there has been feedback on arrivals
+	last   time.Time // of that feedback
+	heard  time.Time // of any report
+	newest uint16    // packet that was sent
+	cut    cut
 	closed bool
+}
+
+// cut is a time without any report, of which the viewer tells once it is over.
+type cut struct {
+	last  uint16    // packet that was sent in it
+	until time.Time // at which all has been told; zero: there was none
 }
 
 var _ media.Estimator = (*Estimator)(nil)
@@ -75,6 +87,11 @@ const (
 	rtpHeader = 20
 	// deaf is how long arrivals may go untold before reports of loss are believed instead.
 	deaf = 2 * time.Second
+	// silence is how long there is no report, of those that come several times a second, when the viewer is cut off: no queue holds back
+	// every report for so long and then carries as much as before.
+	silence = 1500 * time.Millisecond
+	// telling is how long a viewer takes at most to tell of what it missed in a cut: as long as it waits for that.
+	telling = 2 * time.Second
 )
 
 // New starts an estimator. Close it.
@@ -111,6 +128,9 @@ func (e *Estimator) Sent(now time.Time, seq uint16, size int) {
 	if err := e.header.SetExtension(extension, b); err != nil {
 		return
 	}
+	if int16(seq-e.newest) > 0 {
+		e.newest = seq
+	}
 	// The pacer sends at once, so that pion notes the time of this call.
 	_, _ = e.out.Write(&e.header, nothing[:min(max(size-rtpHeader, 0), len(nothing))], e.attrs)
 }
@@ -122,15 +142,31 @@ func (e *Estimator) Feedback(now time.Time, fb *rtcp.TransportLayerCC) {
 	if e.closed {
 		return
 	}
+	e.hear(now)
 	e.known, e.last = true, now
+	if now.Before(e.cut.until) && int16(fb.BaseSequenceNumber-e.cut.last) <= 0 {
+		return // of the time when nothing passed
+	}
 	_ = e.bwe.WriteRTCP([]rtcp.Packet{fb}, nil) // one that does not fit what was sent says nothing
+}
+
+// hear notes a report, and whether it is the first one after a cut.
+func (e *Estimator) hear(now time.Time) {
+	if !e.heard.IsZero() && now.Sub(e.heard) >= silence {
+		e.cut = cut{last: e.newest, until: now.Add(telling)}
+	}
+	e.heard = now
 }
 
 // Lost takes the fraction of packets, 0 to 1, that a receiver report says were lost.
 func (e *Estimator) Lost(now time.Time, fraction float64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.closed || e.known && now.Sub(e.last) < deaf {
+	if e.closed {
+		return
+	}
+	e.hear(now)
+	if e.known && now.Sub(e.last) < deaf || now.Before(e.cut.until) {
 		return
 	}
 	if e.known { // from where the arrivals have left it

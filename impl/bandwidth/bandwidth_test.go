@@ -17,6 +17,7 @@ type path struct {
 	delay   time.Duration
 	deepest time.Duration // of the queue
 	free    time.Time     // when it is empty
+	down    bool          // nothing passes, either way
 	lost    int
 }
 
@@ -25,7 +26,7 @@ func (p *path) arrive(now time.Time, size int) (time.Time, bool) {
 	if p.free.Before(now) {
 		p.free = now
 	}
-	if p.free.Sub(now) > p.deepest {
+	if p.down || p.free.Sub(now) > p.deepest {
 		p.lost++
 		return time.Time{}, false
 	}
@@ -87,7 +88,7 @@ func (c *call) run(d time.Duration) {
 		}
 		for len(c.reports) > 0 && !c.reports[0].at.After(now) {
 			for _, p := range c.reports[0].pkts {
-				if fb, ok := p.(*rtcp.TransportLayerCC); ok {
+				if fb, ok := p.(*rtcp.TransportLayerCC); ok && !c.path.down {
 					c.e.Feedback(now, fb)
 				}
 			}
@@ -199,10 +200,76 @@ func TestLossAlone(t *testing.T) {
 		if got := e.Target(); got != heard {
 			t.Errorf("a report of loss moved the target from %d to %d beside reports of arrivals", heard, got)
 		}
-		time.Sleep(2 * deaf)
+		for range 2 * deaf / time.Second {
+			time.Sleep(time.Second)
+			e.Lost(time.Now(), 0.05)
+		}
+		time.Sleep(time.Second)
 		e.Lost(time.Now(), 0.5)
 		if got := e.Target(); got >= heard {
 			t.Errorf("long after the last report of arrivals, 50 %% left the target at %d", got)
+		}
+	})
+}
+
+// What was lost while nothing passed, and what is told of it by whichever report comes first, is not taken for congestion; but what
+// is lost from then on is.
+func TestCutIsNoCongestion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, Config{Start: 3_000_000}, wide)
+		defer c.e.Close()
+		c.most = 2_400_000
+		for _, lossFirst := range []bool{false, true} {
+			c.run(5 * time.Second)
+			before, sent := c.e.Target(), c.sent
+			c.path.down = true
+			c.run(2 * time.Second)
+			c.path.down = false
+			if lost := c.sent - sent; lost < 400_000 {
+				t.Fatalf("%d bytes were sent into the cut", lost)
+			}
+			if lossFirst {
+				c.e.Lost(time.Now(), 0.9)
+			}
+			for range 20 {
+				c.run(100 * time.Millisecond)
+				if got := c.e.Target(); got < before*9/10 {
+					t.Fatalf("after two seconds of nothing the target went from %d to %d (loss told first: %v)", before, got, lossFirst)
+				}
+			}
+		}
+		c.path.rate = 600_000
+		c.run(2 * time.Second)
+		if got := c.e.Target(); got > 900_000 {
+			t.Errorf("a path that has become narrow since is taken for %d bit/s", got)
+		}
+	})
+}
+
+// A cut is told of by reports of loss alone, too: the first one after it is not counted, the others are.
+func TestCutWithLossAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, err := New(Config{Start: 1_000_000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		report := func(fraction float64) {
+			time.Sleep(200 * time.Millisecond)
+			e.Lost(time.Now(), fraction)
+		}
+		report(0.05)
+		time.Sleep(2 * time.Second)
+		report(0.9)
+		if got := e.Target(); got != 1_000_000 {
+			t.Errorf("the first report after a cut left the target at %d", got)
+		}
+		for range telling / (200 * time.Millisecond) {
+			report(0.05)
+		}
+		report(0.5)
+		if got := e.Target(); got > 800_000 {
+			t.Errorf("50 %% long after a cut left the target at %d", got)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package camera
 
 import (
+	"encoding/binary"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/media"
@@ -107,6 +108,17 @@ func (q *quality) sent(now time.Time, last uint64, packets [][]byte) {
 	}
 	for i, b := range packets {
 		q.estimator.Sent(now, uint16(last)-uint16(len(packets)-1-i), len(b))
+	}
+}
+
+// sentAgain notes packets that leave once more without having been asked for. The viewer, who has not missed them yet, reports their
+// arrivals: measured from when they left for the first time, a cut of two seconds would be a queue of two seconds.
+func (q *quality) sentAgain(now time.Time, packets [][]byte) {
+	if q.estimator == nil {
+		return
+	}
+	for _, b := range packets {
+		q.estimator.Sent(now, binary.BigEndian.Uint16(b[2:]), len(b)) // the transport-wide number is RTP's
 	}
 }
 

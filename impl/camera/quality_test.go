@@ -371,6 +371,51 @@ func TestRepairsDoNotFloodThePath(t *testing.T) {
 	}
 }
 
+// Of what is sent again unasked the estimator hears when: the viewer reports its arrival as of any other packet.
+func TestEstimatorHearsWhatIsSentAgain(t *testing.T) {
+	x := newGauged(t, &tenth{})
+	x.run(time.Second)
+	v := x.c.viewers[0]
+	clear(x.gauges[0].sent)
+	x.c.begin()
+	v.again(x.now, v.path, v.stream.pace.left-20)
+	x.drain()
+	if got := len(x.gauges[0].sent); got != 20 {
+		t.Errorf("20 packets were sent again, and the estimator heard of %d", got)
+	}
+	for seq, size := range x.gauges[0].sent {
+		if b := v.stream.sender.Packet(v.stream.pace.left&^0xffff | uint64(seq)); len(b) != size {
+			t.Errorf("the estimator was told that packet %d has %d bytes, not %d", seq, size, len(b))
+		}
+	}
+}
+
+// What a viewer has missed may take a slow path for as long as the viewer waits for it, and no longer: then what is new has its turn.
+func TestReplayEnds(t *testing.T) {
+	x := newGaugedAt(t, &tenth{}, 1_600_000)
+	x.run(2 * time.Second)
+	x.setTarget(100_000) // 18.75 kB a second; what was missed has more than a hundred
+	x.run(200 * time.Millisecond)
+	v := x.c.viewers[0]
+	x.c.begin()
+	v.again(x.now, v.path, v.stream.pace.left-100)
+	x.drain()
+	before := x.c.Stats().Resent
+	x.run(replayLife + time.Second)
+	if r := v.stream.replay; !r.due.IsZero() || r.at >= r.last {
+		t.Errorf("after %v what was missed is still sent (due %v), or all of it was (%d of %d)", replayLife, r.due, r.at, r.last)
+	}
+	resent := x.c.Stats().Resent - before
+	x.run(3 * time.Second)
+	if more := x.c.Stats().Resent - before - resent; more > 40 { // what the viewer asks for
+		t.Errorf("%d packets more were sent again later", more)
+	}
+	frames, _ := x.run(5 * time.Second)
+	if frames == 0 {
+		t.Error("nothing new has come since")
+	}
+}
+
 // What goes by two paths takes twice the time of the access that both begin with.
 func TestTwoPathsTakeTwice(t *testing.T) {
 	var busy [2]time.Duration

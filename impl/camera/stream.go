@@ -57,8 +57,11 @@ const (
 	// replayGap is how often the same is sent again at most, and how old a packet is that the viewer still waits for although its
 	// path has not changed.
 	replayGap = 400 * time.Millisecond
-	marks     = 64 // a power of two; more than replayGap has frames
-	markEvery = 10 * time.Millisecond
+	// replayLife is how long what was missed may take of a path whose bitrate is known: a viewer waits so long for what is missing
+	// (media.ReceiverConfig.MaxWait), and goes on from the next key frame. Of a path that has become slow nothing else would be left.
+	replayLife = time.Second
+	marks      = 64 // a power of two; more than replayGap has frames
+	markEvery  = 10 * time.Millisecond
 )
 
 // replay is what is being sent again.
@@ -306,15 +309,17 @@ func (v *viewer) replayStep(now time.Time, n int) {
 	r := &v.stream.replay
 	r.packets, r.at = v.stream.sender.Some(now, r.packets[:0], r.at, r.last, n)
 	v.resendTo(r.path, r.packets)
-	if v.stream.quality.target > 0 {
+	q := &v.stream.quality
+	q.sentAgain(now, r.packets)
+	if q.target > 0 {
 		for _, b := range r.packets {
-			v.stream.pace.busy(now, v.stream.quality.took(len(b)))
+			v.stream.pace.busy(now, q.took(len(b)))
 		}
 	}
 	if r.due = now.Add(replayEvery); r.due.Before(v.stream.pace.free) {
 		r.due = v.stream.pace.free
 	}
-	if r.at >= r.last {
+	if r.at >= r.last || q.target > 0 && r.due.Sub(r.began) >= replayLife {
 		r.due = time.Time{}
 	}
 }

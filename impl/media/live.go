@@ -33,7 +33,8 @@ type Adaptive interface {
 // control, draft-holmer-rmcat-transport-wide-cc-extensions-01). One belongs to one viewer's stream on one path: when the media
 // moves, another one begins, and this one is taken up again if the media comes back soon. It is used by one goroutine at a time.
 type Estimator interface {
-	// Sent notes a packet that leaves for the first time, by its transport-wide sequence number. size is its bytes of UDP payload.
+	// Sent notes a packet that leaves, by its transport-wide sequence number: for the first time, or again without having been asked
+	// for, after which its arrival counts from then on. size is its bytes of UDP payload.
 	Sent(now time.Time, seq uint16, size int)
 	// Feedback takes the viewer's report of arrivals. A packet that had to be sent again counts as lost in it. What p points to
 	// is the estimator's to keep.
