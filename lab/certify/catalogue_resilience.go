@@ -33,7 +33,9 @@ func resilience() []Case {
 		Origin: []Clause{outages}, Since: first, Takes: 5 * time.Minute,
 		Procedure: "Handshakes that look right come from spoofed addresses, bounded in rate, at the camera's port and, if the vendor brings " +
 			"one, at the server. A right viewer connects again and again.",
-		Criterion: "Connects succeed, their 99th percentile is twice that of idle at most, and the programs' memory grows by a tenth at most.",
+		Criterion: "Connects succeed, their 99th percentile is twice that of idle at most (100 ms granted), and the programs' memory grows by a " +
+			"tenth at most (4 MiB granted).",
+		Nonstrict: "connects succeed in time, and the memory of a black box cannot be seen",
 		Observed:  []Need{{"flood", "packets of the flood that arrived", 10000}, connects(299), frames(299)}, Rate: 0.99,
 		Evidence: []string{capture, records, counts},
 	}, {
