@@ -154,17 +154,28 @@ func (o *order) fault(count *int, n int, format string, args ...any) {
 	}
 }
 
-// dense finds the first time, not before one, from which on so many frames come within a second.
-func dense(frames []stage.Frame, from time.Time, n int) (time.Time, bool) {
+// lasting is for how many seconds frames have to come, one second after the other, to flow: what was held back in between may come in
+// one go, and nothing after it.
+const lasting = 3
+
+// flows finds the first time, not before one, from which on so many frames come in each of some seconds.
+func flows(frames []stage.Frame, from time.Time, n int) (time.Time, bool) {
 	for i := range frames {
-		if frames[i].T.Before(from) {
-			continue
-		}
-		if j := i + n - 1; j < len(frames) && frames[j].T.Sub(frames[i].T) <= time.Second {
-			return frames[i].T, true
+		if t := frames[i].T; !t.Before(from) && each(frames[i:], t, n) {
+			return t, true
 		}
 	}
 	return time.Time{}, false
+}
+
+// each reports whether so many frames come in each of the seconds from t on.
+func each(frames []stage.Frame, t time.Time, n int) bool {
+	for s := range time.Duration(lasting) {
+		if within(frames, t.Add(s*time.Second), t.Add((s+1)*time.Second)) < n {
+			return false
+		}
+	}
+	return true
 }
 
 // within counts the frames from t0 on and before t1.
@@ -209,14 +220,13 @@ func streaming(ctx context.Context, x *stage.Set, v *stage.View, from, n int) er
 	}
 }
 
-// resumed waits until, after a time, a viewer gets so many frames within a second again, or until the limit has passed; or ends. A
-// viewer that writes its frames at its end is given all of the limit: live says whether it does not.
+// resumed waits until, after a time, a viewer gets so many frames a second again, or until the limit has passed; or ends. A viewer that writes its frames at its end is given all of the limit: live says whether it does not.
 func resumed(ctx context.Context, s *stage.Stage, v *stage.View, after time.Time, n int, limit time.Duration, live bool) error {
 	if !live {
-		return s.Pause(ctx, time.Until(after.Add(limit)))
+		return s.Pause(ctx, time.Until(after.Add(limit+lasting*time.Second)))
 	}
-	for time.Since(after) < limit && v.Alive() {
-		if _, ok := dense(v.Frames(), after, n); ok {
+	for time.Since(after) < limit+lasting*time.Second && v.Alive() {
+		if _, ok := flows(v.Frames(), after, n); ok {
 			return nil
 		}
 		if err := s.Pause(ctx, 50*time.Millisecond); err != nil {

@@ -35,12 +35,12 @@ var media = []Fault{{
 	Edits:   []mutants.Edit{ownCipher, outCipher, inCipher},
 }, {
 	Case: "MED-5", Name: "silence-is-the-end", Role: "camera",
-	Summary: "a viewer that is silent for a second is given up, and its place is kept for half a minute: every tunnel ends the show",
+	Summary: "a viewer that is silent for a second is given up, and its place is kept for a minute: every tunnel ends the show",
 	Reason:  `(?i)frame|recovery|back|after|outage`,
 	Edits: []mutants.Edit{in("camera/doubt.go",
 		"	v.cam.link.Insist(now)\n",
 		`	if faulty("silence-is-the-end") {
-		theBusy = now.Add(30 * time.Second)
+		theBusy = now.Add(time.Minute)
 		v.cam.drop(now, v, wire.CodeExpired)
 		return
 	}
