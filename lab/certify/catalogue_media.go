@@ -26,7 +26,7 @@ func media() []Case {
 			"declared floor.",
 		Nonstrict: "the content cannot be compared (a black box), and by the viewer's count as many frames arrive",
 		Observed:  []Need{frames(600), {"lost", "packets that the link lost", 20}},
-		Evidence: []string{capture, counts},
+		Evidence:  []string{capture, counts},
 	}, {
 		ID: "MED-4", Title: "Two percent of corrupted packets are survived", Level: Must, Bounds: []Bound{BoundFloor},
 		Origin: []Clause{input}, Since: first, Takes: 2 * time.Minute,
@@ -51,8 +51,8 @@ func media() []Case {
 		Procedure: "In mid-stream, and another time before the connect, packets of more than 1,280 bytes vanish, with no ICMP to tell.",
 		Criterion: "Within the declared recovery, frames arrive again and go on to, half as many a second as before at least, in smaller " +
 			"packets.",
-		Observed:  []Need{frames(100), {"swallowed", "packets that the path swallowed, or none sent that large", 1}},
-		Evidence:  []string{capture, timeline, counts},
+		Observed: []Need{frames(100), {"swallowed", "packets that the path swallowed, or none sent that large", 1}},
+		Evidence: []string{capture, timeline, counts},
 	}, {
 		ID: "MED-7", Title: "A TCP flow beside it keeps its share", Level: Should, Bounds: []Bound{BoundFloor, BoundBitrate},
 		Origin: []Clause{udpFairness}, Since: first, Takes: 3 * time.Minute,
