@@ -272,6 +272,24 @@ func TestUnknownCamerasAreLimited(t *testing.T) {
 	if codes := ask(first, 5, never); codes[wire.CodeUnavailable] != 2 {
 		t.Errorf("2 s later: %v", codes)
 	}
+	r.advance(time.Minute)
+	for n := range 4 { // the host's burst, by keys of which each may ask
+		v := r.device()
+		v.addr = port(first.addr, uint16(100+n))
+		v.join(login, 1)
+		ask(v, unknownBurst, never)
+	}
+	r.advance(2 * time.Second)
+	later := 0
+	for n := range 4 {
+		v := r.device()
+		v.addr = port(first.addr, uint16(200+n))
+		v.join(login, 1)
+		later += ask(v, unknownBurst, never)[wire.CodeUnavailable]
+	}
+	if later != 2*unknownOfSource {
+		t.Errorf("one host with ever new keys: %d are answered in 2 s, want %d", later, 2*unknownOfSource)
+	}
 }
 
 func TestPackedEndpoints(t *testing.T) {

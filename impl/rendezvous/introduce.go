@@ -21,6 +21,7 @@ const (
 
 	unknownPerSecond = 1 // connects of a viewer to cameras that are not online, with bursts of unknownBurst
 	unknownBurst     = 30
+	unknownOfSource  = 10 // of one source in the long run, however many viewers it is
 )
 
 // intro is a viewer's request to a camera.
@@ -221,8 +222,8 @@ func (s *Server) endIntros(c *client) {
 func (s *Server) mayMiss(now time.Time, v *client) bool {
 	a, all := v.affairs(), float64(s.cfg.UnknownPerSecond)
 	share := max(1, all/sourceShare)
-	return a.proxy != nil || a.unknown.take(now, unknownPerSecond, unknownBurst, 1) && s.misses.of(v.remote).take(now, share, share, 1) &&
-		s.unknown.take(now, all, all, 1)
+	return a.proxy != nil || a.unknown.take(now, unknownPerSecond, unknownBurst, 1) &&
+		s.misses.of(v.remote).take(now, min(share, unknownOfSource), share, 1) && s.unknown.take(now, all, all, 1)
 }
 
 // shares are buckets of sources: so many that few sources share one, whose seed keeps them from choosing with whom.

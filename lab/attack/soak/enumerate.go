@@ -127,7 +127,7 @@ func (q *enumerator) fresh() error {
 	if err != nil {
 		return err
 	}
-	q.viewer, err = dial(q.scene.seat(q.lane), q.scene.at, q.scene.key.Public(), key, q.scene.random2(), &wire.Login{Version: wire.ProtocolVersion})
+	q.viewer, err = dial(q.scene.nextSeat(), q.scene.at, q.scene.key.Public(), key, q.scene.random2(), &wire.Login{Version: wire.ProtocolVersion})
 	q.asked = 1
 	return err
 }

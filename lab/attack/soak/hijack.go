@@ -291,7 +291,7 @@ func (p *impostor) who(v victim) (gain string, err error) {
 			if err != nil {
 				return "", err
 			}
-			p.viewer, err = dial(p.scene.seat(p.lane), p.scene.at, p.scene.key.Public(), key, p.scene.random2(), &wire.Login{Version: wire.ProtocolVersion})
+			p.viewer, err = dial(p.scene.nextSeat(), p.scene.at, p.scene.key.Public(), key, p.scene.random2(), &wire.Login{Version: wire.ProtocolVersion})
 			if err != nil {
 				return "", err
 			}

@@ -27,7 +27,7 @@ import (
 )
 
 // seats is at how many addresses strangers sit who ask the rendezvous: it grants a source so many questions a second.
-const seats = 4
+const seats = 24
 
 // patience is how long an honest device may take. It is long, since the machine may be busy.
 const patience = 15 * time.Second
@@ -35,7 +35,7 @@ const patience = 15 * time.Second
 // scene is a lab with the bundled implementation in it.
 //
 //	camera's home        elsewhere          public
-//	cameras              rogue              rendezvous, open (a camera there), victim, seat-1 … seat-4
+//	cameras              rogue              rendezvous, open (a camera there), victim, seat-1 … seat-24
 type scene struct {
 	lab    *lab.Lab
 	at     netip.AddrPort // the rendezvous
@@ -43,6 +43,7 @@ type scene struct {
 	random *rand.ChaCha8  // for what is set up in its order
 
 	mu      sync.Mutex
+	seated  int
 	closers []func()
 }
 
@@ -80,6 +81,14 @@ func seatNames() (names []string) {
 
 // seat is a stranger's host.
 func (c *scene) seat(i int) *lab.Machine { return c.lab.Host("seat-" + strconv.Itoa(i%seats+1)) }
+
+// nextSeat is another stranger's host each time, so that no source asks more than it is granted.
+func (c *scene) nextSeat() *lab.Machine {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seated++
+	return c.seat(c.seated)
+}
 
 func (c *scene) close() {
 	c.mu.Lock()
