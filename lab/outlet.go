@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/punchlab/punchlab/lab/netns"
 	"github.com/vishvananda/netlink"
@@ -129,11 +130,16 @@ func (p *place) boxName() string {
 	return name
 }
 
+// pulled is for how long a cable is out at least. A veth's other end is told by a worker of the kernel's, which may come late on a busy
+// machine: of a cable that is in again by then it would say nothing, and the box would not ask for an address.
+const pulled = 250 * time.Millisecond
+
 // take moves the interface and has the router serve it. After an error it is back.
 func (o *Outlet) take(from *netns.NS, device string) (err error) {
 	if o.moved, err = moveIn(from, device, o.place.kernel, o.Device); err != nil {
 		return err
 	}
+	time.Sleep(pulled)
 	o.place.ports++
 	o.place.cables = append(o.place.cables, cable{o.Device, o.Name})
 	if err := o.wire(); err != nil {

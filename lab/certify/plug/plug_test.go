@@ -18,6 +18,8 @@ import (
 	"github.com/punchlab/punchlab/lab/capture"
 	"github.com/punchlab/punchlab/lab/certify/plug"
 	"github.com/vishvananda/netlink"
+	vns "github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // A device that nothing is known of gets an address, finds its vendor's server by name, and reaches it through the site's
@@ -332,6 +334,46 @@ func TestInterfaceComesBack(t *testing.T) {
 	other := b.attach(l, "viewer", plug.Options{}) // another site's
 	b.boot()
 	must(t, other.Close())
+}
+
+// The box is told of it each time that it comes to a lab, however soon after another one: it has to ask for an address anew.
+func TestBoxNoticesThatItIsElsewhere(t *testing.T) {
+	t.Parallel()
+	f, b := startFabric(t), newBench(t)
+	l := up(t, f, topology(t, lab.EngineNetfilter, "two-homes"))
+	must(t, b.attach(l, "camera", plug.Options{}).Close()) // its link's number is from here on another than its peer's
+	updates, done := make(chan netlink.LinkUpdate, 64), make(chan struct{})
+	defer close(done)
+	at := vns.NsHandle(b.device.FD())
+	must(t, netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{Namespace: &at}))
+	const rounds = 4
+	out := make(chan time.Duration, 64) // for how long the cable was
+	go func() {
+		var pulled time.Time
+		for u := range updates {
+			switch down := u.Attrs().RawFlags&unix.IFF_LOWER_UP == 0; {
+			case down:
+				pulled = time.Now()
+			case !pulled.IsZero():
+				out <- time.Since(pulled)
+				pulled = time.Time{}
+			}
+		}
+	}()
+	for range rounds {
+		must(t, b.attach(l, "camera", plug.Options{}).Close())
+	}
+	long := 0
+	for late := time.After(3 * time.Second); long < rounds; {
+		select {
+		case d := <-out:
+			if d > 200*time.Millisecond {
+				long++
+			}
+		case <-late:
+			t.Fatalf("of %d times that it was plugged in elsewhere the box saw a cable that was out for a while %d times", rounds, long)
+		}
+	}
 }
 
 // Two boxes on one site have addresses of their own, and reach one another.
