@@ -15,7 +15,8 @@ import (
 func traversal() map[string]Procedure {
 	return map[string]Procedure{
 		"NAT-1": everyPair, "NAT-2": twoSymmetric, "NAT-3": carriers,
-		"NAT-4": neighbours, "NAT-5": sixAlone, "NAT-6": webAlone, "NAT-7": keptOpen, "NAT-10": lossyHandshake,
+		"NAT-4": neighbours, "NAT-5": sixAlone, "NAT-6": webAlone, "NAT-7": keptOpen,
+		"NAT-8": anotherPort, "NAT-9": anotherAddress, "NAT-10": lossyHandshake,
 	}
 }
 

@@ -64,14 +64,21 @@ var traversal = []Fault{{
 	Edits: []mutants.Edit{in("camera/viewer.go",
 		"	case cand != nil && !cand.Trusted:\n		return v.challenge(now, cand, size)\n	}\n	v.use, v.newest",
 		"	case cand != nil && !cand.Trusted && !faulty(\"trusts-any-address\"):\n		return v.challenge(now, cand, size)\n	}\n	v.use, v.newest"),
-		in("camera/doubt.go",
-			"	if movedFrom != v.reflexive && v.stream.flowing() {\n",
-			`	if faulty("trusts-any-address") && movedFrom != v.reflexive && v.stream.flowing() {
-		v.trust(now, punch.To(v.reflexive))
-		v.shift(now, punch.To(v.reflexive))
-		return nil
-	}
-	if movedFrom != v.reflexive && v.stream.flowing() {
+		in("camera/viewer.go",
+			"			v = c.byPath(path)\n		}\n		if v == nil {\n			return errStray\n",
+			`			v = c.byPath(path)
+		}
+		if faulty("trusts-any-address") && v == nil && path.Route == punch.Direct {
+			for _, u := range c.viewers {
+				if u.rtcp(now, b) == nil {
+					u.trust(now, path)
+					u.shift(now, path)
+					return nil
+				}
+			}
+		}
+		if v == nil {
+			return errStray
 `)},
 }, {
 	Case: "NAT-9", Name: "first-address-for-ever", Role: "camera",
