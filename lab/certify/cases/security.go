@@ -6,6 +6,7 @@ func security() map[string]Procedure {
 		"SEC-1": reflection,
 		"SEC-4": onThePath,
 		"SEC-5": atTheRelay,
+		"SEC-6": askingAround,
 		"SEC-9": openPorts,
 	}
 }
