@@ -6,6 +6,7 @@ func identity() map[string]Procedure {
 		"ID-1": unguessable,
 		"ID-2": keyProved,
 		"ID-4": guessing,
+		"ID-5": nothingShared,
 		"ID-6": ownerLeaves,
 	}
 }
