@@ -34,6 +34,10 @@ type cable struct {
 // leaseIn is how long a box may take to get an address after its cable was plugged in: it may be starting.
 const leaseIn = 2 * time.Minute
 
+// answersIn is how long a box may take to use the address that it has got, before it is looked at all the same (RFC 5227 asks it to wait for seven
+// seconds).
+const answersIn = 10 * time.Second
+
 // plug puts the box in the camera's place, or asks its hook to be another unit.
 func (c *Camera) plug(ctx context.Context) error {
 	x := c.set
@@ -89,6 +93,7 @@ func (x *Set) attach(ctx context.Context) error {
 
 // await waits for the box's address.
 func (b *cable) await(ctx context.Context) error {
+	began := time.Now()
 	long, cancel := context.WithTimeout(ctx, leaseIn)
 	defer cancel()
 	lease, err := b.box.Await(long)
@@ -96,9 +101,16 @@ func (b *cable) await(ctx context.Context) error {
 	case err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
 		return &Fault{certify.RoleCamera, 1, fmt.Sprintf("took no address within %v: %v", leaseIn, err)}
 	case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return &Timeout{What: "the box to take an address", After: leaseIn}
+		return expired(ctx, "the box to take an address", time.Since(began))
 	case err != nil:
 		return err
+	}
+	soon, end := context.WithTimeout(ctx, answersIn)
+	defer end()
+	if err := b.box.Outlet().Answers(soon, lease.Addr); ctx.Err() != nil {
+		return expired(ctx, "the box to answer for its address", 0)
+	} else if err != nil {
+		b.set.stage.Note("%v", err)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -188,7 +200,13 @@ func (c *Camera) hook(ctx context.Context, a certify.Action) error {
 	if err := os.Mkdir(result, 0o755); err != nil {
 		return err
 	}
-	defer os.RemoveAll(result)
+	if a == certify.ActionRun {
+		c.mu.Lock()
+		c.left = result // for Result, until the stage is closed
+		c.mu.Unlock()
+	} else {
+		defer os.RemoveAll(result)
+	}
 	short, cancel := context.WithTimeout(ctx, readyIn)
 	defer cancel()
 	out := &limited{most: hookOutput}

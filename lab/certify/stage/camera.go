@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -15,7 +17,10 @@ import (
 )
 
 // Identity is a camera's identity.json: what is public about it. What it does not say is empty.
-type Identity struct{ UID, MAC, Serial string }
+type Identity struct {
+	UID, MAC, Serial string
+	Firmware         string // SHA-256 of the image that runs, in hexadecimal digits
+}
 
 // Camera is a unit of the camera: a program in its cage, or the box. It is safe for concurrent use.
 type Camera struct {
@@ -29,6 +34,7 @@ type Camera struct {
 	mu     sync.Mutex
 	ticket []byte // of an action, or the hook's
 	public []byte // identity.json of the hook's
+	left   string // result folder of the hook that made it this unit; empty: none
 }
 
 // Camera starts a unit of the camera, from 1, after the servers, and waits until it is ready. Unit n has a host of its own, camera-n,
@@ -103,6 +109,34 @@ func (c *Camera) Identity() (Identity, error) {
 		return id, &Fault{certify.RoleCamera, c.Unit, fmt.Sprintf("gave an identity that cannot be read: %v", err)}
 	}
 	return id, nil
+}
+
+// Result is a file of its result folder, such as configuration.json, of at most so many bytes; nil: there is none. The error is a *Fault,
+// or the lab's.
+func (c *Camera) Result(name string, most int64) ([]byte, error) {
+	if c.p != nil {
+		b, err := c.p.results.whole(name, most)
+		if err != nil {
+			return nil, c.p.accuse(fmt.Sprintf("gave no %s that can be read: %v", name, err))
+		}
+		return b, nil
+	}
+	c.mu.Lock()
+	left := c.left
+	c.mu.Unlock()
+	if left == "" {
+		return nil, nil
+	}
+	root, err := os.OpenRoot(filepath.Dir(left))
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	b, err := (&results{root: root, name: filepath.Base(left)}).whole(name, most)
+	if err != nil {
+		return nil, &Fault{certify.RoleCamera, c.Unit, fmt.Sprintf("'s hook left no %s that can be read: %v", name, err)}
+	}
+	return b, nil
 }
 
 // Frames are those that it says it has sent, of all its lives: n begins at 1 in each. A box says nothing. A program may write the
