@@ -13,7 +13,7 @@ import (
 
 // resilience are the procedures of group RES.
 func resilience() map[string]Procedure {
-	return map[string]Procedure{"RES-1": withoutInternet, "RES-2": powerCuts, "RES-3": outlives, "RES-4": flooded}
+	return map[string]Procedure{"RES-1": withoutInternet, "RES-2": powerCuts, "RES-3": outlives, "RES-4": flooded, "RES-5": hoursOfWork}
 }
 
 // shortLook is how long a viewer watches that only has to find out whether it can.

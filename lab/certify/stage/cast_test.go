@@ -108,6 +108,9 @@ func TestPowerCuts(t *testing.T) {
 func TestIsSuspended(t *testing.T) {
 	s, ctx := opened(t, "memory", nil)
 	x, c := ready(t, s, ctx, "same-lan")
+	if u, err := c.Usage(); err != nil || u.Memory < 64<<20 || u.Files < 3 || u.Processes < 1 {
+		t.Errorf("it holds %+v: %v", u, err)
+	}
 	if m, err := c.Memory(); err != nil || m < 64<<20 || m > 200<<20 {
 		t.Errorf("it uses %d MiB, %v", m>>20, err)
 	}

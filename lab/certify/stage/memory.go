@@ -19,11 +19,35 @@ func (p *Program) Memory() (int64, error) {
 	return memoryBelow(warden)
 }
 
-// memoryBelow sums up what the descendants of a process have to themselves: proc_pid_stat(5), proc_pid_statm(5).
+// memoryBelow sums up what the descendants of a process have to themselves: proc_pid_statm(5).
 func memoryBelow(ancestor int) (int64, error) {
-	names, err := filepath.Glob("/proc/[0-9]*/stat")
+	pids, err := below(ancestor)
 	if err != nil {
 		return 0, err
+	}
+	var sum int64
+	found := false
+	for _, pid := range pids {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+		if err != nil {
+			continue // gone meanwhile
+		}
+		var size, resident, shared int64
+		if _, err := fmt.Sscan(string(b), &size, &resident, &shared); err == nil {
+			sum, found = sum+max(resident-shared, 0)*int64(os.Getpagesize()), true
+		}
+	}
+	if !found {
+		return 0, fmt.Errorf("no process runs below %d", ancestor)
+	}
+	return sum, nil
+}
+
+// below are the descendants of a process: proc_pid_stat(5).
+func below(ancestor int) (pids []int, err error) {
+	names, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil, err
 	}
 	parents := map[int]int{}
 	for _, name := range names {
@@ -36,24 +60,14 @@ func memoryBelow(ancestor int) (int64, error) {
 			parents[pid], _ = strconv.Atoi(f[1])
 		}
 	}
-	var sum int64
-	found := false
 	for pid := range parents {
-		below := parents[pid]
-		for hops := 0; below != ancestor && below > 1 && hops < len(parents); hops++ {
-			below = parents[below]
+		parent := parents[pid]
+		for hops := 0; parent != ancestor && parent > 1 && hops < len(parents); hops++ {
+			parent = parents[parent]
 		}
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-		if below != ancestor || err != nil {
-			continue
-		}
-		var size, resident, shared int64
-		if _, err := fmt.Sscan(string(b), &size, &resident, &shared); err == nil {
-			sum, found = sum+max(resident-shared, 0)*int64(os.Getpagesize()), true
+		if parent == ancestor {
+			pids = append(pids, pid)
 		}
 	}
-	if !found {
-		return 0, fmt.Errorf("no process runs below %d", ancestor)
-	}
-	return sum, nil
+	return pids, nil
 }

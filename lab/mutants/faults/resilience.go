@@ -108,14 +108,25 @@ func askClock() {
 	Case: "RES-5", Name: "forgets-to-give-back", Role: "camera",
 	Summary: "each viewer leaves eight megabytes behind: once a week the camera does not answer",
 	Reason:  `(?i)memory|grow|file|process`,
-	Edits: []mutants.Edit{in("camera/answer.go",
-		"	c.box.Quiet(false)\n",
-		`	if faulty("forgets-to-give-back") {
+	Edits:   leaking,
+}, {
+	Case: "RES-5", Name: "forgets-to-close", Role: "camera",
+	Summary: "each viewer leaves a socket open: after a thousand visits the camera can open none, and answers nobody",
+	Reason:  `(?i)open files`,
+	Edits:   leaking,
+}}
+
+// leaking is a camera that keeps something of each viewer.
+var leaking = []mutants.Edit{in("camera/answer.go",
+	"	c.box.Quiet(false)\n",
+	`	if faulty("forgets-to-give-back") {
 		keep([]byte{1}, 8<<20)
 	}
+	if faulty("forgets-to-close") {
+		keepOpen()
+	}
 	c.box.Quiet(false)
-`), kept},
-}}
+`), kept}
 
 // forgetful is a camera that starts without what it knew.
 var forgetful = in("program/camera/state.go",
@@ -133,9 +144,22 @@ var forgetful = in("program/camera/state.go",
 // kept is what is never given back.
 var kept = added("camera/zz_kept.go", `package camera
 
-import "bytes"
+import (
+	"bytes"
+	"net"
+)
 
-var theKept [][]byte
+var (
+	theKept [][]byte
+	theOpen []net.PacketConn
+)
+
+// keepOpen opens a socket for good.
+func keepOpen() {
+	if c, err := net.ListenPacket("udp", "127.0.0.1:0"); err == nil {
+		theOpen = append(theOpen, c)
+	}
+}
 
 // keep keeps n copies.
 func keep(b []byte, n int) { theKept = append(theKept, bytes.Repeat(b, n)) }
