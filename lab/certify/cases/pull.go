@@ -11,7 +11,9 @@ import (
 
 // pull are the procedures of group BW.
 func pull() map[string]Procedure {
-	return map[string]Procedure{"BW-1": idleSilence}
+	return map[string]Procedure{
+		"BW-1": idleSilence, "BW-2": idleHour, "BW-3": vanishing, "BW-5": overhead, "BW-6": idleRelay,
+	}
 }
 
 // mediaAMinute is how many packets as large as media an idle camera may send in a minute: logs, a certificate renewed, a firmware's
@@ -81,6 +83,31 @@ func idle(ctx context.Context, s *stage.Stage, x *stage.Set, camera *stage.Camer
 			when, tape.Bytes(sent), watch, s.Decl().Bounds.Idle, allowed), true
 	}
 	return certify.Result{}, false
+}
+
+// idleHour is BW-2: a camera that is set up is watched for an hour.
+func idleHour(ctx context.Context, s *stage.Stage) certify.Result {
+	x, camera, err := bring(ctx, s, "two-homes")
+	if err != nil {
+		return s.Judge(err)
+	}
+	watch := s.For(time.Hour, 6*time.Second)
+	from, began := x.Tape().Mark(), time.Now()
+	s.Note("watching the idle camera for %v", watch)
+	if err := s.Pause(ctx, watch); err != nil {
+		return s.Judge(err)
+	}
+	sent := x.Tape().Packets(from, camera.Out())
+	s.Saw("seconds", int(time.Since(began)/time.Second))
+	s.Saw("packets", x.Tape().Count(0, camera.Out()))
+	minutes := tape.PerMinute(sent, began, began.Add(watch))
+	s.Record(map[string]any{"seconds": watch.Seconds(), "packets": len(sent), "bytes": tape.Bytes(sent), "by the minute": minutes})
+	allowed := allowance(s.Decl().Bounds.Idle, watch)
+	s.Note("the idle camera sent %d packets of %d bytes; %d bytes may be", len(sent), tape.Bytes(sent), allowed)
+	if n := tape.Bytes(sent); n > allowed {
+		return s.Fail("the idle camera sent %d bytes in %v; by its declared idle bound of %d bytes an hour %d may be", n, watch, s.Decl().Bounds.Idle, allowed)
+	}
+	return s.Pass()
 }
 
 // allowance is what an idle camera may send in a part of an hour: its share of the bound, but no less than what a camera sends at
