@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/punchlab/punchlab/lab/netns"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // ErrNoOutlet means that a site has no place for a device that is not the lab's.
@@ -252,6 +254,54 @@ func (o *Outlet) Carrier() (bool, error) {
 		return false, fmt.Errorf("look at %s of site %s: %w", o.Device, o.Site, err)
 	}
 	return link.Attrs().OperState == netlink.OperUp, nil
+}
+
+// Answers waits until something on the outlet answers ARP for an address: it may have been given it a moment ago. The router has it in
+// its cache then.
+func (o *Outlet) Answers(ctx context.Context, a netip.Addr) error {
+	for {
+		known, err := o.ask(a)
+		for end := time.Now().Add(100 * time.Millisecond); err == nil && !known && time.Now().Before(end); {
+			time.Sleep(2 * time.Millisecond)
+			known, err = o.knows(a)
+		}
+		switch {
+		case err != nil:
+			return fmt.Errorf("ask for %v on %s of site %s: %w", a, o.Device, o.Site, err)
+		case known:
+			return nil
+		case ctx.Err() != nil:
+			return fmt.Errorf("nothing on %s of site %s answers for %v: %w", o.Device, o.Site, a, ctx.Err())
+		}
+	}
+}
+
+// ask has the router forget who has an address, and send a question for it (NTF_USE).
+func (o *Outlet) ask(a netip.Addr) (known bool, err error) {
+	nl := o.place.kernel.Netlink()
+	link, err := nl.LinkByName(o.Device)
+	if err != nil {
+		return false, err
+	}
+	n := &netlink.Neigh{LinkIndex: link.Attrs().Index, Family: netlink.FAMILY_V4, IP: a.AsSlice()}
+	if err := nl.NeighDel(n); err != nil && !errors.Is(err, unix.ENOENT) {
+		return false, err
+	}
+	n.Flags, n.State = netlink.NTF_USE, netlink.NUD_NONE
+	return false, nl.NeighSet(n)
+}
+
+// knows reports whether the question was answered.
+func (o *Outlet) knows(a netip.Addr) (bool, error) {
+	nl := o.place.kernel.Netlink()
+	link, err := nl.LinkByName(o.Device)
+	if err != nil {
+		return false, err
+	}
+	all, err := nl.NeighList(link.Attrs().Index, netlink.FAMILY_V4)
+	return slices.ContainsFunc(all, func(n netlink.Neigh) bool {
+		return n.IP.Equal(a.AsSlice()) && n.State&(netlink.NUD_REACHABLE|netlink.NUD_STALE|netlink.NUD_DELAY) != 0
+	}), err
 }
 
 // Forward is Lab.Forward for one of the outlet's addresses.
