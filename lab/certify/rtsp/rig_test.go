@@ -114,7 +114,7 @@ func newNS(t testing.TB) *netns.NS {
 // hook has the switched outlet do an action.
 func (b *box) hook(action string) error {
 	cmd := exec.Command("testdata/outlet.sh", b.folder)
-	cmd.Env = append(os.Environ(), "PUNCHLAB_ACTION="+action, "PUNCHLAB_UNIT=1")
+	cmd.Env = append(os.Environ(), "PUNCHLAB_CASE=MED-2", "PUNCHLAB_ACTION="+action, "PUNCHLAB_UNIT=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", action, err, out)
 	}

@@ -3,10 +3,16 @@
 #
 # Usage: outlet.sh FOLDER COMMAND…   gives the box power, until SIGTERM
 #        outlet.sh FOLDER            as the hook of punchlab certify: CONTRACT.md, "A black box"
+#
+# It is started in the box's network namespace, and the hook where FOLDER is.
 set -u
 folder=$1
 shift
 if [ $# = 0 ]; then
+	case "$PUNCHLAB_CASE" in
+	ID-[1-6] | REG-[1-6] | NAT-[1-9] | NAT-10 | MED-[1-8] | BW-[1-6] | SEC-[1-9] | SEC-1[0-2] | RES-[1-5] | STD-[1-3]) ;;
+	*) exit 127 ;; # a case that it was not written for
+	esac
 	case "$PUNCHLAB_ACTION/$PUNCHLAB_UNIT" in
 	run/1) exit 0 ;;
 	power/1) ;;
@@ -17,7 +23,11 @@ if [ $# = 0 ]; then
 	until [ -e "$folder/on" ]; do sleep 0.05; done
 	exit 0
 fi
-off() { kill -s KILL -- "-$box" 2>/dev/null; wait "$box" 2>/dev/null; }
+off() {
+	kill -s KILL -- "-$box" 2>/dev/null
+	wait "$box" 2>/dev/null
+	ip link set group default down # what has no power answers nobody
+}
 on() { setsid "$@" & box=$!; }
 cut=no
 trap 'cut=yes' USR1
