@@ -12,7 +12,7 @@ import (
 // pull are the procedures of group BW.
 func pull() map[string]Procedure {
 	return map[string]Procedure{
-		"BW-1": idleSilence, "BW-2": idleHour, "BW-3": vanishing, "BW-5": overhead, "BW-6": idleRelay,
+		"BW-1": idleSilence, "BW-2": idleHour, "BW-3": vanishing, "BW-4": unasked, "BW-5": overhead, "BW-6": idleRelay,
 	}
 }
 
