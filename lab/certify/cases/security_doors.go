@@ -132,7 +132,7 @@ var pages = []struct{ target, header, what string }{
 	{"/system.ini?loginuse&loginpas", "", "GoAhead cameras, CVE-2017-8225"},
 	{"/get_params.cgi?loginuse&loginpas", "", "GoAhead cameras, CVE-2017-8225"},
 	{"/device.rsp?opt=user&cmd=list", "Cookie: uid=admin", "TBK DVR, CVE-2018-9995"},
-	{"/current_config/passwd", "", "Dahua, CVE-2017-7927"},
+	{"/current_config/passwd", "", "Dahua, 2017"},
 	{"/cgi-bin/hi3510/param.cgi?cmd=getuser", "", "HiSilicon cameras"},
 	{"/cgi-bin/users.cgi?action=getUsers", "", "many"},
 	{"/cgi-bin/magicBox.cgi?action=getSystemInfo", "", "Dahua"},

@@ -7,5 +7,6 @@ func securitySecond() map[string]Procedure {
 		"SEC-8":  configuration,
 		"SEC-10": unanswered,
 		"SEC-11": storm,
+		"SEC-12": updates,
 	}
 }

@@ -20,6 +20,16 @@ var securityToys = []Fault{{
 	Summary: "the door says no to a stranger, and has done by then what he asked for",
 	Reason:  `(?i)the setting was changed .* answered with 401`,
 	Edits:   []mutants.Edit{toysStart, toys, toyDoor, toyUpdate},
+}, {
+	Case: "SEC-12", Name: "takes-unsigned-updates", Role: "camera", Control: "updates", Declare: withUpdate,
+	Summary: "the camera runs whatever its update server gives, and who owns the network is its update server",
+	Reason:  `(?i)(changed|cut short|without a signature|signed by another|last byte).* was installed`,
+	Edits:   []mutants.Edit{toysStart, toys, toyDoor, toyUpdate, updateAction, updateDo},
+}, {
+	Case: "SEC-12", Name: "takes-older-updates", Role: "camera", Control: "updates", Declare: withUpdate,
+	Summary: "an older firmware is as welcome as a newer one, and with it the holes that were mended",
+	Reason:  `(?i)an older image.* was installed`,
+	Edits:   []mutants.Edit{toysStart, toys, toyDoor, toyUpdate, updateAction, updateDo},
 }}
 
 // withDoor declares the toy door.
@@ -110,8 +120,119 @@ func (u *unit) openDoor(ctx context.Context) {
 }
 `)
 
-// toyUpdate is a firmware that takes signed images alone.
+// withUpdate declares the toy updates.
+func withUpdate(d *certify.Declaration) {
+	d.Features = maps.Clone(d.Features)
+	d.Features[certify.FeatureUpdate] = true
+	d.Servers = append(slices.Clone(d.Servers), certify.Server{Name: "update.punchlab.example", Role: "update"})
+}
+
+// updateAction and updateDo make an action of it.
+var (
+	updateAction = in("adapter/environment.go", "		return e.action == \"run\" || slices.Contains(actions, e.action)\n",
+		"		return e.action == \"run\" || slices.Contains(actions, e.action) || e.action == \"update\" && updating()\n")
+	updateDo = in("adapter/camera.go", "	switch action {\n	case \"privacy-on\", \"privacy-off\":\n",
+		"	switch action {\n	case \"update\":\n		if updating() {\n			return \"\", u.update(ctx)\n		}\n	case \"privacy-on\", \"privacy-off\":\n")
+)
+
+// toyUpdate is a firmware that takes signed images alone: "TOY", a version, much, and an Ed25519 signature of all that.
 var toyUpdate = added("adapter/zz_update.go", `package adapter
 
-func (u *unit) putUpdate() {}
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/punchlab/punchlab/impl/identity"
+)
+
+func updating() bool {
+	return faulty("updates") || faulty("takes-unsigned-updates") || faulty("takes-older-updates")
+}
+
+const imageFile = "firmware.bin"
+
+// image makes one, signed by whom the name is.
+func image(version byte, signer string) []byte {
+	body := append([]byte{'T', 'O', 'Y', version}, bytes.Repeat([]byte{version, 'f', 'i', 'r', 'm'}, 400)...)
+	if signer == "" {
+		return body
+	}
+	return append(body, ed25519.Sign(toyKey(signer), body)...)
+}
+
+func toyKey(name string) ed25519.PrivateKey {
+	seed := sha256.Sum256([]byte(name))
+	return ed25519.NewKeyFromSeed(seed[:])
+}
+
+// running is the image that runs.
+func (u *unit) running() []byte {
+	if b, err := os.ReadFile(filepath.Join(u.env.state, imageFile)); err == nil {
+		return b
+	}
+	return image(2, "maker")
+}
+
+// putUpdate says what runs, and leaves what the update server would have.
+func (u *unit) putUpdate() {
+	sum := sha256.Sum256(u.running())
+	b, _ := json.Marshal(map[string]string{"uid": u.handle.Label().UID().String(), "firmware": hex.EncodeToString(sum[:])})
+	_ = u.env.put(identityFile, b)
+	all := map[string]any{}
+	for kind, b := range map[string][]byte{"right": image(3, "maker"), "older": image(1, "maker"), "unsigned": image(3, ""), "foreign": image(3, "mallory")} {
+		_ = u.env.put(kind+".bin", b)
+		all[kind] = map[string]any{"image": "/toy.bin", "files": map[string]string{"/toy.bin": kind + ".bin"}}
+	}
+	b, _ = json.Marshal(all)
+	_ = u.env.put("update.json", b)
+}
+
+// update fetches an image and, if it is right, has it run from now on.
+func (u *unit) update(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://update.punchlab.example/toy.bin", nil)
+	if err != nil {
+		return err
+	}
+	got, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer got.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(got.Body, 1<<20))
+	if err != nil {
+		return err
+	}
+	if err := u.check(b); err != nil {
+		return err
+	}
+	if err := identity.WriteFile(filepath.Join(u.env.state, imageFile), b, 0o644); err != nil {
+		return err
+	}
+	u.putUpdate()
+	return nil
+}
+
+func (u *unit) check(b []byte) error {
+	if faulty("takes-unsigned-updates") {
+		return nil
+	}
+	n := len(b) - ed25519.SignatureSize
+	if n < 4 || !ed25519.Verify(toyKey("maker").Public().(ed25519.PublicKey), b[:n], b[n:]) {
+		return errors.New("the image is not the maker's")
+	}
+	if now := u.running()[3]; b[3] <= now && !faulty("takes-older-updates") {
+		return fmt.Errorf("the image has version %d, and %d runs", b[3], now)
+	}
+	return nil
+}
 `)
