@@ -101,3 +101,14 @@ func splitPort(s string) (host string, port uint16, err error) {
 	n, err := strconv.ParseUint(text, 10, 16)
 	return host, uint16(n), err
 }
+
+// nobody is a ticket of a camera that there is not: of the bundled protocol, with another key; nil: nobody knows how to make one.
+func nobody(ticket []byte) []byte {
+	label, ok := labelOf(ticket)
+	if !ok {
+		return nil
+	}
+	label.Key[0] ^= 0x55
+	label.Key[7] ^= 0xAA
+	return []byte(label.String())
+}

@@ -16,6 +16,10 @@ func registration() map[string]Procedure {
 	return map[string]Procedure{
 		"REG-1": holderStays,
 		"REG-2": replayRefused,
+		"REG-3": follows,
+		"REG-4": goes,
+		"REG-5": spaced,
+		"REG-6": mass,
 	}
 }
 

@@ -1,6 +1,11 @@
 package faults
 
-import "github.com/punchlab/punchlab/lab/mutants"
+import (
+	"time"
+
+	"github.com/punchlab/punchlab/lab/certify"
+	"github.com/punchlab/punchlab/lab/mutants"
+)
 
 // registration are the faults of group REG.
 var registration = []Fault{{
@@ -38,6 +43,7 @@ var registration = []Fault{{
 `), in("uplink/keep.go",
 		"	case l.unanswer >= l.most():\n		l.lost(now)\n",
 		"	case l.unanswer >= l.most() && !faulty(\"registers-where-it-was\"):\n		l.lost(now)\n")},
+	Declare: func(d *certify.Declaration) { d.Bounds.Recovery = 15 * time.Second }, // the case waits so much less
 }, {
 	Case: "REG-4", Name: "never-offline", Role: "rendezvous",
 	Summary: "a camera that is gone stays online, and who asks for it is left to wait",
