@@ -115,27 +115,35 @@ type order struct {
 	First    string // fault, in words
 }
 
-// compare holds frames to the source, which plays over and over: from the first one on each has to be the next. A camera that gives a
-// group of pictures once more goes back in the source; so does one that has mixed them up.
-func compare(src stage.Source, frames []stage.Frame) (o order) {
-	at := map[string]int{}
-	for n := 1; n <= len(src.Units); n++ {
-		at[src.Frame(n).SHA256] = n
+// once are a source's frames, each once.
+func once(src stage.Source) (clip []stage.Frame) {
+	for n := range src.Units {
+		clip = append(clip, src.Frame(n+1))
 	}
-	last := 0 // number of the newest frame, 1 to len(Units); 0: none yet
+	return clip
+}
+
+// compare holds frames to a source's, once, which plays over and over: from the first one on each has to be the next. A camera that gives a
+// group of pictures once more goes back in the source; so does one that has mixed them up.
+func compare(clip, frames []stage.Frame) (o order) {
+	at := map[string]int{}
+	for n, f := range clip {
+		at[f.SHA256] = n + 1
+	}
+	last := 0 // number of the newest frame, 1 to len(clip); 0: none yet
 	for i, f := range frames {
 		n, known := at[f.SHA256]
-		known = known && src.Frame(n).Size == f.Size
-		next := last%len(src.Units) + 1
-		switch ahead := (n - next + len(src.Units)) % len(src.Units); {
+		known = known && clip[n-1].Size == f.Size
+		next := last%len(clip) + 1
+		switch ahead := (n - next + len(clip)) % len(clip); {
 		case !known:
 			o.fault(&o.Damaged, 1, "frame %d of those that came (number %d, %d bytes) is none of the source's", i+1, f.N, f.Size)
 			n = next
 		case last == 0 || ahead == 0:
-		case ahead < len(src.Units)/2:
+		case ahead < len(clip)/2:
 			o.fault(&o.Missing, ahead, "before frame %d of those that came (number %d) %d are missing", i+1, f.N, ahead)
 		default:
-			o.fault(&o.Repeated, 1, "frame %d of those that came (number %d) is %d back in the source", i+1, f.N, len(src.Units)-ahead)
+			o.fault(&o.Repeated, 1, "frame %d of those that came (number %d) is %d back in the source", i+1, f.N, len(clip)-ahead)
 		}
 		if known {
 			o.Intact++

@@ -45,7 +45,7 @@ func intact(ctx context.Context, s *stage.Stage) certify.Result {
 		sent, came := w.carried(camera)
 		s.Saw("frames", len(w.frames))
 		s.Saw("packets", came.Packets)
-		o := compare(s.Source(), w.frames)
+		o := compare(once(s.Source()), w.frames)
 		s.Record(map[string]any{"leg": leg, "frames": len(w.frames), "order": o, "media sent": sent, "media that came": came})
 		s.Note("%s: %d packets of media came of %d; %+v", leg, came.Packets, sent.Packets, o)
 		switch whole := int(0.9 * stage.SourceRate * w.length().Seconds()); {
@@ -198,7 +198,7 @@ func survived(s *stage.Stage, w *watched, rate, share float64, while string) cer
 		return s.Judge(err)
 	}
 	s.Saw("frames", len(w.frames))
-	o, asked := compare(s.Source(), w.frames), w.asked(rate)
+	o, asked := compare(once(s.Source()), w.frames), w.asked(rate)
 	whole, floor := o.Intact, s.Decl().Bounds.Floor
 	if s.Way() == stage.Box {
 		whole, o = len(w.frames), order{}
