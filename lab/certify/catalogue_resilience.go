@@ -57,6 +57,7 @@ func standards() []Case {
 		Procedure: "The camera's STUN messages are read off the wire. Its port is asked with the RFC's sample request, changed to fit, with " +
 			"FINGERPRINT and MESSAGE-INTEGRITY right and wrong.",
 		Criterion: "Every attribute that the RFC has vectors for verifies; what is wrong is not answered with success.",
+		Nonstrict: "MESSAGE-INTEGRITY is there, and nobody but camera and viewer has its keys to verify it by",
 		Observed:  []Need{{"stun", "STUN messages of the camera", 10}},
 		Evidence:  []string{capture, counts},
 	}, {

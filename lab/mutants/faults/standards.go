@@ -17,4 +17,40 @@ var standards = []Fault{{
 	}
 	return m.Raw
 `)},
+}, {
+	Case: "STD-1", Name: "answers-any-stun", Role: "camera",
+	Summary: "whoever asks its port by STUN gets an answer, whatever is wrong with the checksum or the password: it is there for every scanner",
+	Reason:  `with success`,
+	Edits: []mutants.Edit{in("camera/camera.go",
+		"	if c.dev.Handle(now, from, to, b) {\n",
+		`	if answer := answerSTUN(from, b); answer != nil && faulty("answers-any-stun") {
+		c.box.Send(c.dev.Local(to), from, core.Signal, answer)
+		return
+	}
+	if c.dev.Handle(now, from, to, b) {
+`), added("camera/zz_stun_answer.go", `package camera
+
+import (
+	"net"
+	"net/netip"
+
+	"github.com/pion/stun/v3"
+)
+
+// answerSTUN answers a binding request; nil: it is none.
+func answerSTUN(from netip.AddrPort, b []byte) []byte {
+	if !stun.IsMessage(b) {
+		return nil
+	}
+	m := &stun.Message{Raw: b}
+	if m.Decode() != nil || m.Type != stun.BindingRequest {
+		return nil
+	}
+	a, err := stun.Build(m, stun.BindingSuccess, &stun.XORMappedAddress{IP: net.IP(from.Addr().Unmap().AsSlice()), Port: int(from.Port())}, stun.Fingerprint)
+	if err != nil {
+		return nil
+	}
+	return a.Raw
+}
+`)},
 }}
