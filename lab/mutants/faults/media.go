@@ -30,7 +30,7 @@ var media = []Fault{{
 		"	if v.stream.replay.due.IsZero() && !faulty(\"lost-is-lost\") { // else it comes anyway\n")},
 }, {
 	Case: "MED-4", Name: "no-integrity",
-	Summary: "media is obfuscated and not authenticated: a flipped bit is shown, and so is a picture that somebody wove in",
+	Summary: "media is obfuscated and not authenticated (CVE-2021-32934): a flipped bit is shown, and so is a picture that somebody wove in",
 	Reason:  `(?i)damaged|corrupt|byte|frame|intact`,
 	Edits:   []mutants.Edit{ownCipher, outCipher, inCipher},
 }, {

@@ -22,7 +22,7 @@ var pull = []Fault{{
 		"	if faulty(\"never-lets-go\") {\n		c.Consent = 10 * time.Minute\n	}\n	return c, nil\n}\n")},
 }, {
 	Case: "BW-4", Name: "serves-whoever-asks", Role: "camera",
-	Summary: "the proof that a viewer shows is not looked at: the camera serves the whole world",
+	Summary: "the proof that a viewer shows is not looked at, as in CVE-2021-33044: the camera serves the whole world",
 	Reason:  `(?i)media|byte|credential|served|wrong|without`,
 	Edits: []mutants.Edit{in("pairing/book.go",
 		"	case b.cfg.Secret == identity.Secret{} || !b.shows(b.cfg.Secret, viewer, proof):\n",
