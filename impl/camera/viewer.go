@@ -235,11 +235,15 @@ func (v *viewer) used(now time.Time, path punch.Path, cand *punch.Candidate, m *
 	return nil
 }
 
-// consent is answered where the viewer is known to receive.
+// consent is answered where the viewer is known to receive, and never by another direct path than the media's: the answer tells the viewer
+// that what comes by a path comes still, and one that has moved back to where it once was is to find out that nothing does.
 func (v *viewer) consent(now time.Time, path punch.Path, cand *punch.Candidate, m *wire.Consent, size int) error {
 	to, ok := v.receives(path, cand)
-	if !ok {
+	switch {
+	case !ok:
 		return v.challenge(now, cand, size)
+	case to.Route == punch.Direct && v.nominated && v.path.Route == punch.Direct:
+		to = v.path
 	}
 	v.sealTo(to, &wire.ConsentAck{Sequence: m.Sequence})
 	return nil

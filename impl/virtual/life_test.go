@@ -187,6 +187,29 @@ func TestMovedHint(t *testing.T) {
 	}
 }
 
+// A viewer that moves to and fro between two networks appears where the camera has found it before. It answers there what it is asked, and
+// that is no sign that the media goes there: it moves as quickly as to an address that it does not know yet.
+func TestViewerComesBack(t *testing.T) {
+	again := &virtual.NATConfig{Mapping: virtual.EndpointIndependent, Filtering: virtual.AddressAndPortDependent, Block: 1000} // the same port each time
+	for _, nat := range []*virtual.NATConfig{fullCone, restricted} {
+		w := newWorld(t, worldConfig{seed: 47, cameraNAT: nat, viewerNAT: again})
+		w.connect("adaptive")
+		w.net.Run(3*time.Second, nil)
+		home := w.viewerSite.Addr.String()
+		for i, addr := range []string{"192.0.2.77", home, "192.0.2.77", home, "192.0.2.77", home} {
+			roam(w.viewerSite, addr)
+			at := w.net.Now
+			w.net.Run(2*time.Second, nil)
+			longest, atEnd := w.standstill(at)
+			if s := w.viewer.Stats(); longest > 600*time.Millisecond || atEnd > 100*time.Millisecond || s.Path.Route != punch.Direct {
+				t.Errorf("%v, move %d to %s: stood still for %v, and %v at the end; path %v; events%s", *nat, i+1, addr, longest, atEnd, s.Path, events(w))
+				break
+			}
+		}
+		w.checkFrames(350)
+	}
+}
+
 // With loss on top, video flows again after a reboot or a move just so, if a little later, and ends up direct.
 func TestRebindUnderLoss(t *testing.T) {
 	for _, loss := range []float64{0.01, 0.0513} {
