@@ -16,15 +16,28 @@ var security = []Fault{{
 `)},
 }, {
 	Case: "SEC-2", Name: "punches-without-limit", Role: "camera",
-	Summary: "the camera punches whatever address a viewer names, two hundred times a second: whoever may watch may have it flood others",
+	Summary: "the camera punches whatever addresses a viewer names, each time by thirty packets, so that one arrives: whoever may watch may have it flood others",
 	Reason:  `(?i)packets|third party|drawn|100`,
 	Edits: []mutants.Edit{
 		in("punch/budget.go",
 			"	addr = book(addr, claimed)\n	c := l.spent[addr]\n	if c == nil {\n",
 			"	if faulty(\"punches-without-limit\") {\n		return true\n	}\n	addr = book(addr, claimed)\n	c := l.spent[addr]\n	if c == nil {\n"),
+		in("punch/budget.go",
+			"func (l *ledger) affords(n int) bool {\n",
+			"func (l *ledger) affords(n int) bool {\n	if faulty(\"punches-without-limit\") {\n		return true\n	}\n"),
+		in("punch/budget.go",
+			"func (l *ledger) ready(now time.Time, keep int) (ok bool, at time.Time) {\n",
+			"func (l *ledger) ready(now time.Time, keep int) (ok bool, at time.Time) {\n	if faulty(\"punches-without-limit\") {\n		return true, now\n	}\n"),
 		in("punch/agent.go",
-			"	c.next = a.after(c, now)\n",
-			"	c.next = a.after(c, now)\n	if faulty(\"punches-without-limit\") {\n		c.next = now.Add(5 * time.Millisecond)\n	}\n")},
+			"	c.next = a.after(c, now)\n	send(p)\n",
+			`	c.next = a.after(c, now)
+	if faulty("punches-without-limit") {
+		for range 30 {
+			send(p)
+		}
+	}
+	send(p)
+`)},
 }, {
 	Case: "SEC-3", Name: "shows-its-secret", Role: "viewer",
 	Summary: "the app greets a camera with the secret itself: who answers in a camera's place has it, and the camera",
