@@ -237,11 +237,11 @@ func (c *Camera) hooked(ctx, short context.Context, a certify.Action, result str
 	case ctx.Err() != nil:
 		return expired(ctx, fmt.Sprintf("the hook's %s", a), 0)
 	case short.Err() != nil:
-		return &Fault{certify.RoleCamera, c.Unit, fmt.Sprintf("'s hook had not done %s within %v", a, readyIn)}
+		return &Fault{certify.RoleCamera, c.Unit, fmt.Sprintf("could not %s: its hook had not done it within %v", a, readyIn)}
 	case errors.As(err, &exit) && exit.ExitCode() == certify.ExitUnsupported:
 		return &Unsupported{Role: certify.RoleCamera, Action: a}
 	case errors.As(err, &exit):
-		return &Fault{certify.RoleCamera, c.Unit, fmt.Sprintf("'s hook could not %s: %v", a, err)}
+		return &Fault{certify.RoleCamera, c.Unit, fmt.Sprintf("could not %s: its hook ended with %v", a, err)}
 	case err != nil:
 		return fmt.Errorf("run the hook: %w", err)
 	}
@@ -254,7 +254,7 @@ func (c *Camera) hooked(ctx, short context.Context, a certify.Action, result str
 	ticket, err := r.whole(ticketFile, maxTicket)
 	public, err2 := r.whole(identityFile, maxIdentity)
 	if err := errors.Join(err, err2); err != nil {
-		return &Fault{certify.RoleCamera, c.Unit, fmt.Sprintf("'s hook left what cannot be read: %v", err)}
+		return &Fault{certify.RoleCamera, c.Unit, fmt.Sprintf("left what cannot be read, by its hook: %v", err)}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

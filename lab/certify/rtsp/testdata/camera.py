@@ -53,7 +53,7 @@ def main():
     server.set_service(port)
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(LAUNCH)
-    factory.set_shared(True)
+    factory.set_shared(False)  # else one viewer that is gone without a word holds up the others, until its connection is given up
     factory.connect("media-configure", film(units))
     server.get_mount_points().add_factory(mount, factory)
     if not server.attach(None):

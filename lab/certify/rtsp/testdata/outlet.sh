@@ -18,8 +18,9 @@ if [ $# = 0 ]; then
 	power/1) ;;
 	*) exit 127 ;; # the box has no other actions, and there is one of it
 	esac
+	[ -p "$folder/switch" ] || exit 1
 	rm -f "$folder/on"
-	kill -USR1 "$(cat "$folder/outlet")" || exit 1
+	echo cut >"$folder/switch" # it is in the lab's process namespace: no signal gets out of there
 	until [ -e "$folder/on" ]; do sleep 0.05; done
 	exit 0
 fi
@@ -29,21 +30,15 @@ off() {
 	ip link set group default down # what has no power answers nobody
 }
 on() { setsid "$@" & box=$!; }
-cut=no
-trap 'cut=yes' USR1
 trap 'off; exit 0' TERM INT
-echo $$ >"$folder/outlet.new" && mv "$folder/outlet.new" "$folder/outlet"
+rm -f "$folder/switch"
+mkfifo "$folder/switch"
+exec 3<>"$folder/switch" # held open: a read waits for who presses
 on "$@"
 while :; do
-	wait "$box" # until it ends, or a signal comes
-	if [ "$cut" = yes ]; then
-		cut=no
-		off
-		sleep 1
-		on "$@"
-		: >"$folder/on"
-	elif ! kill -0 "$box" 2>/dev/null; then
-		echo "the box has ended by itself" >&2
-		exit 1
-	fi
+	read -r _ <&3 # until the switch is pressed
+	off
+	sleep 1
+	on "$@"
+	: >"$folder/on"
 done
