@@ -47,7 +47,10 @@ func hoursOfWork(ctx context.Context, s *stage.Stage) certify.Result {
 	if err := h.begin(ctx); err != nil {
 		return outcome(s, err)
 	}
-	const brief = 2 * eighths
+	brief := 2 * eighths
+	if len(h.progs) == 0 {
+		brief = eighths / 2 // nothing is compared
+	}
 	began, watch := time.Now(), s.For(8*time.Hour, 0)
 	for n := 0; s.Brief() && n < brief || time.Since(began) < watch; n++ {
 		part := n * eighths / brief
