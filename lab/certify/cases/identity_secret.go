@@ -271,7 +271,7 @@ func (l *lockpick) words(ctx context.Context) (certify.Result, bool) {
 	if len(words) == 0 {
 		l.s.Saw("tries", 1)
 		l.s.Try(true)
-		return l.s.Fail("there is nothing to guess: the ticket says where the camera is and nothing else, and whoever knows that is let in"), true
+		return l.s.Fail("no secret is asked for: the ticket says where the camera is and nothing else, and whoever knows that is let in"), true
 	}
 	// As many guesses at each word as make the whole number; a few at first, to see which ones matter.
 	const few = 3
@@ -294,7 +294,7 @@ func (l *lockpick) words(ctx context.Context) (certify.Result, bool) {
 	if len(secret) == 0 {
 		l.s.Saw("tries", 1)
 		l.s.Try(true)
-		return l.s.Fail("there is nothing to guess: no word of the ticket has to be right, %d were changed, and the viewer is let in all the same", len(words)), true
+		return l.s.Fail("no secret is asked for: no word of the ticket has to be right, %d were changed, and the viewer is let in all the same", len(words)), true
 	}
 	for i := 0; l.asked < l.s.N(300, 4); i++ {
 		in, asked, r, bad := l.wrong(ctx, secret[i%len(secret)], l.s.N(16, 2))

@@ -59,6 +59,8 @@ type wayIn struct {
 	Login    *request `json:"login"`
 	Read     request  `json:"read"`
 	Change   request  `json:"change"`
+	Media    *request `json:"media"` // HTTP or RTSP (DESCRIBE)
+	Setup    *request `json:"setup"` // makes {value} the password
 }
 
 // request is one of HTTP.
