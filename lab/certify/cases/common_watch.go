@@ -228,7 +228,8 @@ func streaming(ctx context.Context, x *stage.Set, v *stage.View, from, n int) er
 	}
 }
 
-// resumed waits until, after a time, a viewer gets so many frames a second again, or until the limit has passed; or ends. A viewer that writes its frames at its end is given all of the limit: live says whether it does not.
+// resumed waits until, after a time, a viewer gets so many frames a second again, or until the limit has passed; or ends. A viewer that
+// writes its frames at its end is given all of the limit: live says whether it does not.
 func resumed(ctx context.Context, s *stage.Stage, v *stage.View, after time.Time, n int, limit time.Duration, live bool) error {
 	if !live {
 		return s.Pause(ctx, time.Until(after.Add(limit+lasting*time.Second)))

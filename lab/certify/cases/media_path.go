@@ -169,10 +169,12 @@ func judgeOutages(s *stage.Stage, frames []stage.Frame, blows []blow, recovery t
 		case !some:
 			return s.Fail("no frame came after outage %d of 2 s, in %.1f s", i+1, time.Since(b.Over).Seconds())
 		case !ok:
-			return s.Fail("after outage %d of 2 s frames did not come again as before: %d had come in the second before it, and never again half of that a second for %d seconds",
+			return s.Fail("after outage %d of 2 s frames did not come again as before: %d had come in the second before it, and never again "+
+				"half of that a second for %d seconds",
 				i+1, b.Before, lasting)
 		case at.Sub(b.Over) > recovery:
-			return s.Fail("after outage %d of 2 s frames came again as before after %.1f s; the declared recovery is %v", i+1, at.Sub(b.Over).Seconds(), recovery)
+			return s.Fail("after outage %d of 2 s frames came again as before after %.1f s; the declared recovery is %v", i+1,
+				at.Sub(b.Over).Seconds(), recovery)
 		case anew:
 			asked++
 		}
@@ -275,7 +277,8 @@ func judgeNarrow(s *stage.Stage, x *stage.Set, v *stage.View, b blow, when strin
 		return s.Fail("large packets vanished %s, and no second after that had frames again, as many as half of the second before; %d packets of "+
 			"more than %d bytes were swallowed", when, swallowed, tunnel), true
 	case at.Sub(b.Over) > recovery:
-		return s.Fail("large packets vanished %s, and frames came again after %.1f s; the declared recovery is %v", when, at.Sub(b.Over).Seconds(), recovery), true
+		return s.Fail("large packets vanished %s, and frames came again after %.1f s; the declared recovery is %v", when,
+			at.Sub(b.Over).Seconds(), recovery), true
 	case swallowed == 0 && large > 0:
 		return s.Inconclusive("%d packets of more than %d bytes were sent, and the path swallowed none", large, tunnel), true
 	}

@@ -105,7 +105,8 @@ func idleHour(ctx context.Context, s *stage.Stage) certify.Result {
 	allowed := allowance(s.Decl().Bounds.Idle, watch)
 	s.Note("the idle camera sent %d packets of %d bytes; %d bytes may be", len(sent), tape.Bytes(sent), allowed)
 	if n := tape.Bytes(sent); n > allowed {
-		return s.Fail("the idle camera sent %d bytes in %v; by its declared idle bound of %d bytes an hour %d may be", n, watch, s.Decl().Bounds.Idle, allowed)
+		return s.Fail("the idle camera sent %d bytes in %v; by its declared idle bound of %d bytes an hour %d may be",
+			n, watch, s.Decl().Bounds.Idle, allowed)
 	}
 	return s.Pass()
 }

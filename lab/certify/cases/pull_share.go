@@ -99,7 +99,8 @@ func idleRelay(ctx context.Context, s *stage.Stage) certify.Result {
 		relayGrace, tape.Bytes(late), most.N, keepWhat, len(media))
 	switch {
 	case w.to.Before(from):
-		return s.Inconclusive("the viewer watched for %.1f s, and media went directly only %.1f s before the end", w.length().Seconds(), w.to.Sub(direct[0].At).Seconds())
+		return s.Inconclusive("the viewer watched for %.1f s, and media went directly only %.1f s before the end",
+			w.length().Seconds(), w.to.Sub(direct[0].At).Seconds())
 	case len(media) > 0:
 		return s.Fail("%d packets of media went by the relay, the first %.1f s after media had begun to go directly; none may after %.0f s",
 			len(media), media[0].At.Sub(direct[0].At).Seconds(), relayGrace.Seconds())
