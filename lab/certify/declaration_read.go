@@ -152,12 +152,28 @@ func (d *Declaration) checkFigures(bounds document.Node) {
 			bounds.Get(string(name)).Report(problem(format, args...))
 		}
 	}
-	for name, t := range map[Bound]time.Duration{
-		BoundKeepalive: b.Keepalive, BoundFirstFrame: b.FirstFrame, BoundRelayFrame: b.RelayFrame, BoundRecovery: b.Recovery,
+	for _, t := range []struct {
+		name     Bound
+		is, most time.Duration
+	}{
+		{BoundKeepalive, b.Keepalive, mostKeepalive}, {BoundFirstFrame, b.FirstFrame, mostFirstFrame},
+		{BoundRelayFrame, b.RelayFrame, mostRelayFrame}, {BoundRecovery, b.Recovery, mostRecovery},
 	} {
-		if t <= 0 || t > time.Hour {
-			report(name, "not a bound that can be tried: more than nothing, and at most 1h")
+		if t.is <= 0 || t.is > t.most {
+			report(t.name, "not a bound that says something: more than nothing, and at most %v", t.most)
 		}
+	}
+	if b.Idle > mostIdle {
+		report(BoundIdle, "%d bytes an hour are as much as a slow stream: %d at most", b.Idle, mostIdle)
+	}
+	if b.Floor < leastFloor {
+		report(BoundFloor, "less than %d bit/s is no picture", leastFloor)
+	}
+	if b.Bitrate > mostBitrate {
+		report(BoundBitrate, "more than the %d bit/s for which uplinks are made here", mostBitrate)
+	}
+	if len(b.Ports) > mostPorts {
+		report(BoundPorts, "%d open ports: %d at most", len(b.Ports), mostPorts)
 	}
 	if b.Keepalive > 0 && b.Keepalive < MinKeepalive {
 		report(BoundKeepalive, "%v is less than the %v that REG-5 asks for: the camera would fail by its own word", b.Keepalive, MinKeepalive)
@@ -175,6 +191,18 @@ func (d *Declaration) checkFigures(bounds document.Node) {
 		report(BoundFrameOverhead, "more than 100%%: more would be spent on the frames than they are")
 	}
 }
+
+// What a bound may be at most, or at least: beyond it no camera could fail the case that holds it to the bound, or the case would not end.
+const (
+	mostKeepalive  = 2 * time.Minute // a router may forget a UDP mapping then (RFC 4787 §4.3)
+	mostFirstFrame = 15 * time.Second
+	mostRelayFrame = 30 * time.Second
+	mostRecovery   = time.Minute
+	mostIdle       = 10_000_000 // 22 kbit/s
+	leastFloor     = 50_000
+	mostBitrate    = 20_000_000
+	mostPorts      = 16
+)
 
 // leastIdle is the bytes of an hour's keepalives, if each is one datagram without a byte in it: IPv4 and UDP headers alone.
 func leastIdle(keepalive time.Duration) int {

@@ -54,7 +54,7 @@ func private(ctx context.Context, s *stage.Stage) certify.Result {
 
 // silenced says what media left the camera since privacy mode was on, a second's grace aside.
 func silenced(s *stage.Stage, x *stage.Set, camera *stage.Camera, on time.Time, from int, who string) (certify.Result, bool) {
-	late := x.Tape().Packets(from, camera.Out(), tape.Media, tape.Between(on.Add(time.Second), time.Time{}))
+	late := tape.Streamed(x.Tape().Packets(from, camera.Out(), tape.Between(on.Add(time.Second), time.Time{})))
 	if last, any := tape.Last(late); any && len(late) > mediaAMinute {
 		return s.Fail("privacy mode was on, and %d packets of media left the camera from a second after that on, the last one %.1f s after (%s)",
 			len(late), last.At.Sub(on).Seconds(), who), true

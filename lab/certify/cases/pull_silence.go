@@ -102,11 +102,10 @@ func lastMedia(ctx context.Context, s *stage.Stage, x *stage.Set, camera *stage.
 		if err := s.Pause(ctx, 250*time.Millisecond); err != nil {
 			return last, err
 		}
-		next := x.Tape().Mark()
-		if p, any := tape.Last(x.Tape().Packets(from, camera.Out(), tape.Media)); any {
+		// From the beginning: what is a stream by its amount is not known by its last packet.
+		if p, any := tape.Last(tape.Streamed(x.Tape().Packets(from, camera.Out()))); any {
 			last = p.At
 		}
-		from = next
 		if s.Brief() && time.Since(last) > 2*enough {
 			break
 		}

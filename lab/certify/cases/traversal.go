@@ -107,11 +107,13 @@ func (g *got) settle(ctx context.Context, s *stage.Stage, x *stage.Set, a ask) e
 // way is how media that came to a host in the last moments went: past all servers, or by which routes.
 func way(x *stage.Set, host string, from int) (direct bool, route string) {
 	routes := x.Routes()
-	recent := x.Tape().Packets(from, tape.CameTo(host), tape.Media, tape.Between(time.Now().Add(-routeWindow), time.Time{}))
+	all := x.Tape().Packets(from, tape.CameTo(host), tape.Between(time.Now().Add(-routeWindow), time.Time{}))
+	recent := tape.Select(all, tape.Media)
 	counts := map[tape.Route]int{}
 	for i := range recent {
 		counts[routes.Of(&recent[i])]++
 	}
+	byServers := tape.Bytes(tape.Select(all, routes.By(tape.Relayed, tape.Other)))
 	for _, r := range []tape.Route{tape.Local, tape.Hairpin, tape.Direct, tape.Relayed, tape.Other} {
 		if n := counts[r]; n > 0 {
 			route += fmt.Sprintf(", %s (%d packets)", r, n)
@@ -121,6 +123,9 @@ func way(x *stage.Set, host string, from int) (direct bool, route string) {
 		return false, "nowhere"
 	}
 	servers := counts[tape.Relayed] + counts[tape.Other]
+	if small := byServers > tape.Bytes(all)/4; small && servers == 0 {
+		return false, fmt.Sprintf("%s, and %d of %d bytes by servers in small packets", route[2:], byServers, tape.Bytes(all))
+	}
 	return servers == 0 && len(recent) >= leastMedia, route[2:]
 }
 

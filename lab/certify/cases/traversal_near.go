@@ -51,7 +51,7 @@ func besideIt(ctx context.Context, s *stage.Stage, x *stage.Set, camera *stage.C
 	if err := s.Pause(ctx, time.Until(from.Add(watch))); err != nil {
 		return 0, s.Judge(err), false
 	}
-	sent := x.Tape().Packets(g.view.Mark(), camera.Out(), tape.Media, tape.Between(from, from.Add(watch)))
+	sent := tape.Streamed(x.Tape().Packets(g.view.Mark(), camera.Out(), tape.Between(from, from.Add(watch))))
 	routes := x.Routes()
 	counts := map[string]int{}
 	left := 0

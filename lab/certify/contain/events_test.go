@@ -45,7 +45,7 @@ func appears(t *testing.T, path string) {
 }
 
 // ticking is a script that counts its lives in a file, and then grows another.
-const ticking = `echo life >> lives; : > ready; while :; do echo tick >> ticks; sleep 0.005; done`
+const ticking = `echo life >> lives; : >> ticks; : > ready; while :; do echo tick >> ticks; sleep 0.005; done`
 
 func size(t *testing.T, path string) int64 {
 	t.Helper()

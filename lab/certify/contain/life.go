@@ -100,6 +100,7 @@ func (l *life) spawn() (err error) {
 	// Longer than a pipe, maybe; a warden that is gone is found out by its answer.
 	first := encode(order{
 		Program: l.spec.Program, Args: l.spec.Args, Env: l.spec.environment(), Folder: l.spec.Folder, Limits: l.spec.Limits, Hosts: l.spec.Hosts,
+		Hide: l.spec.Hide, Show: l.spec.Show,
 		Grace: int64(l.spec.Grace), Group: l.group != nil, NoProc: l.spec.noProc, NoOverlay: l.spec.noOverlay,
 	})
 	_ = l.orders.SetWriteDeadline(time.Now().Add(patience))

@@ -28,6 +28,8 @@ type order struct {
 	Program   string
 	Args, Env []string
 	Folder    string
+	Hide      []string
+	Show      []string
 	Limits    Limits
 	Grace     int64 // nanoseconds
 	Group     bool  // there is a cgroup

@@ -37,7 +37,7 @@ type tree struct {
 // newTree makes the file system and moves this process into it.
 func newTree(o *order) (*tree, error) {
 	t := &tree{order: o, top: map[string]bool{}}
-	for _, step := range []func() error{t.look, t.base, t.places, t.names, t.proc, t.sys, t.dev, t.folder, t.open, t.enter} {
+	for _, step := range []func() error{t.look, t.base, t.places, t.names, t.proc, t.sys, t.dev, t.hide, t.folder, t.open, t.enter} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("make the program's file system: %w", err)
 		}
@@ -315,6 +315,55 @@ func (t *tree) dev() error {
 	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY} // itself alone: no file may be made in it
 	return unix.MountSetattr(unix.AT_FDCWD, at, 0, attr)
 }
+
+// hide covers folders, and makes what is to be seen in them: the program's folder, which is mounted later, and files.
+func (t *tree) hide() error {
+	for _, dir := range t.order.Hide {
+		at := path.Join("/new", dir)
+		if _, err := os.Lstat(at); err != nil {
+			continue // below another one that is hidden, or that is shown empty
+		}
+		if err := mount("hidden", at, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=64k,nr_inodes=100"); err != nil {
+			return err
+		}
+		if below(t.order.Folder, dir) {
+			if err := os.MkdirAll(path.Join("/new", t.order.Folder), 0o755); err != nil {
+				return err
+			}
+		}
+		for _, name := range t.order.Show {
+			if !below(name, dir) || below(name, t.order.Folder) {
+				continue
+			}
+			if err := t.show(name); err != nil {
+				return err
+			}
+		}
+		attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY} // itself alone: the program's folder is not
+		if err := unix.MountSetattr(unix.AT_FDCWD, at, 0, attr); err != nil {
+			return fmt.Errorf("make %s read-only: %w", at, err)
+		}
+	}
+	return nil
+}
+
+// show shows a file in a folder that is hidden.
+func (t *tree) show(name string) error {
+	at := path.Join("/new", name)
+	if err := os.MkdirAll(path.Dir(at), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(at, nil, 0o644); err != nil {
+		return err
+	}
+	if err := mount(path.Join("/old", name), at, "", unix.MS_BIND, ""); err != nil {
+		return err
+	}
+	return readOnly(at)
+}
+
+// below reports whether a path is that of a folder, or of something in it.
+func below(name, dir string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }
 
 // folder shows the program's folder where it has always been, writable.
 func (t *tree) folder() error {

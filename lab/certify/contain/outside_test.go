@@ -142,3 +142,27 @@ func TestFindsTheLabsNames(t *testing.T) {
 		t.Errorf("the machine's own: %q, %v", b, err)
 	}
 }
+
+func TestHides(t *testing.T) {
+	s := shell(t, "")
+	beside := filepath.Dir(s.Folder)
+	other := filepath.Join(beside, "viewer")
+	for _, err := range []error{
+		os.Mkdir(other, 0o755), os.WriteFile(filepath.Join(other, "key"), []byte("secret\n"), 0o644),
+		os.WriteFile(filepath.Join(beside, "source"), []byte("given\n"), 0o644), os.WriteFile(filepath.Join(beside, "not"), nil, 0o644),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Hide, s.Show = []string{beside, filepath.Join(beside, "gone")}, []string{filepath.Join(beside, "source")}
+	s.Args = []string{"-c", `echo ok > in; cd ..; ls; cat source; cat viewer/key && echo seen; echo x > mine && echo made; echo x > source && echo made`}
+	r := run(t, t.Context(), s)
+	out := string(r.Output.Head)
+	if !strings.HasPrefix(out, "camera\nsource\ngiven\n") || strings.Contains(out, "seen") || strings.Contains(out, "made") || len(r.Outside) > 0 {
+		t.Errorf("it saw\n%s\nand wrote %v", out, r.Outside)
+	}
+	if _, err := os.Stat(filepath.Join(s.Folder, "in")); err != nil {
+		t.Error(err)
+	}
+}

@@ -3,6 +3,7 @@ package contain
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,6 +28,8 @@ type Spec struct {
 	Args    []string // without the program's name
 	Env     []string // NAME=value; PATH, HOME, TMPDIR (both the folder) and LANG are added where they are missing, nothing else is
 	Folder  string   // its working folder, the only place where what it writes stays; made if it is missing
+	Hide    []string // folders that it finds empty and read-only, but for its own folder and what Show names; those that are not there are passed over
+	Show    []string // files below Hide that it may read
 	Hosts   string   // hosts(5) that it finds as /etc/hosts, read-only; empty: the machine's
 	Again   func()   // nil, or called before each further life, when the one before is over: an event started it again
 
@@ -99,6 +102,24 @@ func (s *Spec) find() error {
 	if len(strings.Split(s.Folder, "/")) < 3 {
 		return fmt.Errorf("contain: folder %s: the program's folder can't be at the top of the file system", s.Folder)
 	}
+	var hide []string
+	for _, dir := range s.Hide {
+		switch dir, err := absolute(dir); {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return fmt.Errorf("contain: find a folder to hide: %w", err)
+		default:
+			hide = append(hide, dir)
+		}
+	}
+	s.Hide = hide
+	show := make([]string, len(s.Show))
+	for i, name := range s.Show {
+		if show[i], err = absolute(name); err != nil {
+			return fmt.Errorf("contain: find a file to show: %w", err)
+		}
+	}
+	s.Show = show
 	path, err := exec.LookPath(s.Program)
 	if err != nil {
 		return fmt.Errorf("contain: find the program: %w", err)

@@ -199,6 +199,9 @@ func (f *fake) camera() {
 		if f.has("crash-late") && m[0] == 'P' {
 			panic("a viewer came")
 		}
+		if f.has("unsupported-late") && m[0] == 'P' {
+			os.Exit(127)
+		}
 	}
 }
 
@@ -222,12 +225,41 @@ func (f *fake) stream(out *os.File, clip *media.Clip, to netip.AddrPort) {
 	}
 }
 
+// lie has a viewer say that it got what it never asked for: the clip that everybody knows, or what lies about on the machine.
+func (f *fake) lie() {
+	var source []byte
+	switch {
+	case f.has("peek"):
+		found, _ := filepath.Glob(filepath.Join(env("RESULT"), "../../source.h264"))
+		others, _ := filepath.Glob(filepath.Join(env("RESULT"), "../../camera-*/*"))
+		if fmt.Println("found", found, others); len(found) == 0 {
+			os.Exit(1)
+		}
+		source, _ = os.ReadFile(found[0])
+	case f.has("air"):
+		for _, u := range media.EmbeddedClip().AccessUnits {
+			source = append(source, u.Data...)
+		}
+	default:
+		return
+	}
+	out, err := os.Create(filepath.Join(env("RESULT"), "frames.jsonl"))
+	must(err)
+	clip, err := media.ParseAnnexB(source, 30)
+	must(err)
+	for i, u := range clip.AccessUnits {
+		line(out, i+1, u.Data)
+	}
+	os.Exit(0)
+}
+
 func (f *fake) viewer() {
 	f.listen(0)
 	ticket, err := os.ReadFile(env("TICKET"))
 	must(err)
 	seconds, err := time.ParseDuration(env("MEDIA") + "s")
 	must(err)
+	f.lie()
 	out, err := os.Create(filepath.Join(env("RESULT"), "frames.jsonl"))
 	must(err)
 	must(f.c.SetReadDeadline(time.Now().Add(2 * time.Second)))

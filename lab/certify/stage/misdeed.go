@@ -22,7 +22,7 @@ func (p *Program) ended(before string) error {
 	switch r := p.report; {
 	case p.err != nil:
 		return fmt.Errorf("run %s: %w", p.name(), p.err)
-	case r.Ending == contain.Exited && r.Code == certify.ExitUnsupported && p.Vendors:
+	case r.Ending == contain.Exited && r.Code == certify.ExitUnsupported && p.Vendors && !p.wasReady():
 		return &Unsupported{Role: p.Role, Action: p.Action}
 	case p.misdeed(r) != nil:
 		return p.accuse(p.misdeed(r).Device)
@@ -63,7 +63,7 @@ func (p *Program) misdeed(r *contain.Report) *Fault {
 		switch {
 		case r.Code != certify.ExitDone && r.Code != certify.ExitFailed && r.Code != certify.ExitUnsupported:
 			return fault("crashed: it exited with code %d", r.Code)
-		case p.Role != certify.RoleViewer && p.Action == certify.ActionRun && r.Code != certify.ExitUnsupported && !ending:
+		case p.Role != certify.RoleViewer && p.Action == certify.ActionRun && !ending && (r.Code != certify.ExitUnsupported || p.wasReady()):
 			return fault("ended by itself, with code %d, after %v", r.Code, r.Took.Round(time.Millisecond))
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/punchlab/punchlab/lab"
@@ -28,6 +29,9 @@ type Program struct {
 	set     *Set
 	results results
 	cancel  context.CancelFunc
+	isReady atomic.Bool
+	started time.Time
+	mark    int           // position of the tape when it was started
 	caged   chan struct{} // closed: cage is set
 	done    chan struct{} // closed: it is over for good
 
@@ -50,6 +54,7 @@ type starting struct {
 	argv   []string
 	vendor bool
 	env    []string // beside the contract's
+	show   []string // files that it is given to read
 	wall   time.Duration
 }
 
@@ -62,7 +67,7 @@ const logLimit = 16 << 20
 // start starts a program.
 func (x *Set) start(s starting) (*Program, error) {
 	p := &Program{
-		Role: s.role, Action: s.action, Unit: s.unit, Host: s.host, Vendors: s.vendor, set: x,
+		Role: s.role, Action: s.action, Unit: s.unit, Host: s.host, Vendors: s.vendor, set: x, started: time.Now(), mark: x.tape.Mark(),
 		caged: make(chan struct{}), done: make(chan struct{}),
 	}
 	m := x.lab.Host(s.host)
@@ -86,6 +91,10 @@ func (x *Set) start(s starting) (*Program, error) {
 		Host: berth{m, p}, Program: s.argv[0], Args: s.argv[1:], Folder: folder, Wall: longest,
 		Env: append(x.environment(s, folder, p.results.name), s.env...), Hosts: x.hostsFile(s.host),
 		Again: func() { p.again() }, Limits: contain.Limits{Output: logLimit},
+		Hide: []string{x.stage.dir, x.stage.o.Folder}, Show: s.show,
+	}
+	if s.role == certify.RoleCamera {
+		spec.Show = append(spec.Show, x.stage.sourceFile())
 	}
 	if s.wall > 0 {
 		spec.Wall = s.wall
@@ -111,6 +120,9 @@ func (p *Program) run(ctx context.Context, spec contain.Spec) {
 	p.mu.Unlock()
 	p.set.stage.log(p.name(), r, err)
 	if f := p.misdeed(r); f != nil && p.Vendors {
+		p.set.stage.blame(f)
+	}
+	if f := p.claims(); f != nil {
 		p.set.stage.blame(f)
 	}
 	p.cancel()
@@ -295,6 +307,7 @@ func (p *Program) Ready(ctx context.Context) error {
 	limit := time.Now().Add(readyIn)
 	return wait(ctx, fmt.Sprintf("%s to be ready", p.name()), func() (bool, error) {
 		if p.results.ready() {
+			p.isReady.Store(true)
 			return true, nil
 		}
 		if p.over() {
@@ -306,6 +319,9 @@ func (p *Program) Ready(ctx context.Context) error {
 		return false, nil
 	})
 }
+
+// wasReady reports whether it has said that it is set up: then it knows what it is asked for, and 127 is an end like any other.
+func (p *Program) wasReady() bool { return p.isReady.Load() }
 
 // end asks it to end, by SIGTERM, and waits until nothing of it is left. The error is the lab's.
 func (p *Program) end() error {

@@ -1,12 +1,15 @@
 package stage
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/punchlab/punchlab/impl/media"
 	"github.com/punchlab/punchlab/lab/certify"
+	"github.com/punchlab/punchlab/lab/certify/tape"
 )
 
 // TestClock asks as RFC 5905 has it.
@@ -41,8 +44,21 @@ func TestSeeds(t *testing.T) {
 }
 
 func TestSourceKnowsItsFrames(t *testing.T) {
-	s := clip()
+	s := clip([]byte("secret"))
 	n := len(s.Units)
+	parsed, err := media.ParseAnnexB(s.Bytes, SourceRate)
+	if err != nil || len(parsed.AccessUnits) != n || n != len(media.EmbeddedClip().AccessUnits) {
+		t.Fatalf("%d frames, of which a reader of H.264 finds %d: %v", n, len(parsed.AccessUnits), err)
+	}
+	other := clip([]byte("another"))
+	for i, u := range parsed.AccessUnits {
+		if !bytes.Equal(u.Data, s.Units[i]) || u.Key != media.EmbeddedClip().AccessUnits[i].Key {
+			t.Errorf("frame %d is not what a reader of H.264 finds", i+1)
+		}
+		if other.Intact(s.Frame(i + 1)) {
+			t.Errorf("frame %d is known to who knows another case's", i+1)
+		}
+	}
 	for _, k := range []int{1, n, n + 1, 5*n + 3} {
 		if f := s.Frame(k); f.N != k || !s.Intact(f) || f.Size != len(s.Units[(k-1)%n]) {
 			t.Errorf("frame %d: %+v", k, f)
@@ -63,5 +79,31 @@ func TestSourceKnowsItsFrames(t *testing.T) {
 func TestChecksOptions(t *testing.T) {
 	if _, err := Open(Options{Declaration: &certify.Declaration{}}); err == nil || !strings.Contains(err.Error(), "fabric") {
 		t.Error(err)
+	}
+}
+
+// TestHoldsClaimsToPackets has a host get a packet of 1,000 bytes every 100 ms, and a viewer there say what it got.
+func TestHoldsClaimsToPackets(t *testing.T) {
+	began := time.Unix(1700000000, 0)
+	at := func(ms int) time.Time { return began.Add(time.Duration(ms) * time.Millisecond) }
+	var packets []tape.Packet
+	for i := range 100 {
+		packets = append(packets, tape.Packet{At: at(100 * i), Payload: make([]byte, 1000)})
+	}
+	frame := func(ms, size int) Frame { return Frame{N: 1, T: at(ms), Size: size} }
+	for name, c := range map[string]struct {
+		frames []Frame
+		want   string
+	}{
+		"the truth":      {[]Frame{frame(1900, 20_000), frame(3900, 20_000)}, ""},
+		"out of order":   {[]Frame{frame(3900, 20_000), frame(1900, 20_000)}, ""},
+		"a frame of air": {[]Frame{frame(1900, 20_000), frame(1901, 20_000)}, "2 frames of 40000 bytes by 22:13:21.901, and 20000 bytes of payload"},
+		"a frame early":  {[]Frame{frame(100, 20_000)}, "1 frames of 20000 bytes by 22:13:20.100, and 2000 bytes"},
+		"before it was":  {[]Frame{frame(-1000, 10)}, "1s before it was started"},
+		"after its end":  {[]Frame{frame(11_000, 10)}, "1s after its end"},
+	} {
+		if got := belied(c.frames, packets, span{began, at(10_000)}, "got", claimSpare, claimTime); !strings.Contains(got, c.want) || (got == "") != (c.want == "") {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
 	}
 }

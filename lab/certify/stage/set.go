@@ -261,6 +261,7 @@ func (x *Set) Close() error {
 		errs = append(errs, x.lab.StopCapture(), x.capture.Close())
 		x.draw()
 	}
+	x.holdToDeclaration()
 	if err := x.tape.Err(); err != nil {
 		x.stage.Note("the tape is not whole: %v", err)
 		x.stage.tear(err)

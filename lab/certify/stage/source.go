@@ -1,8 +1,11 @@
 package stage
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/media"
@@ -19,23 +22,58 @@ type Frame struct {
 	SHA256 string    // of the bytes, in small hexadecimal letters
 }
 
-// Source is the clip that cameras send.
+// Source is the clip that cameras send: the embedded one, with a mark in each frame that nobody knows before the case begins. So a
+// viewer that says that it got a frame has it from the camera.
 type Source struct {
 	Bytes  []byte   // the file
 	Units  [][]byte // its frames (access units in Annex B), of which the n-th frame sent is Units[(n-1) % len(Units)]
 	frames []Frame
 }
 
-// clip is the embedded one.
-func clip() Source {
+// clip is the embedded one with marks that follow from a secret.
+func clip(secret []byte) Source {
 	var s Source
-	for _, u := range media.EmbeddedClip().AccessUnits {
-		sum := sha256.Sum256(u.Data)
-		s.Bytes = append(s.Bytes, u.Data...)
-		s.Units = append(s.Units, u.Data)
-		s.frames = append(s.frames, Frame{Size: len(u.Data), SHA256: hex.EncodeToString(sum[:])})
+	for n, u := range media.EmbeddedClip().AccessUnits {
+		at := picture(u.Data)
+		unit := slices.Concat(u.Data[:at], mark(secret, n), u.Data[at:])
+		sum := sha256.Sum256(unit)
+		s.Bytes = append(s.Bytes, unit...)
+		s.Units = append(s.Units, unit)
+		s.frames = append(s.frames, Frame{Size: len(unit), SHA256: hex.EncodeToString(sum[:])})
 	}
 	return s
+}
+
+// secret is what no program can know: it does not follow from the seed, which programs are told.
+func secret() []byte {
+	b := make([]byte, sha256.Size)
+	_, _ = rand.Read(b) // never fails
+	return b
+}
+
+// mark is a frame's: supplemental enhancement information that decoders pass over, user_data_unregistered (H.264 §7.3.2.3, §D.1.7), with
+// words in place of a UUID.
+func mark(secret []byte, n int) []byte {
+	const id = "punchlab's frame"
+	digits := fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%s%d", secret, n))) // no zero byte, which could be a start code's
+	nal := append([]byte{0, 0, 0, 1, 6, 5, byte(len(id) + len(digits))}, id+digits...)
+	return append(nal, 0x80) // rbsp_trailing_bits
+}
+
+// picture is where the start code of a frame's first slice is, before which supplemental information goes.
+func picture(unit []byte) int {
+	for i := 0; i+3 < len(unit); i++ {
+		if unit[i] != 0 || unit[i+1] != 0 || unit[i+2] != 1 {
+			continue
+		}
+		if kind := unit[i+3] & 0x1f; kind >= 1 && kind <= 5 { // slices, and their partitions
+			if i > 0 && unit[i-1] == 0 {
+				i--
+			}
+			return i
+		}
+	}
+	return len(unit)
 }
 
 // Frame is the n-th frame that a camera takes from it, n from 1; without a time.

@@ -77,7 +77,7 @@ func Open(o Options) (*Stage, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("stage: %w", err)
 	}
-	s := &Stage{o: o, began: time.Now(), observed: map[string]int{}, unknown: map[certify.Role]bool{}, source: clip()}
+	s := &Stage{o: o, began: time.Now(), observed: map[string]int{}, unknown: map[certify.Role]bool{}, source: clip(secret())}
 	s.pool.Fabric = o.Fabric
 	var err error
 	if s.paper, err = newPaper(o.Folder, s.began); err != nil {

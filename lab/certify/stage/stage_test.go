@@ -35,7 +35,7 @@ func opened(t *testing.T, fault string, change func(*stage.Options)) (*stage.Sta
 		Case: c, Seed: 7, Brief: true, Folder: filepath.Join(t.TempDir(), "evidence"), Fabric: f,
 		Say: func(s string) { t.Log(s) },
 		Declaration: &certify.Declaration{
-			Features: map[certify.Feature]bool{certify.FeatureRelay: true},
+			Features: map[certify.Feature]bool{certify.FeatureRelay: true, certify.FeatureRegistration: true},
 			Servers:  []certify.Server{{Name: "p2p.acme.example", Role: "rendezvous"}},
 		},
 		Device: stage.Device{

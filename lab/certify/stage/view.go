@@ -80,7 +80,7 @@ func (x *Set) view(ctx context.Context, v Viewing, ticket string) (*View, error)
 	w.p, err = x.start(starting{
 		role: certify.RoleViewer, action: certify.ActionRun, unit: v.Unit, host: v.Host, argv: argv, vendor: vendors,
 		env:  []string{"PUNCHLAB_TICKET=" + ticket, fmt.Sprintf("PUNCHLAB_MEDIA=%d", seconds)},
-		wall: v.For + connecting,
+		show: []string{ticket}, wall: v.For + connecting,
 	})
 	if err != nil {
 		return nil, err
@@ -91,7 +91,11 @@ func (x *Set) view(ctx context.Context, v Viewing, ticket string) (*View, error)
 	if err != nil && ctx.Err() != nil {
 		return nil, errors.Join(err, w.p.end())
 	}
-	x.stage.Note("viewer %d on %s asks, %v after its start", v.Unit, v.Host, w.Asked().Sub(w.started).Round(time.Millisecond))
+	if asked := w.Asked(); asked.IsZero() {
+		x.stage.Note("viewer %d on %s has asked nobody, %v after its start", v.Unit, v.Host, time.Since(w.started).Round(time.Millisecond))
+	} else {
+		x.stage.Note("viewer %d on %s asks, %v after its start", v.Unit, v.Host, asked.Sub(w.started).Round(time.Millisecond))
+	}
 	return w, nil
 }
 

@@ -60,6 +60,7 @@ type header struct {
 type record struct {
 	Schema   string         `json:"schema"`
 	Result   certify.Result `json:"result"`
+	Run      string         `json:"run"`         // header.digest of the run that it is of
 	Seed     uint64         `json:"seed,string"` // the case's own
 	Started  time.Time      `json:"started"`
 	Finished time.Time      `json:"finished"`
@@ -194,11 +195,14 @@ func (r *run) resume() error {
 		return err
 	}
 	r.started = h.Started
+	run := r.o.header().digest()
 	for _, s := range r.asked {
 		var rec record
 		err := r.dir.readJSON(path.Join(evidence.CaseFolder(s.Case.ID), resultFile), &rec)
-		// A fault of the lab says nothing of the camera: such a case is run again.
-		if err == nil && rec.Schema == resultSchema && rec.Result.Case == s.Case.ID && rec.Result.Verdict != certify.HarnessError {
+		// A fault of the lab says nothing of the camera: such a case is run again. So is one of another run (a brief one, another device's), or
+		// whose evidence is gone.
+		if err == nil && rec.Schema == resultSchema && rec.Result.Case == s.Case.ID && rec.Result.Verdict != certify.HarnessError &&
+			rec.Run == run && rec.Seed == CaseSeed(r.o.Seed, s.Case.ID) && r.proven(s.Case, rec.Result).Verdict == rec.Result.Verdict {
 			r.records[s.Case.ID] = rec
 		}
 	}
@@ -216,6 +220,16 @@ func RecordedSeed(dir string) (uint64, error) {
 		return 0, fmt.Errorf("no run to go on with: %w", err)
 	}
 	return h.Seed, nil
+}
+
+// digest is what all of one run have in common: what same compares.
+func (h header) digest() string {
+	h.Command, h.Started = "", time.Time{}
+	b, err := json.Marshal(h)
+	if err != nil {
+		panic("suite: " + err.Error()) // strings and numbers
+	}
+	return fmt.Sprintf("sha256:%x", sha256.Sum256(b))
 }
 
 // same says in what an earlier run was another one.

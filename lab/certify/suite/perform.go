@@ -36,7 +36,7 @@ func (r *run) runCase(ctx context.Context, c certify.Case) error {
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
-	rec := record{Schema: resultSchema, Result: result, Seed: CaseSeed(r.o.Seed, c.ID), Started: began.UTC(), Finished: r.o.Now().UTC()}
+	rec := record{Schema: resultSchema, Result: result, Run: r.o.header().digest(), Seed: CaseSeed(r.o.Seed, c.ID), Started: began.UTC(), Finished: r.o.Now().UTC()}
 	if err := r.dir.writeJSON(filepath.Join(evidence.CasesFolder, c.ID, resultFile), rec); err != nil {
 		return err
 	}

@@ -214,6 +214,13 @@ func (t *Tape) Forget(before int) {
 	t.first += n
 }
 
+// Holds reports whether all from a position on is there: nothing of it was forgotten.
+func (t *Tape) Holds(from int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return from >= t.first
+}
+
 // Lost is how many packets passed and were not recorded.
 func (t *Tape) Lost() uint32 {
 	t.look()

@@ -1,0 +1,48 @@
+package stage
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/punchlab/punchlab/lab/certify"
+	"github.com/punchlab/punchlab/lab/certify/tape"
+	"github.com/punchlab/punchlab/lab/packet"
+)
+
+func TestHoldsCamerasToTheirDeclaration(t *testing.T) {
+	camera, server, viewer := netip.MustParseAddrPort("192.168.1.2:5000"), netip.MustParseAddrPort("198.51.100.1:9000"), netip.MustParseAddrPort("203.0.113.33:6000")
+	talk := func(n int, peer netip.AddrPort, out bool, payload []byte) (ps []tape.Packet) {
+		p := tape.Packet{Host: "camera", Out: out, Protocol: packet.ProtocolUDP, Src: peer, Dst: camera, Payload: payload}
+		if out {
+			p.Src, p.Dst = camera, peer
+		}
+		return slices.Repeat([]tape.Packet{p}, n)
+	}
+	small, large := make([]byte, 50), make([]byte, 1000)
+	stun := append([]byte{0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42}, make([]byte, 12)...)
+	clock := netip.AddrPortFrom(server.Addr(), ntpPort)
+	for name, c := range map[string]struct {
+		ps   []tape.Packet
+		has  certify.Feature
+		want string
+	}{
+		"media to a viewer":      {talk(100, viewer, true, large), "", ""},
+		"media to a server":      {talk(100, server, true, large), "", "relay: false, and sent 100 packets"},
+		"by a relay":             {talk(100, server, true, large), certify.FeatureRelay, ""},
+		"registers":              {slices.Concat(talk(9, server, true, small), talk(1, server, false, small)), "", "registration: false"},
+		"registers, and says so": {slices.Concat(talk(9, server, true, small), talk(1, server, false, small)), certify.FeatureRegistration, ""},
+		"nobody answers":         {talk(9, server, true, small), "", ""},
+		"is asked":               {slices.Concat(talk(1, server, false, small), talk(9, server, true, small)), "", ""},
+		"asks for the time":      {slices.Concat(talk(9, clock, true, small), talk(9, clock, false, small)), "", ""},
+		"STUN":                   {talk(3, server, true, stun), "", "stun: false, and sent 3"},
+		"STUN, and says so":      {talk(3, server, true, stun), certify.FeatureSTUN, ""},
+	} {
+		d := &certify.Declaration{Features: map[certify.Feature]bool{c.has: true}}
+		got := undeclared(d, c.ps, func(h string) bool { return h == "camera" }, []netip.Addr{server.Addr()})
+		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
