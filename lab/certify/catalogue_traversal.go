@@ -6,10 +6,10 @@ func traversal() []Case {
 	return []Case{{
 		ID: "NAT-1", Title: "Every pair of NATs that permits a direct path gets one", Level: Must,
 		Origin: []Clause{natMapping}, Since: first, Takes: 10 * time.Minute,
-		Procedure: "Camera and viewer connect behind every pair of the nine mapping and filtering behaviours of RFC 4787. Each NAT proves " +
-			"its behaviour first.",
-		Criterion: "Where the lab's oracle says that a direct path is possible without guessing ports, media goes directly; each such pair " +
-			"is tried.",
+		Procedure: "Camera and viewer connect twice behind every pair of the nine mapping and filtering behaviours of RFC 4787. Each NAT " +
+			"proves its behaviour first.",
+		Criterion: "Where the lab's oracle says that a direct path is possible without guessing ports, media goes past all servers within 10 s " +
+			"of the first frame; elsewhere it comes by the relay that the camera declares. Of no pair both tries fail.",
 		Nonstrict: "pairs with two endpoint-dependent mappings go by a relay, though they could go directly",
 		Observed:  []Need{connects(59), frames(59), {"pairs", "pairs of NATs that were tried", 45}}, Rate: 0.95,
 		Evidence: []string{capture, timeline, records},
@@ -48,7 +48,7 @@ func traversal() []Case {
 	}, {
 		ID: "NAT-6", Title: "UDP is blocked: by TCP 443", Level: Conditional, Needs: []Feature{FeatureTCPFallback},
 		Origin: []Clause{rule("guest networks let nothing out but the web")}, Since: first, Takes: 2 * time.Minute,
-		Procedure: "The viewer's, then the camera's, then both sides' networks let out nothing but TCP 443.",
+		Procedure: "The viewer's, then the camera's, then both sides' networks let out nothing but TCP 443, which is tried first.",
 		Criterion: "Media flows within 10 s of the request.",
 		Nonstrict: "media flows within 30 s",
 		Observed:  []Need{connects(6), frames(60), {"blocked", "networks that let nothing else out", 2}},
@@ -65,16 +65,19 @@ func traversal() []Case {
 	}, {
 		ID: "NAT-8", Title: "Another port in mid-stream", Level: Must, Bounds: []Bound{BoundRecovery},
 		Origin: []Clause{migration}, Since: first, Takes: 3 * time.Minute,
-		Procedure: "In mid-stream the camera's router, then the viewer's, gives the flow another external port. Ten times each.",
+		Procedure: "In mid-stream the camera's router, then the viewer's, gives the flow another external port. Ten times each. Then a third " +
+			"party sends copies of what the viewer sends, which arrive before the viewer's own (RFC 9000 §9.3.1).",
 		Criterion: "Whole frames arrive again within the declared recovery, and nothing is sent to an address that was not validated but " +
-			"what validates it.",
+			"what validates it: 1,200 bytes, or three times what came from there (RFC 9000 §8.1). Who has answered the camera, or a server of " +
+			"its maker, is validated.",
 		Nonstrict: "the viewer asked for the camera anew, and frames came within the recovery",
 		Observed:  []Need{frames(300), {"rebinds", "changes of a mapping that the capture shows in mid-stream", 20}},
 		Evidence:  []string{capture, timeline},
 	}, {
 		ID: "NAT-9", Title: "Another address in mid-stream", Level: Must, Bounds: []Bound{BoundRecovery},
 		Origin: []Clause{migration}, Since: first, Takes: 3 * time.Minute,
-		Procedure: "In mid-stream the camera's router, then the viewer's, gets another external address. Ten times each.",
+		Procedure: "In mid-stream the camera's router, then the viewer's, gets another external address. Ten times each. Then a third party as " +
+			"in NAT-8.",
 		Criterion: "As in NAT-8.",
 		Nonstrict: "the viewer asked for the camera anew, and frames came within the recovery",
 		Observed:  []Need{frames(300), {"rebinds", "changes of an address that the capture shows in mid-stream", 20}},

@@ -268,16 +268,18 @@ func (m *moving) judgeFrames() certify.Result {
 			anew++
 		}
 		if after == 0 || longest > recovery {
-			return m.Fail("%s: the viewer got no whole frame for %s (%d frames came after it), and the declared recovery is %v", m.name(c), ms(longest), after, recovery)
+			return m.Fail("%s: the viewer got no whole frame for %s (%d frames came after it), and the declared recovery is %v",
+				m.name(c), ms(longest), after, recovery)
 		}
 	}
 	if anew > 0 {
-		return m.PassNonstrict("in %d of %d changes the viewer asked for the camera anew, and the frames began anew within the recovery", anew, len(m.moves))
+		return m.PassNonstrict("in %d of %d changes the viewer asked for the camera anew, and frames came within the recovery", anew, len(m.moves))
 	}
 	return m.Pass()
 }
 
-// gapOf is the longest time without a frame that overlaps a change, and how many frames came after that; restarted: their numbers began anew.
+// gapOf is the longest time without a frame from a change to the end of its watch, and how many frames came after it; restarted: their
+// numbers began anew.
 func gapOf(frames []stage.Frame, c move) (longest time.Duration, restarted bool, after int) {
 	last, n := c.from, 0
 	for _, f := range frames {
