@@ -5,6 +5,7 @@ func security() map[string]Procedure {
 	return map[string]Procedure{
 		"SEC-1": reflection,
 		"SEC-2": forgedAddresses,
+		"SEC-3": impostors,
 		"SEC-4": onThePath,
 		"SEC-5": atTheRelay,
 		"SEC-6": askingAround,
