@@ -63,7 +63,8 @@ func standards() []Case {
 	}, {
 		ID: "STD-2", Title: "Consent checks are 0.8 to 1.2 of their period apart", Level: Conditional, Needs: []Feature{FeatureConsent},
 		Origin: []Clause{consentJitter, consentPeriod}, Since: first, Takes: 10 * time.Minute,
-		Procedure: "A viewer watches for eight minutes. The camera's consent checks are read off the wire.",
+		Procedure: "A viewer watches for eight minutes. The camera's consent checks, binding requests on the way of its media, are read off the " +
+			"wire.",
 		Criterion: "No two are less than 4 s apart, all distances are within 0.8 and 1.2 of their middle (50 ms granted), and they are not " +
 			"all equal.",
 		Observed: []Need{{"checks", "consent checks of the camera", 60}},
@@ -71,8 +72,9 @@ func standards() []Case {
 	}, {
 		ID: "STD-3", Title: "Connectivity checks are capped and paced", Level: Conditional, Needs: []Feature{FeatureICE},
 		Origin: []Clause{icePairs, icePacing}, Since: first, Takes: 2 * time.Minute,
-		Procedure: "A viewer offers 200 candidates, none of which answers, and another time one that does.",
-		Criterion: "The camera tries 100 pairs at most, and no two of its first checks are less than 5 ms apart (1 ms granted).",
+		Procedure: "A viewer asks whose host has 200 addresses more, at none of which anybody is reached, so that it has as many candidates to " +
+			"offer; and another time without them. The camera's checks are read off the wire.",
+		Criterion: "The camera tries 100 pairs at most, and no two of its checks, repetitions aside, are less than 5 ms apart (1 ms granted).",
 		Observed:  []Need{{"checks", "connectivity checks of the camera", 20}},
 		Evidence:  []string{capture, counts},
 	}}

@@ -17,7 +17,7 @@ import (
 
 // standards are the procedures of group STD.
 func standards() map[string]Procedure {
-	return map[string]Procedure{"STD-1": stunVectors}
+	return map[string]Procedure{"STD-1": stunVectors, "STD-2": consentJittered, "STD-3": cappedAndPaced}
 }
 
 // vectors is a run of STD-1.
