@@ -64,11 +64,11 @@ func impostors(ctx context.Context, s *stage.Stage) certify.Result {
 	label, bundled := labelOf(l.ticket)
 	l.label, l.bundled = label, bundled && label.RendezvousKey == key.Public()
 	r, bad := l.byFalseServer(ctx)
-	if !bad && s.Way() != stage.Box {
-		r, bad = l.inTheLAN(ctx)
-	}
 	if !bad && l.bundled {
 		r, bad = l.byLyingServer(ctx, key)
+	}
+	if !bad && s.Way() != stage.Box {
+		r, bad = l.inTheLAN(ctx)
 	}
 	return concluded(s, r, bad)
 }
@@ -83,7 +83,8 @@ type luring struct {
 	secrets []tape.Secret
 	label   ids.Label // of the bundled protocol
 	bundled bool
-	units   int
+	known   bool // to whom is lured: the owner, who has met the camera; else each viewer is another
+	units   int  // of viewers, and attackers
 
 	mu       sync.Mutex
 	captured [][]byte
@@ -105,7 +106,11 @@ func (l *luring) lure(ctx context.Context, how, host string, n int, heard tape.M
 	lured := 0
 	for range n {
 		l.units++
-		v, err := l.x.View(ctx, stage.Viewing{Ticket: l.ticket, Unit: l.units, Host: host, For: time.Minute})
+		unit := ownerUnit + l.units
+		if l.known {
+			unit = ownerUnit
+		}
+		v, err := l.x.View(ctx, stage.Viewing{Ticket: l.ticket, Unit: unit, Host: host, For: time.Minute})
 		if err != nil {
 			return err
 		}
@@ -236,9 +241,14 @@ func (l *luring) byFalseServer(ctx context.Context) (certify.Result, bool) {
 	return l.replay(ctx, "after a false server")
 }
 
-// inTheLAN puts an impostor at the camera's own address in its network, as who wins a race there; a viewer in that network looks for it.
+// inTheLAN puts an impostor at the camera's own address in its network, as who wins a race there; the owner, at home, looks for the
+// camera where it was.
 func (l *luring) inTheLAN(ctx context.Context) (certify.Result, bool) {
 	s, x := l.s, l.x
+	if err := l.own(ctx, nearHost); err != nil {
+		return s.Judge(err), true
+	}
+	s.Note("the right owner has watched in the camera's own network")
 	if err := l.camera.Kill(); err != nil {
 		return s.Judge(err), true
 	}
@@ -251,6 +261,7 @@ func (l *luring) inTheLAN(ctx context.Context) (certify.Result, bool) {
 	}
 	if err == nil {
 		near := x.Host(nearHost).Addr()
+		l.known = true
 		err = l.lure(ctx, "in the camera's own network", nearHost, s.N(12, 1), tape.All(tape.CameTo(l.camera.Host()), tape.Full, tape.By(near)))
 	}
 	if e := f.close(); err == nil {
@@ -265,8 +276,29 @@ func (l *luring) inTheLAN(ctx context.Context) (certify.Result, bool) {
 	if r, bad := l.readable("in the camera's own network"); bad {
 		return r, true
 	}
-	return l.replay(ctx, "after an impostor in its network")
+	if r, bad := l.replay(ctx, "after an impostor in its network"); bad || !l.bundled {
+		return r, bad
+	}
+	return l.login(ctx, netip.AddrPortFrom(x.Host("rendezvous").Addr(), rendezvousAt), "after an impostor in its network")
 }
+
+// own has the right owner watch, on a host.
+func (l *luring) own(ctx context.Context, host string) error {
+	v, err := l.x.View(ctx, stage.Viewing{Camera: l.camera, Unit: ownerUnit, Host: host, For: time.Second})
+	if err != nil {
+		return err
+	}
+	patience, stop := context.WithTimeout(ctx, 20*time.Second)
+	defer stop()
+	if _, err := v.FirstFrame(patience); err != nil {
+		return err
+	}
+	_, err = v.Wait(patience)
+	return err
+}
+
+// ownerUnit is the viewer that is the owner's.
+const ownerUnit = 1
 
 // byLyingServer has the rendezvous of the bundled protocol hand viewers to an impostor; then a second attacker logs in by what he was
 // handed, at once and after the owner has watched.
@@ -341,23 +373,14 @@ func (l *luring) byLyingServer(ctx context.Context, key ids.Key) (certify.Result
 	lying.Store(true)
 	routes := x.Routes()
 	heard := tape.All(tape.CameTo("rogue"), tape.Full, tape.By(routes.External("viewer")...))
-	if err := l.lure(ctx, "by a server that lies", "viewer", s.N(30, 2), heard); err != nil {
+	if err := l.lure(ctx, "by a server that lies", "viewer", s.N(30, 1), heard); err != nil {
 		return s.Judge(err), true
 	}
 	lying.Store(false)
 	if r, bad := l.login(ctx, at, "at once"); bad {
 		return r, true
 	}
-	v, err := x.View(ctx, stage.Viewing{Camera: l.camera, Unit: 1, For: time.Second})
-	if err != nil {
-		return s.Judge(err), true
-	}
-	patience, stop := context.WithTimeout(ctx, 20*time.Second)
-	defer stop()
-	if _, err := v.FirstFrame(patience); err != nil {
-		return s.Judge(err), true
-	}
-	if _, err := v.Wait(patience); err != nil {
+	if err := l.own(ctx, "viewer"); err != nil {
 		return s.Judge(err), true
 	}
 	s.Note("the right owner has watched")
@@ -369,13 +392,22 @@ func (l *luring) byLyingServer(ctx context.Context, key ids.Key) (certify.Result
 	}
 	cancel()
 	running.Wait()
-	if err := errors.Join(errs[:]...); err != nil {
+	if err := errors.Join(errors.Join(errs[:]...), x.Program(certify.RoleRendezvous).Start(ctx), l.powerCut(ctx)); err != nil {
 		return s.Judge(err), true
 	}
+	s.Note("host rendezvous is the true one again")
 	if len(rogues.Gained) > 0 {
 		return s.Fail("the server that lies captured a credential: %s", rogues.Gained[0]), true
 	}
 	return certify.Result{}, false
+}
+
+// powerCut has the camera begin anew, and so register where its server is now.
+func (l *luring) powerCut(ctx context.Context) error {
+	if err := l.camera.Kill(); err != nil {
+		return err
+	}
+	return l.camera.Start(ctx)
 }
 
 // guess has a second attacker, who knows all that is public, ask to be let in by secrets.
@@ -406,7 +438,7 @@ func (l *luring) guess(ctx context.Context, at netip.AddrPort, n int, secret fun
 // login has a second attacker make proofs of what was captured.
 func (l *luring) login(ctx context.Context, at netip.AddrPort, when string) (certify.Result, bool) {
 	s := l.s
-	pieces := l.pieces(s.N(160, 16))
+	pieces := l.pieces(s.N(160, 12))
 	in, err := l.guess(ctx, at, len(pieces), func(i int) ids.Secret { return pieces[i] })
 	if err != nil {
 		return s.Judge(err), true
