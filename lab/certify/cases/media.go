@@ -47,10 +47,11 @@ func intact(ctx context.Context, s *stage.Stage) certify.Result {
 		s.Saw("packets", came.Packets)
 		o := compare(once(s.Source()), w.frames)
 		s.Record(map[string]any{"leg": leg, "frames": len(w.frames), "order": o, "media sent": sent, "media that came": came})
-		s.Note("%s: %d packets of media came of %d; %+v", leg, came.Packets, sent.Packets, o)
+		s.Note("%s: %d packets of media had left the camera a second before the last frame, and %d had come by then; %+v",
+			leg, sent.Packets, came.Packets, o)
 		switch whole := int(0.9 * stage.SourceRate * w.length().Seconds()); {
 		case s.Way() == stage.Box && came.Packets < sent.Packets:
-			return s.Fail("%s %d packets of media came to the viewer of %d that the camera sent", leg, came.Packets, sent.Packets)
+			return s.Fail("%s %d packets of media came to the viewer; a second before the last of them %d had left the camera", leg, came.Packets, sent.Packets)
 		case s.Way() == stage.Box:
 			blind = fmt.Sprintf("the content cannot be compared; all %d packets of media came that the camera sent", s.Observed("packets"))
 		case o.Damaged > 0:

@@ -117,7 +117,8 @@ func (c *claimants) given(from, tries int, who string) {
 		c.s.Try(bad && i == 0)
 		c.s.Saw("tries", 1)
 	}
-	c.s.Record(map[string]any{"who": who, "tries": tries, "packets of 500 bytes or more": len(media)})
+	came := c.x.Tape().Count(from, tape.CameTo(c.camera.Host(), "rendezvous"), tape.Full)
+	c.s.Record(map[string]any{"who": who, "tries": tries, "came to the camera and its servers": came, "packets of 500 bytes or more": len(media)})
 	if bad && c.caught == "" {
 		c.caught = fmt.Sprintf("%d packets of media left the camera, %d bytes to %v, when %s asked", len(media), tape.Bytes(media), media[0].Dst, who)
 	}
@@ -129,6 +130,7 @@ func (c *claimants) strangers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.s.Note("%d viewers with wrong tickets ask, %d at once", len(wrong), together)
 	for len(wrong) > 0 && c.caught == "" {
 		some := wrong[:min(together, len(wrong))]
 		wrong = wrong[len(some):]
@@ -264,6 +266,15 @@ func (c *claimants) conversations() (all []*recorded) {
 	return all
 }
 
+// listed lists where something was said to.
+func listed(all []*recorded) string {
+	words := make([]string, len(all))
+	for i, r := range all {
+		words[i] = fmt.Sprintf("%v (%d packets)", r.to, len(r.payloads))
+	}
+	return strings.Join(words, ", ")
+}
+
 // repeaters send what the right viewer has said once more, from another address: as it was, from the middle on, or changed.
 func (c *claimants) repeaters(ctx context.Context) error {
 	all := c.conversations()
@@ -272,6 +283,7 @@ func (c *claimants) repeaters(ctx context.Context) error {
 		return nil
 	}
 	n := c.s.N(max(100, c.s.Case().Tries()-c.s.Claim().Tries), 8)
+	c.s.Note("host %s repeats what the right viewer had said to %s, %d times", farHost, listed(all), n)
 	for i := 0; i < n && c.caught == ""; i += together {
 		from := c.x.Tape().Mark()
 		for j := i; j < i+together; j++ {
@@ -339,6 +351,7 @@ func (c *claimants) forgers(ctx context.Context) error {
 	outside := routes.External("viewer")
 	all := c.conversations()
 	n := c.s.N(100, 8)
+	c.s.Note("host %s says the same in the right viewer's name, %d times", farHost, n)
 	for i := 0; i < n && c.caught == "" && len(outside) > 0; i += together {
 		from := c.x.Tape().Mark()
 		var shots []attack.Shot
