@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/punchlab/punchlab/impl/core"
@@ -24,7 +25,7 @@ type Enumerator struct {
 	Tries  int
 	Rate   int           // a second; 0: 5, which a viewer is granted
 	Wait   time.Duration // for the last answers; 0: 1 s
-	// Later has it wait all of Wait, though all is answered, for what the camera itself says.
+	// Later has it wait, though all is answered, for what becomes of those that were found: until all were refused after all.
 	Later bool
 	Seed  uint64
 
@@ -179,13 +180,18 @@ func (a *asker) answered(now time.Time, id uint64, code wire.Code, found netip.A
 	a.open--
 }
 
+// refused reports whether every question was, at once or later.
+func (a *asker) refused() bool {
+	return !slices.ContainsFunc(a.answers, func(x Answer) bool { return x.Code == 0 && x.Later == 0 })
+}
+
 // ask asks what is due, and ends it when everything is answered or has been waited for.
 func (a *asker) ask(now time.Time) {
 	if a.ended || !a.link.Up() {
 		return
 	}
 	all := len(a.answers) == a.e.Tries
-	if all && (a.open == 0 && !a.e.Later || core.Due(now, a.next)) {
+	if all && (a.open == 0 && (!a.e.Later || a.refused()) || core.Due(now, a.next)) {
 		a.ended = true
 		close(a.over)
 		return

@@ -160,9 +160,28 @@ const leastMatch = 8
 // derived looks whether the identifier of a unit follows from what is public about it, or from the other's by the same rule. Each
 // rule is a try.
 func derived(s *stage.Stage, u, other unitFacts) (certify.Result, bool) {
-	id := strings.ToUpper(u.symbols)
-	tried := 0
 	facts := append(u.forms(), other.neighbours()...)
+	tried, how, found := ruleOf(u, facts)
+	s.Saw("tries", tried)
+	if found {
+		s.Try(true)
+		return s.Fail("the identifier %s follows from a public fact: %s (guessed by rule %d)", u.UID, how, tried), true
+	}
+	if gap, ok := apart(u.symbols, other.symbols); ok && gap.BitLen() <= 32 {
+		s.Try(true)
+		return s.Fail("the identifiers %s and %s are %v numbers apart: whoever has one guesses the other", u.UID, other.UID, gap), true
+	}
+	for range tried {
+		s.Try(false)
+	}
+	s.Note("%d rules were tried on unit %d's identifier: none makes it", tried, u.camera.Unit)
+	s.Record(map[string]any{"unit": u.camera.Unit, "facts": len(facts), "rules": tried, "that make the identifier": 0})
+	return certify.Result{}, false
+}
+
+// ruleOf is the rule by which the identifier follows from facts, if there is one, and how many were tried.
+func ruleOf(u unitFacts, facts []fact) (tried int, how string, found bool) {
+	id := strings.ToUpper(u.symbols)
 	for _, f := range facts {
 		for _, d := range digests(f.value) {
 			for _, text := range d.texts() {
@@ -173,27 +192,13 @@ func derived(s *stage.Stage, u, other unitFacts) (certify.Result, bool) {
 				}
 				for _, part := range []string{text[:leastMatch], text[len(text)-leastMatch:]} {
 					if strings.Contains(id, part) {
-						s.Saw("tries", tried)
-						s.Try(true)
-						return s.Fail("the identifier %s follows from a public fact: it has %s in it, which is of the %s of %s (guessed by rule %d)",
-							u.UID, part, d.name, f.name, tried), true
+						return tried, fmt.Sprintf("it has %s in it, which is of the %s of %s", part, d.name, f.name), true
 					}
 				}
 			}
 		}
 	}
-	if gap, ok := apart(u.symbols, other.symbols); ok && gap.BitLen() <= 32 {
-		s.Saw("tries", tried)
-		s.Try(true)
-		return s.Fail("the identifiers %s and %s are %v numbers apart: whoever has one guesses the other", u.UID, other.UID, gap), true
-	}
-	for range tried {
-		s.Try(false)
-	}
-	s.Saw("tries", tried)
-	s.Note("%d rules were tried on unit %d's identifier: none makes it", tried, u.camera.Unit)
-	s.Record(map[string]any{"unit": u.camera.Unit, "facts": len(facts), "rules": tried, "that make the identifier": 0})
-	return certify.Result{}, false
+	return tried, "", false
 }
 
 // fact is something public.

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -204,18 +206,31 @@ type wordOf struct {
 // wordPattern are runs of what passwords, tokens and keys are written in.
 var wordPattern = regexp.MustCompile(`[0-9A-Za-z+_=~!$%-]{4,}`)
 
-// notSecret are parts of a ticket that say where a camera is.
-var notSecret = regexp.MustCompile(`(?i)^(https?|rtsps?|[0-9]{1,3}(\.[0-9]{1,3}){3}(:[0-9]+)?|(\[?[0-9a-f:]+\]?)(:[0-9]+)?)$`)
+// isPlace reports whether a part of a ticket says where a camera is: a scheme, an address, or one with a port.
+func isPlace(part string) bool {
+	part = strings.Trim(part, ":")
+	if slices.Contains([]string{"http", "https", "rtsp", "rtsps", "tcp", "udp"}, strings.ToLower(part)) {
+		return true
+	}
+	_, err1 := netip.ParseAddr(strings.Trim(part, "[]"))
+	_, err2 := netip.ParseAddrPort(part)
+	return err1 == nil || err2 == nil
+}
 
 // secretWords are the words of a ticket but for addresses, names of servers, and what is public about the camera.
 func secretWords(s *stage.Stage, ticket []byte, public stage.Identity) (words []wordOf) {
-	open := []string{public.UID, public.MAC, public.Serial}
+	var names []string
 	for _, server := range s.Decl().Servers {
-		open = append(open, server.Name)
+		names = append(names, server.Name)
 	}
+	return secretWordsIn(names, ticket, public)
+}
+
+func secretWordsIn(servers []string, ticket []byte, public stage.Identity) (words []wordOf) {
+	open := append([]string{public.UID, public.MAC, public.Serial}, servers...)
 	text := string(ticket)
 	for _, m := range regexp.MustCompile(`[^\s"'<>{},;/@?&]+`).FindAllStringIndex(text, -1) {
-		if notSecret.MatchString(text[m[0]:m[1]]) {
+		if isPlace(text[m[0]:m[1]]) {
 			continue
 		}
 		for _, w := range wordPattern.FindAllStringIndex(text[m[0]:m[1]], -1) {

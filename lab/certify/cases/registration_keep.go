@@ -176,7 +176,7 @@ func (a *absence) watch(ctx context.Context, why string, slow *[]string) (certif
 	began := time.Now()
 	s.Saw("losses", 1)
 	q := &visitors{absence: a, began: began}
-	limit := 3 * a.period
+	limit := s.For(3*a.period, 2*a.period+2*time.Second)
 	after := s.For(a.period, 3*time.Second) // "and ever after" is watched that long
 	for {
 		known, ok := q.known()
@@ -201,7 +201,7 @@ func (a *absence) watch(ctx context.Context, why string, slow *[]string) (certif
 		return s.Fail("%d frames came to viewers that asked after the camera's %s was cut", q.frames, why), true
 	case !ok:
 		return s.Fail("%v after the camera's %s was cut no viewer was told that it is offline: %d asked", limit, why, q.asked), true
-	case known > 3*a.period:
+	case known > limit:
 		return s.Fail("a viewer was told that the camera is offline %v after its %s was cut; two keepalives are %v", known.Round(time.Millisecond), why, 2*a.period), true
 	case known > 2*a.period:
 		*slow = append(*slow, fmt.Sprintf("it was known %v after the camera's %s was cut, within three keepalives and not two", known.Round(time.Millisecond), why))

@@ -37,9 +37,9 @@ type Options struct {
 	Told        func(Row)     // after each fault, in any order, one at a time; may be nil
 }
 
-// Defaults of Options. A brief case takes 15 s at most by itself.
+// Defaults of Options. A brief case takes 15 s at most by itself, and up to a minute where it waits out a camera's own clock.
 const (
-	DefaultTimeout = time.Minute
+	DefaultTimeout = 2 * time.Minute
 	DefaultJobs    = 6
 )
 
