@@ -98,7 +98,13 @@ var iceChecks = []mutants.Edit{in("camera/viewer.go",
 
 var consentDeadline = in("camera/viewer.go",
 	"	d = core.Earliest(d, v.agent.Deadline())\n	return core.Earliest(d, v.streamDeadline())\n",
-	"	d = core.Earliest(d, v.agent.Deadline())\n	if faulty(theFault) {\n		d = core.Earliest(d, v.nextCheck())\n	}\n	return core.Earliest(d, v.streamDeadline())\n")
+	`	d = core.Earliest(d, v.agent.Deadline())
+	if faulty("consent-by-stun") || faulty("consent-like-clockwork") || faulty("consent-every-two-seconds") ||
+		faulty("checks-by-ice") || faulty("checks-without-a-cap") || faulty("checks-all-at-once") {
+		d = core.Earliest(d, v.nextCheck())
+	}
+	return core.Earliest(d, v.streamDeadline())
+`)
 
 var stunChecks = added("camera/zz_stun_checks.go", `package camera
 
