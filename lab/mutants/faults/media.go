@@ -1,6 +1,11 @@
 package faults
 
-import "github.com/punchlab/punchlab/lab/mutants"
+import (
+	"time"
+
+	"github.com/punchlab/punchlab/lab/certify"
+	"github.com/punchlab/punchlab/lab/mutants"
+)
 
 // media are the faults of group MED.
 var media = []Fault{{
@@ -35,6 +40,7 @@ var media = []Fault{{
 	Edits:   []mutants.Edit{ownCipher, outCipher, inCipher},
 }, {
 	Case: "MED-5", Name: "silence-is-the-end", Role: "camera",
+	Declare: soonBack,
 	Summary: "a viewer that is silent for a second is given up, and its place is kept for a minute: every tunnel ends the show",
 	Reason:  `(?i)frame|recovery|back|after|outage`,
 	Edits: []mutants.Edit{in("camera/doubt.go",
@@ -54,6 +60,7 @@ var theBusy time.Time
 `)},
 }, {
 	Case: "MED-6", Name: "packets-of-1400", Role: "camera",
+	Declare: soonBack,
 	Summary: "media packets are as large as Ethernet's, whatever the path: behind many a tunnel there is a connection and no picture",
 	Reason:  `(?i)frame|large|1,?280|recovery|swallow|smaller`,
 	Edits: []mutants.Edit{in("camera/camera.go",
@@ -72,6 +79,10 @@ var theBusy time.Time
 		"	if c.closed || on == !c.private.IsZero() {\n",
 		"	if c.closed || on == !c.private.IsZero() || faulty(\"privacy-is-a-lamp\") {\n")},
 }}
+
+// soonBack declares a recovery that the camera keeps after what the case does, so that the faulty one need not be waited for as long as
+// after a power cut.
+func soonBack(d *certify.Declaration) { d.Bounds.Recovery = 8 * time.Second }
 
 // copies has the camera send each packet of media so many times more.
 func copies(name string, more int) mutants.Edit {
