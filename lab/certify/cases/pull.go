@@ -72,7 +72,7 @@ func idle(ctx context.Context, s *stage.Stage, x *stage.Set, camera *stage.Camer
 	}
 	sent := x.Tape().Packets(from, camera.Out())
 	s.Saw("seconds", int(watch/time.Second))
-	most, _ := tape.Busiest(time.Minute, tape.Select(sent, tape.Media))
+	most, _ := tape.Busiest(time.Minute, tape.Streamed(sent))
 	s.Record(map[string]any{"when": when, "seconds": watch.Seconds(), "packets": len(sent), "bytes": tape.Bytes(sent),
 		"media in the busiest minute": most.N})
 	if most.N > mediaAMinute {
