@@ -331,14 +331,14 @@ func median(xs []float64) float64 {
 	return stats.Quantile(xs, 0.5)
 }
 
-// enumerators run side by side, each with a key of its own, on a host.
-func (q *asking6) enumerators(ctx context.Context, label ids.Label, host string, n, tries, rate int, guess attack.Guess) ([]*attack.Enumerator, error) {
-	server := netip.AddrPortFrom(q.x.Servers(host)[0], rendezvousAt)
+// enumerators run side by side, each with a key of its own, in turn on one of the hosts.
+func (q *asking6) enumerators(ctx context.Context, label ids.Label, hosts []string, n, tries, rate int, guess attack.Guess) ([]*attack.Enumerator, error) {
 	all, errs := make([]*attack.Enumerator, n), make([]error, n)
 	var asking sync.WaitGroup
 	for i := range all {
 		q.asked++
-		e := &attack.Enumerator{Server: server, Key: label.RendezvousKey, Tries: tries, Rate: rate, Seed: q.s.Seed(1000 + q.asked)}
+		host := hosts[i%len(hosts)]
+		e := &attack.Enumerator{Server: netip.AddrPortFrom(q.x.Servers(host)[0], rendezvousAt), Key: label.RendezvousKey, Tries: tries, Rate: rate, Seed: q.s.Seed(1000 + q.asked)}
 		e.Guess = func(k int) ids.UID { return guess(i*tries + k) }
 		all[i] = e
 		asking.Go(func() {
@@ -382,11 +382,14 @@ func (q *asking6) byMessages(ctx context.Context, label ids.Label) (certify.Resu
 	found, silent, put := 0, 0, 0
 	for lane := 0; lane < lanes; lane += 2 {
 		list := uids[lane*each : min(len(uids), (lane+2)*each)]
-		all, err := q.enumerators(ctx, label, farHost, len(list)/each, each, 8, attack.Listed(list...))
+		hosts := []string{farHost, "rogue"}
+		from := q.x.Tape().Mark()
+		all, err := q.enumerators(ctx, label, hosts, len(list)/each, each, 8, attack.Listed(list...))
 		if err != nil {
 			return s.Judge(err), true
 		}
 		for i, e := range all {
+			sizes := q.sizes(from, hosts[i])
 			for k, a := range e.Answers() {
 				kind := kinds[lane*each+i*each+k]
 				switch {
@@ -401,7 +404,11 @@ func (q *asking6) byMessages(ctx context.Context, label ids.Label) (certify.Resu
 					if a.Found.IsValid() {
 						said = "found"
 					}
-					got[kind] = append(got[kind], heard6{said: said, after: a.After.Seconds(), answered: true})
+					h := heard6{said: said, after: a.After.Seconds(), answered: true}
+					if len(sizes) == len(e.Answers()) { // else a question was sent twice, and the sizes are not known
+						h.packets, h.bytes = sizes[k].Packets, sizes[k].Bytes
+					}
+					got[kind] = append(got[kind], h)
 				}
 			}
 		}
@@ -414,6 +421,23 @@ func (q *asking6) byMessages(ctx context.Context, label ids.Label) (certify.Resu
 		return s.Inconclusive("of %d questions %d were put off and %d not answered: too few to compare", len(kinds), put, silent), true
 	}
 	return q.compare("an unpaired viewer's", got)
+}
+
+// sizes are what came to a host behind each question that it put, from a position on: of the bundled protocol's sealed messages a
+// question is a long one, as it has an initiation in it.
+func (q *asking6) sizes(from int, host string) (all []tape.Amount) {
+	const question, sealed = 256, 7
+	for _, p := range q.x.Tape().Packets(from, tape.At(host), tape.UDP, tape.Full, tape.With(q.x.Servers(host)...)) {
+		switch {
+		case p.Payload[0] != sealed:
+		case p.Out && len(p.Payload) > question:
+			all = append(all, tape.Amount{})
+		case !p.Out && len(all) > 0:
+			all[len(all)-1].Packets++
+			all[len(all)-1].Bytes += int64(p.Size)
+		}
+	}
+	return all
 }
 
 // throttled asks as fast as it can from one address, with one key after the other, and counts what it learns.
@@ -432,7 +456,7 @@ func (q *asking6) throttled(ctx context.Context, label ids.Label) (certify.Resul
 	began := time.Now()
 	var counting time.Time
 	for time.Since(began) < span {
-		all, err := q.enumerators(ctx, label, "rogue", 4, 30, 200, guess)
+		all, err := q.enumerators(ctx, label, []string{"rogue"}, 4, 30, 200, guess)
 		if err != nil {
 			return s.Judge(err), true
 		}

@@ -148,7 +148,7 @@ func (d *drawing) all(ctx context.Context) (certify.Result, bool) {
 			}
 		}
 	}
-	for i := range d.s.N(20, 2) {
+	for i := range d.s.N(12, 2) {
 		if r, bad := d.again(ctx, i); bad {
 			return r, true
 		}
@@ -226,7 +226,7 @@ func (d *drawing) again(ctx context.Context, round int) (certify.Result, bool) {
 	if _, err := spoofer.Run(ctx, d.x.Host(farHost), attack.Budget{Packets: named + 1, Duration: time.Minute}); err != nil {
 		return d.s.Judge(err), true
 	}
-	if err := d.s.Pause(ctx, d.s.For(3*time.Second, 500*time.Millisecond)); err != nil { // what is sent again counts
+	if err := d.s.Pause(ctx, d.s.For(2*time.Second, 500*time.Millisecond)); err != nil { // what is sent again counts
 		return d.s.Judge(err), true
 	}
 	return d.judge(fmt.Sprintf("a viewer's datagram of %d bytes, sent again from %d of its endpoints", len(p.Payload), named), from, began, false, nil)
