@@ -1,0 +1,113 @@
+package rtsp_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/punchlab/punchlab/lab/certify"
+	"github.com/punchlab/punchlab/lab/certify/cases"
+	"github.com/punchlab/punchlab/lab/certify/stage"
+	"github.com/punchlab/punchlab/lab/certify/suite"
+	"github.com/punchlab/punchlab/lab/live"
+)
+
+// expectation is what a case is to come to.
+type expectation struct {
+	verdicts []string
+	reason   *regexp.Regexp
+}
+
+// expected reads the table of the cases that apply to the camera.
+func expected(t *testing.T) map[string]expectation {
+	t.Helper()
+	b, err := os.ReadFile("testdata/expected.tsv")
+	must(t, err)
+	all := map[string]expectation{}
+	for n, line := range strings.Split(strings.TrimSpace(string(b)), "\n") {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		fields := strings.Split(line, "\t")
+		if len(fields) != 3 {
+			t.Fatalf("expected.tsv:%d: %d fields, want 3", n+1, len(fields))
+		}
+		reason, err := regexp.Compile(fields[2])
+		must(t, err)
+		if _, twice := all[fields[0]]; twice {
+			t.Fatalf("expected.tsv:%d: %s is there twice", n+1, fields[0])
+		}
+		all[fields[0]] = expectation{strings.Split(fields[1], "|"), reason}
+	}
+	return all
+}
+
+// quick are the cases that every test run tries: what a reader asks first of such a camera. All others: PUNCHLAB_SOAK=1.
+var quick = []string{"ID-4", "SEC-4", "BW-4", "MED-1", "NAT-3"}
+
+// The camera runs through the cases that apply to it, and each comes to what is expected, for the reason that is.
+func TestCertified(t *testing.T) {
+	want := expected(t)
+	d := declaration(t)
+	for _, s := range certify.Select(d) {
+		if _, there := want[s.Case.ID]; there != s.Applicable {
+			t.Errorf("%s: in expected.tsv: %v; applies: %v, %s", s.Case.ID, there, s.Applicable, s.Why)
+		}
+	}
+	require(t)
+	only := quick
+	if os.Getenv("PUNCHLAB_SOAK") != "" {
+		only = nil
+	}
+	out := run(t, d, only)
+	for _, j := range out.Certification.Suite.Cases {
+		if _, ran := out.Certification.Runs[j.Case.ID]; !ran {
+			continue
+		}
+		w, r := want[j.Case.ID], j.Result
+		if !slices.Contains(w.verdicts, string(r.Verdict)) || r.Verdict != certify.Pass && !w.reason.MatchString(r.Reason) {
+			t.Errorf("%s: %s: %s\nwant %s: %s", j.Case.ID, r.Verdict, r.Reason, strings.Join(w.verdicts, " or "), w.reason)
+		}
+	}
+	if n, m := len(out.Certification.Runs), len(want); n != m && only == nil || n == 0 {
+		t.Errorf("%d cases were run of %d", n, m)
+	}
+	if p := out.Certification.Probe; p == nil || !p.Passed() {
+		t.Errorf("asked for a case that there is not, the adapter and the hook said %+v", p)
+	}
+	if out.Ran != certify.Fail || out.Certificate != nil {
+		t.Errorf("%s; %v", out.Ran, out.Certificate)
+	}
+}
+
+// run certifies the camera, brief.
+func run(t *testing.T, d *certify.Declaration, only []string) *suite.Outcome {
+	t.Helper()
+	f, err := live.Start(live.Options{})
+	must(t, err)
+	t.Cleanup(func() { must(t, f.Close()) })
+	b := newBox(t)
+	exe, err := os.Executable()
+	must(t, err)
+	adapter, err := filepath.Abs("testdata/adapter.py")
+	must(t, err)
+	outlet, err := filepath.Abs("testdata/outlet.sh")
+	must(t, err)
+	out, err := suite.Run(t.Context(), suite.Options{
+		Declaration: d, Procedures: cases.All(), Only: only, Seed: 7, Brief: true, Out: t.TempDir(), Fabric: f,
+		Device: stage.Device{
+			Way: stage.Box, Program: []string{adapter}, Bundled: []string{exe, "adapter"}, Interface: "eth7", From: b.machine,
+			Hook: []string{outlet, b.folder}, Forward: []uint16{port},
+		},
+		Progress: func(e suite.Event) {
+			if e.Kind == suite.Finished {
+				t.Logf("%-6s %s (%.1f s) %s", e.Case, e.Verdict, e.Seconds, e.Text)
+			}
+		},
+	})
+	must(t, err)
+	return out
+}
