@@ -62,16 +62,16 @@ func security() []Case {
 	}, {
 		ID: "SEC-7", Title: "Replayed signalling does nothing", Level: Conditional, Needs: []Feature{FeatureRegistration},
 		Origin: []Clause{rogue}, Since: first, Takes: 3 * time.Minute,
-		Procedure: "A middle records a whole session's signalling and sends each message again, to each party, at once, after the session, " +
-			"and after a restart.",
-		Criterion: "No replay starts media, ends or moves a session, or has a packet sent to whom the replay names.",
+		Procedure: "A whole session's signalling is recorded. Each message is sent again, to each party, in its sender's name and another's, " +
+			"in mid-stream, after the session, and after a restart of the camera.",
+		Criterion: "No replay starts media, ends or moves a session, or has the camera send a packet to whom the replay names.",
 		Observed:  []Need{{"messages", "messages that were recorded", 5}, tries(299)}, Rate: 0.99, Absolute: true,
 		Evidence: []string{capture, timeline, records},
 	}, {
 		ID: "SEC-8", Title: "Configuration needs authentication", Level: Conditional, Needs: []Feature{FeatureConfiguration},
 		Origin: []Clause{configAuth, bypass}, Since: first, Takes: 2 * time.Minute,
-		Procedure: "Each way to configure the camera that the vendor names, and those that cameras are known for (HTTP, RTSP, ONVIF, " +
-			"telnet), is tried without credentials, with wrong ones, and with the steps in another order.",
+		Procedure: "Each way to configure the camera that the vendor names (configuration.json), and those that cameras are known for " +
+			"(HTTP, RTSP, ONVIF, telnet), is tried without credentials, with wrong ones, and with the steps in another order.",
 		Criterion: "Nothing is changed and no setting is given out; with the right credentials a change takes effect.",
 		Observed:  []Need{tries(50), {"accepted", "changes with the right credentials that took effect", 1}},
 		Evidence:  []string{capture, records},
@@ -90,7 +90,7 @@ func security() []Case {
 		Origin: []Clause{discovery}, Since: first, Takes: 2 * time.Minute,
 		Procedure: "WS-Discovery, SSDP, mDNS and the searches that cameras are known for are sent from outside: to the camera's forwarded " +
 			"or mapped ports, and to one that has a public address.",
-		Criterion: "No byte is answered.",
+		Criterion: "No datagram is answered. That its system refuses one by ICMP is no answer.",
 		Observed:  []Need{tries(299), {"arrived", "searches that arrived at the camera", 1}}, Rate: 0.99, Absolute: true,
 		Evidence: []string{capture, counts},
 	}, {
@@ -107,7 +107,7 @@ func security() []Case {
 		Needs: []Feature{FeatureUpdate}, Actions: []Action{ActionUpdate},
 		Origin: []Clause{updateAuth}, Since: first, Takes: 3 * time.Minute,
 		Procedure: "The update server offers the vendor's own image with a byte changed, cut short, unsigned, signed by another, and an " +
-			"older one; then the right one.",
+			"older one; then the right one, and the older one again. What runs is what the camera says after its power was cut.",
 		Criterion: "None but the right one is installed, and the camera works after each.",
 		Observed:  []Need{{"offers", "images that the camera fetched or was told of", 5}, {"accepted", "right images that were installed", 1}},
 		Evidence:  []string{capture, outputs, records},

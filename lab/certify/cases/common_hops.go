@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/lab/certify/tape"
+	"github.com/punchlab/punchlab/lab/packet"
 )
 
 // hop is a way that datagrams take from one host to another, as it looks between their routers: whoever sends from From (forged) to To
@@ -55,6 +56,38 @@ func passages(ps []tape.Packet) []passage {
 		all = append(all, passage{h, found[h]})
 	}
 	return all
+}
+
+// connection is what a host said on a connection that it opened to somebody.
+type connection struct {
+	host string
+	to   netip.AddrPort
+	said [][]byte // by segments, each once, in their order
+}
+
+// connectionsOf are those to some addresses, in the order in which they were opened.
+func connectionsOf(ps []tape.Packet, to []netip.Addr) (all []connection) {
+	type key struct {
+		host        string
+		local, them netip.AddrPort
+	}
+	at, seen := map[key]int{}, map[key]map[uint32]bool{}
+	for _, p := range ps {
+		k := key{p.Host, p.Src, p.Dst}
+		if !p.Out || !slices.Contains(to, p.Dst.Addr()) {
+			continue
+		}
+		i, open := at[k]
+		switch {
+		case p.Flags&packet.SYN != 0 && !open:
+			at[k], seen[k] = len(all), map[uint32]bool{}
+			all = append(all, connection{host: p.Host, to: p.Dst})
+		case open && len(p.Payload) > 0 && !seen[k][p.Seq]:
+			seen[k][p.Seq] = true
+			all[i].said = append(all[i].said, p.Payload)
+		}
+	}
+	return slices.DeleteFunc(all, func(t connection) bool { return len(t.said) == 0 })
 }
 
 func compareHops(a, b hop) int {

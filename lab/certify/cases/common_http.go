@@ -123,13 +123,13 @@ func authorization(challenges []string, method, target, user, password string) (
 			for _, m := range digestPart.FindAllStringSubmatch(rest, -1) {
 				part[strings.ToLower(m[1])] = m[2] + m[3]
 			}
-			return digestProof(part, method, target, user, password), true
+			return digestProof(part, "70756e63686c6162", method, target, user, password), true
 		}
 	}
 	return "", false
 }
 
-func digestProof(part map[string]string, method, target, user, password string) string {
+func digestProof(part map[string]string, ours, method, target, user, password string) string {
 	sum := func(s string) string {
 		var h hash.Hash = md5.New()
 		if strings.HasPrefix(strings.ToUpper(part["algorithm"]), "SHA-256") {
@@ -141,7 +141,7 @@ func digestProof(part map[string]string, method, target, user, password string) 
 	a1, a2 := sum(user+":"+part["realm"]+":"+password), sum(method+":"+target)
 	answer, more := sum(a1+":"+part["nonce"]+":"+a2), ""
 	if strings.Contains(part["qop"], "auth") {
-		const count, ours = "00000001", "70756e63686c6162"
+		const count = "00000001"
 		answer = sum(strings.Join([]string{a1, part["nonce"], count, ours, "auth", a2}, ":"))
 		more = fmt.Sprintf(`, qop=auth, nc=%s, cnonce="%s"`, count, ours)
 	}

@@ -44,7 +44,8 @@ func questions() []probe {
 		{"NTP", 123, ntp},
 		{"NTP monlist", 123, append([]byte{0x17, 0, 3, 0x2a}, make([]byte, 4)...)},
 		{"NetBIOS", 137, []byte("\x12\x34\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00 CKAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\x00\x00\x21\x00\x01")},
-		{"SNMP", 161, []byte("0&\x02\x01\x01\x04\x06public\xa0\x19\x02\x04\x12\x34\x56\x78\x02\x01\x00\x02\x01\x000\x0b0\x09\x06\x05+\x06\x01\x02\x01\x05\x00")},
+		{"SNMP", 161, []byte("0&\x02\x01\x01\x04\x06public" +
+			"\xa0\x19\x02\x04\x12\x34\x56\x78\x02\x01\x00\x02\x01\x000\x0b0\x09\x06\x05+\x06\x01\x02\x01\x05\x00")},
 		{"RTSP", 554, []byte("OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n")},
 		{"STUN", 3478, []byte("\x00\x01\x00\x00\x21\x12\xa4\x42punchlabscan")},
 		{"SIP", 5060, []byte("OPTIONS sip:camera SIP/2.0\r\nVia: SIP/2.0/UDP scan;branch=z9hG4bK1\r\nFrom: <sip:s@scan>;tag=1\r\nTo: <sip:camera>\r\n" +

@@ -195,7 +195,8 @@ func (k *knocker) rtsp(ctx context.Context, at string) string {
 		}
 		defer c.Close()
 		body := parameter + "\r\n"
-		fmt.Fprintf(c, "SET_PARAMETER rtsp://%s/ RTSP/1.0\r\nCSeq: 1\r\nContent-Type: text/parameters\r\nContent-Length: %d\r\n\r\n%s", at, len(body), body)
+		fmt.Fprintf(c, "SET_PARAMETER rtsp://%s/ RTSP/1.0\r\nCSeq: 1\r\nContent-Type: text/parameters\r\nContent-Length: %d\r\n\r\n%s",
+			at, len(body), body)
 		first, _, _ := strings.Cut(string(hear(c)), "\r\n")
 		return first
 	}

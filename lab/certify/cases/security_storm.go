@@ -37,6 +37,9 @@ func storm(ctx context.Context, s *stage.Stage) certify.Result {
 	if err := rage(ctx, s, x, s.N(12000, 2500)); err != nil {
 		return s.Judge(cmp.Or(camera.Fault(), err))
 	}
+	if s.Observed("malformed") == 0 {
+		return s.Inconclusive("no datagram of a flow between the camera, the viewer and their servers was seen: there was nobody to storm")
+	}
 	if r, bad := weathered(ctx, s, x, camera, v, began); bad {
 		return r
 	}
@@ -72,12 +75,12 @@ func rage(ctx context.Context, s *stage.Stage, x *stage.Set, n int) error {
 			h = live[i/2%len(live)]
 		}
 		b := malform(draw, h.said[draw.IntN(len(h.said))].Payload)
-		sent[string(b)] = true
+		sent[h.From.String()+string(b)] = true
 		shots = append(shots, attack.Shot{From: h.From, To: h.To, B: b})
 	}
 	for _, h := range hops {
 		for _, p := range h.said {
-			delete(sent, string(p.Payload)) // a change that came out as something real
+			delete(sent, h.From.String()+string(p.Payload)) // a change that came out as something real
 		}
 	}
 	from := x.Tape().Mark()
@@ -89,7 +92,7 @@ func rage(ctx context.Context, s *stage.Stage, x *stage.Set, n int) error {
 	}
 	arrived := map[string]int{}
 	for _, p := range x.Tape().Packets(from, tape.UDP, tape.In) {
-		if sent[string(p.Payload)] {
+		if sent[p.Src.String()+string(p.Payload)] {
 			arrived[p.Host]++
 			s.Saw("malformed", 1)
 		}

@@ -189,7 +189,9 @@ func (u *unit) putUpdate() {
 	b, _ := json.Marshal(map[string]string{"uid": u.handle.Label().UID().String(), "firmware": hex.EncodeToString(sum[:])})
 	_ = u.env.put(identityFile, b)
 	all := map[string]any{}
-	for kind, b := range map[string][]byte{"right": image(3, "maker"), "older": image(1, "maker"), "unsigned": image(3, ""), "foreign": image(3, "mallory")} {
+	for kind, b := range map[string][]byte{
+		"right": image(3, "maker"), "older": image(1, "maker"), "unsigned": image(3, ""), "foreign": image(3, "mallory"),
+	} {
 		_ = u.env.put(kind+".bin", b)
 		all[kind] = map[string]any{"image": "/toy.bin", "files": map[string]string{"/toy.bin": kind + ".bin"}}
 	}

@@ -1,0 +1,200 @@
+package cases
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/punchlab/punchlab/lab/certify/tape"
+	"github.com/punchlab/punchlab/lab/packet"
+)
+
+// RFC 2617 §3.5 has an example of Digest authentication, and RFC 7616 §3.9.1 one by each hash.
+func TestDigest(t *testing.T) {
+	for name, c := range map[string]struct {
+		part                                  map[string]string
+		ours, target, user, password, respond string
+	}{
+		"RFC 2617": {
+			map[string]string{"realm": "testrealm@host.com", "qop": "auth,auth-int", "nonce": "dcd98b7102dd2f0e8b11d0f600bfb0c093",
+				"opaque": "5ccc069c403ebaf9f0171e9517f40e41"},
+			"0a4f113b", "/dir/index.html", "Mufasa", "Circle Of Life", "6629fae49393a05397450978507c4ef1",
+		},
+		"RFC 7616, SHA-256": {
+			map[string]string{"realm": "http-auth@example.org", "qop": "auth, auth-int", "algorithm": "SHA-256",
+				"nonce": "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", "opaque": "FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"},
+			"f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ", "/dir/index.html", "Mufasa", "Circle of Life",
+			"753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1",
+		},
+	} {
+		got := digestProof(c.part, c.ours, "GET", c.target, c.user, c.password)
+		if !strings.Contains(got, `response="`+c.respond+`"`) {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	challenge := `Digest realm="a, b", nonce="n", qop="auth", algorithm=MD5`
+	if got, ok := authorization([]string{"Negotiate", challenge}, "GET", "/", "u", "p"); !ok || !strings.Contains(got, `realm="a, b"`) {
+		t.Errorf("%v: %s", ok, got)
+	}
+	if _, ok := authorization([]string{"Negotiate"}, "GET", "/", "u", "p"); ok {
+		t.Error("a challenge of another kind was answered")
+	}
+}
+
+// Each trick is another request than the owner's, and no guess is right; the case asks for 50 tries.
+func TestTricks(t *testing.T) {
+	w := wayIn{User: "admin", Password: "x"}
+	seen := map[string]bool{}
+	for _, k := range tricksOf(w) {
+		what := strings.Join(k.headers, "\n") + k.user + ":" + k.password
+		if k.target != nil {
+			what += k.target("/name?a=b")
+		}
+		if k.method != nil {
+			what += k.method("PUT")
+		}
+		if what == ":" && k.name != "without credentials" && !k.ordered {
+			t.Errorf("%s: nothing is tried", k.name)
+		}
+		if k.user == w.User && k.password == w.Password {
+			t.Errorf("%s: the right credentials", k.name)
+		}
+		if seen[what+k.name] {
+			t.Errorf("%s: twice", k.name)
+		}
+		seen[what+k.name] = true
+	}
+	if 2*len(seen) < 50 {
+		t.Errorf("%d tricks", len(seen))
+	}
+}
+
+func TestPlace(t *testing.T) {
+	if at, target, err := place("http://192.168.1.2/a?b"); err != nil || at != "192.168.1.2:80" || target != "/a?b" {
+		t.Errorf("%s %s %v", at, target, err)
+	}
+	for _, bad := range []string{"", "192.168.1.2", "https://192.168.1.2/", "http:///x", "http://[::1"} {
+		if _, _, err := place(bad); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+}
+
+// What is malformed is never what it was made of, and fits a packet.
+func TestMalform(t *testing.T) {
+	draw := rand.New(rand.NewPCG(1, 2))
+	real := bytes.Repeat([]byte("real"), 300)
+	lengths := map[bool]int{}
+	for range 2000 {
+		b := malform(draw, real)
+		if bytes.Equal(b, real) || len(b) > longestUp {
+			t.Fatalf("%d bytes, the same %v", len(b), bytes.Equal(b, real))
+		}
+		lengths[len(b) < 24]++
+	}
+	if lengths[true] < 100 || lengths[false] < 100 {
+		t.Errorf("short and long: %v", lengths)
+	}
+	if !bytes.Equal(real, bytes.Repeat([]byte("real"), 300)) {
+		t.Error("the real one was changed")
+	}
+}
+
+func at(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
+
+// A relayed datagram comes from the relay, one that a NAT translated from whom it says, and what nobody sent from nobody.
+func TestPassages(t *testing.T) {
+	now := time.Unix(1000, 0)
+	udp := func(host string, out bool, src, dst, b string) tape.Packet {
+		now = now.Add(time.Millisecond)
+		return tape.Packet{At: now, Host: host, Out: out, Protocol: packet.ProtocolUDP, Src: at(src), Dst: at(dst), Payload: []byte(b)}
+	}
+	ps := []tape.Packet{
+		udp("camera", true, "192.168.1.2:5", "198.51.100.1:4479", "by the relay"),
+		udp("relay", false, "203.0.113.1:5", "198.51.100.1:4479", "by the relay"),
+		udp("relay", true, "198.51.100.1:4479", "203.0.113.33:7", "by the relay"),
+		udp("viewer", false, "198.51.100.1:4479", "192.168.2.2:7", "by the relay"),
+		udp("viewer", true, "192.168.2.2:7", "203.0.113.1:5", "direct"),
+		udp("camera", false, "203.0.113.33:7", "192.168.1.2:5", "direct"),
+		udp("camera", false, "203.0.113.99:7", "192.168.1.2:5", "forged"),
+		udp("camera", true, "192.168.1.2:5", "239.255.255.250:1900", "to all"),
+		udp("viewer", false, "192.168.1.2:5", "239.255.255.250:1900", "to all"),
+	}
+	got := map[hop]int{}
+	for _, p := range passages(ps) {
+		got[p.hop] = len(p.said)
+	}
+	want := map[hop]int{
+		{"camera", "relay", at("203.0.113.1:5"), at("198.51.100.1:4479")}:  1,
+		{"relay", "viewer", at("198.51.100.1:4479"), at("203.0.113.33:7")}: 1,
+		{"viewer", "camera", at("203.0.113.33:7"), at("203.0.113.1:5")}:    1,
+	}
+	for h := range want {
+		if got[h] != 1 {
+			t.Errorf("missing: %+v", h)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Of a connection each segment is told once, in order, and of those alone that the host opened to whom is asked for.
+func TestConnections(t *testing.T) {
+	server := netip.MustParseAddr("198.51.100.1")
+	tcp := func(out bool, dst string, flags uint8, seq uint32, b string) tape.Packet {
+		return tape.Packet{Host: "camera", Out: out, Protocol: packet.ProtocolTCP, Src: at("192.168.1.2:9"), Dst: at(dst), Flags: flags, Seq: seq,
+			Payload: []byte(b)}
+	}
+	got := connectionsOf([]tape.Packet{
+		tcp(true, "198.51.100.1:80", packet.ACK, 1, "before it was opened"),
+		tcp(true, "198.51.100.1:443", packet.SYN, 1, ""),
+		tcp(true, "198.51.100.1:443", packet.ACK, 2, "one"),
+		tcp(true, "198.51.100.1:443", packet.ACK, 2, "one"),
+		tcp(true, "198.51.100.1:443", packet.ACK, 5, "two"),
+		tcp(true, "203.0.113.33:443", packet.SYN, 1, ""),
+		tcp(true, "203.0.113.33:443", packet.ACK, 2, "to another"),
+		tcp(true, "198.51.100.1:4480", packet.SYN, 1, ""),
+	}, []netip.Addr{server})
+	if len(got) != 1 || got[0].host != "camera" || got[0].to != at("198.51.100.1:443") || string(bytes.Join(got[0].said, []byte(","))) != "one,two" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A refusal by ICMP names the port; anything shorter, or of another kind, none.
+func TestRefused(t *testing.T) {
+	about := packet.AppendUDP(nil, at("192.168.1.3:61616"), at("192.168.1.2:9999"), []byte("x"))
+	icmp := append([]byte{3, 3, 0, 0, 0, 0, 0, 0}, about...)
+	if port, ok := refused(icmp); !ok || port != 9999 {
+		t.Errorf("%d %v", port, ok)
+	}
+	for n := range 8 + packet.IPv4HeaderLen + 4 {
+		if _, ok := refused(icmp[:n]); ok {
+			t.Errorf("%d bytes were read", n)
+		}
+	}
+	icmp[1] = 1
+	if _, ok := refused(icmp); ok {
+		t.Error("an unreachable host was taken for a port")
+	}
+}
+
+// Every probe says something, each its own.
+func TestProbes(t *testing.T) {
+	seen := map[string]bool{}
+	for _, p := range probes() {
+		if p.name == "" || len(p.b) == 0 || seen[string(p.b)] {
+			t.Errorf("%v: %d bytes, seen %v", p, len(p.b), seen[string(p.b)])
+		}
+		seen[string(p.b)] = true
+	}
+	if got := autokey("{}"); !bytes.Equal(got, []byte{'{' ^ 171, '}' ^ '{' ^ 171}) {
+		t.Errorf("% x", got)
+	}
+	if got := dnsQuestion("a.bc", 12, 1); !bytes.Equal(got[12:], []byte("\x01a\x02bc\x00\x00\x0c\x00\x01")) {
+		t.Errorf("% x", got)
+	}
+}
