@@ -21,6 +21,7 @@ type certifyFlags struct {
 	cases    []string
 	dryRun   bool
 	brief    bool
+	blind    bool
 	seed     uint64
 	jobs     int
 	out      string
@@ -98,6 +99,7 @@ Exit codes: 0 pass, 1 fail, 2 inconclusive or interrupted, 64 the call or a file
 	fl.StringArrayVar(&f.cases, "case", nil, "run only the case of this `ID`, and certify nothing; repeat for more")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "run nothing; print each case: whether it applies, why, and about how long it takes")
 	fl.BoolVar(&f.brief, "brief", false, "few tries, short watches: minutes instead of hours; certifies nothing")
+	fl.BoolVar(&f.blind, "blind", false, "tell the camera's programs another case's ID than the one that is run, so that none can behave for it alone")
 	fl.Uint64Var(&f.seed, "seed", 0, "seed of everything random (default: drawn)")
 	fl.IntVar(&f.jobs, "jobs", 0, fmt.Sprintf("cases at once; most wait most of their time (default %d, with --brief %d, with --attach 1)",
 		suite.DefaultJobs(false), suite.DefaultJobs(true)))

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -76,7 +77,7 @@ type certification struct {
 // prepare loads and checks everything; nothing runs yet. It may be called twice, by the process that isolates itself and the isolated one.
 func (f *certifyFlags) prepare() (*certification, error) {
 	c := &certification{Options: suite.Options{
-		Procedures: cases.All(), Only: f.cases, Brief: f.brief, Jobs: f.jobs, Out: f.out, Resume: f.resume,
+		Procedures: cases.All(), Only: f.cases, Brief: f.brief, Blind: f.blind, Jobs: f.jobs, Out: f.out, Resume: f.resume,
 		Command: shellWords(append([]string{"punchlab"}, os.Args[1:]...)), Replay: f.replay, Versions: certifyVersions(), Machine: certifyMachine(),
 	}}
 	for _, step := range []func(*certification) error{f.device, f.declaration, f.choose, f.signingKey} {
@@ -118,11 +119,11 @@ func (f *certifyFlags) device(c *certification) error {
 		if d.Program, err = located(f.program); err != nil {
 			return err
 		}
-		one, err := suite.Artifact(d.Program[0])
-		if err != nil {
+		if c.Programs, err = artifacts(d.Program); err != nil {
 			return usage(err)
 		}
-		c.Programs = []evidence.Artifact{one}
+		program, were := d.Program, c.Programs
+		c.Still = func() error { return still(program, were) }
 	}
 	if f.hook != "" {
 		argv, err := words(f.hook)
@@ -215,6 +216,37 @@ func (f *certifyFlags) declaration(c *certification) (err error) {
 	return checkFirmware(c)
 }
 
+// artifacts are a program and the files among its arguments: a script and what runs it.
+func artifacts(argv []string) (all []evidence.Artifact, err error) {
+	for i, arg := range argv {
+		if st, err := os.Stat(arg); i > 0 && (err != nil || !st.Mode().IsRegular()) {
+			continue
+		}
+		one, err := suite.Artifact(arg)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(all, func(a evidence.Artifact) bool { return a.Name == one.Name || a.SHA256 == one.SHA256 }) {
+			all = append(all, one)
+		}
+	}
+	return all, nil
+}
+
+// still says that a program is no more what it was.
+func still(argv []string, were []evidence.Artifact) error {
+	are, err := artifacts(argv)
+	if err != nil {
+		return err
+	}
+	for _, a := range were {
+		if !slices.Contains(are, a) {
+			return fmt.Errorf("%s was changed while it was certified", a.Name)
+		}
+	}
+	return nil
+}
+
 // checkFirmware drops a program that is the firmware itself, and refuses one that only has its name.
 func checkFirmware(c *certification) error {
 	firmware := c.Declaration.Device.Firmware
@@ -282,6 +314,9 @@ func (f *certifyFlags) replay(id string) string {
 	args = append(args, "--case", id, "--seed", strconv.FormatUint(f.seed, 10))
 	if f.brief {
 		args = append(args, "--brief")
+	}
+	if f.blind {
+		args = append(args, "--blind")
 	}
 	if len(f.program) > 0 {
 		args = append(append(args, "--"), f.program...)

@@ -120,7 +120,7 @@ func (x *Set) environment(s starting, folder, result string) []string {
 	}
 	env := []string{}
 	for _, v := range [][2]string{
-		{"CONTRACT", certify.ContractVersion}, {"CASE", x.stage.o.Case.ID}, {"ROLE", string(s.role)}, {"ACTION", string(s.action)},
+		{"CONTRACT", certify.ContractVersion}, {"CASE", x.stage.told()}, {"ROLE", string(s.role)}, {"ACTION", string(s.action)},
 		{"UNIT", strconv.Itoa(s.unit)}, {"RESULT", filepath.Join(folder, result)}, {"STATE", filepath.Join(folder, "state")},
 		{"HOST", s.host}, {"ADDR", list(t.HostAddr(s.host))}, {"RENDEZVOUS", list(t.AddrsFrom(s.host, rendezvousHost))},
 		{"RELAY", relay}, {"SEED", strconv.FormatUint(x.stage.o.Seed, 10)}, {"TIMEOUT", strconv.Itoa(int(readyIn / time.Second))},

@@ -44,6 +44,7 @@ type Options struct {
 	Declaration *certify.Declaration
 	Device      Device
 	Seed        uint64
+	Told        string       // the ID of the case that programs are told that this is; empty: the case's
 	Brief       bool         // few tries and short watches: see N and For
 	Folder      string       // of the case's evidence; made if it is missing
 	Fabric      *live.Fabric // which the caller closes, after the Stage
@@ -93,7 +94,18 @@ func Open(o Options) (*Stage, error) {
 		return nil, errors.Join(fmt.Errorf("stage: make the programs' folders: %w", err), s.Close())
 	}
 	s.Note("%s (%s), seed %d, brief %v, way %s", o.Case.ID, o.Case.Title, o.Seed, o.Brief, o.Device.Way)
+	if s.told() != o.Case.ID {
+		s.Note("the programs are told that this is %s", s.told())
+	}
 	return s, nil
+}
+
+// told is PUNCHLAB_CASE.
+func (s *Stage) told() string {
+	if s.o.Told != "" {
+		return s.o.Told
+	}
+	return s.o.Case.ID
 }
 
 func (o *Options) check() error {

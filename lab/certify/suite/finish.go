@@ -32,7 +32,11 @@ func (r *run) finish(ctx context.Context) (*Outcome, error) {
 	complete := len(r.waiting()) == 0 && (r.probe != nil || !r.o.seam.asks(r.o.Device))
 	out.Certification = r.certification(complete)
 	out.Certification.Suite, out.Ran = r.judge(complete)
-	out.Unsealed = r.unsealed(complete)
+	if out.Unsealed = r.unsealed(complete); out.Unsealed == "" && r.o.Still != nil {
+		if err := r.o.Still(); err != nil {
+			out.Unsealed = err.Error()
+		}
+	}
 	if out.Unsealed == "" {
 		for _, k := range r.o.Keys {
 			out.Certification.Signers = append(out.Certification.Signers, reports.Signer{Key: k.Public().ID()})

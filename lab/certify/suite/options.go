@@ -27,12 +27,14 @@ type Options struct {
 	Only        []string             // IDs; none: every case. With any, nothing is certified
 	Seed        uint64               // of the run; a case's own follows from it and the ID
 	Brief       bool                 // few tries, short watches: certifies nothing
+	Blind       bool                 // programs are told another case's ID: none can do for one case what it does not do else
 	Jobs        int                  // cases at once; 0: DefaultJobs. A box is in one place at a time: 1
 	Out         string               // folder; must not exist, or be empty, unless Resume
 	Resume      bool                 // go on with what is in Out
 	Fabric      *live.Fabric
 
 	Keys     []*evidence.Key     // sign the certificate; none: it is not sealed
+	Still    func() error        // says in the end that Programs are no more what they were; nil: nobody asks
 	Programs []evidence.Artifact // certified besides the firmware: programs that the vendor brought
 	// WitnessOf is the statement (evidence.Report.Statement) whose cases are run again; "" if none.
 	WitnessOf string

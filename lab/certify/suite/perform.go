@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/punchlab/punchlab/lab/certify"
@@ -113,10 +115,26 @@ func (r *run) closed(c certify.Case, finish func(certify.Result) certify.Result,
 // stage are the options of a case's stage, with its evidence in a folder below Out.
 func (r *run) stage(c certify.Case, folder string) stage.Options {
 	return stage.Options{
-		Case: c, Declaration: r.o.Declaration, Device: r.o.Device, Seed: CaseSeed(r.o.Seed, c.ID), Brief: r.o.Brief,
+		Case: c, Declaration: r.o.Declaration, Device: r.o.Device, Seed: CaseSeed(r.o.Seed, c.ID), Brief: r.o.Brief, Told: r.told(c),
 		Folder: r.dir.path(folder), Fabric: r.o.Fabric,
 		Say: func(text string) { r.tell(Event{Kind: Said, Case: c.ID, Text: text}) },
 	}
+}
+
+// told is the case that programs are told that a case is: itself, or where they are not to know, one that applies to the camera and follows
+// from the seed, as they have to know each of those. The honesty probe stays what it is.
+func (r *run) told(c certify.Case) string {
+	var ids []string
+	for _, s := range certify.Select(r.o.Declaration) {
+		if s.Applicable {
+			ids = append(ids, s.Case.ID)
+		}
+	}
+	if !r.o.Blind || !slices.Contains(ids, c.ID) {
+		return c.ID
+	}
+	rng := rand.New(rand.NewPCG(CaseSeed(r.o.Seed, c.ID), CaseSeed(r.o.Seed, "blind")))
+	return ids[rng.IntN(len(ids))]
 }
 
 // guard runs a procedure: one that panics, or does not end in its time, is the lab's fault, and a result all the same.
