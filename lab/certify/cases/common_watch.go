@@ -89,16 +89,6 @@ func (w *watched) asked(rate float64) int {
 	return max(int(math.Round(w.length().Seconds()*rate))+1, len(w.frames))
 }
 
-// hollow says what is wrong where a viewer claims more than has come to its host.
-func (w *watched) hollow() error {
-	came := tape.PayloadBytes(w.set.Tape().Packets(w.mark, tape.CameTo(w.view.Host())))
-	if got := bytesOf(w.frames); got > came {
-		return &stage.Fault{Role: certify.RoleViewer, Unit: 1,
-			Device: fmt.Sprintf("says that it got frames of %d bytes, and %d bytes came to its host", got, came)}
-	}
-	return nil
-}
-
 func bytesOf(frames []stage.Frame) (n int64) {
 	for _, f := range frames {
 		n += int64(f.Size)

@@ -39,9 +39,6 @@ func intact(ctx context.Context, s *stage.Stage) certify.Result {
 		if err != nil {
 			return s.Judge(err)
 		}
-		if err := w.hollow(); err != nil {
-			return s.Judge(err)
-		}
 		sent, came := w.carried(camera)
 		s.Saw("frames", len(w.frames))
 		s.Saw("packets", came.Packets)
@@ -195,9 +192,6 @@ func usual(ctx context.Context, s *stage.Stage) (float64, error) {
 
 // survived judges what a viewer got over a bad path.
 func survived(s *stage.Stage, w *watched, rate, share float64, while string) certify.Result {
-	if err := w.hollow(); err != nil {
-		return s.Judge(err)
-	}
 	s.Saw("frames", len(w.frames))
 	o, asked := compare(once(s.Source()), w.frames), w.asked(rate)
 	whole, floor := o.Intact, s.Decl().Bounds.Floor

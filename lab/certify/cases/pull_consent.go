@@ -111,14 +111,14 @@ func (c *claimants) quiet(ctx context.Context) error {
 
 // given judges a few tries together, by what left the camera since a position of the tape.
 func (c *claimants) given(from, tries int, who string) {
-	media := c.x.Tape().Packets(from, c.camera.Out(), tape.Media)
+	media := tape.Streamed(c.x.Tape().Packets(from, c.camera.Out()))
 	bad := len(media) > answers*tries
 	for i := range tries {
 		c.s.Try(bad && i == 0)
 		c.s.Saw("tries", 1)
 	}
 	came := c.x.Tape().Count(from, tape.CameTo(c.camera.Host(), "rendezvous"), tape.Full)
-	c.s.Record(map[string]any{"who": who, "tries": tries, "came to the camera and its servers": came, "packets of 500 bytes or more": len(media)})
+	c.s.Record(map[string]any{"who": who, "tries": tries, "came to the camera and its servers": came, "packets of media": len(media)})
 	if bad && c.caught == "" {
 		c.caught = fmt.Sprintf("%d packets of media left the camera, %d bytes to %v, when %s asked", len(media), tape.Bytes(media), media[0].Dst, who)
 	}
