@@ -40,6 +40,7 @@ type Set struct {
 	routes  tape.Routes
 	relay   string // host
 	capture *os.File
+	spare   *spare
 	clock   *net.UDPConn // NTP; nil: nobody asks
 	ahead   atomic.Int64 // nanoseconds that it is ahead
 	box     *cable
@@ -178,6 +179,10 @@ func (x *Set) watch() error {
 		if err := x.lab.Capture(f); err != nil {
 			return err
 		}
+		x.spare = newSpare(x.stage.o.Folder, leastSpare, func(err error) {
+			x.stage.tear(errors.Join(err, x.lab.StopCapture()))
+			x.stage.Note("the capture ends here: %v", err)
+		})
 	}
 	for _, name := range x.lab.Hosts() {
 		if name == cameraHost && x.stage.Way() == Box {
@@ -258,7 +263,10 @@ func (x *Set) Close() error {
 		errs = append(errs, x.clock.Close())
 	}
 	if x.capture != nil {
-		errs = append(errs, x.lab.StopCapture(), x.capture.Close())
+		if !x.spare.close() {
+			errs = append(errs, x.lab.StopCapture())
+		}
+		errs = append(errs, x.capture.Close())
 		x.draw()
 	}
 	x.holdToDeclaration()
