@@ -203,14 +203,15 @@ func (r *replayer) idle(ctx context.Context, when string) (certify.Result, error
 // message is something that was recorded.
 type message struct {
 	hop
-	b []byte
+	b  []byte
+	at time.Time
 }
 
-// messages are what was recorded: of each way the first and the last ones, whatever they are, and some of those between that are too
-// small for media.
+// messages are what was recorded, in the order in which it passed: of each way the first and the last ones, whatever they are, and those
+// between that are too small for media. Of too many the camera's come first, and the rest is drawn.
 func (r *replayer) messages(atMost int) (all []message) {
 	const ends = 8
-	var rest []message
+	var toCamera, ending, between []message
 	seen := map[string]bool{}
 	for _, p := range passages(r.x.Tape().Packets(0)) {
 		if p.A == r.m.Name || p.B == r.m.Name {
@@ -222,20 +223,24 @@ func (r *replayer) messages(atMost int) (all []message) {
 				continue
 			}
 			seen[key] = true
-			m := message{p.hop, said.Payload}
+			m := message{p.hop, said.Payload, said.At}
 			switch {
+			case p.B == r.camera.Host() && len(said.Payload) < tape.MediaSize:
+				toCamera = append(toCamera, m)
 			case i < ends || i >= len(p.said)-ends:
-				all = append(all, m)
+				ending = append(ending, m)
 			case len(said.Payload) < tape.MediaSize:
-				rest = append(rest, m)
+				between = append(between, m)
 			}
 		}
 	}
-	for _, list := range [][]message{all, rest} {
+	for _, list := range [][]message{toCamera, ending, between} {
 		r.draw.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		all = append(all, list...)
 	}
-	all = append(all, rest...)
-	return all[:min(len(all), atMost)]
+	all = all[:min(len(all), atMost)]
+	slices.SortFunc(all, func(a, b message) int { return a.at.Compare(b.at) })
+	return all
 }
 
 // parties are where the others are to be reached: the way to each host that most has come by.
@@ -255,7 +260,7 @@ func (r *replayer) parties() (to []netip.AddrPort) {
 
 // replay sends messages again. What the camera sends to the attacker is said in words.
 func (r *replayer) replay(ctx context.Context, when string) (drawn string, err error) {
-	recorded := r.messages(r.s.N(1000, 60))
+	recorded := r.messages(r.s.N(1000, 90))
 	streams := connectionsOf(r.x.Tape().Packets(0, tape.TCP, tape.Not(tape.At(r.m.Name))), r.x.Servers(r.m.Name))
 	all := len(recorded)
 	for _, t := range streams {
