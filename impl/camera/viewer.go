@@ -236,17 +236,18 @@ func (v *viewer) used(now time.Time, path punch.Path, cand *punch.Candidate, m *
 }
 
 // consent is answered where the viewer is known to receive, and never by another direct path than the media's: the answer tells the viewer
-// that what comes by a path comes still, and one that has moved back to where it once was is to find out that nothing does.
+// that what comes by a path comes still. A viewer whose consent comes from elsewhere has moved, and is asked there: its use names the path.
 func (v *viewer) consent(now time.Time, path punch.Path, cand *punch.Candidate, m *wire.Consent, size int) error {
 	to, ok := v.receives(path, cand)
-	switch {
-	case !ok:
+	if !ok {
 		return v.challenge(now, cand, size)
-	case to.Route == punch.Direct && v.nominated && v.path.Route == punch.Direct:
-		to = v.path
+	}
+	var err error
+	if v.nominated && path.Route == punch.Direct && v.path.Route == punch.Direct && path != v.path {
+		to, err = v.path, v.challenge(now, cand, size)
 	}
 	v.sealTo(to, &wire.ConsentAck{Sequence: m.Sequence})
-	return nil
+	return err
 }
 
 // receives is where to answer what came by a path: there, if the viewer is known to receive there, else by the direct path in use.
