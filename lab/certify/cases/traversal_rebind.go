@@ -153,18 +153,19 @@ func (m *moving) watch(ctx context.Context) error {
 
 // change has a site's router change, and waits until the stream goes on; why says that it did not within the recovery.
 func (m *moving) change(ctx context.Context, site string, n int) (why string, err error) {
-	c := move{site: site, n: n, from: time.Now()}
+	before := flowsOf(m.fromSite(site, m.view.Mark()))
 	mark := m.set.Tape().Mark()
+	c := move{site: site, n: n, from: time.Now()}
 	if err := m.toggle(site); err != nil {
 		return "", err
 	}
 	c.done = time.Now()
-	if err := m.recovered(ctx, c, mark); err != nil {
+	seen, err := m.recovered(ctx, c, before, mark)
+	if err != nil {
 		return "", err
 	}
 	first, ok := tape.First(m.set.Tape().Packets(mark, tape.CameTo("viewer"), tape.Media), c.done.Add(inFlight))
 	if ok {
-		seen := m.rebound(c)
 		m.Saw("rebinds", min(seen, 1))
 		m.Note("%s: %d flows go on from another endpoint; of what was not on its way media came to the viewer %s later", m.name(c), seen,
 			ms(first.At.Sub(c.done)))
@@ -177,24 +178,25 @@ func (m *moving) change(ctx context.Context, site string, n int) (why string, er
 	return why, err
 }
 
-// recovered waits until a change shows and media comes again, or the recovery is over. A viewer that has ended is started again.
-func (m *moving) recovered(ctx context.Context, c move, mark int) error {
+// recovered waits until a change shows and media comes again, or the recovery is over, and says how many flows show it. A viewer that has
+// ended is started again.
+func (m *moving) recovered(ctx context.Context, c move, before map[receiver]flow, mark int) (seen int, err error) {
 	for time.Since(c.done) <= m.Decl().Bounds.Recovery+grace {
 		media := m.set.Tape().Count(mark, tape.CameTo("viewer"), tape.Media, tape.Between(c.done.Add(inFlight), time.Time{}))
-		if media >= leastMedia && m.rebound(c) > 0 {
-			return nil
+		if seen = rebound(before, m.fromSite(c.site, mark), m.address); seen > 0 && media >= leastMedia {
+			return seen, nil
 		}
 		if !m.view.Alive() {
 			m.Note("the viewer has ended: it is started again, as its user would")
 			if err := m.watch(ctx); err != nil {
-				return err
+				return seen, err
 			}
 		}
 		if err := m.Pause(ctx, 25*time.Millisecond); err != nil { // until more has come
-			return err
+			return seen, err
 		}
 	}
-	return nil
+	return seen, nil
 }
 
 // name is a change in words.
@@ -220,38 +222,51 @@ func (m *moving) toggle(site string) error {
 // flowing is how many packets one endpoint has had from another to be called a flow: a question to a STUN server is none.
 const flowing = 3
 
-// rebound counts the flows from a change's site that another host has seen go on from another endpoint.
-func (m *moving) rebound(c move) (n int) {
+// receiver is an endpoint of a host to which a site sends.
+type receiver struct {
+	host     string
+	protocol uint8
+	at       netip.AddrPort
+}
+
+// flow is what comes to a receiver: from where at last, and how many packets from there.
+type flow struct {
+	from netip.AddrPort
+	n    int
+}
+
+// fromSite are the packets that came to other hosts from a site, from a position of the tape on.
+func (m *moving) fromSite(site string, mark int) []tape.Packet {
 	others := []string{"rendezvous", m.set.Relay(), "viewer", "camera"}
-	others = slices.DeleteFunc(others, func(host string) bool { return host == c.site })
-	type flow struct {
-		before, after netip.AddrPort
-		n             int // of those from before
-	}
-	flows := map[string]*flow{}
-	for _, p := range m.set.Tape().Packets(0, tape.CameTo(others...), tape.By(externalOf(m.set, c.site)...), tape.Full) {
-		key := fmt.Sprint(p.Host, p.Protocol, p.Dst)
-		f := flows[key]
-		if f == nil {
-			f = &flow{}
-			flows[key] = f
-		}
-		switch {
-		case p.At.After(c.done) && p.Src != f.before && f.n >= flowing:
-			f.after = p.Src
-		case p.At.After(c.done):
-		case p.Src == f.before:
-			f.n++
-		default:
-			f.before, f.n = p.Src, 1
+	others = slices.DeleteFunc(others, func(host string) bool { return host == site })
+	return m.set.Tape().Packets(mark, tape.CameTo(others...), tape.By(externalOf(m.set, site)...), tape.Full)
+}
+
+// flowsOf are the flows that packets show.
+func flowsOf(ps []tape.Packet) map[receiver]flow {
+	flows := map[receiver]flow{}
+	for _, p := range ps {
+		to := receiver{p.Host, p.Protocol, p.Dst}
+		if f := flows[to]; f.from == p.Src {
+			flows[to] = flow{p.Src, f.n + 1}
+		} else {
+			flows[to] = flow{p.Src, 1}
 		}
 	}
-	for _, f := range flows {
-		if f.after.IsValid() && (!m.address || f.after.Addr() != f.before.Addr()) {
-			n++
+	return flows
+}
+
+// rebound counts the flows that packets show to go on from another endpoint, or if it is asked for, from another address.
+func rebound(before map[receiver]flow, ps []tape.Packet, address bool) int {
+	changed := map[receiver]bool{}
+	for _, p := range ps {
+		to := receiver{p.Host, p.Protocol, p.Dst}
+		f := before[to]
+		if f.n >= flowing && p.Src != f.from && (!address || p.Src.Addr() != f.from.Addr()) {
+			changed[to] = true
 		}
 	}
-	return n
+	return len(changed)
 }
 
 // judgeFrames holds the frames to the recovery.

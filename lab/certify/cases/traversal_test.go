@@ -130,3 +130,29 @@ func TestTrust(t *testing.T) {
 		}
 	}
 }
+
+// A flow that goes on from elsewhere is a change; a question from a port of its own, and another receiver's flow, are none.
+func TestRebound(t *testing.T) {
+	packet := func(to, from string) tape.Packet {
+		return tape.Packet{Host: "camera", Protocol: 17, Dst: netip.MustParseAddrPort(to), Src: netip.MustParseAddrPort(from)}
+	}
+	media, stun := "192.168.1.2:4477", "192.168.1.2:3478"
+	before := flowsOf([]tape.Packet{
+		packet(stun, "203.0.113.1:7"), packet(stun, "203.0.113.1:8"), packet(media, "203.0.113.1:9"),
+		packet(media, "203.0.113.1:1"), packet(media, "203.0.113.1:1"), packet(media, "203.0.113.1:1"),
+	})
+	for _, tt := range []struct {
+		name          string
+		after         []tape.Packet
+		port, address int
+	}{
+		{"it goes on as it was", []tape.Packet{packet(media, "203.0.113.1:1")}, 0, 0},
+		{"another port", []tape.Packet{packet(media, "203.0.113.1:1"), packet(media, "203.0.113.1:2"), packet(media, "203.0.113.1:2")}, 1, 0},
+		{"another address", []tape.Packet{packet(media, "203.0.113.2:1")}, 1, 1},
+		{"a question", []tape.Packet{packet(stun, "203.0.113.2:9")}, 0, 0},
+	} {
+		if port, address := rebound(before, tt.after, false), rebound(before, tt.after, true); port != tt.port || address != tt.address {
+			t.Errorf("%s: %d changes of the port, %d of the address", tt.name, port, address)
+		}
+	}
+}
