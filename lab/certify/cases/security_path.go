@@ -43,8 +43,8 @@ func newObserver(s *stage.Stage, x *stage.Set, camera *stage.Camera, where, host
 // plainly is what a session that is spoken in plain text has, whatever the camera: its media is in plain text too, or its keys are there
 // to be read (RFC 4568).
 var plainly = []tape.Secret{
-	{Name: "RTSP in plain text", Bytes: []byte("RTSP/1.0 200 OK\r\n")},
-	{Name: "a session's description (SDP) in plain text", Bytes: []byte("\r\na=rtpmap:96 H264/90000")},
+	{Name: "an RTSP answer", Bytes: []byte("RTSP/1.0 200 OK\r\n")},
+	{Name: "a session's description (SDP)", Bytes: []byte("\r\na=rtpmap:96 H264/90000")},
 }
 
 // read looks at what passed from a position on: secrets in it are a fail.

@@ -186,6 +186,7 @@ func (q *searcher) search(ctx context.Context, rounds int) (answers []answer, er
 		}
 		q.arrived++
 		q.s.Saw("arrived", 1)
+		q.s.Saw("tries", 1)
 		q.s.Try(answered)
 		if answered {
 			answers = append(answers, answer{names[i], port, len(shot.B), n})

@@ -36,6 +36,12 @@ func neighbours(ctx context.Context, s *stage.Stage) certify.Result {
 	return s.Pass()
 }
 
+// routerOf says what tells the topologies apart.
+var routerOf = map[string]string{
+	"same-lan":            "whose router hairpins (sends back what is for its own external address)",
+	"same-lan-no-hairpin": "whose router does not hairpin (send back what is for its own external address)",
+}
+
 // besideIt has a viewer in the camera's LAN watch, and counts the packets of media that the router turned round; ok: none left it.
 func besideIt(ctx context.Context, s *stage.Stage, x *stage.Set, camera *stage.Camera, topology string) (hairpins int, r certify.Result, ok bool) {
 	// Media may go any way until the sides have found each other.
@@ -45,7 +51,7 @@ func besideIt(ctx context.Context, s *stage.Stage, x *stage.Set, camera *stage.C
 	case err != nil:
 		return 0, s.Judge(err), false
 	case g.why != "":
-		return 0, s.Fail("%s: %s", topology, g.why), false
+		return 0, s.Fail("a viewer in the camera's LAN, %s: %s", routerOf[topology], g.why), false
 	}
 	from := g.first.T.Add(settle)
 	if err := s.Pause(ctx, time.Until(from.Add(watch))); err != nil {

@@ -176,8 +176,13 @@ func (x *Set) Box() *plug.Box {
 func (c *Camera) become(ctx context.Context) error {
 	err := c.hook(ctx, certify.ActionRun)
 	var unsupported *Unsupported
-	if c.Unit == 1 && errors.As(err, &unsupported) {
+	switch {
+	case !errors.As(err, &unsupported):
+		return err
+	case c.Unit == 1:
 		return nil
+	case unsupported.Why == "":
+		unsupported.Why = fmt.Sprintf("asked to be unit %d, its hook exited with 127", c.Unit)
 	}
 	return err
 }

@@ -41,7 +41,7 @@ func CaseSeed(seed uint64, id string) uint64 {
 
 // Limits of a case's time.
 const (
-	briefLimit = time.Minute
+	briefLimit = 2 * time.Minute // a box has to boot
 	spare      = 2 * time.Minute
 )
 
