@@ -210,6 +210,24 @@ func TestViewerComesBack(t *testing.T) {
 	}
 }
 
+// A camera whose NAT has given it another port, without anybody missing anything, is where the rendezvous does not know it. A viewer that
+// moves then reaches it all the same, by the path that it has, and is asked there whether it receives.
+func TestViewerMovesAfterTheCamera(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 48, cameraNAT: fullCone, viewerNAT: fullCone})
+	w.connect("adaptive")
+	w.net.Run(3*time.Second, nil)
+	w.cameraSite.Rebind()
+	w.net.Run(time.Second, nil)
+	roam(w.viewerSite, "192.0.2.77")
+	at := w.net.Now
+	w.net.Run(3*time.Second, nil)
+	longest, atEnd := w.standstill(at)
+	if s := w.viewer.Stats(); longest > 600*time.Millisecond || atEnd > 100*time.Millisecond || s.Path.Route != punch.Direct {
+		t.Errorf("stood still for %v, and %v at the end; path %v; events%s", longest, atEnd, s.Path, events(w))
+	}
+	w.checkFrames(150)
+}
+
 // With loss on top, video flows again after a reboot or a move just so, if a little later, and ends up direct.
 func TestRebindUnderLoss(t *testing.T) {
 	for _, loss := range []float64{0.01, 0.0513} {
