@@ -356,7 +356,7 @@ func (q *asking6) byMessages(ctx context.Context, label ids.Label) (certify.Resu
 	known, _ := labelOf(q.online)
 	// In each 25 questions, which is what a key is granted: 12 of each sort, and one for the camera that is online.
 	const each = 25
-	lanes := s.N(8, 2)
+	lanes := s.N(10, 2)
 	var kinds []int
 	for range lanes {
 		part := append(slices.Repeat([]int{0, 1}, each/2), 2)
