@@ -75,6 +75,7 @@ soak: build peers store ## longer sweeps: every behaviour pair, strategy, peer a
 	PUNCHLAB_SOAK=1 PUNCHLAB_MUTANTS=$(CURDIR)/out/soak $(GO) test ./lab/mutants -run Kit -count 1 -timeout 60m
 	PUNCHLAB_SOAK=1 PUNCHLAB_SOAK_OUT=$(CURDIR)/out/soak/attack $(GO) test ./lab/attack/soak -run 'Nothing|Table' -parallel 1 -count 1 -v -timeout 30m
 	$(BIN) certify --out out/soak/certificate
+	PUNCHLAB_SOAK=1 $(GO) test ./lab/certify/rtsp -run Certified -count 1 -v -timeout 20m
 	PUNCHLAB_SOAK=1 $(GO) test ./lab/agree -run Random -count 10
 	PUNCHLAB_SOAK=1 $(GO) test ./lab/nat ./lab/link ./lab/packet ./lab/fabric ./lab/capture/... ./lab/record ./lab/stats -rapid.checks 2000
 
