@@ -153,12 +153,12 @@ func (c *claimants) strangers(ctx context.Context) error {
 			if r.Asked {
 				asked++
 			}
-			c.s.Record(map[string]any{"viewer with": some[i].what, "asked": r.Asked, "ended with code": r.Code, "frames": r.Frames})
+			c.s.Record(map[string]any{"viewer": some[i].what, "asked": r.Asked, "ended with code": r.Code, "frames": r.Frames})
 			if r.Reached && c.caught == "" {
-				c.caught = fmt.Sprintf("a viewer with %s was served: of the camera's frames %d came to it", some[i].what, r.Frames)
+				c.caught = fmt.Sprintf("a viewer %s was served: of the camera's frames %d came to it", some[i].what, r.Frames)
 			}
 		}
-		c.given(from, asked, "viewers with "+some[0].what+" or other wrong tickets")
+		c.given(from, asked, "viewers "+some[0].what+" or with other wrong tickets")
 	}
 	return nil
 }
@@ -177,14 +177,14 @@ func (c *claimants) wrongTickets(n int) (wrong []wrongTicket, err error) {
 		return nil, err
 	}
 	if bare(ticket) {
-		wrong = append(wrong, wrongTicket{"no credentials, who knew where the camera is and no more,", ticket})
+		wrong = append(wrong, wrongTicket{"without credentials, who knew where the camera is and no more,", ticket})
 	}
 	for i := len(wrong); i < n; i++ {
 		if l, ok := labelOf(ticket); ok {
 			wrong = append(wrong, c.wrongLabel(l, i))
 			continue
 		}
-		wrong = append(wrong, wrongTicket{fmt.Sprintf("a ticket whose third %d was made up", i%3+1), c.madeUp(ticket, i%3)})
+		wrong = append(wrong, wrongTicket{fmt.Sprintf("with a ticket whose third %d was made up", i%3+1), c.madeUp(ticket, i%3)})
 	}
 	return wrong, nil
 }
@@ -202,7 +202,7 @@ func bare(ticket []byte) bool {
 
 // wrongLabel is a label that does not hold the camera's secret.
 func (c *claimants) wrongLabel(l ids.Label, i int) wrongTicket {
-	what := "a secret that was made up"
+	what := "with a secret that was made up"
 	made := ids.Secret{}
 	for j := range made {
 		made[j] = byte(c.draw.Uint32())
@@ -210,11 +210,11 @@ func (c *claimants) wrongLabel(l ids.Label, i int) wrongTicket {
 	other, ok := labelOf(c.other)
 	switch {
 	case i%4 == 0:
-		what, made = "no secret", ids.Secret{}
+		what, made = "with no secret", ids.Secret{}
 	case i%4 == 1 && ok:
-		what, made = "another camera's secret", other.Secret
+		what, made = "with another camera's secret", other.Secret
 	case i%4 == 2:
-		what, made = "a secret of which one bit is wrong", l.Secret
+		what, made = "with a secret of which one bit is wrong", l.Secret
 		made[c.draw.IntN(len(made))] ^= 1 << c.draw.IntN(8)
 	}
 	l.Secret = made
