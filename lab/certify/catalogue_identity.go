@@ -132,7 +132,7 @@ func registration() []Case {
 		ID: "REG-6", Title: "A mass of cameras reconnects spread over time", Level: Should, Needs: needs,
 		Origin: []Clause{orderly}, Since: first, Units: 20, Takes: 3 * time.Minute,
 		Procedure: "Many units are registered; the server is gone for a minute and comes back.",
-		Criterion: "No more than a quarter of the first registrations come within any second, each unit's next tries are further and " +
+		Criterion: "No more than half of the first registrations come within any second, each unit's next tries are further and " +
 			"further apart, and all are registered within two minutes.",
 		Observed: []Need{{"units", "units that registered before and after", 20}},
 		Evidence: []string{capture, counts},
