@@ -75,6 +75,7 @@ type unitFacts struct {
 	stage.Identity
 	camera  *stage.Camera
 	ticket  []byte
+	card    string // MAC address that its host has, whatever it names
 	symbols string // of the identifier, without what separates them
 }
 
@@ -90,10 +91,20 @@ func unitOf(ctx context.Context, x *stage.Set, n int) (u unitFacts, err error) {
 		return u, err
 	}
 	u.symbols = plainText(u.UID)
-	if u.MAC == "" {
-		u.MAC, err = macOf(x, u.camera)
+	if u.card, err = macOf(x, u.camera); u.MAC == "" {
+		u.MAC = u.card
 	}
 	return u, err
+}
+
+// macs are the addresses that its identifier must not follow from: the one that it names, and its card's.
+func (u unitFacts) macs() (all []net.HardwareAddr) {
+	for _, text := range slices.Compact([]string{u.MAC, u.card}) {
+		if mac, err := net.ParseMAC(text); err == nil {
+			all = append(all, mac)
+		}
+	}
+	return all
 }
 
 // macOf is the address of the camera's card.
@@ -206,7 +217,7 @@ type fact struct{ name, value string }
 
 // forms are the unit's own facts, as texts and numbers are written.
 func (u unitFacts) forms() (facts []fact) {
-	if mac, err := net.ParseMAC(u.MAC); err == nil {
+	for _, mac := range u.macs() {
 		facts = append(facts, macForms("the MAC address", mac)...)
 	}
 	if u.Serial != "" {
@@ -217,7 +228,7 @@ func (u unitFacts) forms() (facts []fact) {
 
 // neighbours are what a unit's facts say of others': counted on, and by its identifier.
 func (u unitFacts) neighbours() (facts []fact) {
-	if mac, err := net.ParseMAC(u.MAC); err == nil {
+	for _, mac := range u.macs() {
 		for _, d := range []int{-2, -1, 1, 2} {
 			next := new(big.Int).Add(new(big.Int).SetBytes(mac), big.NewInt(int64(d))).FillBytes(make([]byte, len(mac)))
 			facts = append(facts, macForms(fmt.Sprintf("the other's MAC address %+d", d), next)...)

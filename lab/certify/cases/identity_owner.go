@@ -114,7 +114,7 @@ func (h *handover) ends(ctx context.Context, open *stage.View, a certify.Action,
 		if err := s.Pause(ctx, 50*time.Millisecond); err != nil {
 			return s.Judge(err), true
 		}
-		if m, ok := tape.Last(h.x.Tape().Packets(open.Mark(), tape.CameTo(open.Host()), tape.Media)); ok && m.At.After(last) {
+		if m, ok := tape.Last(tape.Streamed(h.x.Tape().Packets(open.Mark(), tape.CameTo(open.Host())))); ok && m.At.After(last) {
 			last = m.At
 		}
 		for _, f := range slices.Backward(open.Frames()) {
@@ -152,7 +152,7 @@ func (h *handover) returns(ctx context.Context, a certify.Action, old []byte, sa
 	if err := h.s.Pause(ctx, h.s.For(3*time.Second, 500*time.Millisecond)); err != nil {
 		return h.s.Judge(err), true
 	}
-	n := h.x.Tape().Count(mark, tape.CameTo(home(h.owner)), tape.Media)
+	n := len(tape.Streamed(h.x.Tape().Packets(mark, tape.CameTo(home(h.owner)))))
 	h.s.Saw("tries", 1)
 	h.s.Try(n > 0)
 	h.s.Note("%d datagrams of the session that was open were sent again from its ports: %d media packets came", len(said), n)
@@ -181,7 +181,7 @@ func (h *handover) refused(ctx context.Context, a certify.Action, ticket []byte,
 	if err != nil {
 		return h.s.Judge(err), true
 	}
-	media := h.x.Tape().Count(v.Mark, tape.CameTo(host), tape.Media)
+	media := len(tape.Streamed(h.x.Tape().Packets(v.Mark, tape.CameTo(host))))
 	h.s.Saw("tries", 1)
 	h.s.Try(v.Frames > 0 || media > 0)
 	h.s.Note("the old owner asks after the %s %s: %d frames, %d media packets, code %d, %v", a, how, v.Frames, media, v.Code, v.Took.Round(time.Millisecond))

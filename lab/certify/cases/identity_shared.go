@@ -222,7 +222,7 @@ func saidToTheOther(ctx context.Context, s *stage.Stage, x *stage.Set, of, at un
 	if err := s.Pause(ctx, s.For(3*time.Second, 500*time.Millisecond)); err != nil {
 		return s.Judge(err), true
 	}
-	got := x.Tape().Count(mark, tape.CameTo(registrantHost), tape.Media)
+	got := len(tape.Streamed(x.Tape().Packets(mark, tape.CameTo(registrantHost))))
 	s.Saw("tries", 1)
 	s.Try(got > 0)
 	s.Note("%d datagrams of a session with unit %d were sent to unit %d: %d media packets came", sent, of.camera.Unit, n, got)

@@ -186,7 +186,7 @@ func (r *replayer) idle(ctx context.Context, when string) (certify.Result, error
 	if err := r.s.Pause(ctx, r.s.For(10*time.Second, 500*time.Millisecond)); err != nil { // for what it may do later
 		return certify.Result{}, err
 	}
-	media := r.x.Tape().Packets(from, r.camera.Out(), tape.Media)
+	media := tape.Streamed(r.x.Tape().Packets(from, r.camera.Out()))
 	to := r.x.Tape().Packets(from, r.peers())
 	r.s.Note("%s the camera sent %d media packets, and %d packets of any kind to others than its servers", when, len(media), len(to))
 	switch {
