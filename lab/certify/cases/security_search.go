@@ -92,7 +92,9 @@ func (q *searcher) aim(behind bool) error {
 		}
 	}
 	for _, p := range searches() {
-		own[p.port] = own[p.port]
+		if _, known := own[p.port]; !known {
+			own[p.port] = false
+		}
 	}
 	ports := []uint16{}
 	for port := range own {
