@@ -157,6 +157,7 @@ func (t *trials) works(ctx context.Context, when string) error {
 
 // try has one mishap happen, and holds the camera to what it has to do then.
 func (t *trials) try(ctx context.Context, m mishap) error {
+	t.x.Tape().Forget(t.x.Tape().Mark()) // what is judged are frames
 	var w *stage.View
 	var err error
 	if m.stream {

@@ -45,6 +45,7 @@ type siege struct {
 	targets []target
 	memory  []*measured
 	missed  string // why the first connect failed that did
+	counted int    // up to which position of the tape the flood was counted
 }
 
 // target is what is flooded.
@@ -80,12 +81,12 @@ func flooded(ctx context.Context, s *stage.Stage) certify.Result {
 		return s.Fail("no connect succeeded before the flood: %s", f.missed)
 	}
 	var stormy []float64
-	from := f.x.Tape().Mark()
+	f.counted = f.x.Tape().Mark()
 	err = f.during(ctx, func(ctx context.Context) (err error) {
 		stormy, err = f.connects(ctx, s.N(299, 5), func(m *measured, now int64) { m.most = max(m.most, now) }, true)
 		return err
 	})
-	f.count(from)
+	f.count()
 	if err != nil {
 		return s.Judge(err)
 	}
@@ -123,7 +124,7 @@ func (f *siege) begin(ctx context.Context) (err error) {
 		return nil
 	}
 	// The first of a flood fills caches and heaps, as any other load would: that is not what the case is about.
-	return f.during(ctx, func(ctx context.Context) error { return f.Pause(ctx, f.For(5*time.Second, time.Second)) })
+	return f.during(ctx, func(ctx context.Context) error { return f.Pause(ctx, f.For(30*time.Second, time.Second)) })
 }
 
 // weigh has a program's memory watched, if it can be seen.
@@ -267,11 +268,13 @@ func (t *target) arrived() tape.Match {
 	return tape.All(tape.CameTo(t.host), tape.UDP, func(p *tape.Packet) bool { return floodedFrom.Contains(p.Src.Addr()) })
 }
 
-// count counts what of the flood has arrived since a position of the tape.
-func (f *siege) count(from int) {
+// count counts what of the flood has arrived since it was last counted, and has the tape forget it.
+func (f *siege) count() {
 	for _, t := range f.targets {
-		f.Saw("flood", f.x.Tape().Count(from, t.arrived()))
+		f.Saw("flood", f.x.Tape().Count(f.counted, t.arrived()))
 	}
+	f.counted = f.x.Tape().Mark()
+	f.x.Tape().Forget(f.counted)
 }
 
 // connects has a viewer connect n times, and returns how long those took that succeeded, in seconds.
@@ -298,6 +301,11 @@ func (f *siege) connects(ctx context.Context, n int, weigh func(*measured, int64
 			}
 			weigh(m, now)
 		}
+		if flooded {
+			f.count()
+		} else {
+			f.x.Tape().Forget(f.x.Tape().Mark())
+		}
 	}
 	return took, nil
 }
@@ -316,12 +324,16 @@ func (f *siege) connect(ctx context.Context) (took time.Duration, why string, er
 	if left := leave(f.Stage, w); left != nil {
 		return 0, "", left
 	}
+	asked := w.Asked()
+	if asked.IsZero() {
+		asked = w.Started()
+	}
 	var ended *stage.Ended
 	switch {
-	case err == nil && first.T.Sub(w.Asked()) > within:
-		return 0, fmt.Sprintf("its first frame came after %v", first.T.Sub(w.Asked()).Round(time.Millisecond)), nil
+	case err == nil && first.T.Sub(asked) > within:
+		return 0, fmt.Sprintf("its first frame came after %v", first.T.Sub(asked).Round(time.Millisecond)), nil
 	case err == nil:
-		return first.T.Sub(w.Asked()), "", nil
+		return first.T.Sub(asked), "", nil
 	case ctx.Err() == nil && (errors.As(err, &ended) || errors.Is(err, context.DeadlineExceeded)):
 		return 0, err.Error(), nil
 	}
@@ -348,7 +360,7 @@ func (f *siege) verdict(calm, stormy []float64) certify.Result {
 			under, len(stormy), idle, len(calm), allowed)
 	}
 	for _, m := range f.memory {
-		allowed := m.idle + max(m.idle/10, grantedMemory)
+		allowed := m.idle + max(m.idle/10, int64(f.N(grantedMemory, 4*grantedMemory))) // in brief heaps are young
 		f.Note("memory of %s: %.1f MiB when idle, %.1f MiB under the flood, %.1f MiB allowed", m.what, mib(m.idle), mib(m.most), mib(allowed))
 		f.Record(map[string]any{"memory of": m.what, "idle bytes": m.idle, "under the flood": m.most, "allowed": allowed})
 		if m.most > allowed {

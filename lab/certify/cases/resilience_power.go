@@ -105,6 +105,7 @@ func (c *cuts) refusedIn() time.Duration { return c.Decl().Bounds.FirstFrame + t
 
 // cut does one. wrong says what of the camera's it did not outlive.
 func (c *cuts) cut(ctx context.Context, k cut) (wrong string, err error) {
+	c.x.Tape().Forget(c.x.Tape().Mark()) // what is judged are frames
 	if k.private {
 		var unsupported *stage.Unsupported
 		switch err := c.camera.Action(ctx, certify.ActionPrivacyOn); {

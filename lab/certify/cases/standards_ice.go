@@ -30,9 +30,9 @@ type check struct {
 	src, dst netip.AddrPort
 }
 
-// checks are those that a camera has sent since a position of the tape, and how many of them it sent again.
-func checks(x *stage.Set, camera *stage.Camera, from int) (all []check, again int) {
-	seen := map[[12]byte]bool{}
+// checks are those that a camera has sent since a position of the tape, and how many of them it sent again. seen are the transactions of
+// those before.
+func checks(x *stage.Set, camera *stage.Camera, from int, seen map[[12]byte]bool) (all []check, again int) {
 	servers := x.Servers(camera.Host())
 	for _, p := range x.Tape().Packets(from, camera.Out(), aSTUNPacket, tape.Not(tape.To(servers...))) {
 		m, err := readSTUN(p.Payload)
@@ -63,12 +63,21 @@ func consentJittered(ctx context.Context, s *stage.Stage) certify.Result {
 		return outcome(s, err)
 	}
 	err = s.Pause(ctx, s.For(10*time.Second, 2*time.Second)) // until its path is found: that has checks of its own
-	from := x.Tape().Mark()
-	if err == nil {
-		err = s.Pause(ctx, s.For(8*time.Minute, 25*time.Second))
+	const part = 20 * time.Second                            // of the media of more the tape would be full
+	var all []check
+	again, seen, media := 0, map[[12]byte]bool{}, map[consentFlow]bool{}
+	from, began, watch := x.Tape().Mark(), time.Now(), s.For(8*time.Minute, 25*time.Second)
+	for err == nil && time.Since(began) < watch {
+		err = s.Pause(ctx, min(part, watch-time.Since(began)))
+		upto := x.Tape().Mark()
+		more, repeated := checks(x, camera, from, seen)
+		all, again = append(all, more...), again+repeated
+		for _, p := range x.Tape().Packets(from, camera.Out(), tape.Media) {
+			media[consentFlow{p.Src, p.Dst}] = true
+		}
+		from = upto
+		x.Tape().Forget(from)
 	}
-	all, again := checks(x, camera, from)
-	media := x.Tape().Packets(from, camera.Out(), tape.Media)
 	if err := errors.Join(err, leave(s, w)); err != nil {
 		return s.Judge(err)
 	}
@@ -92,16 +101,15 @@ func consentJittered(ctx context.Context, s *stage.Stage) certify.Result {
 	return s.Pass()
 }
 
+// consentFlow is a way that the camera sends by.
+type consentFlow struct{ src, dst netip.AddrPort }
+
 // byFlow are the times of checks on the flows that media goes by.
-func byFlow(all []check, media []tape.Packet) map[[2]netip.AddrPort][]time.Time {
-	by := map[[2]netip.AddrPort]bool{}
-	for _, p := range media {
-		by[[2]netip.AddrPort{p.Src, p.Dst}] = true
-	}
-	flows := map[[2]netip.AddrPort][]time.Time{}
+func byFlow(all []check, media map[consentFlow]bool) map[consentFlow][]time.Time {
+	flows := map[consentFlow][]time.Time{}
 	for _, c := range all {
-		if flow := [2]netip.AddrPort{c.src, c.dst}; by[flow] {
-			flows[flow] = append(flows[flow], c.at)
+		if f := (consentFlow{c.src, c.dst}); media[f] {
+			flows[f] = append(flows[f], c.at)
 		}
 	}
 	return flows
@@ -183,7 +191,7 @@ func paced(ctx context.Context, x *stage.Set, camera *stage.Camera, more int) (w
 		return nil, err
 	}
 	err = s.Pause(ctx, s.For(40*time.Second, 5*time.Second)) // ICE gives up a check after 39.5 s (RFC 8489 §6.2.1)
-	all, again := checks(x, camera, from)
+	all, again := checks(x, camera, from, map[[12]byte]bool{})
 	if err := errors.Join(err, leave(s, w)); err != nil {
 		return nil, err
 	}
