@@ -6,19 +6,19 @@ import "github.com/punchlab/punchlab/lab/mutants"
 var traversal = []Fault{{
 	Case: "NAT-1", Name: "never-punches", Role: "camera",
 	Summary: "the camera takes the relay though both routers would let it through: the maker pays for each byte, and is asked to watch",
-	Reason:  `(?i)direct|relay`,
+	Reason:  `did not go directly`,
 	Edits:   []mutants.Edit{viewersPolicy("never-punches", "v.policy.Direct = false")},
 }, {
 	Case: "NAT-2", Name: "relay-refused", Role: "rendezvous",
 	Summary: "the server gives out no relay: who has two strict routers between his phone and his camera sees nothing",
-	Reason:  `(?i)frame|relay|connect`,
+	Reason:  `no whole frame`,
 	Edits: []mutants.Edit{in("rendezvous/relay.go",
 		"	if t.relay != nil || s.cfg.NoRelay ||",
 		"	if faulty(\"relay-refused\") || t.relay != nil || s.cfg.NoRelay ||")},
 }, {
 	Case: "NAT-3", Name: "punches-private-addresses-alone", Role: "camera",
 	Summary: "the camera tries the addresses that the viewer has at home, and not the one that the internet sees: a second NAT is one too many",
-	Reason:  `(?i)direct|relay|frame`,
+	Reason:  `did not go directly`,
 	Edits: []mutants.Edit{
 		in("camera/answer.go",
 			"	direct := v.agent.Add(now, punch.To(v.reflexive), punch.Reflexive) != nil\n",
@@ -32,7 +32,7 @@ var traversal = []Fault{{
 }, {
 	Case: "NAT-4", Name: "never-local", Role: "camera",
 	Summary: "the camera keeps its own addresses to itself: who sits beside it watches by way of another country",
-	Reason:  `(?i)uplink|local|left|leave|relay|site`,
+	Reason:  `left the site by the router's uplink`,
 	Edits: []mutants.Edit{
 		in("camera/viewer.go",
 			"	for _, e := range v.candidates {\n",
@@ -43,24 +43,24 @@ var traversal = []Fault{{
 }, {
 	Case: "NAT-5", Name: "direct-by-ipv4-alone", Role: "camera",
 	Summary: "the camera looks for direct paths in IPv4 alone: in a network that has none the relay carries everything",
-	Reason:  `(?i)direct|relay|frame`,
+	Reason:  `did not go directly`,
 	Edits:   []mutants.Edit{viewersPolicy("direct-by-ipv4-alone", "v.policy.Methods &^= punch.MethodIPv6")},
 }, {
 	Case: "NAT-6", Name: "udp-or-nothing", Role: "viewer",
 	Summary: "the app knows no way but UDP: in hotels and offices there is no picture",
-	Reason:  `(?i)media|frame|connect|flow|UDP`,
+	Reason:  `no media flowed in time`,
 	Edits: []mutants.Edit{in("uplink/uplink.go",
 		"		if isStream(a) {\n			w = &l.ways[streams]\n",
 		"		if isStream(a) {\n			if faulty(\"udp-or-nothing\") {\n				continue\n			}\n			w = &l.ways[streams]\n")},
 }, {
 	Case: "NAT-7", Name: "keepalive-every-10-minutes", Role: "camera",
 	Summary: "the camera is silent for ten minutes at a time: most routers have forgotten it by then, and nobody reaches it",
-	Reason:  `(?i)connect|mapping|cut|frame|reach`,
+	Reason:  `did not reach the camera|the stream was cut`,
 	Edits:   []mutants.Edit{nextPing("keepalive-every-10-minutes", "10*time.Minute")},
 }, {
 	Case: "NAT-8", Name: "trusts-any-address", Role: "camera",
 	Summary: "media goes wherever the last packet came from: whoever sends a copy from a victim's address has the camera flood it",
-	Reason:  `(?i)valid|address|challenge`,
+	Reason:  `before it had been validated`,
 	Edits: []mutants.Edit{in("camera/viewer.go",
 		"	case cand != nil && !cand.Trusted:\n		return v.challenge(now, cand, size)\n	}\n	v.use, v.newest",
 		"	case cand != nil && !cand.Trusted && !faulty(\"trusts-any-address\"):\n		return v.challenge(now, cand, size)\n	}\n	v.use, v.newest"),
@@ -83,7 +83,7 @@ var traversal = []Fault{{
 }, {
 	Case: "NAT-9", Name: "first-address-for-ever", Role: "camera",
 	Summary: "the camera sends to where the viewer was first, and is busy with that for half a minute: a phone that changes its network sees black",
-	Reason:  `(?i)frame|recovery|after|back`,
+	Reason:  `no media came to the viewer|no whole frame`,
 	Edits: []mutants.Edit{
 		in("camera/viewer.go",
 			"	v.use, v.newest = m.Sequence, max(v.newest, max(m.Next, 1)-1)\n",
@@ -104,7 +104,7 @@ var traversal = []Fault{{
 }, {
 	Case: "NAT-10", Name: "asks-once", Role: "viewer",
 	Summary: "what is lost of a handshake is not sent again: in a bad network one has to press the button until it works",
-	Reason:  `(?i)frame|media|connect|within`,
+	Reason:  `no whole frame|the first whole frame came`,
 	Edits: []mutants.Edit{in("uplink/greet.go",
 		"	w.retry = now.Add(gap + l.jitter(gap/4))\n}\n",
 		"	w.retry = now.Add(gap + l.jitter(gap/4))\n	if faulty(\"asks-once\") {\n		w.retry = now.Add(time.Hour)\n	}\n}\n"),
