@@ -305,6 +305,7 @@ func (r *replayer) replay(ctx context.Context, when string) (drawn string, err e
 		}
 		if arrived[i] || mine {
 			r.s.Try(mine)
+			r.s.Saw("tries", 1)
 			r.s.Record(map[string]any{"when": when, "to": shot.To, "as": shot.From, "bytes": len(shot.B), "answered": mine})
 		}
 		if mine && drawn == "" {
@@ -330,6 +331,7 @@ func (r *replayer) retell(ctx context.Context, streams []connection, when string
 			if _, err := c.Write(b); err != nil {
 				break
 			}
+			r.s.Saw("tries", 1)
 			r.s.Try(false) // what it leads to shows in what the camera does
 		}
 		answer := hear(c)
