@@ -30,8 +30,9 @@ type FaultRow struct {
 	Faulty  certify.Verdict `json:"faulty,omitempty"` // "": not run
 	Reason  string          `json:"reason,omitempty"` // the case's, of the faulty program
 	Seconds float64         `json:"seconds"`
-	OK      bool            `json:"ok"`            // told apart, and for the fault's own reason
-	Why     string          `json:"why,omitempty"` // it is not OK
+	OK      bool            `json:"ok"`              // told apart, and for the fault's own reason
+	Why     string          `json:"why,omitempty"`   // it is not OK
+	First   string          `json:"first,omitempty"` // it was checked again, alone: what the first time, beside others, came to
 }
 
 // ReadFaults reads faults.json.
@@ -132,6 +133,8 @@ func (r FaultRow) cells() []sheetCell {
 	said := sheetCell{Text: tie(printable(r.Reason)), Class: "text"}
 	if !r.OK {
 		said.Small = tie(printable(r.Why))
+	} else if r.First != "" {
+		said.Small = tie(printable("checked again, alone; the first time: " + r.First))
 	}
 	return []sheetCell{found, {Text: printable(r.Case), Row: true}, {Text: printable(r.Fault), Small: printable(r.Summary), Class: "name"},
 		{Text: role}, faultVerdict(r.Control, certify.Pass), faultVerdict(r.Faulty, certify.Fail), said.or(title),

@@ -34,7 +34,8 @@ type Options struct {
 	Folder      string        // for evidence, a folder below it for each run; "": nowhere
 	Timeout     time.Duration // of a run; 0: DefaultTimeout
 	Jobs        int           // faults at once; 0: DefaultJobs
-	Told        func(Row)     // after each fault, in any order, one at a time; may be nil
+	Again       bool          // what is not OK is checked once more, alone: a machine that is busy is late, and a case may be by that
+	Told        func(Row)     // after each check of a fault, in any order, one at a time; may be nil
 }
 
 // Defaults of Options. A brief case takes 15 s at most by itself, and up to a minute where it waits out a camera's own clock.
@@ -72,7 +73,28 @@ func CheckAll(ctx context.Context, faults []Fault, o Options) Table {
 	}
 	close(next)
 	wg.Wait()
+	if o.Again {
+		k.again(ctx, faults, t.Rows)
+	}
 	return t
+}
+
+// again checks what is not OK a second time, one after another. The row says what the first time came to.
+func (k *kit) again(ctx context.Context, faults []Fault, rows []Row) {
+	alone := &kit{Options: k.Options, controls: map[string]*control{}}
+	if alone.Folder != "" {
+		alone.Folder += "/again"
+	}
+	for i, first := range rows {
+		if first.OK || ctx.Err() != nil {
+			continue
+		}
+		rows[i] = alone.check(ctx, faults[i])
+		rows[i].First = first.Said()
+		if k.Told != nil {
+			k.Told(rows[i])
+		}
+	}
 }
 
 // Check runs one fault's case on the right program and on the faulty one.

@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -202,6 +203,39 @@ func TestJudge(t *testing.T) {
 	}
 	if all, found := table.Cases(); all != 3 || found != 0 {
 		t.Errorf("%d of %d cases find all of theirs", found, all)
+	}
+}
+
+// TestAgain: what is not found at first is checked once more, alone, and the row says so; what is found is not.
+func TestAgain(t *testing.T) {
+	var ran []string
+	slow := true
+	o := Options{
+		Declaration: func() (*certify.Declaration, error) { return &certify.Declaration{}, nil },
+		Run: func(_ context.Context, tr Trial) certify.Result {
+			ran = append(ran, path.Base(tr.Folder))
+			is := func(fault string) bool { return slices.Contains(tr.Env, EnvFault+"="+fault) }
+			late := is("late") && slow
+			if late {
+				slow = false
+			}
+			if len(tr.Env) == 0 || late || is("never") {
+				return certify.Result{Verdict: certify.Pass}
+			}
+			return certify.Result{Verdict: certify.Fail, Reason: "3 ports are open"}
+		},
+		Folder: "out", Jobs: 1, Again: true,
+	}
+	var faults []Fault
+	for _, name := range []string{"found", "late", "never"} {
+		faults = append(faults, Fault{Case: "SEC-9", Name: name, Summary: "a door", Reason: "port"})
+	}
+	rows := CheckAll(t.Context(), faults, o).Rows
+	if !rows[0].OK || rows[0].First != "" || !rows[1].OK || !strings.Contains(rows[1].First, "not found") || rows[2].OK || rows[2].First == "" {
+		t.Errorf("rows %+v", rows)
+	}
+	if want := "SEC-9-control found late never SEC-9-control late never"; strings.Join(ran, " ") != want {
+		t.Errorf("ran %v, want %s", ran, want)
 	}
 }
 

@@ -68,9 +68,11 @@ var theBusy time.Time
 		"	if faulty(\"packets-of-1400\") {\n		cfg.MTU = 1400\n	}\n	cfg, err := cfg.withDefaults()\n")},
 }, {
 	Case: "MED-7", Name: "sends-five-times", Role: "camera",
-	Summary: "each packet is sent five times, loss or not: while somebody watches nobody else in the house has a connection",
-	Reason:  `(?i)share|third|upload|TCP|link`,
-	Edits:   []mutants.Edit{copies("sends-five-times", 4)},
+	Summary: "each packet is sent five times, whatever the path carries: while somebody watches nobody else in the house has a connection",
+	Reason:  `the TCP upload had .*a third is its share`,
+	Edits: []mutants.Edit{copies("sends-five-times", 4), in("camera/quality.go",
+		"	if v.cam.cfg.Estimator == nil || v.stream.ended",
+		"	if v.cam.cfg.Estimator == nil || faulty(\"sends-five-times\") || v.stream.ended")},
 }, {
 	Case: "MED-8", Name: "privacy-is-a-lamp", Role: "camera",
 	Summary: "privacy mode lights a lamp and stops nothing",

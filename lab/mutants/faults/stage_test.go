@@ -59,7 +59,7 @@ func TestKit(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := onStage(t, cases.All())
-	o.Folder = out
+	o.Folder, o.Again = out, true
 	o.Told = func(r Row) {
 		t.Logf("%s %s/%s: control %s, faulty %s, %.1f s: %s", r.Mark(), r.Case, r.Fault, r.Control, r.Faulty, r.Seconds, r.Said())
 	}

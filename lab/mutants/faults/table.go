@@ -34,6 +34,7 @@ type Row struct {
 	Seconds float64         `json:"seconds"`          // of both runs
 	OK      bool            `json:"ok"`               // told apart, and for the fault's own reason
 	Why     string          `json:"why,omitempty"`    // it is not OK
+	First   string          `json:"first,omitempty"`  // it was checked again, alone: what the first time, beside others, came to
 }
 
 // Wrong lists the rows that are not OK.
@@ -96,10 +97,13 @@ func (r Row) Mark() string {
 // Said is the reason, and what is wrong with it.
 func (r Row) Said() string {
 	said := strings.Join(strings.Fields(r.Reason), " ")
-	if r.OK {
-		return said
+	if !r.OK {
+		said = strings.TrimSuffix(strings.Join(strings.Fields(r.Why), " ")+": "+said, ": ")
 	}
-	return strings.TrimSuffix(strings.Join(strings.Fields(r.Why), " ")+": "+said, ": ")
+	if r.First != "" {
+		said += " (checked again, alone; the first time: " + r.First + ")"
+	}
+	return said
 }
 
 func or(s, other string) string {
