@@ -75,7 +75,7 @@ const sourceShare = 16
 const (
 	// pendingPart and forgedPart are parts of Config.HandshakesPerSecond. Where more sessions than the first wait for confirmation, or
 	// more initiations of a second than the second did not open, somebody floods: who is honest confirms within a round trip, and opens.
-	pendingPart = 2
+	pendingPart = 8
 	forgedPart  = 16
 )
 
