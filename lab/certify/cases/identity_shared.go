@@ -306,14 +306,8 @@ func redirect(ctx context.Context, s *stage.Stage, x *stage.Set, of, to *stage.C
 		return 0, err
 	}
 	defer c.Close()
-	ends := func(camera *stage.Camera) (all []netip.AddrPort) {
-		for _, e := range seenAt(x, camera, serverHost, 0) {
-			all = append(all, e)
-		}
-		for _, e := range seenAt(x, camera, "viewer", 0) {
-			all = append(all, e)
-		}
-		return all
+	ends := func(camera *stage.Camera) []netip.AddrPort {
+		return append(seenAt(x, camera, serverHost, 0), seenAt(x, camera, "viewer", 0)...)
 	}
 	from, at := ends(of), ends(to)
 	if len(at) == 0 {

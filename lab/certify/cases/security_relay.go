@@ -152,12 +152,11 @@ func (b *bait) close() error { return errors.Join(b.udp.Close(), b.tcp.Close()) 
 
 // asking is a request to a relay, and what an answer says that is more than no.
 type asking struct {
-	name   string
-	target netip.Addr
-	udp    [][]byte // datagrams, one after the other
-	tcp    []byte
-	then   []byte // behind the first answer
-	yes    func(answer []byte) bool
+	name string
+	udp  [][]byte // datagrams, one after the other
+	tcp  []byte
+	then []byte // behind the first answer
+	yes  func(answer []byte) bool
 }
 
 // openRelay asks the relay for addresses that it must not reach.
