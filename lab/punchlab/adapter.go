@@ -18,6 +18,7 @@ its environment (PUNCHLAB_CASE, PUNCHLAB_ROLE, PUNCHLAB_ACTION …), and what co
 1 tried and failed, 127 unknown case, role or action.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			adapter.Lean()
 			if code := adapter.Run(cmd.Context(), os.LookupEnv, os.Stderr); code != adapter.Done {
 				return &exitError{code: code}
 			}
