@@ -43,14 +43,32 @@ func init() {
 	large.New = func() any { return &inbound{room: groRoom, pool: &large, bufs: make([]byte, inboundLen*groRoom)} }
 }
 
+// kept are large rooms that outlive collections: a pool is emptied by them, and a mebibyte made anew each time that packets come is
+// what a flood would cost a process that is collected often.
+var kept = make(chan *inbound, 4)
+
 func takeInbound(gro bool) *inbound {
 	if gro {
-		return large.Get().(*inbound)
+		select {
+		case b := <-kept:
+			return b
+		default:
+			return large.Get().(*inbound)
+		}
 	}
 	return small.Get().(*inbound)
 }
 
-func (b *inbound) free() { b.pool.Put(b) }
+func (b *inbound) free() {
+	if b.pool == &large {
+		select {
+		case kept <- b:
+			return
+		default:
+		}
+	}
+	b.pool.Put(b)
+}
 
 // read waits for packets or the deadline. What was read is in s.in until release.
 func (s *socket) read() error {
