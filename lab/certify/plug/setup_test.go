@@ -20,6 +20,7 @@ import (
 	"github.com/punchlab/punchlab/lab/netns/netnstest"
 	"github.com/punchlab/punchlab/topologies"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) {
@@ -153,6 +154,10 @@ func (b *bench) boot(modifiers ...dhcpv4.Modifier) *dhcpv4.DHCPv4 {
 	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
 	defer cancel()
 	lease, err := c.Request(ctx, modifiers...)
+	for errors.Is(err, unix.ENOBUFS) && ctx.Err() == nil { // the kernel is not done with the link's coming up
+		time.Sleep(5 * time.Millisecond)
+		lease, err = c.Request(ctx, modifiers...)
+	}
 	must(b.t, err)
 	b.use(lease.ACK)
 	return lease.ACK

@@ -101,7 +101,7 @@ func (b *cable) await(ctx context.Context) error {
 	case err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
 		return &Fault{certify.RoleCamera, 1, fmt.Sprintf("took no address within %v: %v", leaseIn, err)}
 	case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return expired(ctx, "the box to take an address", time.Since(began))
+		return expired(ctx, fmt.Sprintf("the box to take an address (%v)", err), time.Since(began))
 	case err != nil:
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/punchlab/punchlab/lab/netns"
 	"github.com/punchlab/punchlab/lab/netns/netnstest"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // box is a machine with a cable, and a vendor's device at its end.
@@ -68,6 +69,10 @@ func (b *box) boot(ctx context.Context, server netip.AddrPort) error {
 	}
 	defer client.Close()
 	lease, err := client.Request(ctx)
+	for errors.Is(err, unix.ENOBUFS) && ctx.Err() == nil { // until its link is up: the cable is plugged in after it
+		time.Sleep(5 * time.Millisecond)
+		lease, err = client.Request(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -125,7 +130,8 @@ func TestBox(t *testing.T) {
 		go func() { booted <- b.boot(on, netip.AddrPortFrom(x.Host("rendezvous").Addr(), 7000)) }()
 		c, err := x.Camera(ctx, 1)
 		if err != nil {
-			t.Fatal(err)
+			off()
+			t.Fatalf("%v; the device: %v", err, <-booted)
 		}
 		if ticket(t, c) != "label" || !x.Box().Outlet().LAN.Contains(c.Addrs()[0]) {
 			t.Errorf("ticket %q, addresses %v", ticket(t, c), c.Addrs())
