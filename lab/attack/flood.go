@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/lab"
@@ -27,6 +28,7 @@ type Flooder struct {
 
 	prepared []Shot // the first of the next Run
 	next     func(i int) (Shot, error)
+	sent     atomic.Int64
 }
 
 // pool is how many initiations a Flooder that is not Whole makes, to forge the others from.
@@ -35,18 +37,23 @@ const pool = 64
 // Name returns "flooder".
 func (f *Flooder) Name() string { return "flooder" }
 
+// Sent is how many datagrams have left: in the Run that goes on, in the last one, or, after Prepare, none yet. It may be asked beside Run.
+func (f *Flooder) Sent() int64 { return f.sent.Load() }
+
 // Run floods.
 func (f *Flooder) Run(ctx context.Context, m *lab.Machine, b Budget) (Report, error) {
 	r, err := enter(f, m, b)
 	if err != nil {
 		return r, err
 	}
+	f.sent.Store(0)
 	var broken error
 	ready, shots := f.prepared, f.next
 	if f.prepared, f.next = nil, nil; shots == nil {
 		shots = f.shots()
 	}
 	err = shoot(ctx, m, b, f.Rate, func(i int) (Shot, bool) {
+		f.sent.Store(int64(i)) // those before the one that is asked for
 		if i < len(ready) {
 			return ready[i], true
 		}
@@ -63,6 +70,7 @@ func (f *Flooder) Run(ctx context.Context, m *lab.Machine, b Budget) (Report, er
 // Prepare makes the first n datagrams of the next Run, so that making them takes no time from what runs meanwhile.
 func (f *Flooder) Prepare(n int) error {
 	f.prepared, f.next = nil, f.shots()
+	f.sent.Store(0)
 	for i := range n {
 		shot, err := f.next(i)
 		if err != nil {

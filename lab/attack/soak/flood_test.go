@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -272,36 +271,44 @@ func (b *besieged) connect() error {
 	return err
 }
 
+// lead is how much of a flood a viewer of a round stands for, before it begins: 25 of them wait for a second and a half of it, in which
+// the first second is over where it is measured.
+const lead = 60 * time.Millisecond
+
 // round has n viewers connect, one after the other, while it is flooded.
 func (b *besieged) round(n int) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	var wg sync.WaitGroup
-	var flooding error
-	if f := b.flooder; f != nil {
-		f.Seed++
-		if err := f.Prepare(n * f.Rate / 10); err != nil {
-			return err
-		}
-		wg.Go(func() {
-			r, err := f.Run(ctx, b.lab.Host("off-path"), attack.Budget{Packets: 120 * f.Rate, Duration: 2 * time.Minute})
-			b.flooded.Packets += r.Sent.Packets
-			b.flooded.Bytes += r.Sent.Bytes
-			flooding = err
-		})
-		time.Sleep(time.Duration(n) * 60 * time.Millisecond) // the flood is on its way, and its first second over where it is measured
-	}
-	for range n {
+	end, err := b.flood(n)
+	for i := 0; i < n && err == nil; i++ {
 		_ = b.connect() // counted
 		for _, p := range b.programs {
-			if err := p.sample(); err != nil {
-				return err
-			}
+			err = errors.Join(err, p.sample())
 		}
 	}
-	cancel()
-	wg.Wait()
-	return flooding
+	return errors.Join(err, end())
+}
+
+// flood begins the flood of a round with n viewers, and waits until it is on its way. end ends it; it may be called whatever the error.
+func (b *besieged) flood(n int) (end func() error, err error) {
+	f := b.flooder
+	if f == nil {
+		return func() error { return nil }, nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	over := make(chan error, 1)
+	end = func() error { cancel(); return <-over }
+	f.Seed++
+	if err := f.Prepare(n * f.Rate / 10); err != nil {
+		over <- nil
+		return end, err
+	}
+	go func() {
+		r, err := f.Run(ctx, b.lab.Host("off-path"), attack.Budget{Packets: 120 * f.Rate, Duration: 2 * time.Minute})
+		b.flooded.Packets += r.Sent.Packets
+		b.flooded.Bytes += r.Sent.Bytes
+		over <- err
+	}()
+	first := int64(float64(n*f.Rate) * lead.Seconds())
+	return end, until(fmt.Sprintf("the first %d datagrams of the flood are on their way", first), func() bool { return f.Sent() >= first })
 }
 
 // siegeRounds measures all floods in turns: what else the machine does meets all of them alike. warmth is how many strangers come before.
