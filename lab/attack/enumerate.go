@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -11,7 +12,6 @@ import (
 	"github.com/punchlab/punchlab/impl/core"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/session"
-	"github.com/punchlab/punchlab/impl/uplink"
 	"github.com/punchlab/punchlab/impl/wire"
 	"github.com/punchlab/punchlab/lab"
 )
@@ -76,34 +76,22 @@ func (e *Enumerator) Run(ctx context.Context, m *lab.Machine, b Budget) (Report,
 
 // asker is an Enumerator without I/O.
 type asker struct {
+	asking
 	e       *Enumerator
-	box     core.Outbox
-	link    *uplink.Link
 	draw    *rand.Rand
-	noise1  []byte // of a handshake with nobody: no camera opens it
-	gap     time.Duration
-	wait    time.Duration
-	next    time.Time
+	noise1  []byte         // of a handshake with nobody: no camera opens it
 	asked   map[uint64]int // id of a question → its answer
-	times   []time.Time
 	answers []Answer
 	open    int
-	over    chan struct{}
-	ended   bool
 }
 
 func newAsker(e *Enumerator) (*asker, error) {
 	if e.Guess == nil || e.Tries < 1 {
-		return nil, fmt.Errorf("nothing to ask for: set Guess and Tries")
+		return nil, errors.New("nothing to ask for: set Guess and Tries")
 	}
 	random := seeded(e.Seed)
-	a := &asker{e: e, draw: rand.New(seeded(e.Seed + 1)), gap: 200 * time.Millisecond, wait: e.Wait, asked: map[uint64]int{}, over: make(chan struct{})}
-	if e.Rate > 0 {
-		a.gap = time.Second / time.Duration(e.Rate)
-	}
-	if a.wait <= 0 {
-		a.wait = time.Second
-	}
+	a := &asker{asking: newAsking(e.Tries, e.Rate, e.Wait, time.Second), e: e, draw: rand.New(seeded(e.Seed + 1)), asked: map[uint64]int{}}
+	a.put, a.settled = a.question, a.decided
 	key, err := identity.NewKey(random)
 	if err != nil {
 		return nil, err
@@ -115,18 +103,7 @@ func newAsker(e *Enumerator) (*asker, error) {
 	if a.noise1, err = initiation(ToCamera, nobody.Public(), random); err != nil {
 		return nil, err
 	}
-	a.link, err = uplink.New(uplink.Config{
-		Session: session.Config{Static: key, Rand: random}, Rendezvous: e.Key, Addrs: []netip.AddrPort{e.Server},
-		Keepalive: 15 * time.Second, Hello: &wire.Login{Version: wire.ProtocolVersion},
-		Up:   func(now time.Time, _ wire.Message) { a.next = now },
-		Down: func(time.Time) {},
-	}, &a.box)
-	return a, err
-}
-
-func (a *asker) start(now time.Time) error {
-	a.box.Begin()
-	return a.link.Start(now)
+	return a, a.login(e.Server, e.Key, key, random, nil)
 }
 
 func (a *asker) HandlePacket(now time.Time, from, _ netip.AddrPort, b []byte) {
@@ -148,64 +125,36 @@ func (a *asker) HandlePacket(now time.Time, from, _ netip.AddrPort, b []byte) {
 	a.ask(now)
 }
 
-func (a *asker) HandleTimeout(now time.Time) {
-	a.box.Begin()
-	a.link.HandleTimeout(now)
-	a.ask(now)
-}
-
-func (a *asker) Deadline() time.Time {
-	if a.ended {
-		return time.Time{}
-	}
-	return core.Earliest(a.link.Deadline(), a.next)
-}
-
-func (a *asker) Ready() core.Output { return a.box.Ready() }
-
 // answered takes the first answer to a question, and a refusal that follows.
 func (a *asker) answered(now time.Time, id uint64, code wire.Code, found netip.AddrPort) {
 	i, ok := a.asked[id]
 	if !ok {
 		return
 	}
-	if x := &a.answers[i]; x.Answered {
+	x := &a.answers[i]
+	if x.Answered {
 		if x.Code == 0 && x.Later == 0 {
 			x.Later = code
 		}
 		return
 	}
-	x := &a.answers[i]
 	x.Answered, x.After, x.Code, x.Found = true, now.Sub(a.times[i]), code, found
 	a.open--
 }
 
-// refused reports whether every question was, at once or later.
-func (a *asker) refused() bool {
-	return !slices.ContainsFunc(a.answers, func(x Answer) bool { return x.Code == 0 && x.Later == 0 })
+// decided reports whether every question was answered; where what comes later counts, refused, at once or later.
+func (a *asker) decided() bool {
+	open := func(x Answer) bool { return x.Code == 0 && x.Later == 0 }
+	return a.open == 0 && (!a.e.Later || !slices.ContainsFunc(a.answers, open))
 }
 
-// ask asks what is due, and ends it when everything is answered or has been waited for.
-func (a *asker) ask(now time.Time) {
-	if a.ended || !a.link.Up() {
-		return
-	}
-	all := len(a.answers) == a.e.Tries
-	if all && (a.open == 0 && (!a.e.Later || a.refused()) || core.Due(now, a.next)) {
-		a.ended = true
-		close(a.over)
-		return
-	}
-	if all || !core.Due(now, a.next) {
-		return
-	}
+// question asks for one UID.
+func (a *asker) question(_ time.Time, i int) error {
 	id := a.draw.Uint64() | 1
-	uid := a.e.Guess(len(a.answers))
-	a.asked[id] = len(a.answers)
-	a.answers, a.times = append(a.answers, Answer{UID: uid}), append(a.times, now)
+	uid := a.e.Guess(i)
+	a.asked[id] = i
+	a.answers = append(a.answers, Answer{UID: uid})
 	a.open++
 	a.link.Send(core.Signal, &wire.Connect{ID: id, Camera: uid, Noise1: a.noise1})
-	if a.next = now.Add(a.gap); len(a.answers) == a.e.Tries {
-		a.next = now.Add(a.wait)
-	}
+	return nil
 }

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -10,7 +11,6 @@ import (
 	"github.com/punchlab/punchlab/impl/core"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/session"
-	"github.com/punchlab/punchlab/impl/uplink"
 	"github.com/punchlab/punchlab/impl/wire"
 	"github.com/punchlab/punchlab/lab"
 )
@@ -76,52 +76,30 @@ func (g *Guesser) Run(ctx context.Context, m *lab.Machine, b Budget) (Report, er
 
 // trier is a Guesser without I/O.
 type trier struct {
+	asking
 	g       *Guesser
-	box     core.Outbox
-	link    *uplink.Link
 	key     identity.Key
 	random  io.Reader
-	gap     time.Duration
-	wait    time.Duration
-	next    time.Time
 	asked   map[uint64]int             // id of a connect → its guess
 	doors   map[uint32]int             // index of a handshake → its guess
 	hands   map[int]*session.Initiator // by guess
-	times   []time.Time
 	guesses []Guessed
-	over    chan struct{}
-	ended   bool
 }
 
 func newTrier(g *Guesser) (*trier, error) {
 	if g.Tries < 1 {
-		return nil, fmt.Errorf("nothing to try: set Tries")
+		return nil, errors.New("nothing to try: set Tries")
 	}
 	a := &trier{
-		g: g, random: seeded(g.Seed), gap: 200 * time.Millisecond, wait: g.Wait, asked: map[uint64]int{}, doors: map[uint32]int{},
-		hands: map[int]*session.Initiator{}, over: make(chan struct{}),
+		asking: newAsking(g.Tries, g.Rate, g.Wait, 2*time.Second), g: g, random: seeded(g.Seed),
+		asked: map[uint64]int{}, doors: map[uint32]int{}, hands: map[int]*session.Initiator{},
 	}
-	if g.Rate > 0 {
-		a.gap = time.Second / time.Duration(g.Rate)
-	}
-	if a.wait <= 0 {
-		a.wait = 2 * time.Second
-	}
+	a.put, a.settled = a.guess, a.decided
 	var err error
 	if a.key, err = identity.NewKey(a.random); err != nil {
 		return nil, err
 	}
-	a.link, err = uplink.New(uplink.Config{
-		Session:    session.Config{Static: a.key, Rand: a.random, Taken: func(i uint32) bool { _, taken := a.doors[i]; return taken }},
-		Rendezvous: g.Key, Addrs: []netip.AddrPort{g.Server}, Keepalive: 15 * time.Second, Hello: &wire.Login{Version: wire.ProtocolVersion},
-		Up: func(now time.Time, _ wire.Message) { a.next = now }, Down: func(time.Time) {},
-	}, &a.box)
-	return a, err
-}
-
-func (a *trier) start(now time.Time) error {
-	a.box.Begin()
-	return a.link.Start(now)
+	return a, a.login(g.Server, g.Key, a.key, a.random, func(i uint32) bool { _, taken := a.doors[i]; return taken })
 }
 
 func (a *trier) HandlePacket(now time.Time, from, _ netip.AddrPort, b []byte) {
@@ -158,21 +136,6 @@ func (a *trier) answered(now time.Time, i int, code wire.Code) {
 	}
 }
 
-func (a *trier) HandleTimeout(now time.Time) {
-	a.box.Begin()
-	a.link.HandleTimeout(now)
-	a.ask(now)
-}
-
-func (a *trier) Deadline() time.Time {
-	if a.ended {
-		return time.Time{}
-	}
-	return core.Earliest(a.link.Deadline(), a.next)
-}
-
-func (a *trier) Ready() core.Output { return a.box.Ready() }
-
 // decided reports whether no guess is open: each was refused, or was let in.
 func (a *trier) decided() bool {
 	for _, x := range a.guesses {
@@ -183,35 +146,8 @@ func (a *trier) decided() bool {
 	return true
 }
 
-// ask tries what is due, and ends it when everything is decided or has been waited for.
-func (a *trier) ask(now time.Time) {
-	if a.ended || !a.link.Up() {
-		return
-	}
-	due := core.Due(now, a.next)
-	if len(a.guesses) == a.g.Tries {
-		if due || a.decided() {
-			a.ended = true
-			close(a.over)
-		}
-		return
-	}
-	if !due {
-		return
-	}
-	if err := a.guess(now); err != nil { // nothing is random any more
-		a.ended = true
-		close(a.over)
-		return
-	}
-	if a.next = now.Add(a.gap); len(a.guesses) == a.g.Tries {
-		a.next = now.Add(a.wait)
-	}
-}
-
-// guess tries one proof.
-func (a *trier) guess(now time.Time) error {
-	i := len(a.guesses)
+// guess tries one proof. An error: nothing is random any more.
+func (a *trier) guess(now time.Time, i int) error {
 	var secret identity.Secret
 	if a.g.Secret != nil {
 		secret = a.g.Secret(i)
@@ -238,7 +174,7 @@ func (a *trier) guess(now time.Time) error {
 		return err
 	}
 	a.asked[id], a.doors[hs.LocalIndex()], a.hands[i] = i, i, hs
-	a.guesses, a.times = append(a.guesses, Guessed{}), append(a.times, now)
+	a.guesses = append(a.guesses, Guessed{})
 	a.link.Send(core.Signal, &wire.Connect{ID: id, Camera: a.g.Camera.UID(), Noise1: append([]byte(nil), hs.Message()...)})
 	return nil
 }
