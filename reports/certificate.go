@@ -30,6 +30,7 @@ type Certification struct {
 	Runs        map[string]CaseRun // by case ID; what was not run is missing
 	Probe       *Probe             // nil: it was not asked. Of a box there may be no program to ask
 	Roles       []Part             // in the order to be shown
+	Subjects    []Subject          // what is certified: the firmware, then the programs that the vendor brought
 	Signers     []Signer           // whose keys sign the certificate; none: unsigned
 	Verify      string             // command that checks the certificate; "" if unsigned
 }
@@ -64,6 +65,13 @@ type Probe struct {
 
 // Passed reports whether the program said that it does not know the case.
 func (p *Probe) Passed() bool { return p != nil && p.Exit == certify.ExitUnsupported && p.Note == "" }
+
+// Subject is an image or a program, and whose word its digest is.
+type Subject struct {
+	Name, SHA256 string
+	Measured     bool  // the digest was computed from the file; else it is what the vendor declared
+	Size         int64 // bytes, where it was measured
+}
 
 // Part says whose program played a role.
 type Part struct {

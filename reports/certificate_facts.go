@@ -73,6 +73,7 @@ func (c Certification) runFacts() (ps []pair) {
 		}
 		ps = append(ps, pair{printable(string(p.Role)), printable(says)})
 	}
+	ps = append(ps, c.programFacts()...)
 	if !c.Started.IsZero() {
 		ps = append(ps, pair{"started", instant(c.Started)})
 	}
@@ -80,6 +81,31 @@ func (c Certification) runFacts() (ps []pair) {
 		ps = append(ps, pair{"finished", instant(c.Finished)})
 	}
 	return append(ps, pair{"seed", strconv.FormatUint(c.Seed, 10)})
+}
+
+// firmwareBasis says whose word the firmware's digest is.
+func (c Certification) firmwareBasis() string {
+	switch {
+	case len(c.Subjects) == 0 || !c.Subjects[0].Measured:
+		return "declared by the vendor, and not measured: nobody has computed it from the image here"
+	case c.Way == "box":
+		return fmt.Sprintf("measured from the image's file (%s bytes); that the box runs this image is the vendor's word", count(int(c.Subjects[0].Size)))
+	}
+	return fmt.Sprintf("measured from its file (%s bytes)", count(int(c.Subjects[0].Size)))
+}
+
+// programFacts are the programs that the vendor brought beside the firmware, and how far the measuring goes.
+func (c Certification) programFacts() (ps []pair) {
+	for i, s := range c.Subjects {
+		if i > 0 {
+			ps = append(ps, pair{"program " + printable(s.Name), printable(fmt.Sprintf("SHA-256 %s, measured (%s bytes)", s.SHA256, count(int(s.Size))))})
+		}
+	}
+	if c.Way != "" {
+		ps = append(ps, pair{"measured are", "the image where its file was there, the program, and each file that its command line names; not what it loads by " +
+			"itself: shared libraries, an interpreter, a folder's files"})
+	}
+	return ps
 }
 
 func (c Certification) probeSays() string {

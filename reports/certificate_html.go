@@ -151,7 +151,7 @@ func (c Certification) meta() (ps []pair) {
 	if d := c.Declaration; d != nil {
 		ps = append(ps, pair{"camera", printable(d.Device.Vendor + " " + d.Device.Model)},
 			pair{"firmware", printable(d.Device.Firmware.Name + ", version " + d.Device.Firmware.Version)},
-			pair{"firmware's SHA-256", printable(d.Device.Firmware.SHA256)})
+			pair{"firmware's SHA-256", printable(d.Device.Firmware.SHA256)}, pair{"this digest was", tie(c.firmwareBasis())})
 	}
 	ps = append(ps, pair{"suite", "version " + printable(c.Suite.Version)})
 	if c.Way != "" {

@@ -54,7 +54,8 @@ func certification(d *certify.Declaration, cases []string, otherwise map[string]
 		Probe: &Probe{Case: "QXZ-17", Role: certify.RoleCamera, Exit: 127},
 		Roles: []Part{{certify.RoleCamera, "vendor", "./acme-cam"}, {certify.RoleViewer, "vendor", "./acme-cam"},
 			{certify.RoleRendezvous, "bundled", "punchlab adapter"}, {certify.RoleRelay, "bundled", "punchlab adapter"}},
-		Signers: []Signer{{Key: strings.Repeat("0123456789abcdef", 4), Name: "ACME lab"}}, Verify: "punchlab verify . --issuer lab.pub",
+		Subjects: []Subject{{d.Device.Firmware.Name, d.Device.Firmware.SHA256, true, 8_412_160}, {"acme-cam", strings.Repeat("cd", 32), true, 18_112}},
+		Signers:  []Signer{{Key: strings.Repeat("0123456789abcdef", 4), Name: "ACME lab"}}, Verify: "punchlab verify . --issuer lab.pub",
 		Runs: map[string]CaseRun{}}
 	for i, sel := range certify.Select(d) {
 		id := sel.Case.ID
@@ -129,6 +130,7 @@ func certifications() map[string]Certification {
 	dishonest.Probe = &Probe{Case: "QXZ-17", Role: certify.RoleCamera, Exit: 0}
 	box := certification(acme(certify.FeatureUpdate), few[:3], nil)
 	box.Way, box.Probe, box.Roles = "box", nil, nil
+	box.Subjects = []Subject{{box.Declaration.Device.Firmware.Name, box.Declaration.Device.Firmware.SHA256, false, 0}}
 	bare := Certification{Suite: certify.Judge(nil, nil)}
 	return map[string]Certification{"certified": certified, "warned": warned, "failed": failed, "brief": brief, "stopped": stopped, "single": single,
 		"dishonest": dishonest, "box": box, "bare": bare}

@@ -58,7 +58,8 @@ func (c Certification) text(color bool) []byte {
 func (c Certification) textFacts() (ps []pair) {
 	if d := c.Declaration; d != nil {
 		f := d.Device.Firmware
-		ps = append(ps, pair{"camera", c.device()}, pair{"image", printable(f.Name + " sha256:" + f.SHA256)})
+		ps = append(ps, pair{"camera", c.device()}, pair{"image", printable(f.Name + " sha256:" + f.SHA256)},
+			pair{"digest", c.firmwareBasis()})
 	}
 	suite := "version " + printable(c.Suite.Version)
 	if c.Way != "" {

@@ -168,7 +168,8 @@ func (c Certification) junitProperties() *junitProperties {
 	p := []junitProperty{{"suite", printable(c.Suite.Version)}, {"verdict", string(c.Suite.Verdict)}, {"seed", strconv.FormatUint(c.Seed, 10)},
 		{"brief", strconv.FormatBool(c.Brief)}, {"complete", strconv.FormatBool(c.Complete)}, {"signed", strconv.FormatBool(c.signed())}}
 	if d := c.Declaration; d != nil {
-		p = append(p, junitProperty{"firmware", printable(d.Device.Firmware.Name)}, junitProperty{"sha256", printable(d.Device.Firmware.SHA256)})
+		p = append(p, junitProperty{"firmware", printable(d.Device.Firmware.Name)}, junitProperty{"sha256", printable(d.Device.Firmware.SHA256)},
+			junitProperty{"digest", c.firmwareBasis()})
 	}
 	return &junitProperties{p}
 }

@@ -14,6 +14,7 @@ import (
 
 type certifyFlags struct {
 	profile  string
+	firmware string
 	attach   string
 	hook     string
 	forward  []uint
@@ -60,7 +61,7 @@ Exit codes: 0 pass, 1 fail, 2 inconclusive or interrupted, 64 the call or a file
   punchlab certify --profile acme.yaml --brief -- ./acme-adapter
   punchlab certify --profile acme.yaml -- ./acme-adapter
   punchlab certify --profile acme.yaml --case NAT-1 --case BW-1 --seed 7 -- ./acme-adapter
-  sudo punchlab certify --profile acme.yaml --attach eth1 --hook ./acme-hook
+  sudo punchlab certify --profile acme.yaml --firmware acme-4.2.bin --attach eth1 --hook ./acme-hook
   sudo punchlab certify --profile rtsp.yaml --attach eth1 --forward 554 -- ./rtsp-viewer
   punchlab certify --witness out/acme --issuer acme.key.pub -- ./acme-adapter
   punchlab verify out/acme --issuer acme.key.pub`,
@@ -77,7 +78,7 @@ Exit codes: 0 pass, 1 fail, 2 inconclusive or interrupted, 64 the call or a file
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			fl := cmd.Flags()
-			if err := filled(fl, "profile", "attach", "hook", "out", "key", "witness", "issuer", "case"); err != nil {
+			if err := filled(fl, "profile", "firmware", "attach", "hook", "out", "key", "witness", "issuer", "case"); err != nil {
 				return err
 			}
 			f.seeded, f.program = fl.Changed("seed"), args
@@ -92,6 +93,8 @@ Exit codes: 0 pass, 1 fail, 2 inconclusive or interrupted, 64 the call or a file
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.profile, "profile", "", "the camera's declaration, a YAML `file`")
+	fl.StringVar(&f.firmware, "firmware", "", "the image that runs in the camera, a `file`: its digest is measured, and has to be the profile's; without it "+
+		"the certificate says that the digest is the vendor's word")
 	fl.StringVar(&f.attach, "attach", "", "the camera is a box that hangs on this network `interface`, which is moved into the lab; needs root")
 	fl.StringVar(&f.hook, "hook", "", "with --attach: `command` that does actions on the box")
 	fl.UintSliceVar(&f.forward, "forward", nil, "with --attach: `port` that the box's owner has the router forward to it, UDP and TCP; repeat for more")

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"time"
 
@@ -61,6 +60,8 @@ func (f *certifyFlags) contradictions(fl *pflag.FlagSet) error {
 		return nil
 	case f.profile == "" && (len(f.program) > 0 || f.attach != ""):
 		return usagef("--profile: give the camera's declaration (lab/certify/CONTRACT.md); only the bundled camera comes with its own")
+	case f.firmware != "" && f.profile == "":
+		return usagef("--firmware goes with --profile, which declares it: the bundled camera's image is this executable")
 	case f.profile != "" && len(f.program) == 0 && f.attach == "" && !f.dryRun:
 		return usagef("--profile %s: what is it of? Name the program after --, or the interface with --attach", f.profile)
 	}
@@ -119,11 +120,6 @@ func (f *certifyFlags) device(c *certification) error {
 		if d.Program, err = located(f.program); err != nil {
 			return err
 		}
-		if c.Programs, err = artifacts(d.Program); err != nil {
-			return usage(err)
-		}
-		program, were := d.Program, c.Programs
-		c.Still = func() error { return still(program, were) }
 	}
 	if f.hook != "" {
 		argv, err := words(f.hook)
@@ -134,6 +130,11 @@ func (f *certifyFlags) device(c *certification) error {
 			return fmt.Errorf("--hook: %w", err)
 		}
 	}
+	if c.Programs, err = artifacts(f.brought(d)); err != nil {
+		return usage(err)
+	}
+	files, were := f.brought(d), c.Programs
+	c.Still = func() error { return still(files, were) }
 	c.Roles = players(d)
 	return f.checkInterface()
 }
@@ -213,54 +214,7 @@ func (f *certifyFlags) declaration(c *certification) (err error) {
 			return labError(err)
 		}
 	}
-	return checkFirmware(c)
-}
-
-// artifacts are a program and the files among its arguments: a script and what runs it.
-func artifacts(argv []string) (all []evidence.Artifact, err error) {
-	for i, arg := range argv {
-		if st, err := os.Stat(arg); i > 0 && (err != nil || !st.Mode().IsRegular()) {
-			continue
-		}
-		one, err := suite.Artifact(arg)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.ContainsFunc(all, func(a evidence.Artifact) bool { return a.Name == one.Name || a.SHA256 == one.SHA256 }) {
-			all = append(all, one)
-		}
-	}
-	return all, nil
-}
-
-// still says that a program is no more what it was.
-func still(argv []string, were []evidence.Artifact) error {
-	are, err := artifacts(argv)
-	if err != nil {
-		return err
-	}
-	for _, a := range were {
-		if !slices.Contains(are, a) {
-			return fmt.Errorf("%s was changed while it was certified", a.Name)
-		}
-	}
-	return nil
-}
-
-// checkFirmware drops a program that is the firmware itself, and refuses one that only has its name.
-func checkFirmware(c *certification) error {
-	firmware := c.Declaration.Device.Firmware
-	for i, one := range c.Programs {
-		switch {
-		case one.SHA256 == firmware.SHA256:
-			c.Programs = append(c.Programs[:i:i], c.Programs[i+1:]...)
-			return nil
-		case one.Name == firmware.Name:
-			return usagef("the profile declares firmware %s with SHA-256 %s, and the program of that name has %s: "+
-				"certify the one that is declared", one.Name, firmware.SHA256, one.SHA256)
-		}
-	}
-	return nil
+	return f.checkFirmware(c)
 }
 
 // choose fixes the cases and the seed.
@@ -298,6 +252,9 @@ func (f *certifyFlags) replay(id string) string {
 	}
 	if profile != "" && (len(f.program) > 0 || f.attach != "") {
 		args = append(args, "--profile", profile)
+	}
+	if f.firmware != "" {
+		args = append(args, "--firmware", f.firmware)
 	}
 	if f.attach != "" {
 		args = append(args, "--attach", f.attach)

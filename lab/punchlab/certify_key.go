@@ -135,5 +135,5 @@ func (f *certifyFlags) recall(c *certification) error {
 		return notVerified(err)
 	}
 	c.Declaration, c.WitnessOf = c.witness.Declaration, c.witness.Report.Statement
-	return checkFirmware(c)
+	return f.checkFirmware(c)
 }

@@ -48,7 +48,7 @@ var testFiles = map[string]string{
 func testManifest() Manifest {
 	at := time.Date(2026, 11, 23, 6, 0, 0, 0, time.UTC)
 	return Manifest{
-		Subjects: []Artifact{{"doorbell-3.1.bin", digest([]byte("firmware"))}},
+		Subjects: []Artifact{{"doorbell-3.1.bin", digest([]byte("firmware")), Measured, 8}},
 		Suite:    Suite{Name: "punchlab/certify", Version: "1.0.0", SHA256: digest([]byte("catalogue")), Command: "punchlab certify -- ./camera"},
 
 		Declaration: "declaration.yaml",

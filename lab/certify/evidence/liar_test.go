@@ -105,6 +105,8 @@ func TestManifestRefused(t *testing.T) {
 		"schema":              {func(m *Manifest) { m.Schema = "punchlab/evidence/2" }, `knows "punchlab/evidence/1"`},
 		"no subject":          {func(m *Manifest) { m.Subjects = nil }, "subjects: empty"},
 		"a subject twice":     {func(m *Manifest) { m.Subjects = append(m.Subjects, m.Subjects[0]) }, "a name of its own"},
+		"a subject nobody's":  {func(m *Manifest) { m.Subjects[0].Basis = "" }, "want whether it was measured"},
+		"a declared size":     {func(m *Manifest) { m.Subjects[0].Basis = Declared }, "want whether it was measured"},
 		"a subject unhashed":  {func(m *Manifest) { m.Subjects[0].SHA256 = strings.ToUpper(m.Subjects[0].SHA256) }, "lower-case"},
 		"no suite":            {func(m *Manifest) { m.Suite.Version = "" }, "suite"},
 		"witness of nothing":  {func(m *Manifest) { m.WitnessOf = "NAT-1" }, "witness_of"},

@@ -40,10 +40,56 @@ var verdicts = map[string][]Outcome{
 // isPass says that a verdict is a pass of either kind, which stands on evidence.
 func isPass(verdict string) bool { return verdict == "pass" || verdict == "pass-nonstrict" }
 
+// Basis is whose word a digest is.
+type Basis string
+
+// Bases.
+const (
+	Measured Basis = "measured" // the program that certifies has read the file and computed it
+	Declared Basis = "declared" // somebody has said it, and nobody has looked
+)
+
+// Says is a basis in words.
+func (b Basis) Says() string {
+	if b == Measured {
+		return "measured: computed from the file when it was certified"
+	}
+	return "declared by the vendor, and not measured"
+}
+
 // Artifact is a thing known by its content.
 type Artifact struct {
 	Name   string `json:"name"`
-	SHA256 string `json:"sha256"` // 64 lower-case hexadecimal digits
+	SHA256 string `json:"sha256"`         // 64 lower-case hexadecimal digits
+	Basis  Basis  `json:"basis"`          // whose word SHA256 is
+	Size   int64  `json:"size,omitempty"` // bytes, where it was measured
+}
+
+// Same reports whether two are the same thing, whosever word that is.
+func (a Artifact) Same(b Artifact) bool { return a.Name == b.Name && a.SHA256 == b.SHA256 }
+
+// short says what of a thing that was certified another run does not have: the thing itself, or the measuring of it; "" if nothing.
+func (a Artifact) short(again Artifact) string {
+	switch {
+	case !a.Same(again):
+		return fmt.Sprintf("it ran %s (%s); certified is %s (%s)", again.Name, again.SHA256, a.Name, a.SHA256)
+	case a.Basis == Measured && again.Basis != Measured:
+		return fmt.Sprintf("%s was measured when it was certified, and only declared when it was run again", a.Name)
+	}
+	return ""
+}
+
+// Repeats says in what subjects of another run are not those that were certified, or were not measured where those were; "" if nothing.
+func Repeats(certified, again []Artifact) string {
+	if len(certified) != len(again) {
+		return fmt.Sprintf("it ran %d programs and images; certified are %d", len(again), len(certified))
+	}
+	for i, a := range certified {
+		if text := a.short(again[i]); text != "" {
+			return text
+		}
+	}
+	return ""
 }
 
 // Suite says who asked the questions. SHA256 is of whatever determines them: the catalogue of cases, or the program.
@@ -147,7 +193,11 @@ func (m *Manifest) checkHead() error {
 	names := map[string]bool{}
 	for _, s := range m.Subjects {
 		if s.Name == "" || names[s.Name] || !isText(s.Name) || !isDigest(s.SHA256) {
-			return fmt.Errorf("subjects: %+q: want a name of its own and a SHA-256 in lower-case hexadecimal digits", s)
+			return fmt.Errorf("subjects: %+q with SHA-256 %+q: want a name of its own and lower-case hexadecimal digits", s.Name, s.SHA256)
+		}
+		if s.Basis != Measured && s.Basis != Declared || s.Size < 0 || s.Basis == Declared && s.Size != 0 {
+			return fmt.Errorf("subjects: %s: basis %q, size %d: want whether it was %s, with its size, or %s, without one", s.Name, s.Basis, s.Size,
+				Measured, Declared)
 		}
 		names[s.Name] = true
 	}

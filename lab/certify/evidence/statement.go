@@ -51,7 +51,11 @@ func statement(m *Manifest, encoded []byte) ([]byte, error) {
 	}
 	s := &intoto.Statement{Type: intoto.StatementTypeUri, PredicateType: PredicateType, Predicate: predicate}
 	for _, a := range m.Subjects {
-		s.Subject = append(s.Subject, describe(a.Name, a.SHA256))
+		subject, err := a.subject()
+		if err != nil {
+			return nil, err
+		}
+		s.Subject = append(s.Subject, subject)
 	}
 	if err := s.Validate(); err != nil {
 		return nil, err
@@ -62,6 +66,17 @@ func statement(m *Manifest, encoded []byte) ([]byte, error) {
 	var b bytes.Buffer
 	err = json.Compact(&b, text) // protojson varies its spaces on purpose
 	return b.Bytes(), err
+}
+
+// subject is what is certified, and whose word its digest is.
+func (a Artifact) subject() (rd *intoto.ResourceDescriptor, err error) {
+	rd = describe(a.Name, a.SHA256)
+	notes := map[string]any{"digest": a.Basis.Says()}
+	if a.Basis == Measured {
+		notes["size"] = strconv.FormatInt(a.Size, 10)
+	}
+	rd.Annotations, err = structpb.NewStruct(notes)
+	return rd, err
 }
 
 // configuration lists the suite, the manifest, the declaration, the scenarios and the seeds.

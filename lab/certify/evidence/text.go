@@ -14,6 +14,7 @@ func (r *Report) Text() string {
 	m := r.Manifest
 	for i, s := range m.Subjects {
 		fmt.Fprintf(&b, "%-11s %s  sha256 %s\n", map[bool]string{true: "subject"}[i == 0], plain(s.Name), s.SHA256)
+		fmt.Fprintf(&b, "%-11s %s\n", "", s.says())
 	}
 	fmt.Fprintf(&b, "%-11s %s\n", "result", m.counts())
 	fmt.Fprintf(&b, "%-11s %s %s  sha256 %s\n", "suite", plain(m.Suite.Name), plain(m.Suite.Version), m.Suite.SHA256)
@@ -30,6 +31,14 @@ func (r *Report) Text() string {
 	}
 	fmt.Fprintf(&b, "%-11s %d files, %d bytes: each as signed\n", "evidence", len(m.Files), r.Bytes)
 	return b.String()
+}
+
+// says whose word the digest is.
+func (a Artifact) says() string {
+	if a.Basis == Measured {
+		return fmt.Sprintf("%s (%d bytes)", a.Basis.Says(), a.Size)
+	}
+	return a.Basis.Says()
 }
 
 func (w Witness) text() string {

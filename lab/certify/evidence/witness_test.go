@@ -81,6 +81,7 @@ func TestNoWitness(t *testing.T) {
 	}{
 		"of another":     {func(_ map[string]string, m *Manifest) { m.WitnessOf = digest(nil) }, "it repeats the statement"},
 		"of nothing":     {func(_ map[string]string, m *Manifest) { m.WitnessOf = "" }, `it repeats the statement ""`},
+		"unmeasured":     {func(_ map[string]string, m *Manifest) { m.Subjects[0].Basis, m.Subjects[0].Size = Declared, 0 }, "only declared when it was run again"},
 		"other firmware": {func(_ map[string]string, m *Manifest) { m.Subjects[0].SHA256 = digest(nil) }, "certified is"},
 		"other suite":    {func(_ map[string]string, m *Manifest) { m.Suite.Version = "1.0.1" }, "its suite is punchlab/certify 1.0.1"},
 		"declaration":    {func(files map[string]string, _ *Manifest) { files["declaration.yaml"] += "relay: false\n" }, "its declaration"},

@@ -23,7 +23,9 @@ type summary struct {
 	Seed     uint64          `json:"seed,string"`
 	Ran      certify.Verdict `json:"ran"` // of the cases that were run, by themselves
 	Probe    *probed         `json:"probe,omitempty"`
-	Suite    certify.Suite   `json:"suite"`
+	// Subjects are what is certified, the firmware first, and whether each digest was measured or is the vendor's word.
+	Subjects []evidence.Artifact `json:"subjects"`
+	Suite    certify.Suite       `json:"suite"`
 }
 
 // finish judges what is done, writes the reports and seals what certifies.
@@ -84,6 +86,9 @@ func (r *run) certification(complete bool) reports.Certification {
 		Command: r.o.Command, Versions: r.o.Versions, Machine: r.o.Machine, Roles: r.o.Roles, Probe: r.probe,
 		Started: r.started, Finished: r.o.Now().UTC(), Runs: map[string]reports.CaseRun{},
 	}
+	for _, s := range r.o.subjects() {
+		c.Subjects = append(c.Subjects, reports.Subject{Name: s.Name, SHA256: s.SHA256, Size: s.Size, Measured: s.Basis == evidence.Measured})
+	}
 	for id, rec := range r.records {
 		c.Runs[id] = reports.CaseRun{Seed: r.o.Seed, Took: rec.Finished.Sub(rec.Started), Replay: r.o.Replay(id)}
 	}
@@ -100,7 +105,7 @@ func (r *run) report(out *Outcome) error {
 		}
 		c.Runs[id] = one
 	}
-	if err := r.dir.writeJSON(SuiteFile, summary{runSchema, c.Complete, c.Brief, c.Only, c.Seed, out.Ran, (*probed)(c.Probe), c.Suite}); err != nil {
+	if err := r.dir.writeJSON(SuiteFile, summary{runSchema, c.Complete, c.Brief, c.Only, c.Seed, out.Ran, (*probed)(c.Probe), r.o.subjects(), c.Suite}); err != nil {
 		return err
 	}
 	for name, render := range map[string]func(io.Writer, reports.Certification) error{
@@ -120,9 +125,8 @@ func (r *run) report(out *Outcome) error {
 // manifest is what the certificate says.
 func (r *run) manifest(out *Outcome) evidence.Manifest {
 	c := &out.Certification
-	firmware := r.o.Declaration.Device.Firmware
 	m := evidence.Manifest{
-		Subjects: append([]evidence.Artifact{{Name: firmware.Name, SHA256: firmware.SHA256}}, r.o.Programs...),
+		Subjects: r.o.subjects(),
 		Suite: evidence.Suite{Name: SuiteName, Version: certify.SuiteVersion, SHA256: strings.TrimPrefix(certify.Digest(), "sha256:"),
 			Command: strings.ToValidUTF8(r.o.Command, "�")},
 		Declaration: DeclarationFile, WitnessOf: r.o.WitnessOf, Verdict: string(c.Suite.Verdict), Started: c.Started, Finished: c.Finished,

@@ -51,7 +51,7 @@ type header struct {
 	Blind       bool                `json:"blind,omitempty"`
 	Only        []string            `json:"only,omitempty"`
 	Way         string              `json:"way"`
-	Programs    []evidence.Artifact `json:"programs,omitempty"`
+	Subjects    []evidence.Artifact `json:"subjects"`
 	WitnessOf   string              `json:"witness_of,omitempty"`
 	Command     string              `json:"command"`
 	Started     time.Time           `json:"started"`
@@ -132,7 +132,7 @@ func (f folder) renew(name string) error {
 func (o *Options) header() header {
 	return header{
 		Schema: runSchema, Suite: certify.Digest(), Declaration: o.Declaration.Digest, Seed: o.Seed, Brief: o.Brief, Blind: o.Blind, Only: o.Only,
-		Way: string(o.Device.Way), Programs: o.Programs, WitnessOf: o.WitnessOf, Command: o.Command,
+		Way: string(o.Device.Way), Subjects: o.subjects(), WitnessOf: o.WitnessOf, Command: o.Command,
 	}
 }
 
@@ -282,8 +282,18 @@ func sum(name string) (int64, string, error) {
 	return n, hex.EncodeToString(h.Sum(nil)), err
 }
 
-// Artifact is a program by its content. The name is its file's.
+// Artifact measures a program or an image. The name is its file's.
 func Artifact(file string) (evidence.Artifact, error) {
-	_, digest, err := sum(file)
-	return evidence.Artifact{Name: filepath.Base(file), SHA256: digest}, err
+	size, digest, err := sum(file)
+	return evidence.Artifact{Name: filepath.Base(file), SHA256: digest, Basis: evidence.Measured, Size: size}, err
+}
+
+// subjects are what is certified: the firmware, as it was measured or, where nobody has, as it was declared, and the programs beside it.
+func (o *Options) subjects() []evidence.Artifact {
+	declared := o.Declaration.Device.Firmware
+	firmware := evidence.Artifact{Name: declared.Name, SHA256: declared.SHA256, Basis: evidence.Declared}
+	if o.Firmware != nil {
+		firmware.Basis, firmware.Size = evidence.Measured, o.Firmware.Size
+	}
+	return append([]evidence.Artifact{firmware}, o.Programs...)
 }

@@ -35,6 +35,7 @@ type Options struct {
 
 	Keys     []*evidence.Key     // sign the certificate; none: it is not sealed
 	Still    func() error        // says in the end that Programs are no more what they were; nil: nobody asks
+	Firmware *evidence.Artifact  // the image, measured: what was declared; nil: its digest is the vendor's word
 	Programs []evidence.Artifact // certified besides the firmware: programs that the vendor brought
 	// WitnessOf is the statement (evidence.Report.Statement) whose cases are run again; "" if none.
 	WitnessOf string
@@ -113,6 +114,10 @@ func (o *Options) check() error {
 		return refuse("certify: %d cases at once: a box is on one cable, and one case has it at a time", o.Jobs)
 	case o.Brief && o.WitnessOf != "":
 		return refuse("certify: a brief run is no witness: it tries less than what was certified")
+	}
+	if declared := o.Declaration.Device.Firmware; o.Firmware != nil && o.Firmware.SHA256 != declared.SHA256 {
+		return refuse("certify: declared is firmware %s with SHA-256 %s, and that of %s is %s", declared.Name, declared.SHA256, o.Firmware.Name,
+			o.Firmware.SHA256)
 	}
 	if err := o.checkCases(); err != nil {
 		return err

@@ -50,16 +50,14 @@ func short(digest string) string { return digest[:min(12, len(digest))] }
 
 // Check says why a run with these options would not be one of what is certified.
 func (c *Certified) Check(o Options) error {
-	want := c.Report.Manifest.Subjects
-	firmware := o.Declaration.Device.Firmware
-	have := append([]evidence.Artifact{{Name: firmware.Name, SHA256: firmware.SHA256}}, o.Programs...)
+	want, have := c.Report.Manifest.Subjects, o.subjects()
 	for _, s := range want {
-		if !slices.Contains(have, s) {
+		if !slices.ContainsFunc(have, s.Same) {
 			return refuse("certified is %s (SHA-256 %s), which is not what is to be run here: %s", s.Name, short(s.SHA256), names(have))
 		}
 	}
-	if !slices.Equal(want, have) {
-		return refuse("certified is %s; to be run here is %s", names(want), names(have))
+	if why := evidence.Repeats(want, have); why != "" {
+		return refuse("certified is %s; to be run here is %s: %s. An image is given by --firmware", names(want), names(have), why)
 	}
 	for _, k := range o.Keys {
 		if slices.Contains(c.Report.Manifest.Issuers, k.Public().ID()) {

@@ -57,6 +57,34 @@ func TestWitnessWhoDiffers(t *testing.T) {
 	}
 }
 
+// What the issuer has measured its witness has to measure too; what was only declared is said to be so in what is signed.
+func TestFirmwareIsMeasuredOrDeclared(t *testing.T) {
+	issuer := key(t, 1)
+	measured := newRig(t)
+	declared := measured.Declaration.Device.Firmware
+	measured.Keys = []*evidence.Key{issuer}
+	measured.Firmware = &evidence.Artifact{Name: "other.name", SHA256: declared.SHA256, Basis: evidence.Measured, Size: 4}
+	want := evidence.Artifact{Name: declared.Name, SHA256: declared.SHA256, Basis: evidence.Measured, Size: 4}
+	if out := measured.run(t); out.Certificate.Subjects[0] != want {
+		t.Errorf("certified is %+v, want %+v", out.Certificate.Subjects[0], want)
+	}
+	c, err := Recall(t.Context(), measured.Out, issuer.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	word := newRig(t)
+	word.Keys = []*evidence.Key{key(t, 2)}
+	if err := c.Check(word.Options); err == nil || !strings.Contains(err.Error(), "--firmware") {
+		t.Errorf("a witness who takes the vendor's word for what was measured: %v", err)
+	}
+	if out := word.run(t); out.Certificate.Subjects[0].Basis != evidence.Declared || out.Certification.Subjects[0].Measured {
+		t.Errorf("certified is %+v", out.Certificate.Subjects[0])
+	}
+	other := newRig(t)
+	other.Firmware = &evidence.Artifact{Name: declared.Name, SHA256: "00"}
+	other.refused(t, "that of acme.bin is 00")
+}
+
 func TestWitnessIsRefused(t *testing.T) {
 	issuer := key(t, 1)
 	g := newRig(t)
