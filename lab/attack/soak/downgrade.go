@@ -268,36 +268,10 @@ func (h *household) atRendezvous(draw *rand.Rand, n int) error {
 	if err != nil {
 		return err
 	}
-	at := netip.AddrPortFrom(h.scene.lab.Host("open").Addr(), program.Port)
-	gain := ""
 	for range 5 { // a busy lab may lose a packet
-		for _, b := range [][]byte{f.b, right.b} {
-			if _, err := h.conn.WriteToUDPAddrPort(b, at); err != nil {
-				return err
-			}
-		}
-		answered := false
-		for end := time.Now().Add(again); !answered; {
-			b, _, ok := receive(h.conn, h.buf[:], end)
-			if !ok {
-				break
-			}
-			if _, ok := f.finish(b); ok {
-				gain = "the rendezvous answers by a session"
-			}
-			for _, sent := range [][]byte{f.b, right.b} {
-				if again, ok := cookied(h.scene.key.Public(), sent, b); ok {
-					if _, err := h.conn.WriteToUDPAddrPort(again, at); err != nil {
-						return err
-					}
-				}
-			}
-			o, ok := right.finish(b)
-			if answered = ok; ok { // it does not wait for confirmation for long
-				if _, err := h.conn.WriteToUDPAddrPort(o.Seal(nil, marshal(&wire.Goodbye{})), at); err != nil {
-					return err
-				}
-			}
+		gain, answered, err := h.both(f, right)
+		if err != nil {
+			return err
 		}
 		if answered {
 			h.tally.saw("handshakes that the rendezvous took, with the right terms, behind others", 1)
@@ -308,4 +282,36 @@ func (h *household) atRendezvous(draw *rand.Rand, n int) error {
 		}
 	}
 	return errors.New("the rendezvous does not answer a right handshake")
+}
+
+// both sends the honest rendezvous a handshake on other terms and the right one behind it, and waits until the right one is answered, or
+// for as long as an answer takes. A cookie is given back.
+func (h *household) both(other, right *forged) (gain string, answered bool, err error) {
+	at := netip.AddrPortFrom(h.scene.lab.Host("open").Addr(), program.Port)
+	say := func(b []byte) {
+		if _, e := h.conn.WriteToUDPAddrPort(b, at); err == nil {
+			err = e
+		}
+	}
+	say(other.b)
+	say(right.b)
+	for end := time.Now().Add(again); err == nil && !answered; {
+		b, _, ok := receive(h.conn, h.buf[:], end)
+		if !ok {
+			break
+		}
+		if _, ok := other.finish(b); ok {
+			gain = "the rendezvous answers by a session"
+		}
+		for _, sent := range [][]byte{other.b, right.b} {
+			if proven, ok := cookied(h.scene.key.Public(), sent, b); ok {
+				say(proven)
+			}
+		}
+		o, ok := right.finish(b)
+		if answered = ok; ok { // it does not wait for confirmation for long
+			say(o.Seal(nil, marshal(&wire.Goodbye{})))
+		}
+	}
+	return gain, answered, err
 }

@@ -23,12 +23,10 @@ const (
 
 // enumeration is what enumerators share.
 type enumeration struct {
-	scene   *scene
-	tally   *tally
 	online  []identity.UID
 	offline []identity.UID
 	known   victim // an online camera whose UID everybody has
-	nobody  []byte
+	noise1  []byte // that no camera opens
 
 	mu    sync.Mutex
 	times [2][]float64 // of answers about UIDs that never were, and about those that are offline
@@ -49,37 +47,24 @@ func enumerate(ctx context.Context, s Setup, t *tally) error {
 	if err := c.serve("rendezvous"); err != nil {
 		return err
 	}
-	e, err := c.enumeration(t)
+	e, err := c.enumeration()
 	if err != nil {
 		return err
 	}
 	defer func() { t.timing = e.timing() }()
 	return crew(min(enumeratorLanes, s.Tries), func(lane int) (err error) {
-		q := &enumerator{enumeration: e, lane: lane}
-		defer func() {
-			if q.viewer != nil {
-				q.viewer.leave()
-			}
-		}()
+		q := &enumerator{enumeration: e, lane: lane, inquirer: inquirer{scene: c, tally: t, noise1: e.noise1}}
+		defer q.leave()
 		if err := q.calibrate(); err != nil {
 			return err
 		}
-		for ctx.Err() == nil {
-			try, ok := t.take()
-			if !ok {
-				return nil
-			}
-			if err := q.try(rand.New(random(s.Seed, Enumeration, try))); err != nil {
-				return fmt.Errorf("try %d: %w", try, err)
-			}
-		}
-		return ctx.Err()
+		return t.each(ctx, Enumeration, q.try)
 	})
 }
 
 // enumeration has cameras come and go.
-func (c *scene) enumeration(t *tally) (*enumeration, error) {
-	e := &enumeration{scene: c, tally: t}
+func (c *scene) enumeration() (*enumeration, error) {
+	e := &enumeration{}
 	for range onlineCameras {
 		u, err := c.camera("camera", false)
 		if err != nil {
@@ -96,62 +81,29 @@ func (c *scene) enumeration(t *tally) (*enumeration, error) {
 		}
 		e.offline = append(e.offline, v.public.UID())
 	}
-	nobody, err := identity.NewKey(c.random)
-	if err != nil {
-		return nil, err
-	}
-	e.nobody, err = stranger(nobody.Public(), c.random)
+	var err error
+	e.noise1, err = c.unopened()
 	return e, err
 }
 
 // enumerator is one lane.
 type enumerator struct {
 	*enumeration
-	lane   int
-	viewer *dialog
-	asked  int
-	same   same
+	inquirer
+	lane int
+	same same
 }
 
-// fresh gives the lane a viewer of whom the rendezvous still takes questions: a key costs nothing.
-func (q *enumerator) fresh() error {
-	if q.viewer != nil && q.asked < 25 {
-		q.asked++
-		return nil
-	}
-	if q.viewer != nil {
-		q.viewer.leave()
-		q.viewer = nil
-	}
-	key, err := identity.NewKey(q.scene.random2())
-	if err != nil {
-		return err
-	}
-	q.viewer, err = dial(q.scene.nextSeat(), q.scene.at, q.scene.key.Public(), key, q.scene.random2(), &wire.Login{Version: wire.ProtocolVersion})
-	q.asked = 1
-	return err
-}
-
-// ask asks for a camera until the rendezvous has time for that.
+// ask asks for a camera, and says what the answer shows.
 func (q *enumerator) ask(u identity.UID) (h heard, a same, err error) {
-	for {
-		if err := q.fresh(); err != nil {
-			return h, a, err
-		}
-		if h, err = connect(q.viewer, u, q.nobody); err != nil {
-			return h, a, err
-		}
-		a.size = h.size
-		if r, ok := h.message.(*wire.Refused); ok {
-			a.code = r.Code
-		}
-		if a.code != wire.CodeRateLimited {
-			return h, a, nil
-		}
-		q.tally.saw("questions that were put off as too many", 1)
-		q.asked = 1 << 20
-		time.Sleep(20 * time.Millisecond)
+	if h, err = q.inquirer.ask(u); err != nil {
+		return h, a, err
 	}
+	a.size = h.size
+	if r, ok := h.message.(*wire.Refused); ok {
+		a.code = r.Code
+	}
+	return h, a, nil
 }
 
 // calibrate asks for what never was, and for a camera that everybody knows.
@@ -185,7 +137,7 @@ func unknownUID(draw *rand.Rand) identity.UID {
 }
 
 // try asks one question.
-func (q *enumerator) try(draw *rand.Rand) error {
+func (q *enumerator) try(draw *rand.Rand, _ int) error {
 	switch way := draw.IntN(10); way {
 	case 0, 1, 2, 3: // a guess
 		return q.guess(draw)
@@ -254,7 +206,7 @@ func (q *enumerator) watch(draw *rand.Rand) error {
 	if err := q.fresh(); err != nil {
 		return err
 	}
-	q.asked = 1 << 20 // a session's first watch has the sequence 1
+	q.spend() // a session's first watch has the sequence 1
 	exists := q.offline[draw.IntN(len(q.offline))]
 	both := []identity.UID{exists, unknownUID(draw)}
 	if draw.IntN(2) == 0 {

@@ -137,7 +137,7 @@ var allHijackShapes = []hijackShape{
 		ms := []wire.Message{
 			&wire.Report{Sequence: sequence, Candidates: []wire.Endpoint{wire.At(p.scene.at)}}, &wire.IntroduceAck{ID: drawID()},
 			&wire.LocatedAck{ID: drawID(), Sequence: sequence}, &wire.Register{Version: 1, Keepalive: 15}, &wire.Again{ID: drawID(), Relay: true},
-			&wire.Sample{ID: drawID()}, &wire.Connect{ID: drawID(), Camera: v.public.UID(), Noise1: p.nobody},
+			&wire.Sample{ID: drawID()}, &wire.Connect{ID: drawID(), Camera: v.public.UID(), Noise1: p.viewer.noise1},
 		}
 		if v.at.IsValid() {
 			ms = append(ms, &wire.Report{Sequence: sequence, Candidates: []wire.Endpoint{wire.At(v.at)}},

@@ -4,7 +4,37 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
+	"time"
 )
+
+// Row is what one sort of datagram draws from a target that it names somebody else to, as its sender.
+type Row struct {
+	Target     string  `json:"target"`  // rendezvous, relay, camera
+	Message    string  `json:"message"` // attack.Kinds, and what was captured
+	Variant    string  `json:"variant"` // plain, replayed, cut, padded, at once
+	In         int64   `json:"in"`      // datagrams sent
+	BytesIn    int64   `json:"bytes_in"`
+	Out        int64   `json:"out"` // packets that the target sent to the named sender, ICMP included
+	BytesOut   int64   `json:"bytes_out"`
+	Reflection float64 `json:"reflection"` // bytes out ÷ bytes in, IP headers counted
+}
+
+// Table is what all sorts draw.
+type Table struct {
+	Seed   uint64        `json:"seed"`
+	Waited time.Duration `json:"waited"` // ns, for what is sent again, behind the last datagram
+	Rows   []Row         `json:"rows"`
+}
+
+// Worst is the greatest reflection of a table.
+func (t Table) Worst() (worst Row) {
+	for _, r := range t.Rows {
+		if r.Reflection >= worst.Reflection {
+			worst = r
+		}
+	}
+	return worst
+}
 
 // Text is the table for people: a row a sort, whatever its variant, with the worst one's ratio.
 func (t Table) Text() string {

@@ -1,6 +1,7 @@
 package soak
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -35,6 +36,20 @@ func (t *tally) take() (int, bool) {
 		t.setup.Say("%d of %d tries", n, t.setup.Tries)
 	}
 	return t.next - 1, true
+}
+
+// each has a lane try what no other has taken yet, until there are no more tries. draw is the try's own randomness.
+func (t *tally) each(ctx context.Context, a Attack, try func(draw *rand.Rand, n int) error) error {
+	for ctx.Err() == nil {
+		n, ok := t.take()
+		if !ok {
+			return nil
+		}
+		if err := try(rand.New(random(t.setup.Seed, a, n)), n); err != nil {
+			return fmt.Errorf("try %d: %w", n, err)
+		}
+	}
+	return ctx.Err()
 }
 
 // tried counts a try; gain is what came of it, "": nothing.
