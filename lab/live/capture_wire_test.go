@@ -62,7 +62,7 @@ func TestCaptureAsWire(t *testing.T) {
 				if _, err := n.StopCapture(); err != nil {
 					t.Fatal(err)
 				}
-				all := read(t, path)
+				all := slices.DeleteFunc(read(t, path), notUDP)
 				for _, tap := range c.taps {
 					checkBurst(t, all, tap, server.addr, true)
 					checkBurst(t, all, mirror(tap), server.addr, false)
@@ -179,6 +179,19 @@ func lengths(texts []string) string {
 		n = append(n, len(s))
 	}
 	return fmt.Sprintf("%d datagrams %v", len(texts), n)
+}
+
+// notUDP tells what kernels say by themselves, some time after their links came up (MLD, RFC 3810 §6.1), from the test's datagrams.
+func notUDP(s seen) bool {
+	if packet.Version(s.data) == 4 {
+		return packet.IPv4(s.data).Protocol() != packet.ProtocolUDP
+	}
+	p, err := packet.ParseIPv6(s.data)
+	if err != nil {
+		return true
+	}
+	protocol, _, _ := p.Transport()
+	return protocol != packet.ProtocolUDP
 }
 
 // readUDP reads a datagram and checks what a receiver would.
