@@ -18,7 +18,7 @@ type visit struct {
 	Ticket []byte        // nil: the camera's
 	Host   string        // empty: viewer
 	Unit   int           // of the viewer: another one knows nothing of what the first has learnt; 0: 1
-	Within time.Duration // until a frame has come, or the viewer has ended; 0: 30 s
+	Within time.Duration // until a frame has come, or the viewer has ended, from its first packet on (or stage.View gave up waiting for that); 0: 30 s
 }
 
 // visitWithin is longer than a viewer of the contract tries.
@@ -45,7 +45,7 @@ func (a visit) make(ctx context.Context, x *stage.Set) (r visited, err error) {
 		return r, err
 	}
 	r.Mark, r.Code = v.Mark(), -1
-	short, cancel := context.WithTimeout(ctx, a.Within-time.Since(began))
+	short, cancel := context.WithTimeout(ctx, a.Within)
 	defer cancel()
 	frame, err := v.FirstFrame(short)
 	r.Took, r.Asked = time.Since(began), !v.Asked().IsZero()
