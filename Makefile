@@ -63,7 +63,7 @@ bench: build ## the figures of README.md, each beside its bound or peer
 	$(GO) test -p 1 -run '^$$' -bench Flood -benchtime 1x -timeout 30m ./lab/attack/soak
 	$(GO) test -p 1 -run '^$$' -bench MediaGoodput -benchtime 2x ./lab/stack
 
-soak: build peers store ## longer sweeps: every behaviour pair, strategy, peer and link on both engines, every event and quirk; 10,000 tries of each attack; the bundled camera certified (eight hours)
+soak: build peers store ## longer sweeps: every behaviour pair, strategy, peer and link on both engines, every event and quirk; 10,000 tries of each attack (out/soak/attack/attacks.html); the bundled camera certified (eight hours)
 	$(BIN) run nat-pairs links cgn same-lan reboot renumbering handover rendezvous-killed port-mapping engines --trials 50 --out out/soak
 	$(BIN) run strategies helped peers paper-tables birthday-curve traditional-vs-p2p lossy-punch roaming sleep --out out/soak
 	$(BIN) run inbound-first inbound-blocked low-ttl-arrives icmp-error flow-limit misclassified path-flapping no-relay --trials 50 --out out/soak

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -12,9 +13,13 @@ import (
 	"github.com/punchlab/punchlab/lab/certify"
 )
 
-// AttackRecord is a soak of the bundled implementation: thousands of tries of each attack, and what each unauthenticated message
-// draws. Its JSON form is that of lab/attack/soak, whose results it is read from.
+// attacksSchema is what attacks.json says it is.
+const attacksSchema = "punchlab/attacks/1"
+
+// AttackRecord is attacks.json, a soak of the bundled implementation: thousands of tries of each attack, and what each unauthenticated
+// message draws. Who makes it is lab/attack/soak.
 type AttackRecord struct {
+	Schema     string           `json:"schema"`
 	Attacks    []AttackResult   `json:"attacks"`
 	Reflection *ReflectionTable `json:"reflection,omitempty"`
 }
@@ -67,21 +72,35 @@ type ReflectionRow struct {
 	Reflection float64 `json:"reflection"` // bytes out ÷ bytes in
 }
 
+// ReadAttacks reads attacks.json.
+func ReadAttacks(r io.Reader) (a AttackRecord, err error) {
+	if err := json.NewDecoder(r).Decode(&a); err != nil {
+		return a, fmt.Errorf("read record of attacks: %w", err)
+	}
+	if a.Schema != attacksSchema {
+		return a, fmt.Errorf("read record of attacks: its schema is %q, and this program reads %s", a.Schema, attacksSchema)
+	}
+	return a, nil
+}
+
 // mostReflection is how many bytes an unauthenticated message may draw for each of its own.
 const mostReflection = 1.0
 
 // AttacksPage writes a soak as one HTML page: no script, nothing fetched. An attack of which something that had to be observed was not
 // is undecided, as is a message of which no datagram was sent.
 func AttacksPage(w io.Writer, a AttackRecord) error {
-	s := sheet{Kind: "attacks on the bundled implementation", Foot: "Made by punchlab; the same results give the same page.",
+	s := sheet{Kind: "attacks on the bundled implementation", Foot: "Made by punchlab from attacks.json; the same record gives the same page.",
 		Says: "A try is what an attacker does once. A success is seen from outside, by packets and by what honest devices are told, and never " +
 			"by asking the program that is attacked. The bound is what the tries cannot rule out, by Clopper and Pearson."}
 	s.Standing, s.Title, s.Problems = a.sum()
 	if len(a.Attacks) > 0 {
-		s.Parts = append(s.Parts, a.tries(), a.shapes())
+		s.Parts = append(s.Parts, a.tries())
 	}
 	if a.Reflection != nil {
 		s.Parts = append(s.Parts, a.Reflection.part())
+	}
+	if len(a.Attacks) > 0 { // behind the others: it is long
+		s.Parts = append(s.Parts, a.shapes())
 	}
 	return s.write(w)
 }

@@ -144,3 +144,44 @@ func TestReadFaults(t *testing.T) {
 		}
 	}
 }
+
+// TestReadAttacks: its own schema and no other.
+func TestReadAttacks(t *testing.T) {
+	got, err := ReadAttacks(strings.NewReader(
+		`{"schema":"punchlab/attacks/1","attacks":[{"attack":"hijack","claim":{"tries":3,"failures":0}}],"reflection":{"rows":[{"in":2}]}}`))
+	if err != nil || len(got.Attacks) != 1 || got.Attacks[0].Claim.Tries != 3 || got.Reflection.Rows[0].In != 2 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, text := range []string{"", "[]", `{"schema":"punchlab/faults/1"}`} {
+		if _, err := ReadAttacks(strings.NewReader(text)); err == nil {
+			t.Errorf("%q is read", text)
+		}
+	}
+}
+
+// TestWritePage: beside its record, by what that says it is.
+func TestWritePage(t *testing.T) {
+	dir := t.TempDir()
+	for name, c := range map[string]struct{ record, want string }{
+		"faults.json":  {`{"schema":"punchlab/faults/1"}`, "0 of 0 faults found"},
+		"attacks.json": {`{"schema":"punchlab/attacks/1"}`, "nothing was tried"},
+		"other.json":   {`{"schema":"punchlab/mutants/1"}`, ""},
+		"none.json":    {"", ""},
+	} {
+		record := filepath.Join(dir, name)
+		if err := os.WriteFile(record, []byte(c.record), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		page, err := WritePage(record)
+		if c.want == "" {
+			if err == nil || !strings.Contains(err.Error(), record) {
+				t.Errorf("%s: a page of it is %q, error %v", name, page, err)
+			}
+			continue
+		}
+		b, readErr := os.ReadFile(filepath.Join(dir, strings.TrimSuffix(name, ".json")+".html"))
+		if err != nil || readErr != nil || !strings.Contains(string(b), c.want) {
+			t.Errorf("%s: %v, %v, and its page %s lacks %q", name, err, readErr, page, c.want)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -16,13 +17,22 @@ func reportCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "report RUN",
 		Short: "Write a run's report again from its records",
+		Long: "Write a run's report again from its records. A record that is one page, such as the attacks.json of `make soak` and the faults.json of " +
+			"`make faults`, is given by its own name; the page is written beside it.",
 		Example: `  punchlab report out/nat-matrix
-  punchlab report out/nat-matrix --format md,csv,junit`,
+  punchlab report out/nat-matrix --format md,csv,junit
+  punchlab report out/soak/attack/attacks.json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			defer interruptible(cmd.Context())()
 			if err := checkFormats(formats); err != nil {
 				return err
+			}
+			if filepath.Ext(args[0]) == ".json" {
+				if cmd.Flags().Changed("format") {
+					return usagef("--format goes with a run's folder: the page of a record is HTML")
+				}
+				return writePage(args[0])
 			}
 			run, err := record.Scan(args[0], func(record.Trial) error { return nil })
 			if err != nil {
@@ -50,6 +60,19 @@ func reportCommand() *cobra.Command {
 	}
 	c.Flags().StringSliceVar(&formats, "format", []string{"html", "svg", "png"}, "what to write: "+strings.Join(reports.Formats, ", "))
 	return c
+}
+
+// writePage writes the page of a record beside it.
+func writePage(record string) error {
+	page, err := reports.WritePage(record)
+	switch {
+	case err != nil && page == "": // of the record
+		return usage(err)
+	case err != nil:
+		return unwritten(err)
+	}
+	fmt.Println(page)
+	return nil
 }
 
 // checkFormats refuses an unknown format before anything runs.

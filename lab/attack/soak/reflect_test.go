@@ -18,7 +18,7 @@ func TestNothingIsReflected(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keep(t, "reflection", table)
+	soaked.keep(t, func(m *Record) { m.Reflection = &table })
 	t.Log("\n" + table.Text())
 	answered := map[string]int{}
 	for _, r := range table.Rows {

@@ -1,11 +1,8 @@
 package soak
 
 import (
-	"encoding/json"
-	"errors"
 	"math"
 	"os"
-	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -69,7 +66,7 @@ func TestNothingSucceeds(t *testing.T) {
 			t.Parallel()
 			r, err := Run(t.Context(), a, Setup{Fabric: fabric(t), Seed: 1, Tries: tries(t), Say: t.Logf})
 			t.Log("\n" + r.String())
-			keep(t, string(a), r)
+			soaked.keep(t, func(m *Record) { m.add(r) })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -85,27 +82,5 @@ func TestNothingSucceeds(t *testing.T) {
 				t.Errorf("%d of %d tries succeeded: %v", r.Claim.Failures, r.Claim.Tries, r.Gained)
 			}
 		})
-	}
-}
-
-// keep writes a result beside others, where a folder is named for them.
-func keep(t testing.TB, name string, v any) {
-	t.Helper()
-	dir := os.Getenv("PUNCHLAB_SOAK_OUT")
-	if dir == "" {
-		return
-	}
-	b, err := json.MarshalIndent(v, "", "  ")
-	if table, ok := v.(Table); ok && err == nil {
-		err = errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, name+".md"), []byte(table.Markdown()), 0o644))
-	}
-	if err == nil {
-		err = os.MkdirAll(dir, 0o755)
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, name+".json"), append(b, '\n'), 0o644)
-	}
-	if err != nil {
-		t.Error(err)
 	}
 }
