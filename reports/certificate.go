@@ -45,6 +45,16 @@ type CaseRun struct {
 	Replay   string         // command that runs the case again with its seed
 	Files    []EvidenceFile // in the order to be shown
 	Timeline []byte         // timeline.svg, to be seen on the page; nil: none
+	Starts   []Start        // where it was begun more than once: each time
+}
+
+// Start is one time that a case was begun.
+type Start struct {
+	N     int
+	Began time.Time
+	Ended string // the verdict that it came to, or "interrupted"; "": nobody was there to write it down
+	Why   string
+	Link  string // folder of what it left, from the page; "": it is the case's evidence, or nothing
 }
 
 // EvidenceFile is a file of a case's evidence.
@@ -61,6 +71,8 @@ type Probe struct {
 	Role certify.Role
 	Exit int
 	Note string // how it ended where that was by no exit: "killed after 30 s"; such a probe is not passed
+	// Starts is how often it was asked until it answered.
+	Starts int
 }
 
 // Passed reports whether the program said that it does not know the case.

@@ -125,6 +125,9 @@ func (c Certification) probeSays() string {
 	default:
 		asked += fmt.Sprintf("answered %d; only 127, unsupported, is right", p.Exit)
 	}
+	if p.Starts > 1 {
+		asked += fmt.Sprintf("; asked %d times, as the run was cut short", p.Starts)
+	}
 	return printable(asked)
 }
 

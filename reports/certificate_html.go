@@ -83,6 +83,15 @@ type certificateCase struct {
 	Files                                                []certificateFile
 	Absent                                               []string // evidence that the case has to have and that is not there
 	Timeline                                             template.URL
+	Begun                                                string // how often it was started, where that was more than once
+	Starts                                               []certificateStart
+}
+
+// certificateStart is one time that a case was begun.
+type certificateStart struct {
+	N           int
+	Began, Says string
+	Link        template.URL
 }
 
 type certificateClause struct {
@@ -243,6 +252,7 @@ func (c Certification) pageCase(j certify.Judged) certificateCase {
 	}
 	if k.Ran {
 		k.Seed = strconv.FormatUint(run.Seed, 10)
+		k.Begun, k.Starts = j.Result.Begun(), startsOf(run.Starts)
 		k.Files, k.Absent = filesOf(run.Files), missingOf(j.Case.Evidence, run.Files)
 	}
 	for _, o := range j.Case.Origin {
@@ -298,6 +308,21 @@ func (c Certification) seen(j certify.Judged) (rows []certificateSeen, others []
 func filesOf(fs []EvidenceFile) (out []certificateFile) {
 	for _, f := range fs {
 		out = append(out, certificateFile{printable(f.Name), tie(size(float64(f.Size))), printable(f.SHA256), link(f.Link)})
+	}
+	return out
+}
+
+// startsOf says of each start how it ended.
+func startsOf(starts []Start) (out []certificateStart) {
+	for _, s := range starts {
+		says := s.Ended
+		if says == "" {
+			says = "cut short, and nobody was there to write down how"
+		}
+		if s.Why != "" {
+			says += ": " + s.Why
+		}
+		out = append(out, certificateStart{s.N, instant(s.Began), tie(printable(says)), link(s.Link)})
 	}
 	return out
 }

@@ -39,6 +39,14 @@ func rightResult(c certify.Case) certify.Result {
 	return r
 }
 
+// begunTwice is a pass of a case that was cut short once.
+func begunTwice(id string) certify.Result {
+	c, _ := certify.Lookup(id)
+	r := rightResult(c)
+	r.Starts = 2
+	return r
+}
+
 const sampleTimeline = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 130" width="900" height="130" font-family="sans-serif" font-size="12">` +
 	`<g stroke="#888"><path d="M90 30H880M90 70H880M90 110H880"/></g><text x="4" y="34">viewer</text><text x="4" y="74">rendezvous</text>` +
 	`<text x="4" y="114">camera</text><g stroke="#0072b2" stroke-width="1.5" fill="none"><path d="M120 30L150 70L180 110L230 30"/></g></svg>`
@@ -108,7 +116,12 @@ var few = []string{"ID-3", "REG-5", "NAT-2", "NAT-4", "NAT-6", "MED-3", "MED-7",
 // certifications are the kinds of run that a certificate must be good with.
 func certifications() map[string]Certification {
 	certified := certification(acme(certify.FeaturePrivacy, certify.FeatureICE, certify.FeatureConsent), nil, nil)
-	warned := certification(acme(), nil, map[string]certify.Result{"NAT-4": differently["NAT-4"], "MED-7": differently["MED-7"]})
+	warned := certification(acme(), nil, map[string]certify.Result{"NAT-4": differently["NAT-4"], "MED-7": differently["MED-7"],
+		"MED-5": begunTwice("MED-5")})
+	repeated := warned.Runs["MED-5"]
+	repeated.Starts = []Start{{N: 1, Began: warned.Started, Ended: "interrupted", Why: "after 40s", Link: "earlier/MED-5/start-1"},
+		{N: 2, Began: warned.Started.Add(time.Hour), Ended: "pass"}}
+	warned.Runs["MED-5"] = repeated
 	warned.Signers = append(warned.Signers, Signer{Key: strings.Repeat("fedcba9876543210", 4), Name: "Second Party", Witness: true})
 	failed := certification(acme(certify.FeaturePassword), few, differently)
 	failed.Signers, failed.Verify = nil, ""

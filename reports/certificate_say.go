@@ -22,6 +22,8 @@ const (
 // standingOf is how a case counts: what the suite does not depend on is no worse than a doubt.
 func standingOf(j certify.Judged) standing {
 	switch v := j.Result.Verdict; {
+	case v == certify.Pass && j.Result.Repeated():
+		return doubt
 	case v == certify.Pass:
 		return good
 	case v == certify.NotApplicable:

@@ -91,11 +91,14 @@ func (c Certification) textFacts() (ps []pair) {
 func (c Certification) textCases(b *bytes.Buffer, g caseGroup, paint func(standing, string) string) {
 	for _, j := range g.Cases {
 		v := j.Result.Verdict
-		if v == certify.Pass || v == certify.NotApplicable || notRun(j) {
+		if v == certify.Pass && !j.Result.Repeated() || v == certify.NotApplicable || notRun(j) {
 			continue
 		}
 		fmt.Fprintf(b, "    %s %s (%s)\n", paint(standingOf(j), fmt.Sprintf("%s %-7s %s:", verdictMark(v), printable(j.Case.ID), v)),
 			printable(j.Case.Title), j.Case.Level)
+		if begun := j.Result.Begun(); begun != "" {
+			fmt.Fprintf(b, "              %s\n", begun)
+		}
 		if claim := claimShort(j.Result); claim != "" {
 			fmt.Fprintf(b, "              tries show %s\n", claim)
 		}

@@ -20,9 +20,9 @@ func (j Judged) TestResult() string {
 	switch v := j.Result.Verdict; {
 	case v == NotApplicable:
 		return ""
-	case v == Pass:
+	case v == Pass && !j.Result.Repeated():
 		return "PASSED"
-	case v == PassNonstrict || !j.Binding():
+	case v.Passed() || !j.Binding():
 		return "WARNED"
 	}
 	return "FAILED"
@@ -44,7 +44,7 @@ type Suite struct {
 //	fail           a must or conditional case fails, or is unsupported
 //	inconclusive   else: one of them is inconclusive, was not run, is informational only, or met a fault of the lab
 //	               or no case passed at all
-//	pass-nonstrict else: a pass was not strict, or a should-case is no pass
+//	pass-nonstrict else: a pass was not strict or was begun more than once, or a should-case is no pass
 //	pass           else
 //
 // A case that does not apply keeps the verdict not-applicable, whatever results there are. Two results of one that does are a
@@ -64,9 +64,9 @@ func Judge(selected []Selected, results []Result) Suite {
 		s.Counts[v]++
 		passed = passed || v.Passed()
 		switch {
-		case v == Pass || v == NotApplicable:
+		case v == Pass && !j.Result.Repeated() || v == NotApplicable:
 			continue
-		case !j.Binding() || v == PassNonstrict:
+		case !j.Binding() || v.Passed():
 			warn = true
 			s.Warnings = append(s.Warnings, j.sentence())
 			continue
@@ -123,6 +123,9 @@ func (j Judged) sentence() string {
 	s := fmt.Sprintf("%s (%s) %s", j.Case.ID, j.Case.Level, j.Result.Verdict)
 	if reason := strings.TrimSpace(j.Result.Reason); reason != "" {
 		s += ": " + reason
+	}
+	if begun := j.Result.Begun(); begun != "" && !strings.Contains(s, begun) {
+		s += "; " + begun
 	}
 	return s
 }

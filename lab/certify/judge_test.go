@@ -55,6 +55,8 @@ func TestJudge(t *testing.T) {
 	}{
 		{"all pass", selected, passing(selected), certify.Pass, "", "PASSED"},
 		{"all that apply pass", bare, passing(bare), certify.Pass, "", "PASSED"},
+		{"a pass was begun twice", selected, with(passing(selected), "NAT-1", func(r *certify.Result) { r.Starts = 2 }), certify.PassNonstrict,
+			"NAT-1 (must) pass; it was started 2 times", "WARNED"},
 		{"a must-case fails", selected, with(passing(selected), "NAT-1", verdict(certify.Fail, "3 of 59 did not connect")), certify.Fail,
 			"NAT-1 (must) fail: 3 of 59 did not connect", "FAILED"},
 		{"a must-case is unsupported", selected, with(passing(selected), "BW-3", verdict(certify.Unsupported, "exit 127")), certify.Fail,

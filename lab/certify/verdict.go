@@ -39,12 +39,29 @@ type Result struct {
 	// Device is what became of the vendor's program where that is why the case came out as it did: "crashed", "flooded its
 	// log". A fail of it stands though nothing else was seen.
 	Device string `json:"device,omitempty"`
+	// Starts is how often the case was begun until it came to this: who interrupts it where it goes badly begins it again. 0: nobody counted.
+	Starts int `json:"starts,omitempty"`
+}
+
+// MostStarts is how often a case may have been begun and still pass.
+const MostStarts = 3
+
+// Repeated reports whether the case was begun more than once: a pass of it is a warning.
+func (r Result) Repeated() bool { return r.Starts > 1 }
+
+// Begun says how often it was begun, where that was more than once.
+func (r Result) Begun() string {
+	if !r.Repeated() {
+		return ""
+	}
+	return fmt.Sprintf("it was started %d times", r.Starts)
 }
 
 // Settle holds a result to its case: one that saw too little is inconclusive, whatever it says. It never makes a result better.
 //
 //	pass, pass-nonstrict, informational   each of Observed at its least number, and the claim's rate reached; else inconclusive,
 //	                                      and fail where the tries show that the rate is not reached
+//	the same                              begun no more than MostStarts times; else inconclusive
 //	fail                                  something observed, or something became of the camera's program
 //	pass-nonstrict                        the case knows such a thing; else fail
 //	not-applicable                        is Select's to say and no result's; else unsupported
@@ -66,6 +83,9 @@ func Settle(c Case, r Result) Result {
 	}
 	if short := c.short(r); short != "" {
 		return r.become(Inconclusive, short)
+	}
+	if r.Starts > MostStarts {
+		return r.become(Inconclusive, fmt.Sprintf("%s, %d at most: a case that is cut short so often is not believed", r.Begun(), MostStarts))
 	}
 	if was == PassNonstrict && c.Nonstrict == "" {
 		return r.become(Fail, "the case knows no pass but a strict one")

@@ -8,9 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/punchlab/punchlab/lab/certify/evidence"
 	"github.com/punchlab/punchlab/lab/certify/suite"
+	"github.com/punchlab/punchlab/lab/netns"
 	"github.com/spf13/cobra"
 )
 
@@ -133,6 +135,9 @@ func (f *certifyFlags) recall(c *certification) error {
 	}
 	if c.witness, err = suite.Recall(context.Background(), f.witness, issuers...); err != nil {
 		return notVerified(err)
+	}
+	if again := c.witness.Report.Manifest.Repeated(); len(again) > 0 && !netns.Isolated() {
+		fmt.Fprintf(os.Stderr, "by the certificate these cases were started more than once: %s\n", strings.Join(again, ", "))
 	}
 	c.Declaration, c.WitnessOf = c.witness.Declaration, c.witness.Report.Statement
 	return f.checkFirmware(c)

@@ -131,6 +131,8 @@ func TestManifestRefused(t *testing.T) {
 		"no pass at all": {func(m *Manifest) {
 			m.Cases[0].Verdict, m.Cases[0].Outcome, m.Cases[1].Verdict = "inconclusive", Warned, "unsupported"
 		}, "verdict pass-nonstrict: no case passed"},
+		"starts uncounted":    {func(m *Manifest) { m.Cases[0].Starts = 1 }, "NAT-1: starts: 1, and starts.jsonl is there: false"},
+		"starts and a pass":   {func(m *Manifest) { m.Cases[0].Starts = 2 }, `want ["WARNED"] of a case that was started 2 times`},
 		"no evidence":         {func(m *Manifest) { m.Files = without(m.Files, "cases/NAT-1/") }, "NAT-1: pass on no evidence"},
 		"empty evidence":      {func(m *Manifest) { m.Files = without(m.Files, "cases/BW-1/capture") }, "BW-1: pass-nonstrict on no evidence"},
 		"evidence of no case": {func(m *Manifest) { m.Cases = m.Cases[:2] }, "cases/SEC-12/camera.log belongs to no case"},

@@ -46,6 +46,9 @@ func (f *folder) seal(ctx context.Context, m *Manifest, keys []*Key) error {
 	if err := m.check(); err != nil {
 		return err
 	}
+	if err := f.checkStarts(ctx, m); err != nil {
+		return err
+	}
 	encoded, payload, err := documents(m)
 	if err != nil {
 		return err

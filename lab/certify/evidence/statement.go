@@ -84,10 +84,13 @@ func (m *Manifest) configuration(encoded []byte) ([]*intoto.ResourceDescriptor, 
 	suite := describe(m.Suite.Name, m.Suite.SHA256)
 	about := describe(ManifestFile, digest(encoded))
 	seeds := describe("seeds", digest([]byte(m.seedList())))
-	given, files, drawn := map[string]any{}, map[string]any{}, map[string]any{}
+	given, files, drawn, starts := map[string]any{}, map[string]any{}, map[string]any{}, map[string]any{}
 	scenarios := map[string]bool{}
 	for _, c := range m.Cases {
 		given[c.ID] = c.Verdict
+		if c.Starts > 0 {
+			starts[c.ID] = strconv.Itoa(c.Starts)
+		}
 		drawn[c.ID] = strconv.FormatUint(c.Seed, 10)
 		if c.Scenario != "" {
 			scenarios[c.Scenario] = true
@@ -108,7 +111,7 @@ func (m *Manifest) configuration(encoded []byte) ([]*intoto.ResourceDescriptor, 
 		notes["witnessOf"] = m.WitnessOf
 	}
 	for rd, notes := range map[*intoto.ResourceDescriptor]map[string]any{
-		suite: notes, about: {"verdicts": given, "files": files, "verdict": m.Verdict}, seeds: drawn,
+		suite: notes, about: {"verdicts": given, "files": files, "verdict": m.Verdict, "starts": starts}, seeds: drawn,
 	} {
 		var err error
 		if rd.Annotations, err = structpb.NewStruct(notes); err != nil {

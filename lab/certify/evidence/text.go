@@ -19,6 +19,9 @@ func (r *Report) Text() string {
 	fmt.Fprintf(&b, "%-11s %s\n", "result", m.counts())
 	fmt.Fprintf(&b, "%-11s %s %s  sha256 %s\n", "suite", plain(m.Suite.Name), plain(m.Suite.Version), m.Suite.SHA256)
 	fmt.Fprintf(&b, "%-11s %s to %s\n", "run", m.Started.Format(time.RFC3339), m.Finished.Format(time.RFC3339))
+	if again := m.Repeated(); len(again) > 0 {
+		fmt.Fprintf(&b, "%-11s started more than once: %s\n", "", strings.Join(again, ", "))
+	}
 	fmt.Fprintf(&b, "%-11s sha256 %s\n", "statement", r.Statement)
 	if m.WitnessOf != "" {
 		fmt.Fprintf(&b, "%-11s sha256 %s\n", "repeats", m.WitnessOf)
@@ -46,9 +49,12 @@ func (w Witness) text() string {
 	fmt.Fprintf(&b, "%-11s key %s ran %d of %d cases again: ", "witness", w.Key, w.Cases, w.Of)
 	if w.Agrees() {
 		b.WriteString("the same verdicts\n")
-		return b.String()
+	} else {
+		fmt.Fprintf(&b, "%d other\n", len(w.Differences))
 	}
-	fmt.Fprintf(&b, "%d other\n", len(w.Differences))
+	if again := w.Report.Manifest.Repeated(); len(again) > 0 {
+		fmt.Fprintf(&b, "%-11s it started more than once: %s\n", "", strings.Join(again, ", "))
+	}
 	for _, d := range w.Differences {
 		fmt.Fprintf(&b, "%-11s %s: issued as %s, witnessed as %s\n", "", d.Case, plain(d.Issued), plain(d.Witnessed))
 	}

@@ -49,7 +49,8 @@ func (w Witness) Agrees() bool { return len(w.Differences) == 0 }
 //  3. manifest.json: there, as hashed in the statement, in its one form, without contradiction, issuers' signatures complete,
 //     and saying what the statement says
 //  4. every file, in the order of paths: missing, extra, no plain file, size, hash
-//  5. every witness, in the order of keys: steps 1 to 4 on its folder; that it ran what was certified; its signature
+//  5. starts.jsonl: each line follows those before it, and each case was started as often as the manifest says
+//  6. every witness, in the order of keys: steps 1 to 5 on its folder; that it ran what was certified; its signature
 //
 // It reads no more of a file than its signed size, and follows no link. A folder that cannot be read is another error.
 func Verify(ctx context.Context, dir string, trust Trust) (*Report, error) {
@@ -189,13 +190,16 @@ func (c *certificate) hasSignature(id string) bool {
 	return slices.ContainsFunc(c.envelope.Signatures, func(s dsse.Signature) bool { return s.KeyID == id })
 }
 
-// verify takes steps 4 and 5.
+// verify takes steps 4 to 6.
 func (c *certificate) verify(ctx context.Context, trust Trust) (*Report, error) {
 	r := &Report{Statement: digest(c.payload), Manifest: c.manifest}
 	for _, f := range c.manifest.Files {
 		r.Bytes += f.Size
 	}
 	if err := c.checkFiles(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.checkStarts(ctx, c.manifest); err != nil {
 		return nil, err
 	}
 	if trust.IgnoreWitnesses {

@@ -13,6 +13,8 @@
 //	declaration.yaml   as it was given
 //	scenarios/ID.json  each case as the catalogue has it
 //	cases/ID/…         evidence, and result.json when the case is done
+//	starts.jsonl       every start of every case, written before it begins, and how it ended; each line with the digest of those before
+//	earlier/ID/start-N what a start left that came to nothing
 //	suite.json, report.html, junit.xml
 //	certificate.json, manifest.json
 //

@@ -90,7 +90,7 @@ func (r *run) certification(complete bool) reports.Certification {
 		c.Subjects = append(c.Subjects, reports.Subject{Name: s.Name, SHA256: s.SHA256, Size: s.Size, Measured: s.Basis == evidence.Measured})
 	}
 	for id, rec := range r.records {
-		c.Runs[id] = reports.CaseRun{Seed: r.o.Seed, Took: rec.Finished.Sub(rec.Started), Replay: r.o.Replay(id)}
+		c.Runs[id] = reports.CaseRun{Seed: r.o.Seed, Took: rec.Finished.Sub(rec.Started), Replay: r.o.Replay(id), Starts: r.toldStarts(id)}
 	}
 	return c
 }
@@ -133,7 +133,7 @@ func (r *run) manifest(out *Outcome) evidence.Manifest {
 	}
 	for _, j := range c.Suite.Cases {
 		one := evidence.Case{ID: j.Case.ID, Verdict: string(j.Result.Verdict), Outcome: evidence.Outcome(j.TestResult()),
-			Why: strings.ToValidUTF8(j.Result.Reason, "�"), Seed: r.o.Seed}
+			Why: strings.ToValidUTF8(j.Result.Reason, "�"), Seed: r.o.Seed, Starts: j.Result.Starts}
 		if j.Applicable {
 			one.Scenario, one.Replay = scenarioOf(j.Case.ID), strings.ToValidUTF8(r.o.Replay(j.Case.ID), "�")
 		}

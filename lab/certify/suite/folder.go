@@ -73,6 +73,8 @@ type probed struct {
 	Role certify.Role `json:"role"`
 	Exit int          `json:"exit"`
 	Note string       `json:"note,omitempty"`
+	// Starts is how often it was asked until it answered.
+	Starts int `json:"starts,omitempty"`
 }
 
 // folder is a run's.
@@ -168,6 +170,9 @@ func (r *run) prepare() error {
 	if err := os.MkdirAll(r.o.Out, 0o755); err != nil {
 		return refuse("make the folder for the evidence: %w", err)
 	}
+	if err := r.openStarts(); err != nil {
+		return err
+	}
 	if err := errors.Join(r.dir.write(DeclarationFile, []byte(r.o.Declaration.Text)), r.scenarios()); err != nil {
 		return err
 	}
@@ -196,19 +201,26 @@ func (r *run) resume() error {
 		return err
 	}
 	r.started = h.Started
+	if err := r.openStarts(); err != nil {
+		return err
+	}
 	run := r.o.header().digest()
 	for _, s := range r.asked {
 		var rec record
 		err := r.dir.readJSON(path.Join(evidence.CaseFolder(s.Case.ID), resultFile), &rec)
+		starts, done := r.finished(s.Case.ID)
+		rec.Result.Starts = starts
 		// A fault of the lab says nothing of the camera: such a case is run again. So is one of another run (a brief one, another device's), or
-		// whose evidence is gone.
-		if err == nil && rec.Schema == resultSchema && rec.Result.Case == s.Case.ID && rec.Result.Verdict != certify.HarnessError &&
+		// whose evidence is gone, or that was not begun.
+		if err == nil && done && rec.Schema == resultSchema && rec.Result.Case == s.Case.ID && rec.Result.Verdict != certify.HarnessError &&
 			rec.Run == run && rec.Seed == CaseSeed(r.o.Seed, s.Case.ID) && r.proven(s.Case, rec.Result).Verdict == rec.Result.Verdict {
 			r.records[s.Case.ID] = rec
 		}
 	}
 	var p probed
-	if err := r.dir.readJSON(path.Join(probeFolder, probeFile), &p); err == nil && p.Case == certify.UnknownCase(r.o.Seed) {
+	starts, done := r.finished(certify.UnknownCase(r.o.Seed))
+	if err := r.dir.readJSON(path.Join(probeFolder, probeFile), &p); err == nil && done && p.Case == certify.UnknownCase(r.o.Seed) {
+		p.Starts = starts
 		r.probe = (*reports.Probe)(&p)
 	}
 	return r.scenarios()

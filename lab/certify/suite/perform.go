@@ -31,7 +31,7 @@ func (r *run) runCase(ctx context.Context, c certify.Case) error {
 	r.running[c.ID] = began
 	r.mu.Unlock()
 	r.tell(Event{Kind: Started, Case: c.ID, Title: c.Title})
-	result, err := r.result(ctx, c)
+	result, err := r.start(ctx, c, began)
 	r.mu.Lock()
 	delete(r.running, c.ID)
 	r.mu.Unlock()
@@ -39,16 +39,32 @@ func (r *run) runCase(ctx context.Context, c certify.Case) error {
 		return err
 	}
 	rec := record{Schema: resultSchema, Result: result, Run: r.o.header().digest(), Seed: CaseSeed(r.o.Seed, c.ID), Started: began.UTC(), Finished: r.o.Now().UTC()}
-	if err := r.dir.writeJSON(filepath.Join(evidence.CasesFolder, c.ID, resultFile), rec); err != nil {
+	settled := certify.Settle(r.measure(c), result)
+	if err := errors.Join(r.ended(c.ID, string(settled.Verdict), settled.Reason),
+		r.dir.writeJSON(filepath.Join(evidence.CasesFolder, c.ID, resultFile), rec)); err != nil {
 		return err
 	}
 	r.mu.Lock()
 	r.records[c.ID] = rec
 	r.mu.Unlock()
-	settled := certify.Settle(r.measure(c), result)
 	r.tell(Event{Kind: Finished, Case: c.ID, Title: c.Title, Verdict: settled.Verdict, Text: settled.Reason,
 		Seconds: rec.Finished.Sub(rec.Started).Seconds()})
 	return nil
+}
+
+// start begins a case, and runs it. Cut short, that is written down.
+func (r *run) start(ctx context.Context, c certify.Case, at time.Time) (certify.Result, error) {
+	if _, err := r.begin(c.ID, evidence.CaseFolder(c.ID), at); err != nil {
+		return certify.Result{}, err
+	}
+	result, err := r.result(ctx, c)
+	switch {
+	case err != nil:
+		return result, errors.Join(err, r.ended(c.ID, interrupted, err.Error()))
+	case ctx.Err() != nil:
+		return result, r.ended(c.ID, interrupted, "after "+About(r.o.Now().Sub(at)))
+	}
+	return r.counted(result), nil
 }
 
 // result runs a case's procedure on a stage of its own.

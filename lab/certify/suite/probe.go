@@ -21,6 +21,10 @@ func unknownCase(seed uint64) certify.Case {
 
 // ask is the honesty probe: the vendor's programs are started for a case that there is not, as for any other.
 func (r *run) ask(ctx context.Context, c certify.Case) error {
+	n, err := r.begin(c.ID, probeFolder, r.o.Now())
+	if err != nil {
+		return err
+	}
 	if err := r.dir.renew(probeFolder); err != nil {
 		return err
 	}
@@ -29,11 +33,19 @@ func (r *run) ask(ctx context.Context, c certify.Case) error {
 	p, err := r.o.seam.ask(timed, r.stage(c, probeFolder))
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil
+			return r.ended(c.ID, interrupted, "")
 		}
 		return fmt.Errorf("ask the vendor's programs for a case that there is not: %w", err)
 	}
-	p.Case = c.ID
+	p.Case, p.Starts = c.ID, n
+	r.hold(&p)
+	verdict := certify.Pass
+	if !p.Passed() {
+		verdict = certify.Fail
+	}
+	if err := r.ended(c.ID, string(verdict), p.Note); err != nil {
+		return err
+	}
 	if err := r.dir.writeJSON(filepath.Join(probeFolder, probeFile), probed(p)); err != nil {
 		return err
 	}
@@ -46,6 +58,20 @@ func (r *run) ask(ctx context.Context, c certify.Case) error {
 	}
 	r.tell(Event{Kind: Probed, Case: c.ID, Text: text})
 	return nil
+}
+
+// hold holds a probe that was passed to those before it: one that was not is not repeated away, nor is one cut short time and again.
+func (r *run) hold(p *reports.Probe) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.starts.Of(p.Case) {
+		if s.Ended == string(certify.Fail) && p.Passed() {
+			p.Note = fmt.Sprintf("when it was asked for the %d. time it answered otherwise, and that result is gone", s.N)
+		}
+	}
+	if p.Passed() && p.Starts > certify.MostStarts {
+		p.Note = fmt.Sprintf("it had to be asked %d times, %d at most: each time but the last it was cut short", p.Starts, certify.MostStarts)
+	}
 }
 
 // dishonest says what is wrong with a probe that was not passed.

@@ -38,6 +38,7 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 	if err := r.prepare(); err != nil {
 		return nil, err
 	}
+	defer r.starts.Close()
 	r.begun = o.Now()
 	r.tell(Event{Kind: Began, Seed: o.Seed})
 	err := r.work(ctx)
@@ -54,6 +55,7 @@ type run struct {
 	started time.Time // the first one
 
 	mu      sync.Mutex // of all below, and of Progress
+	starts  *evidence.Starts
 	records map[string]record
 	probe   *reports.Probe
 	fault   error                // of the lab: nothing more can be run
