@@ -18,11 +18,7 @@ const sessionEnds = 30 * time.Second
 
 // ownerLeaves is ID-6: the camera is reset, and given to somebody else.
 func ownerLeaves(ctx context.Context, s *stage.Stage) certify.Result {
-	x, err := s.Set(ctx, "attackers")
-	if err != nil {
-		return s.Judge(err)
-	}
-	camera, err := x.Camera(ctx, 1)
+	x, camera, err := bring(ctx, s, "attackers")
 	if err != nil {
 		return s.Judge(err)
 	}

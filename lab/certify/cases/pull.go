@@ -22,11 +22,7 @@ const mediaAMinute = 20
 
 // idleSilence is BW-1: an idle camera is watched; and again after a viewer has come and gone.
 func idleSilence(ctx context.Context, s *stage.Stage) certify.Result {
-	x, err := s.Set(ctx, "two-homes")
-	if err != nil {
-		return s.Judge(err)
-	}
-	camera, err := x.Camera(ctx, 1)
+	x, camera, err := bring(ctx, s, "two-homes")
 	if err != nil {
 		return s.Judge(err)
 	}

@@ -99,11 +99,7 @@ func found(ctx context.Context, s *stage.Stage, x *stage.Set, camera *stage.Came
 
 // goes is REG-4: the camera loses its power, and its uplink.
 func goes(ctx context.Context, s *stage.Stage) certify.Result {
-	x, err := s.Set(ctx, "attackers")
-	if err != nil {
-		return s.Judge(err)
-	}
-	camera, err := x.Camera(ctx, 1)
+	x, camera, err := bring(ctx, s, "attackers")
 	if err != nil {
 		return s.Judge(err)
 	}
@@ -322,11 +318,7 @@ func (q *visitors) known() (time.Duration, bool) {
 
 // spaced is REG-5: an idle camera's keepalives.
 func spaced(ctx context.Context, s *stage.Stage) certify.Result {
-	x, err := s.Set(ctx, "two-homes") // whose routers keep a UDP mapping for two minutes (lab/nat.DefaultUDPTimeout)
-	if err != nil {
-		return s.Judge(err)
-	}
-	camera, err := x.Camera(ctx, 1)
+	x, camera, err := bring(ctx, s, "two-homes") // whose routers keep a UDP mapping for two minutes (lab/nat.DefaultUDPTimeout)
 	if err != nil {
 		return s.Judge(err)
 	}

@@ -21,11 +21,7 @@ const shortLook = time.Second
 
 // withoutInternet is RES-1: a viewer on the camera's LAN watches while the uplink goes, and then comes anew.
 func withoutInternet(ctx context.Context, s *stage.Stage) certify.Result {
-	x, err := s.Set(ctx, "same-lan")
-	if err != nil {
-		return s.Judge(err)
-	}
-	camera, err := x.Camera(ctx, 1)
+	x, camera, err := bring(ctx, s, "same-lan")
 	if err != nil {
 		return s.Judge(err)
 	}

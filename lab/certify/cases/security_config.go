@@ -17,11 +17,7 @@ import (
 // right credentials, which has to work, and then without, with wrong ones, and by the tricks that have got past cameras' doors; then
 // those doors are tried that cameras are known for. What an answer says counts for nothing: the setting is read again.
 func configuration(ctx context.Context, s *stage.Stage) certify.Result {
-	x, err := s.Set(ctx, "attackers")
-	if err != nil {
-		return s.Judge(err)
-	}
-	camera, err := x.Camera(ctx, 1)
+	x, camera, err := bring(ctx, s, "attackers")
 	if err != nil {
 		return s.Judge(err)
 	}

@@ -204,11 +204,7 @@ func stripping(first, at int) string {
 
 // onThePath is SEC-4: a middle before the viewer sees what the two say to each other and to the servers.
 func onThePath(ctx context.Context, s *stage.Stage) certify.Result {
-	x, err := s.Set(ctx, "two-homes")
-	if err != nil {
-		return s.Judge(err)
-	}
-	camera, err := x.Camera(ctx, 1)
+	x, camera, err := bring(ctx, s, "two-homes")
 	if err != nil {
 		return s.Judge(err)
 	}

@@ -29,11 +29,7 @@ import (
 //
 // A port counts as scanned when the probe was seen at the camera.
 func openPorts(ctx context.Context, s *stage.Stage) certify.Result {
-	x, err := s.Set(ctx, "attackers")
-	if err != nil {
-		return s.Judge(err)
-	}
-	camera, err := x.Camera(ctx, 1)
+	x, camera, err := bring(ctx, s, "attackers")
 	if err != nil {
 		return s.Judge(err)
 	}

@@ -26,11 +26,7 @@ import (
 // atTheRelay is SEC-5: where no direct path is, whoever runs the relay reads and alters what passes; then the relay itself is asked for
 // addresses that it must not reach.
 func atTheRelay(ctx context.Context, s *stage.Stage) certify.Result {
-	x, err := s.Set(ctx, "two-homes", "camera.nat", "symmetric", "viewer.nat", "symmetric")
-	if err != nil {
-		return s.Judge(err)
-	}
-	camera, err := x.Camera(ctx, 1)
+	x, camera, err := bring(ctx, s, "two-homes", "camera.nat", "symmetric", "viewer.nat", "symmetric")
 	if err != nil {
 		return s.Judge(err)
 	}

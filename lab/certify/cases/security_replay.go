@@ -26,11 +26,7 @@ import (
 //
 // All NATs are full cones: whatever the attacker sends arrives.
 func replays(ctx context.Context, s *stage.Stage) certify.Result {
-	x, err := s.Set(ctx, "attackers", "camera.nat", "full-cone", "viewer.nat", "full-cone")
-	if err != nil {
-		return s.Judge(err)
-	}
-	camera, err := x.Camera(ctx, 1)
+	x, camera, err := bring(ctx, s, "attackers", "camera.nat", "full-cone", "viewer.nat", "full-cone")
 	if err != nil {
 		return s.Judge(err)
 	}

@@ -28,11 +28,7 @@ func unanswered(ctx context.Context, s *stage.Stage) certify.Result {
 		if where.nat != "" {
 			params = []string{"camera.nat", where.nat}
 		}
-		x, err := s.Set(ctx, "attackers", params...)
-		if err != nil {
-			return s.Judge(err)
-		}
-		camera, err := x.Camera(ctx, 1)
+		x, camera, err := bring(ctx, s, "attackers", params...)
 		if err != nil {
 			return s.Judge(err)
 		}

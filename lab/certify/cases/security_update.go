@@ -28,11 +28,7 @@ func updates(ctx context.Context, s *stage.Stage) certify.Result {
 	if !slices.ContainsFunc(s.Decl().Servers, func(v certify.Server) bool { return v.Role == "update" }) {
 		return s.Inconclusive("no name in the declaration's servers is that of an update server: there is no place to offer an image from")
 	}
-	x, err := s.Set(ctx, "two-homes")
-	if err != nil {
-		return s.Judge(err)
-	}
-	camera, err := x.Camera(ctx, 1)
+	x, camera, err := bring(ctx, s, "two-homes")
 	if err != nil {
 		return s.Judge(err)
 	}

@@ -50,11 +50,7 @@ func checks(x *stage.Set, camera *stage.Camera, from int, seen map[[12]byte]bool
 
 // consentJittered is STD-2: the distances of a camera's consent checks on the path of its media.
 func consentJittered(ctx context.Context, s *stage.Stage) certify.Result {
-	x, err := s.Set(ctx, "two-homes")
-	if err != nil {
-		return s.Judge(err)
-	}
-	camera, err := x.Camera(ctx, 1)
+	x, camera, err := bring(ctx, s, "two-homes")
 	if err != nil {
 		return s.Judge(err)
 	}
@@ -151,11 +147,7 @@ const (
 
 // cappedAndPaced is STD-3: a viewer whose host has two hundred addresses more, which nobody reaches; and one that has none.
 func cappedAndPaced(ctx context.Context, s *stage.Stage) certify.Result {
-	x, err := s.Set(ctx, "two-homes")
-	if err != nil {
-		return s.Judge(err)
-	}
-	camera, err := x.Camera(ctx, 1)
+	x, camera, err := bring(ctx, s, "two-homes")
 	if err != nil {
 		return s.Judge(err)
 	}
