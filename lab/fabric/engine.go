@@ -159,10 +159,10 @@ func (f *Fabric) finish(now, due time.Duration, p *Packet) {
 // hand gives the packet to a device, as the device can take it, and counts its lateness. It is put back afterwards.
 func (n *Net) hand(now, due time.Duration, w Where, name string, out Output, whole bool, p *Packet, drops *link.Drops) (taken bool) {
 	f := n.f
-	late := now - due + p.Held
-	n.late.add(late)
+	late := now - due
+	n.late.add(late + p.Held)
 	f.recent.roll(now)
-	f.recent.cur.add(late)
+	f.recent.cur.add(late + p.Held)
 	if p.GSO.NeedsCsum && !whole {
 		c := f.split(p, drops)
 		for k := c.take(); k != nil; k = c.take() {

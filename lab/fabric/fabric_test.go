@@ -294,7 +294,7 @@ func randomPrefix(r *rand.Rand) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom16([16]byte{0: bits << 6, 7: byte(r.IntN(2)), 8: bits << 6, 15: byte(r.IntN(4))}), r.IntN(129))
 }
 
-// TestHeldIsLateness: a packet that waited unread is late by that, and still due by when it was read.
+// TestHeldIsLateness: a packet that waited unread is late by that, and still due by when it was read; a tap is told when it was delivered.
 func TestHeldIsLateness(t *testing.T) {
 	f := New(Config{})
 	n := f.NewNet(1)
@@ -302,6 +302,11 @@ func TestHeldIsLateness(t *testing.T) {
 	k := f.Get()
 	k.Set(udp(100))
 	k.Held = 3 * time.Millisecond
+	n.SetTap(func(e TapEvent) {
+		if at := e.T + e.Late; e.Point == Delivered && at != 16*time.Millisecond {
+			t.Errorf("it was delivered at %v, says the tap, not at 16ms", at)
+		}
+	})
 	u.Send(10*time.Millisecond, k)
 	if f.Deliver(15*time.Millisecond-1, 0); to.n != 0 {
 		t.Error("it was delivered early")

@@ -52,7 +52,7 @@ type Endpoints struct{ Src, Dst netip.AddrPort }
 // TapEvent is one packet at one point.
 type TapEvent struct {
 	T     time.Duration // when it reached the point: the due time, not when the engine came round to it
-	Late  time.Duration // Delivered: by how much later than T that happened, Packet.Held included
+	Late  time.Duration // Delivered: by how much later than T that happened; Packet.Held, which was before T, is not in it
 	Where Where
 	Name  string // of uplink, station or router
 	Point Point

@@ -188,7 +188,8 @@ func (l *loop) startCapture(n *netState, r *request) error {
 	}
 	file := os.NewFile(uintptr(r.fd), "capture")
 	r.fd = -1
-	origin := time.Duration(time.Now().UnixNano()) - l.now()
+	now := time.Now() // one reading of both clocks
+	origin := time.Duration(now.UnixNano()) - now.Sub(l.start)
 	n.capture = l.writer.record(file, origin, snap)
 	n.SetTap(n.capture.tap)
 	for _, m := range n.monitors {
