@@ -26,6 +26,16 @@ type Spoofer struct {
 	Next func(i int) (Shot, bool) // the i-th one, from 0; false: there are no more
 }
 
+// Once is a Spoofer's Next: each of some shots once, in their order.
+func Once(shots []Shot) func(i int) (Shot, bool) {
+	return func(i int) (Shot, bool) {
+		if i >= len(shots) {
+			return Shot{}, false
+		}
+		return shots[i], true
+	}
+}
+
 // Name returns "spoofer".
 func (s *Spoofer) Name() string { return "spoofer" }
 

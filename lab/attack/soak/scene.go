@@ -290,12 +290,7 @@ func until(what string, ok func() bool) error {
 
 // shoot sends datagrams with whatever source they say, from a host that is off everybody's path. rate is a second's; 0: 1,000.
 func (c *scene) shoot(shots []attack.Shot, rate int) error {
-	s := &attack.Spoofer{Rate: rate, Next: func(i int) (attack.Shot, bool) {
-		if i >= len(shots) {
-			return attack.Shot{}, false
-		}
-		return shots[i], true
-	}}
+	s := &attack.Spoofer{Rate: rate, Next: attack.Once(shots)}
 	r, err := s.Run(context.Background(), c.lab.Host("off-path"), attack.Budget{Packets: len(shots) + 1, Duration: time.Minute})
 	if err == nil && (r.Sent.Packets != int64(len(shots)) || len(r.Counts) > 0) {
 		err = fmt.Errorf("%d of %d forged datagrams were sent: %v", r.Sent.Packets, len(shots), r.Counts)

@@ -99,17 +99,28 @@ func (f *forging) fire(ctx context.Context, rate int) error {
 		if len(shots) == 0 {
 			continue
 		}
-		spoofer := &attack.Spoofer{Rate: rate, Next: func(i int) (attack.Shot, bool) {
-			if i >= len(shots) {
-				return attack.Shot{}, false
-			}
-			return shots[i], true
-		}}
+		spoofer := &attack.Spoofer{Rate: rate, Next: attack.Once(shots)}
 		r, err := spoofer.Run(ctx, f.x.Host(by), attack.Budget{Packets: len(shots) + 1, Duration: attack.MaxDuration})
 		if err != nil {
 			return err
 		}
 		f.s.Note("host %s sent %d datagrams in the name of host %s, of %d %v", by, r.Sent.Packets, thirdHost, len(shots), r.Counts)
+	}
+	return ctx.Err()
+}
+
+// volley sends shots from a host, once each.
+func volley(ctx context.Context, m *lab.Machine, rate int, shots []attack.Shot) error {
+	if len(shots) == 0 {
+		return nil
+	}
+	sp := &attack.Spoofer{Rate: rate, Next: attack.Once(shots)}
+	r, err := sp.Run(ctx, m, attack.Budget{Packets: len(shots) + 1, Duration: time.Minute})
+	switch {
+	case err != nil:
+		return err
+	case r.Ended != attack.Done:
+		return fmt.Errorf("send %d packets from %s: %d were sent: %s", len(shots), m.Name, r.Sent.Packets, r.Ended)
 	}
 	return ctx.Err()
 }

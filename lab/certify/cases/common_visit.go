@@ -82,7 +82,7 @@ func seenAt(x *stage.Set, camera *stage.Camera, server string, from int) (ends [
 		addrs = camera.Addrs()
 	}
 	for _, p := range x.Tape().Packets(from, tape.CameTo(server), tape.By(addrs...), tape.Full) {
-		if isSTUN(p.Payload) {
+		if aSTUN(p.Payload) {
 			continue
 		}
 		if n := len(ends); n == 0 || ends[n-1] != p.Src {

@@ -117,7 +117,7 @@ func pieces(ps []tape.Packet, among map[string]bool) map[string]bool {
 	found := map[string]bool{}
 	total := 0
 	for _, p := range ps {
-		if isSTUN(p.Payload) || isTLS(p.Payload) {
+		if aSTUN(p.Payload) || isTLS(p.Payload) {
 			continue
 		}
 		if total += len(p.Payload); total > most {

@@ -375,7 +375,7 @@ func (c *claimants) forgers(ctx context.Context) error {
 			c.s.Note("the right viewer spoke TCP alone: nobody off the path can speak in its name")
 			return nil
 		}
-		if err := c.shoot(ctx, shots); err != nil {
+		if err := volley(ctx, c.x.Host(farHost), 1000, shots); err != nil {
 			return err
 		}
 		if err := c.s.Pause(ctx, 400*time.Millisecond); err != nil { // for what they draw
@@ -394,16 +394,4 @@ func (c *claimants) seenFrom(outside []netip.Addr, to netip.AddrPort) netip.Addr
 		}
 	}
 	return netip.AddrPortFrom(outside[0], 4477)
-}
-
-// shoot sends datagrams with false sources.
-func (c *claimants) shoot(ctx context.Context, shots []attack.Shot) error {
-	spoofer := &attack.Spoofer{Rate: 1000, Next: func(i int) (attack.Shot, bool) {
-		if i >= len(shots) {
-			return attack.Shot{}, false
-		}
-		return shots[i], true
-	}}
-	_, err := spoofer.Run(ctx, c.x.Host(farHost), attack.Budget{Packets: len(shots) + 1, Duration: time.Minute})
-	return err
 }

@@ -30,16 +30,11 @@ type piece struct {
 func overheard(x *stage.Set, camera *stage.Camera, from int) (said []piece) {
 	ps := x.Tape().Packets(from, camera.Out(), tape.To(x.Servers(camera.Host())...), tape.Full, func(p *tape.Packet) bool { return !p.Fragment })
 	for _, p := range tape.Select(ps, tape.UDP) {
-		if p.Dst.Addr().Is4() && !isSTUN(p.Payload) {
+		if p.Dst.Addr().Is4() && !aSTUN(p.Payload) {
 			said = append(said, piece{To: p.Dst, B: p.Payload})
 		}
 	}
 	return append(said, streamsOf(tape.Select(ps, tape.TCP))...)
-}
-
-// isSTUN reports whether a datagram is STUN's (RFC 8489 §5).
-func isSTUN(b []byte) bool {
-	return len(b) >= 20 && b[0] < 4 && bytes.Equal(b[4:8], []byte{0x21, 0x12, 0xA4, 0x42})
 }
 
 // streamsOf puts segments of one direction together, connection by connection, until a piece is missing.
@@ -226,12 +221,7 @@ func (a *registrant) batch(ctx context.Context, s *stage.Stage, f *forger, at, n
 	if len(shots) == 0 {
 		return made, nil
 	}
-	spoofer := attack.Spoofer{Rate: int(time.Second / between), Next: func(i int) (attack.Shot, bool) {
-		if i >= len(shots) {
-			return attack.Shot{}, false
-		}
-		return shots[i], true
-	}}
+	spoofer := attack.Spoofer{Rate: int(time.Second / between), Next: attack.Once(shots)}
 	_, err := spoofer.Run(ctx, a.host, attack.Budget{Packets: len(shots), Duration: time.Minute})
 	return made, err
 }

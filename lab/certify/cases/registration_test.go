@@ -61,9 +61,9 @@ func TestKnownToBeGone(t *testing.T) {
 	}
 }
 
-func TestIsSTUN(t *testing.T) {
+func TestTellsSTUN(t *testing.T) {
 	request := append([]byte{0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42}, make([]byte, 12)...)
-	if !isSTUN(request) || isSTUN(request[:19]) || isSTUN(append([]byte{4}, request[1:]...)) {
+	if !aSTUN(request) || aSTUN(request[:19]) || aSTUN(append([]byte{4}, request[1:]...)) {
 		t.Error("STUN is not told from what it is not")
 	}
 }

@@ -10,14 +10,13 @@ import (
 	"slices"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"github.com/punchlab/punchlab/lab"
 	"github.com/punchlab/punchlab/lab/attack"
 	"github.com/punchlab/punchlab/lab/certify"
 	"github.com/punchlab/punchlab/lab/certify/stage"
 	"github.com/punchlab/punchlab/lab/certify/tape"
 	"github.com/punchlab/punchlab/topologies"
+	"github.com/vishvananda/netlink"
 )
 
 // Limits of SEC-2.
@@ -217,13 +216,11 @@ func (d *drawing) again(ctx context.Context, round int) (certify.Result, bool) {
 	}
 	p := asked[round%len(asked)]
 	from, began := d.x.Tape().Mark(), time.Now()
-	spoofer := &attack.Spoofer{Rate: 500, Next: func(i int) (attack.Shot, bool) {
-		if i >= named {
-			return attack.Shot{}, false
-		}
-		return attack.Shot{From: netip.AddrPortFrom(d.third[i%len(d.third)], uint16(4000+i)), To: p.Dst, B: p.Payload}, true
-	}}
-	if _, err := spoofer.Run(ctx, d.x.Host(farHost), attack.Budget{Packets: named + 1, Duration: time.Minute}); err != nil {
+	var shots []attack.Shot
+	for i := range named {
+		shots = append(shots, attack.Shot{From: netip.AddrPortFrom(d.third[i%len(d.third)], uint16(4000+i)), To: p.Dst, B: p.Payload})
+	}
+	if err := volley(ctx, d.x.Host(farHost), 500, shots); err != nil {
 		return d.s.Judge(err), true
 	}
 	if err := d.s.Pause(ctx, d.s.For(2*time.Second, 500*time.Millisecond)); err != nil { // what is sent again counts

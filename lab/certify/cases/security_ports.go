@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/punchlab/punchlab/lab"
 	"github.com/punchlab/punchlab/lab/attack"
 	"github.com/punchlab/punchlab/lab/certify"
 	"github.com/punchlab/punchlab/lab/certify/stage"
@@ -213,27 +212,6 @@ func (n *neighbour) datagrams(port uint16) (out [][]byte) {
 }
 
 func (n *neighbour) declared(p certify.Port) bool { return slices.Contains(n.s.Decl().Bounds.Ports, p) }
-
-// volley sends shots from a host, once each.
-func volley(ctx context.Context, m *lab.Machine, rate int, shots []attack.Shot) error {
-	if len(shots) == 0 {
-		return nil
-	}
-	sp := &attack.Spoofer{Rate: rate, Next: func(i int) (attack.Shot, bool) {
-		if i >= len(shots) {
-			return attack.Shot{}, false
-		}
-		return shots[i], true
-	}}
-	r, err := sp.Run(ctx, m, attack.Budget{Packets: len(shots) + 1, Duration: time.Minute})
-	switch {
-	case err != nil:
-		return err
-	case r.Ended != attack.Done:
-		return fmt.Errorf("send %d packets from %s: %d were sent: %s", len(shots), m.Name, r.Sent.Packets, r.Ended)
-	}
-	return ctx.Err()
-}
 
 // look reads the answers from a position of the tape on.
 func (n *neighbour) look(from int, when string) {

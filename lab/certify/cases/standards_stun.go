@@ -54,9 +54,9 @@ type stunAttr struct {
 	at    int // where its header is
 }
 
-// aSTUN tells a STUN message from what else comes to a port (RFC 8489 §5: the first two bits, and the cookie).
+// aSTUN tells a STUN message from what else comes to a port, by the first byte and the cookie (RFC 7983 §7, RFC 8489 §5).
 func aSTUN(b []byte) bool {
-	return len(b) >= stunHeader && b[0]>>6 == 0 && binary.BigEndian.Uint32(b[4:]) == magicCookie
+	return len(b) >= stunHeader && b[0] < 4 && binary.BigEndian.Uint32(b[4:]) == magicCookie
 }
 
 // readSTUN reads a message. The error says what RFC 8489 does not know of it.
