@@ -22,8 +22,8 @@ func media() []Case {
 		ID: "MED-3", Title: "Two percent of loss is survived", Level: Must, Bounds: []Bound{BoundFloor},
 		Origin: []Clause{rule("access links lose packets")}, Since: first, Takes: 2 * time.Minute,
 		Procedure: "A viewer watches for a minute while 2 % of the packets each way are lost at random.",
-		Criterion: "The session stays up, 95 % of the frames arrive whole, no frame arrives damaged, and the rate does not fall below the " +
-			"declared floor.",
+		Criterion: "The session stays up, 95 % of the frames that the source gives in that time arrive whole, whatever the camera says that it sent, " +
+			"no frame arrives damaged, and the rate does not fall below the declared floor.",
 		Nonstrict: "the content cannot be compared (a black box), and by the viewer's count as many frames arrive",
 		Observed:  []Need{frames(600), {"lost", "packets that the link lost", 20}},
 		Evidence:  []string{capture, counts},
@@ -31,8 +31,8 @@ func media() []Case {
 		ID: "MED-4", Title: "Two percent of corrupted packets are survived", Level: Must, Bounds: []Bound{BoundFloor},
 		Origin: []Clause{input}, Since: first, Takes: 2 * time.Minute,
 		Procedure: "A viewer watches for a minute while 2 % of the packets each way have bits flipped and their checksums made right again.",
-		Criterion: "No damaged byte reaches the viewer as media, neither side ends, 90 % of the frames arrive whole, and the rate does not " +
-			"fall below the declared floor.",
+		Criterion: "No damaged byte reaches the viewer as media, neither side ends, 90 % of the frames that the source gives in that time arrive " +
+			"whole, whatever the camera says that it sent, and the rate does not fall below the declared floor.",
 		Nonstrict: "the content cannot be compared (a black box), and by the viewer's count as many frames arrive",
 		Observed:  []Need{frames(600), {"corrupted", "packets that the link corrupted", 20}},
 		Evidence:  []string{capture, counts, outputs},

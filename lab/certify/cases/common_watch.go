@@ -35,6 +35,7 @@ type watched struct {
 	to     time.Time     // the last one
 	end    time.Time     // it had ended
 	mark   int           // of the tape, at its start
+	on     time.Duration // for so long it was to watch from the first frame on
 }
 
 // watch has a viewer watch for a time, and end by itself. The error is a fail of the camera's where it did not.
@@ -50,7 +51,7 @@ func watch(ctx context.Context, s *stage.Stage, x *stage.Set, camera *stage.Came
 		return w, err
 	}
 	code, err := v.Wait(short)
-	w = watched{set: x, view: v, mark: v.Mark(), frames: v.Frames(), end: time.Now()}
+	w = watched{set: x, view: v, mark: v.Mark(), frames: v.Frames(), end: time.Now(), on: d}
 	if err == nil && (code != certify.ExitDone || len(w.frames) == 0) {
 		err = &stage.Ended{Role: certify.RoleViewer, Code: code, What: fmt.Sprintf("it had watched for %v", d)}
 	}
@@ -77,16 +78,40 @@ func (w *watched) rate() float64 {
 	return float64(8*bytesOf(w.frames)) / max(w.length().Seconds(), 1/float64(stage.SourceRate))
 }
 
-// asked is how many frames there were to be got, from the first one on: those that the camera has sent, if it says so, else those of
-// the source's rate, or of another rate where that has been measured.
+// atEnds is how long frames may be on their way at the ends of a watch.
+const atEnds = 500 * time.Millisecond
+
+// asked is how many frames there were to be got from the first one on: as many as the source gives, whose rate is the lab's, in the time that the
+// viewer was to watch. What the camera says that it sent counts only where it is more: one that sends less, and says so, has not sent all.
 func (w *watched) asked(rate float64) int {
-	first := w.frames[0]
+	n := int(math.Round((w.on - atEnds).Seconds() * rate))
 	for i, f := range w.given {
-		if f.SHA256 == first.SHA256 {
-			return max(len(w.given)-i, len(w.frames))
+		if f.SHA256 == w.frames[0].SHA256 {
+			n = max(n, len(w.given)-i)
+			break
 		}
 	}
-	return max(int(math.Round(w.length().Seconds()*rate))+1, len(w.frames))
+	return max(n, len(w.frames), 1)
+}
+
+// fresh counts the frames that are the source's, each once in a round of it: one that comes again before the source could have given it
+// again is shown twice.
+func fresh(clip, frames []stage.Frame) (n int) {
+	round := time.Duration(len(clip)) * time.Second / stage.SourceRate
+	sizes, last := map[string]int{}, map[string]time.Time{}
+	for _, f := range clip {
+		sizes[f.SHA256] = f.Size
+	}
+	for _, f := range frames {
+		if size, known := sizes[f.SHA256]; !known || size != f.Size {
+			continue
+		}
+		if t, again := last[f.SHA256]; !again || f.T.Sub(t) > round*3/4 {
+			n++
+		}
+		last[f.SHA256] = f.T
+	}
+	return n
 }
 
 func bytesOf(frames []stage.Frame) (n int64) {

@@ -3,6 +3,7 @@ package cases
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -106,20 +107,52 @@ func TestBlowBack(t *testing.T) {
 	}
 }
 
+// What was to come follows from the source's rate and the time, whatever the camera says: it may say more, and not less.
 func TestAsked(t *testing.T) {
+	all := clipFrames(400, time.Unix(1000, 0))
+	for name, c := range map[string]struct {
+		frames, given []stage.Frame
+		want          int
+	}{
+		"a camera that says all":         {all[2:100], all[:157], 155},
+		"one that says nothing":          {all[2:100], nil, 135},
+		"one that says that it sent few": {all[2:22], all[:22], 135},
+		"one that stops, and says so":    {all[:60], all[:60], 135},
+		"more than there were to come":   {all[:160], nil, 160},
+	} {
+		w := watched{frames: c.frames, given: c.given, from: c.frames[0].T, to: c.frames[len(c.frames)-1].T, on: 5 * time.Second}
+		if got := w.asked(30); got != c.want {
+			t.Errorf("%s: %d were to come, want %d", name, got, c.want)
+		}
+	}
+}
+
+// Who shows the same seconds over and over has shown them once.
+func TestFresh(t *testing.T) {
 	t0 := time.Unix(1000, 0)
-	all := clipFrames(150, t0)
-	w := watched{frames: all[2:100], given: all[:101], from: all[2].T, to: all[99].T}
-	if got := w.asked(30); got != 99 {
-		t.Errorf("of 101 that were sent, 99 since the first that came: %d", got)
+	clip := clipFrames(100, t0) // 3.3 s
+	for i := range clip {
+		clip[i].SHA256 = fmt.Sprintf("%064x", i)
 	}
-	w.given = nil
-	if got := w.asked(30); got != 98 {
-		t.Errorf("by the rate 98 were to come: %d", got)
+	shown := func(n, of int) (frames []stage.Frame) {
+		for i := range n {
+			f := clip[i%of]
+			f.T = t0.Add(time.Duration(i) * time.Second / stage.SourceRate)
+			frames = append(frames, f)
+		}
+		return frames
 	}
-	w.frames = []stage.Frame{all[2], all[99]}
-	if got := w.asked(30); got != 98 {
-		t.Errorf("of 98 two came: %d", got)
+	damaged := shown(100, 100)
+	damaged[7].Size++
+	for name, c := range map[string]struct {
+		frames []stage.Frame
+		want   int
+	}{
+		"the source, thrice": {shown(300, 100), 300}, "its first second, over and over": {shown(300, 30), 30}, "one damaged": {damaged, 99},
+	} {
+		if got := fresh(clip, c.frames); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
 	}
 }
 

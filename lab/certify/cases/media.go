@@ -46,7 +46,7 @@ func intact(ctx context.Context, s *stage.Stage) certify.Result {
 		s.Record(map[string]any{"leg": leg, "frames": len(w.frames), "order": o, "media sent": sent, "media that came": came})
 		s.Note("%s: %d packets of media had left the camera a second before the last frame, and %d had come by then; %+v",
 			leg, sent.Packets, came.Packets, o)
-		switch whole := int(0.9 * stage.SourceRate * w.length().Seconds()); {
+		switch whole := int(0.9 * stage.SourceRate * (w.on - atEnds).Seconds()); {
 		case s.Way() == stage.Box && came.Packets < sent.Packets:
 			return s.Fail("%s %d packets of media came to the viewer; a second before the last of them %d had left the camera", leg, came.Packets, sent.Packets)
 		case s.Way() == stage.Box:
@@ -57,7 +57,7 @@ func intact(ctx context.Context, s *stage.Stage) certify.Result {
 			return s.Fail("%s the frames did not arrive each in its place and once, %d missing and %d gone back to: %s",
 				leg, o.Missing, o.Repeated, o.First)
 		case len(w.frames) < whole:
-			return s.Fail("%s %d frames arrived in %.1f s of a source that gives %d a second", leg, len(w.frames), w.length().Seconds(), stage.SourceRate)
+			return s.Fail("%s %d frames arrived in %.1f s of a source that gives %d a second", leg, len(w.frames), w.on.Seconds(), stage.SourceRate)
 		}
 	}
 	if blind != "" {
@@ -69,8 +69,7 @@ func intact(ctx context.Context, s *stage.Stage) certify.Result {
 // carried is the media that the camera sent until the viewer's last frame, and that came to the viewer. What was under way at the ends is
 // in neither.
 func (w *watched) carried(camera *stage.Camera) (sent, came tape.Amount) {
-	const underway = time.Second
-	until := tape.Between(time.Time{}, w.to.Add(-underway))
+	until := tape.Between(time.Time{}, w.to.Add(-time.Second))
 	out := w.set.Tape().Packets(w.mark, camera.Out(), tape.Media, until)
 	in := w.set.Tape().Packets(w.mark, tape.CameTo(w.view.Host()), tape.Media, tape.Between(time.Time{}, w.to))
 	return tape.Amount{Packets: len(out), Bytes: tape.Bytes(out)}, tape.Amount{Packets: len(in), Bytes: tape.Bytes(in)}
@@ -194,7 +193,7 @@ func usual(ctx context.Context, s *stage.Stage) (float64, error) {
 func survived(s *stage.Stage, w *watched, rate, share float64, while string) certify.Result {
 	s.Saw("frames", len(w.frames))
 	o, asked := compare(once(s.Source()), w.frames), w.asked(rate)
-	whole, floor := o.Intact, s.Decl().Bounds.Floor
+	whole, floor := fresh(once(s.Source()), w.frames), s.Decl().Bounds.Floor
 	if s.Way() == stage.Box {
 		whole, o = len(w.frames), order{}
 	}

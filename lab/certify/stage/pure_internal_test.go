@@ -44,17 +44,21 @@ func TestSeeds(t *testing.T) {
 }
 
 func TestSourceKnowsItsFrames(t *testing.T) {
-	s := clip([]byte("secret"))
+	s := clip([]byte("secret"), 3)
 	n := len(s.Units)
 	parsed, err := media.ParseAnnexB(s.Bytes, SourceRate)
-	if err != nil || len(parsed.AccessUnits) != n || n != len(media.EmbeddedClip().AccessUnits) {
+	if err != nil || len(parsed.AccessUnits) != n || n != 3*len(media.EmbeddedClip().AccessUnits) {
 		t.Fatalf("%d frames, of which a reader of H.264 finds %d: %v", n, len(parsed.AccessUnits), err)
 	}
-	other := clip([]byte("another"))
+	other, seen := clip([]byte("another"), 3), map[string]int{}
 	for i, u := range parsed.AccessUnits {
-		if !bytes.Equal(u.Data, s.Units[i]) || u.Key != media.EmbeddedClip().AccessUnits[i].Key {
+		if !bytes.Equal(u.Data, s.Units[i]) || u.Key != media.EmbeddedClip().At(i).Key {
 			t.Errorf("frame %d is not what a reader of H.264 finds", i+1)
 		}
+		if first, again := seen[s.Frame(i+1).SHA256]; again {
+			t.Errorf("frame %d is frame %d once more: a camera could show its first seconds again", i+1, first)
+		}
+		seen[s.Frame(i+1).SHA256] = i + 1
 		if other.Intact(s.Frame(i + 1)) {
 			t.Errorf("frame %d is known to who knows another case's", i+1)
 		}

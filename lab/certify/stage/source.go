@@ -22,18 +22,28 @@ type Frame struct {
 	SHA256 string    // of the bytes, in small hexadecimal letters
 }
 
-// Source is the clip that cameras send: the embedded one, with a mark in each frame that nobody knows before the case begins. So a
-// viewer that says that it got a frame has it from the camera.
+// Source is the clip that cameras send: the embedded one, several times over, with a mark in each frame that nobody knows before the case
+// begins and that no other frame has, of an earlier round neither. So a viewer that says that it got a frame has it from the camera, and a
+// camera that shows its first seconds again, in place of what there is to be seen, is seen to.
 type Source struct {
 	Bytes  []byte   // the file
 	Units  [][]byte // its frames (access units in Annex B), of which the n-th frame sent is Units[(n-1) % len(Units)]
 	frames []Frame
 }
 
-// clip is the embedded one with marks that follow from a secret.
-func clip(secret []byte) Source {
+// Rounds of the embedded clip, of 3.3 s each: in full every frame of MED-1's half minute is another one. All cases of a run have as many, so
+// that the file does not tell a program which case it is.
+const (
+	fullRounds  = 10
+	briefRounds = 2
+)
+
+// clip is the embedded one so many times, with marks that follow from a secret.
+func clip(secret []byte, rounds int) Source {
 	var s Source
-	for n, u := range media.EmbeddedClip().AccessUnits {
+	units := media.EmbeddedClip().AccessUnits
+	for n := range rounds * len(units) {
+		u := units[n%len(units)]
 		at := picture(u.Data)
 		unit := slices.Concat(u.Data[:at], mark(secret, n), u.Data[at:])
 		sum := sha256.Sum256(unit)

@@ -78,7 +78,10 @@ func Open(o Options) (*Stage, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("stage: %w", err)
 	}
-	s := &Stage{o: o, began: time.Now(), observed: map[string]int{}, unknown: map[certify.Role]bool{}, source: clip(secret())}
+	s := &Stage{o: o, began: time.Now(), observed: map[string]int{}, unknown: map[certify.Role]bool{}, source: clip(secret(), fullRounds)}
+	if o.Brief {
+		s.source = clip(secret(), briefRounds)
+	}
 	s.pool.Fabric = o.Fabric
 	var err error
 	if s.paper, err = newPaper(o.Folder, s.began); err != nil {
