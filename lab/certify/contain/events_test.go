@@ -37,7 +37,7 @@ func started(t *testing.T, ctx context.Context, s Spec) (lab.Program, <-chan *Re
 // appears waits for a file, and removes it.
 func appears(t *testing.T, path string) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); os.Remove(path) != nil; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patienceOfTests); os.Remove(path) != nil; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s did not appear", path)
 		}
@@ -151,7 +151,7 @@ func TestSleeps(t *testing.T) {
 		t.Errorf("it ticked %d times asleep", (after-before)/5)
 	}
 	p.(lab.Sleeper).Wake()
-	for deadline := time.Now().Add(5 * time.Second); size(t, ticks) == before; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patienceOfTests); size(t, ticks) == before; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it did not wake up")
 		}
@@ -201,7 +201,7 @@ func TestOnAHost(t *testing.T) {
 		}
 		over <- r
 	}()
-	hear(t, other)
+	first := hear(t, other, "")
 	undo, err := l.Do(lab.Event{Do: lab.DoKill, Host: "camera", For: time.Second})
 	if err != nil {
 		t.Fatal(err)
@@ -209,25 +209,25 @@ func TestOnAHost(t *testing.T) {
 	if err := undo(); err != nil {
 		t.Fatal(err)
 	}
-	hear(t, other)
+	hear(t, other, first)
 	cancel()
 	if r := <-over; r.Ending != Stopped || r.Cuts != 1 {
 		t.Errorf("ended %s after %d cuts", r.Ending, r.Cuts)
 	}
 }
 
-// hear waits for a first datagram of a life: "1".
-func hear(t *testing.T, c *net.UDPConn) {
+// hear waits for a datagram of another life than one, and returns what that says.
+func hear(t *testing.T, c *net.UDPConn, other string) string {
 	t.Helper()
 	b := make([]byte, 100)
+	_ = c.SetReadDeadline(time.Now().Add(patienceOfTests))
 	for {
-		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
 		n, err := c.Read(b)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if string(b[:n]) == "1" {
-			return
+		if life := string(b[:n]); life != other {
+			return life
 		}
 	}
 }

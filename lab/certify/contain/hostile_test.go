@@ -15,7 +15,7 @@ import (
 
 func TestIgnoresSignals(t *testing.T) {
 	s := shell(t, `trap "" TERM INT HUP QUIT; while :; do sleep 0.01; done`)
-	s.Wall = 400 * time.Millisecond
+	s.Wall, s.Grace = time.Second, 300*time.Millisecond // it has to begin before it can ignore
 	if r := run(t, t.Context(), s); r.Ending != TimedOut || !r.Ignored || r.Code != -1 {
 		t.Errorf("ended %s with %d, ignored: %v", r.Ending, r.Code, r.Ignored)
 	}
@@ -92,7 +92,8 @@ func TestFillsItsFolder(t *testing.T) {
 
 func TestDaemonises(t *testing.T) {
 	netnstest.Require(t, "setsid")
-	s := shell(t, "setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 0.01; done' >/dev/null 2>&1 & exit 0")
+	s := shell(t, "setsid sh -c 'trap \"\" TERM HUP; : > up; while :; do sleep 0.01; done' >/dev/null 2>&1 & "+
+		"until [ -e up ]; do sleep 0.01; done; exit 0")
 	r := run(t, t.Context(), s)
 	if r.Ending != Exited || r.Code != 0 || !slices.ContainsFunc(r.Left, func(p Process) bool { return p.Name == "sh" }) {
 		t.Errorf("ended %s with %d, left %v", r.Ending, r.Code, r.Left)
@@ -108,14 +109,14 @@ func TestLabIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	appears(t, filepath.Join(s.Folder, "ready"))
-	for deadline := time.Now().Add(5 * time.Second); sleepers() == 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patienceOfTests); sleepers() == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the program does not run")
 		}
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	for deadline := time.Now().Add(5 * time.Second); sleepers() > 0 || offspring(t) != ""; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patienceOfTests); sleepers() > 0 || offspring(t) != ""; time.Sleep(time.Millisecond) {
 		if _, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); err != nil && sleepers() == 0 {
 			break
 		}

@@ -112,7 +112,7 @@ func TestReachesNoDaemon(t *testing.T) {
 func TestWithLess(t *testing.T) {
 	netnstest.Require(t, "setsid")
 	s := shell(t, "echo x > ../outside; setsid sleep 1000 >/dev/null 2>&1 & setsid sleep 1000 >/dev/null 2>&1 & wait $!; exit 1")
-	s.Wall = 300 * time.Millisecond
+	s.Wall = time.Second
 	s.noProc, s.noOverlay = true, true
 	r := run(t, t.Context(), s)
 	if r.Ending != TimedOut || r.Usage.Processes < 3 || r.Usage.Processes > 10 {
