@@ -91,7 +91,7 @@ func TestOnStage(t *testing.T) {
 		if n := x.Tape().Count(from, c.Out(), tape.Media); n > 5 {
 			return s.Fail("%d media packets in a second, and nobody watches", n)
 		}
-		v, err := x.View(ctx, stage.Viewing{Camera: c, For: 2 * time.Second})
+		v, err := x.View(ctx, stage.Viewing{Camera: c, For: time.Minute}) // until the procedure is over
 		if err != nil {
 			return s.Judge(err)
 		}
