@@ -3,6 +3,7 @@ package cases
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 
 	ids "github.com/punchlab/punchlab/impl/identity"
@@ -67,19 +68,40 @@ func known(word string, open []string) bool {
 	return false
 }
 
-// secretsOf are all that may not be read on the way: of the camera's ticket, and of its pictures.
-func secretsOf(s *stage.Stage, camera *stage.Camera) ([]tape.Secret, error) {
-	ticket, err := camera.Ticket()
-	if err != nil {
-		return nil, err
+// alike is another word of the same form: digits for digits, letters for letters.
+func alike(draw *rand.Rand, word []byte) []byte {
+	other := bytes.Clone(word)
+	for i, c := range other {
+		switch {
+		case c >= '0' && c <= '9':
+			other[i] = '0' + byte(draw.IntN(10))
+		case c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F': // hexadecimal stays so
+			other[i] = c&^7 | byte(1+draw.IntN(6))
+		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z':
+			other[i] = c&^31 | byte(1+draw.IntN(26))
+		}
+	}
+	return other
+}
+
+// credentials are a camera's ticket, and the secrets in it.
+func credentials(s *stage.Stage, camera *stage.Camera) (ticket []byte, found []tape.Secret, err error) {
+	if ticket, err = camera.Ticket(); err != nil {
+		return nil, nil, err
 	}
 	public, err := camera.Identity()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var servers []string
 	for _, v := range s.Decl().Servers {
 		servers = append(servers, v.Name)
 	}
-	return append(tokens(ticket, public, servers...), pictures(s.Source(), 40)...), nil
+	return ticket, tokens(ticket, public, servers...), nil
+}
+
+// secretsOf are all that may not be read on the way: of the camera's ticket, and of its pictures.
+func secretsOf(s *stage.Stage, camera *stage.Camera) ([]tape.Secret, error) {
+	_, found, err := credentials(s, camera)
+	return append(found, pictures(s.Source(), 40)...), err
 }

@@ -173,14 +173,14 @@ func (d *drawing) wrong(ticket []byte) []byte {
 		l.Secret[0] ^= 1
 		return []byte(l.String())
 	}
-	public, err := d.camera.Identity()
-	q := asking6{s: d.s, draw: rand.New(rand.NewPCG(d.s.Seed(21), 2))}
+	draw := rand.New(rand.NewPCG(d.s.Seed(21), 2))
 	other := bytes.Clone(ticket)
-	for _, secret := range tokens(ticket, public) {
-		other = bytes.ReplaceAll(other, secret.Bytes, q.like(secret.Bytes))
+	_, secrets, err := credentials(d.s, d.camera)
+	for _, secret := range secrets {
+		other = bytes.ReplaceAll(other, secret.Bytes, alike(draw, secret.Bytes))
 	}
 	if err != nil || bytes.Equal(other, ticket) {
-		return q.like(ticket)
+		return alike(draw, ticket)
 	}
 	return other
 }
