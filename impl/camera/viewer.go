@@ -142,6 +142,9 @@ func (c *Camera) punch(now time.Time, path punch.Path, b []byte) error {
 	if !cand.Trusted {
 		return v.challenge(now, cand, room)
 	}
+	if v.confirmed && v.agent.Over() { // the viewer looks on: it names the path once it hears of it
+		v.probe(now, punch.Probe{From: cand.Local, To: cand.Addr, Candidate: cand})
+	}
 	return nil
 }
 

@@ -72,6 +72,7 @@ type Agent struct {
 	peer    netip.AddrPort // Config.Peer
 
 	hush    time.Time // silent until then; zero: it speaks
+	fresh   time.Time // until then a fresh socket's path goes before one that is spoilt
 	doubt   time.Time // when a side that claims to be open and is not reached is doubted; zero: never
 	lull    bool      // only punches that are not meant to arrive go out
 	probing bool      // in Due's callback
@@ -104,64 +105,11 @@ func (a *Agent) begin(now time.Time, cfg Config) {
 	switch {
 	case a.part == silent:
 		a.hush = now.Add(cfg.Policy.Hush)
+		a.fresh = a.hush
 	case a.part == plain && cfg.Policy.Doubt > 0:
 		a.doubt = now.Add(cfg.Policy.Doubt)
 	}
 	a.plan(now)
-}
-
-// choose is the own part in what both classes and the policy allow.
-func (a *Agent) choose(mine, theirs wire.Class) part {
-	p := &a.cfg.Policy
-	if !p.Direct || mine.IsZero() || theirs.IsZero() {
-		return plain
-	}
-	if !p.Has(MethodPrediction) {
-		mine, theirs = disorder(mine), disorder(theirs)
-	}
-	chosen := plain
-	if a.cfg.Role == Camera {
-		_, chosen = decide(theirs, mine, p.Has(MethodSilence))
-	} else {
-		chosen, _ = decide(mine, theirs, p.Has(MethodSilence))
-	}
-	if (chosen == opens || chosen == probes) && !p.Has(MethodBirthday) {
-		return plain
-	}
-	return chosen
-}
-
-// disorder takes the order from a sequential allocator, for a policy that does not predict.
-func disorder(c wire.Class) wire.Class {
-	if c.Ports == wire.PortsSequential {
-		c.Ports, c.Step = wire.PortsRandom, 0
-	}
-	return c
-}
-
-// disbelieve takes a NAT that claims to let anybody in to be the opposite, where the peer was not heard in spite of it: there are NATs
-// that treat servers, whose ports are well known, otherwise than peers. Both sides come to it at the same time.
-func (a *Agent) disbelieve(now time.Time) {
-	if !core.Due(now, a.doubt) {
-		return
-	}
-	a.doubt = time.Time{}
-	if slices.ContainsFunc(a.cands, func(c *Candidate) bool { return c.Heard }) {
-		return
-	}
-	mine, theirs := opposite(a.cfg.Mine), opposite(a.cfg.Theirs)
-	if part := a.choose(mine, theirs); part == opens || part == probes {
-		a.part, a.cfg.Mine, a.cfg.Theirs = part, mine, theirs
-		a.plan(now)
-	}
-}
-
-// opposite is what a NAT that claims to let anybody in is if that is not so.
-func opposite(c wire.Class) wire.Class {
-	if c.NoNAT || dependent(c) || !open(c) {
-		return c
-	}
-	return wire.Class{Mapping: wire.AddressAndPortDependent, Filtering: wire.AddressAndPortDependent, Ports: wire.PortsRandom}
 }
 
 // Plausible says whether an address may be a peer's at all: unicast, with a port.
@@ -295,8 +243,12 @@ func (a *Agent) near(ip netip.Addr) bool {
 // atPeer says whether an address is at the IP address where the rendezvous sees the peer.
 func (a *Agent) atPeer(addr netip.AddrPort) bool {
 	_, addr = core.ProtoOf(addr)
+	return a.peer.IsValid() && addr.Addr() == a.peerIP()
+}
+
+func (a *Agent) peerIP() netip.Addr {
 	_, peer := core.ProtoOf(a.peer)
-	return peer.IsValid() && addr.Addr() == peer.Addr()
+	return peer.Addr()
 }
 
 // Find returns the candidate of a path, or nil.
@@ -338,7 +290,12 @@ func (a *Agent) Heard(now time.Time, p Path) *Candidate {
 		c.step, c.next = 0, now
 	}
 	a.hush, a.lull = time.Time{}, false
-	a.resume = now.Add(pace.rest)
+	switch {
+	case a.part != silent:
+		a.resume = now.Add(pace.rest)
+	case c.Local.IsValid():
+		a.nextRound = time.Time{}
+	}
 	return c
 }
 
@@ -377,6 +334,9 @@ func (a *Agent) Spend(p Path, n int) bool {
 	if a.probing {
 		a.ledger.probe(n)
 	}
+	if !p.Local.IsValid() && a.atPeer(p.Addr) && !a.heard(p.Addr) {
+		a.ledger.toward = a.peerIP()
+	}
 	return true
 }
 
@@ -414,7 +374,7 @@ func (a *Agent) punch(now time.Time, c *Candidate, send func(Probe)) {
 		c.next = at
 		return
 	}
-	if c.Kind == Relayed && !c.Trusted && !c.Heard && c.step >= len(a.times(c)) {
+	if c.Kind == Relayed && !c.Trusted && !c.Heard && c.step >= len(a.times(c)) || a.keeps(c) {
 		c.next = time.Time{} // what is left of the budget is for challenges
 		return
 	}
@@ -494,6 +454,9 @@ func (a *Agent) Stop(keep Path) {
 	a.rest()
 	a.sockets.drop(func(s netip.AddrPort) bool { return s == keep.Local })
 }
+
+// Over says whether the search has ended.
+func (a *Agent) Over() bool { return a.stopped }
 
 // facts are what an owner knows of both sides.
 type facts struct {

@@ -19,6 +19,8 @@ import (
 //
 //	agent STRATEGY [role=camera] [mine=CLASS] [theirs=CLASS] [own=ADDR] [peer=ADDR] [turn=ADDR] [spare=ADDR]
 //	                               CLASS: mapping and filtering, I A P each, then random, block or a step: PP:random, PP:+1
+//	restart …                      as agent; what was there goes on, by the strategy there was
+//	closed ADDR                    whether what comes by the main socket from there is not to be answered
 //	add ADDR reflexive|host|peer-reflexive|mapped|relayed
 //	heard ADDR [by=ADDR]           an authentic packet from there, by a socket
 //	sampled ADDR
@@ -29,7 +31,7 @@ import (
 //	plan                           → what the agent has chosen
 //	stop
 func TestAgent(t *testing.T) {
-	for _, file := range []string{"agent", "strategies"} {
+	for _, file := range []string{"agent", "strategies", "silence"} {
 		t.Run(file, func(t *testing.T) {
 			s := &script{now: epoch}
 			datadriven.RunTest(t, "testdata/"+file+".txt", func(t *testing.T, d *datadriven.TestData) string { return s.play(t, d) })
@@ -52,8 +54,13 @@ func (s *script) play(t *testing.T, d *datadriven.TestData) string {
 			return err.Error() + "\n"
 		}
 		*s = script{now: epoch}
-		s.a = NewAgent(config(t, d, p), s.now)
+		s.a = NewAgent(config(t, d, d.CmdArgs[1:], p), s.now)
 		return s.sock()
+	case "restart":
+		s.a.Restart(s.now, config(t, d, d.CmdArgs, s.a.cfg.Policy))
+		return s.sock()
+	case "closed":
+		return fmt.Sprintln(s.a.Closed(s.now, To(arg(0))))
 	case "add":
 		kinds := map[string]Kind{
 			"reflexive": Reflexive, "host": Host, "peer-reflexive": PeerReflexive, "mapped": Mapped, "relayed": Relayed,
@@ -113,9 +120,9 @@ func option(t *testing.T, d *datadriven.TestData, name string) (s string) {
 	return s
 }
 
-func config(t *testing.T, d *datadriven.TestData, p Policy) Config {
+func config(t *testing.T, d *datadriven.TestData, args []datadriven.CmdArg, p Policy) Config {
 	c := Config{Policy: p, Role: Viewer}
-	for _, a := range d.CmdArgs[1:] {
+	for _, a := range args {
 		switch v := strings.Join(a.Vals, ","); a.Key {
 		case "role":
 			c.Role = Camera

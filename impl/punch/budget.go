@@ -25,6 +25,7 @@ type ledger struct {
 	spent   map[netip.AddrPort]*core.Count // by unconfirmed address; by IP address, with port 0, where the peer only claims it
 	claimed int
 	total   core.Count // probes
+	toward  netip.Addr // of the peer to which the main socket has sent unasked
 
 	tokens float64
 	filled time.Time

@@ -71,6 +71,10 @@
 // 10^7. Loss on the way takes from M, but the sockets' second and third punches find the other side's filter opened by its lost probes.
 // Two random ports of the same pair are not tried: 99 % would take 140,000 probes a side.
 //
+// A silent side may have spoken already: it was classified later than it was asked for, or its NAT remembers an earlier connection. So it
+// shows a fresh socket by samples, at once or after 400 ms, and the other side punches that (silence.go). A side of that class is also silent
+// towards one whose class nobody knows yet: whatever that sends comes in.
+//
 // A side whose NAT claims to be I, I and that is not reached within 1 s is taken for P, P with random ports from then on: some NATs treat
 // servers otherwise than peers (adaptive alone).
 //

@@ -109,6 +109,10 @@ func (a *Agent) plan(now time.Time) {
 		})
 	}
 	switch a.part {
+	case silent:
+		if a.nextRound = now; !a.spoilt() {
+			a.nextRound = now.Add(unspoilt)
+		}
 	case shows, mirrors:
 		a.nextRound = now
 		fallthrough
@@ -223,15 +227,19 @@ func (a *Agent) show(now time.Time, socks []netip.AddrPort) {
 	a.mirror(now)
 }
 
-// Sampled notes where the peer's newest mapping was seen by the rendezvous, and that the peer is about to make the next one:
-// guesses start from there. A sample elsewhere than at the peer's IP address is ignored.
+// Sampled notes where the peer's newest mapping was seen by the rendezvous. It is about to make the next one, and guesses start from there;
+// or it is silent there until it is punched. A sample elsewhere than at the peer's IP address is ignored.
 func (a *Agent) Sampled(now time.Time, at netip.AddrPort) {
-	if a.part != guesses && a.part != mirrors || a.stopped || at == a.sample || !a.atPeer(at) ||
+	if a.part != plain && a.part != guesses && a.part != mirrors || a.stopped || at == a.sample || !a.atPeer(at) ||
 		a.samples >= 2*a.cfg.Policy.Predict.Rounds || core.Due(now, a.until) {
 		return
 	}
 	a.samples++
 	a.sample, a.sampleAt = at, now
+	if a.part == plain {
+		a.awaited(now, at)
+		return
+	}
 	if a.part == guesses {
 		a.aim(now, netip.AddrPort{}, 1)
 		return

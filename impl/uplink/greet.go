@@ -38,16 +38,20 @@ func (w *way) going() bool { return w.hs != nil || !w.retry.IsZero() }
 func (w *way) stop() { w.hs, w.retry, w.tries = nil, time.Time{}, 0 }
 
 // step is how often the present gap between datagrams has doubled. In the first round each address is asked as quickly as the
-// one before, triesEach times; then one after the other, more and more slowly.
+// one before, triesEach times; then one after the other, at a steady pace for the sake of loss, and at last more and more slowly.
 func (w *way) step() int {
 	n := len(w.addrs)
 	if !w.round {
 		n = 1
 	}
-	if w.tries < triesEach*n {
+	slowly := max(steadyTries, triesEach*n)
+	switch {
+	case w.tries < triesEach*n:
 		return w.tries % triesEach
+	case w.tries < slowly:
+		return triesEach - 1
 	}
-	return w.tries - triesEach*(n-1)
+	return w.tries - slowly + triesEach
 }
 
 // goTo makes an address the present one.
@@ -141,8 +145,8 @@ func (l *Link) send(now time.Time, w *way, to netip.AddrPort) {
 	w.retry = now.Add(gap + l.jitter(gap/4))
 }
 
-// repeat sends an initiation that is due again, a new one where the rendezvous has forgotten what it answered, or the first
-// of the streams'.
+// repeat sends an initiation that is due again, a new one where the rendezvous has forgotten what it answered or drops it for the other
+// way's, which is newer, or the first of the streams'.
 func (l *Link) repeat(now time.Time, w *way) {
 	if !core.Due(now, w.retry) {
 		return
@@ -154,9 +158,15 @@ func (l *Link) repeat(now time.Time, w *way) {
 	if !l.turn(now, w, at) {
 		return
 	}
-	if w.hs != nil && now.Sub(w.made) < freshAfter || l.initiate(now, w) != nil {
+	if w.hs != nil && now.Sub(w.made) < freshAfter && !l.overtaken(w) || l.initiate(now, w) != nil {
 		l.again(now, w)
 	}
+}
+
+// overtaken says whether the other way has sent a newer initiation: while the rendezvous waits for that one to be confirmed it drops
+// older ones, and the answer may have been lost.
+func (l *Link) overtaken(w *way) bool {
+	return slices.ContainsFunc(l.ways[:], func(o way) bool { return o.hs != nil && o.stamp > w.stamp })
 }
 
 // again sends the same initiation; without randomness for a first one there is nothing to send.
@@ -228,7 +238,7 @@ func (l *Link) response(now time.Time, from netip.AddrPort, b []byte) error {
 	}
 	l.unanswer, l.udp = 0, time.Time{}
 	if isStream(from) && len(l.ways[datagrams].addrs) > 0 {
-		l.udpWait = firstUDP
+		l.udpWait, l.udpTries = firstUDP, 0
 		l.udp = now.Add(firstUDP)
 	}
 	l.sendPing(now) // confirms the session to the rendezvous
@@ -340,7 +350,9 @@ func (l *Link) tryDatagrams(now time.Time) {
 	l.ping++
 	l.sendTo(u.addrs[u.at], core.Keepalive, &wire.Ping{Sequence: l.ping})
 	u.at = (u.at + 1) % len(u.addrs)
-	l.udpWait = min(2*l.udpWait, lastUDP)
+	if l.udpTries++; l.udpTries >= steadyUDP {
+		l.udpWait = min(2*l.udpWait, lastUDP)
+	}
 	l.udp = now.Add(l.udpWait - l.jitter(l.udpWait/8))
 }
 

@@ -54,13 +54,19 @@ const (
 	headstart  = 750 * time.Millisecond // of datagrams over streams
 	stagger    = 250 * time.Millisecond // between streams (RFC 8305 §5)
 	roundAgain = 2 * time.Second        // from the last stream to the first, doubling
-	firstUDP   = time.Second            // by a stream: until the way by datagrams is tried, doubling
+	firstUDP   = 500 * time.Millisecond // by a stream: until the way by datagrams is tried, and again, doubling after steadyUDP tries
 	lastUDP    = 5 * time.Minute
 	streamRTO  = time.Second     // least wait for a pong by a stream, whose own repetitions take their time
 	linger     = 5 * time.Second // of a stream that was left: what is on its way may still come
 	maxPings   = 3               // unanswered ones after which the server has forgotten us, or died; one more where there is no other
 	lastWait   = time.Second     // least wait for an answer to the last of them: a busy server that pauses loses nobody
 	triesEach  = 3               // of an address, before the next is tried
+
+	// steadyTries and steadyUDP are how many initiations leave before their gaps grow beyond a second, and how many tries of datagrams
+	// before theirs grow at all: where three packets of ten are lost each way, half of the tries fail, and one in two hundred has no
+	// answer after eight.
+	steadyTries = 10
+	steadyUDP   = 8
 )
 
 // Why datagrams are refused, beside what session and wire say.
@@ -114,10 +120,11 @@ type Link struct {
 	idle      time.Duration // how long that had been when the first of the unanswered pings was sent
 	expecting bool          // another endpoint: the owner has said so
 
-	udp     time.Time // next try of datagrams, by a stream
-	udpWait time.Duration
-	left    netip.AddrPort // a stream to close
-	leave   time.Time
+	udp      time.Time // next try of datagrams, by a stream
+	udpWait  time.Duration
+	udpTries int
+	left     netip.AddrPort // a stream to close
+	leave    time.Time
 
 	report  report
 	watch   watch

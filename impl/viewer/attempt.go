@@ -20,6 +20,9 @@ import (
 // maxEarly is how many media packets are kept that overtook Noise-2: a key frame of the clip and more.
 const maxEarly = 128
 
+// lastConnect is the longest gap between repetitions of connect, in the time in which the rendezvous has to answer.
+const lastConnect = 500 * time.Millisecond
+
 // attempt is one connection, from Connect to its end.
 type attempt struct {
 	v       *Viewer
@@ -158,6 +161,11 @@ func (a *attempt) sendConnect(now time.Time) {
 		a.c.ConnectSent = now
 	}
 	a.gap = max(2*a.gap, link.RTO())
+	if now.Sub(a.started) < a.v.cfg.SignalTimeout {
+		a.gap = min(a.gap, max(link.RTO(), lastConnect))
+	} else {
+		a.gap = max(a.gap, firstRetry)
+	}
 	link.Send(core.Signal, a.connect)
 	a.again = now.Add(a.gap)
 }
@@ -451,14 +459,17 @@ func (a *attempt) giveUpDirect() time.Time {
 
 func (a *attempt) directFailed(now time.Time) {
 	a.gaveUp = true
-	cause := a.silence()
-	if a.lostDirect { // what worked once may work again
+	cause, said := a.silence(), a.c.NotDirect != "" && !a.lostDirect
+	if a.lostDirect {
 		cause = a.c.NotDirect
-		a.retryGap = min(max(2*a.retryGap, firstRetry), lastRetry)
-		a.retryAt = now.Add(a.retryGap)
 	}
 	a.c.NotDirect = cause
-	a.v.box.Emit(DirectFailed{Camera: a.uid, At: now, Cause: cause})
+	if a.retryAt.IsZero() {
+		a.searchAgain(now)
+	}
+	if !said {
+		a.v.box.Emit(DirectFailed{Camera: a.uid, At: now, Cause: cause})
+	}
 }
 
 func (a *attempt) deadline() time.Time {

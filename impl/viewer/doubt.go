@@ -26,8 +26,10 @@ const (
 	maxIdle = 3
 	// doubtGap is the greatest gap between repetitions of Use, and of pings to the rendezvous, while the path is doubted.
 	doubtGap = 250 * time.Millisecond
-	// firstRetry is when a direct path that was lost is looked for again after a search that found none, doubling up to lastRetry.
+	// firstRetry is when a direct path that was lost is looked for again after a search that found none, doubling up to lastRetry;
+	// soonRetry the same of one that there never was, where both NATs would allow it: what was sent may have been lost.
 	firstRetry = 5 * time.Second
+	soonRetry  = time.Second
 	lastRetry  = time.Minute
 	// againTries is how often again is sent at most for one reason, after the rendezvous' RTO each, doubling.
 	againTries = 5
@@ -128,6 +130,21 @@ func (a *attempt) toRelay(now time.Time) {
 	a.name(now, punch.ViaRelay, wire.Token{})
 }
 
+// searchAgain has a direct path looked for once more, after a while: one that was lost may come back, and of one that ought to work all
+// that was sent may have been lost. One that the camera does not hear was asked often enough to tell that from loss.
+func (a *attempt) searchAgain(now time.Time) {
+	first := firstRetry
+	switch {
+	case a.lostDirect:
+	case a.channel == 0 || len(a.oneWay) > 0 || a.agent == nil || !a.agent.Promising():
+		return
+	default:
+		first = soonRetry
+	}
+	a.retryGap = min(max(2*a.retryGap, first), lastRetry)
+	a.retryAt = now.Add(a.retryGap)
+}
+
 // askAgain asks the rendezvous where the camera is now, and for the relay, until it answers.
 func (a *attempt) askAgain(now time.Time) {
 	a.askGap, a.asks = a.v.link.RTO(), 0
@@ -166,11 +183,15 @@ func (a *attempt) located(now time.Time, m *wire.Located) {
 	if moved && a.path.Route == punch.Direct && a.twoWay {
 		a.doubt(now)
 	}
-	if a.path.Route == punch.Direct && !a.doubting() {
+	if a.path.Route == punch.Direct && a.twoWay && !a.doubting() {
 		return // the camera asked, and this side is content
 	}
 	a.gaveUp, a.oneWay, a.retryAt = false, nil, time.Time{}
 	a.restart(now, m.Class, m.Candidates)
+	if a.channel != 0 && a.agent.Closed(now, a.path) {
+		a.name(now, punch.ViaRelay, wire.Token{})
+		a.sendUse(now)
+	}
 	if a.doubting() {
 		a.sendUse(now) // the relay is there now
 	}
@@ -179,7 +200,8 @@ func (a *attempt) located(now time.Time, m *wire.Located) {
 // classified goes on with what has been found out of the NATs before this viewer: where that is news to the search, both
 // sides begin it again. The rendezvous tells the camera.
 func (a *attempt) classified(now time.Time) {
-	if a.agent == nil || a.sess == nil || a.path.Route == punch.Direct && !a.doubting() || a.v.dev.Class() == a.mine {
+	content := a.path.Route == punch.Direct && a.twoWay && !a.doubting()
+	if a.agent == nil || a.sess == nil || content || a.v.dev.Class() == a.mine {
 		return
 	}
 	a.askAgain(now)
