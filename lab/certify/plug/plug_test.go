@@ -292,6 +292,7 @@ func TestRouterThatBoots(t *testing.T) {
 	b := newBench(t)
 	box := b.attach(l, "camera", plug.Options{})
 	first := b.boot()
+	before := box.DHCP().Discovers
 	undo, err := l.Do(lab.Event{Do: lab.DoReboot, Site: "camera", For: time.Second})
 	must(t, err)
 	c := b.client()
@@ -301,8 +302,8 @@ func TestRouterThatBoots(t *testing.T) {
 		t.Errorf("a router that boots offered %v", offer.YourIPAddr)
 	}
 	c.Close()
-	if n := box.DHCP().Discovers; n != 1 {
-		t.Errorf("the server took %d DISCOVERs, one of them in its sleep", n)
+	if n := box.DHCP().Discovers; n != before {
+		t.Errorf("the server took %d DISCOVERs, %d of them in its sleep", n, n-before)
 	}
 	must(t, undo())
 	if again := b.boot(); addrOf(t, again) != addrOf(t, first) {
@@ -364,10 +365,10 @@ func TestBoxNoticesThatItIsElsewhere(t *testing.T) {
 		must(t, b.attach(l, "camera", plug.Options{}).Close())
 	}
 	long := 0
-	for late := time.After(3 * time.Second); long < rounds; {
+	for late := time.After(patience); long < rounds; {
 		select {
 		case d := <-out:
-			if d > 200*time.Millisecond {
+			if d > 100*time.Millisecond { // of a quarter of a second: a busy kernel says late that it is out
 				long++
 			}
 		case <-late:
@@ -478,8 +479,7 @@ func TestAwaitSaysWhatIsMissing(t *testing.T) {
 	c := b.client()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	_, err := c.DiscoverOffer(ctx)
-	must(t, err)
+	linked(t, ctx, func() (*dhcpv4.DHCPv4, error) { return c.DiscoverOffer(ctx) })
 	fails("did not take it")
 }
 
