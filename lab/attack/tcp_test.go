@@ -1,0 +1,172 @@
+package attack
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/punchlab/punchlab/lab"
+)
+
+// A flood of SYNs is SYNs from where nobody is, of as many endpoints as are asked for, always the same for one seed.
+func TestSYNFloodShots(t *testing.T) {
+	at := netip.MustParseAddrPort("10.0.0.1:554")
+	f := &SYNFlooder{Target: at, Endpoints: 16, Seed: 3}
+	next, err := f.shots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := f.shots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := map[netip.AddrPort]bool{}
+	for i := range 1000 {
+		s, ok := next(i)
+		if other, _ := again(i); !ok || !s.SYN || s.To != at || s.From != other.From {
+			t.Fatalf("shot %d: %+v, and by the same seed %+v", i, s, other)
+		}
+		if !netip.MustParsePrefix("198.18.0.0/15").Contains(s.From.Addr()) {
+			t.Fatalf("shot %d comes from %v", i, s.From)
+		}
+		from[s.From] = true
+	}
+	if len(from) != 16 {
+		t.Errorf("it claims to be %d endpoints, want 16", len(from))
+	}
+	if _, err := (&SYNFlooder{}).shots(); err == nil {
+		t.Error("there is no target, and no error")
+	}
+}
+
+// What is made of what a client says is of every kind, and none of it is what the client said.
+func TestGarbage(t *testing.T) {
+	said := []byte("DESCRIBE rtsp://192.0.2.1:8554/door RTSP/1.0\r\nCSeq: 7\r\n\r\n")
+	g, same := newGarbler(5, [][]byte{nil, said}), newGarbler(5, [][]byte{said})
+	kinds, lines := map[string]int{}, 0
+	for i := range 20 * len(garbageKinds) {
+		what := g.next(i)
+		if other := same.next(i); !bytes.Equal(what.B, other.B) {
+			t.Fatalf("garbage %d differs by the same seed", i)
+		}
+		if bytes.Equal(what.B, said) {
+			t.Errorf("%s is what the client said", what.Kind)
+		}
+		if bytes.HasPrefix(what.B, []byte("DESCRIBE rtsp://192.0.2.1:8554/door RTSP/1.0\r\n")) {
+			lines++
+		}
+		kinds[what.Kind] = max(kinds[what.Kind], len(what.B))
+	}
+	if len(kinds) != len(garbageKinds) || lines < 20 {
+		t.Errorf("kinds with their longest: %v; %d begin as the client does", kinds, lines)
+	}
+	for _, k := range []string{"a request without an end", "an oversized header", "too many headers"} {
+		if kinds[k] < oversized {
+			t.Errorf("%s has %d bytes", k, kinds[k])
+		}
+	}
+	if kinds["silence"] != 0 {
+		t.Errorf("silence has %d bytes", kinds["silence"])
+	}
+}
+
+// A server in the lab gets the garbage, each on a connection of its own, and no more than the budget; a flood of SYNs reaches it too.
+func TestGarblerAndSYNFlood(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, lab.EngineTable)
+	victim := l.Host("victim")
+	at := netip.AddrPortFrom(victim.Addr(), 554)
+	listener, err := victim.ListenTCP(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	var mu sync.Mutex
+	heard := [][]byte{}
+	serving.Go(func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer c.Close()
+				_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+				b := make([]byte, 4096)
+				n, _ := bufio.NewReader(c).Read(b)
+				mu.Lock()
+				heard = append(heard, b[:n])
+				mu.Unlock()
+			})
+		}
+	})
+	n := 3 * len(garbageKinds)
+	r, err := (&Garbler{Target: at, Rate: 1000, Seed: 9}).Run(t.Context(), l.Host("off-path"), Budget{Packets: n, Duration: 30 * time.Second})
+	if err != nil || r.Ended != SpentPackets || r.Counts["connections"] != int64(n) || r.Counts["silence"] != 3 || r.Sent.Packets != int64(n-3) {
+		t.Errorf("%v, %+v", err, r)
+	}
+	_ = listener.Close()
+	serving.Wait()
+	long := 0
+	for _, b := range heard {
+		if strings.Contains(string(b), "AAAA") {
+			long++
+		}
+	}
+	if len(heard) != n || long < 3 {
+		t.Errorf("the server took %d connections, and heard %d long requests", len(heard), long)
+	}
+
+	r, err = (&Garbler{Target: at, Rate: 1000}).Run(t.Context(), l.Host("off-path"), Budget{Packets: 5, Duration: 30 * time.Second})
+	if err != nil || r.Counts["not taken: connection refused"] != 5 || r.Sent.Packets != 0 {
+		t.Errorf("of a server that is gone: %v, %+v", err, r)
+	}
+	if _, err := (&Garbler{}).Run(t.Context(), l.Host("off-path"), Budget{Packets: 1, Duration: time.Second}); err == nil {
+		t.Error("no target, and no error")
+	}
+
+	if listener, err = victim.ListenTCP(at); err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	var halves int
+	until(t, "SYNs from where nobody is", func() bool {
+		r, err = (&SYNFlooder{Target: at, Endpoints: 50}).Run(t.Context(), l.Host("off-path"), Budget{Packets: 200, Duration: 30 * time.Second})
+		halves = halfOpen(t, victim)
+		return err != nil || halves > 0
+	})
+	if err != nil || r.Sent.Packets != 200 || r.Ended != SpentPackets {
+		t.Errorf("%v, %+v", err, r)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	c, err := l.Host("rendezvous").DialContext(ctx, "tcp", at.String())
+	if err != nil {
+		t.Fatalf("a right client is not served beside %d half-open connections: %v", halves, err)
+	}
+	c.Close()
+	if _, err := (&SYNFlooder{Target: at}).Run(t.Context(), &lab.Machine{}, Budget{Packets: 1, Duration: time.Second}); !errors.Is(err, ErrNotLab) {
+		t.Errorf("outside of a lab: %v", err)
+	}
+}
+
+// halfOpen is how many connections of a host are half-open (state SYN_RECV), as its kernel lists them.
+func halfOpen(t *testing.T, m *lab.Machine) (n int) {
+	t.Helper()
+	err := m.Do(func() error {
+		b, err := os.ReadFile("/proc/thread-self/net/tcp")
+		n = strings.Count(string(b), " 03 ")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
