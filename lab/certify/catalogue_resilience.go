@@ -31,8 +31,8 @@ func resilience() []Case {
 	}, {
 		ID: "RES-4", Title: "Viable under a flood", Level: Must, Bounds: []Bound{BoundFirstFrame},
 		Origin: []Clause{outages}, Since: first, Takes: 5 * time.Minute,
-		Procedure: "Handshakes that look right come from spoofed addresses, bounded in rate, at the camera's port and, if the vendor brings " +
-			"one, at the server. A right viewer connects again and again.",
+		Procedure: "Handshakes that look right, TCP's where connections are what is taken, come from spoofed addresses, bounded in rate, at " +
+			"the camera's port and, if the vendor brings one, at the server. A right viewer connects again and again.",
 		Criterion: "Connects succeed, their 99th percentile is twice that of idle at most (100 ms granted), and the programs' memory grows by a " +
 			"tenth at most (4 MiB granted).",
 		Nonstrict: "connects succeed in time, and the memory of a black box cannot be seen",

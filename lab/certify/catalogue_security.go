@@ -98,10 +98,11 @@ func security() []Case {
 		ID: "SEC-11", Title: "A storm of malformed datagrams changes nothing", Level: Must, Bounds: []Bound{BoundRecovery},
 		Origin: []Clause{input}, Since: first, Takes: 3 * time.Minute,
 		Procedure: "In mid-stream datagrams are sent to every flow's ports, in the peers' names: random, cut, grown and changed copies of " +
-			"real ones.",
+			"real ones. Where TCP connections are taken, or declared, a stranger opens many, and says nothing on them, noise, such copies of " +
+			"what viewers begin with, requests and headers without an end, and false lengths.",
 		Criterion: "No program ends, no damaged frame is shown, the stream goes on or is back within the declared recovery, and a new " +
 			"connect succeeds.",
-		Observed: []Need{{"malformed", "malformed datagrams that arrived", 10000}, frames(100), connects(1)},
+		Observed: []Need{{"malformed", "malformed datagrams, and beginnings of TCP connections, that arrived", 10000}, frames(100), connects(1)},
 		Evidence: []string{capture, outputs, counts},
 	}, {
 		ID: "SEC-12", Title: "An unsigned update is refused", Level: Conditional,

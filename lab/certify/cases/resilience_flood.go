@@ -53,6 +53,7 @@ type target struct {
 	what   string
 	host   string // at which it arrives
 	at     netip.AddrPort
+	tcp    bool     // it is asked for connections; else:
 	shots  [][]byte // datagrams that look right
 	copies int      // the first of shots, of which each that is sent is another
 }
@@ -71,7 +72,7 @@ func flooded(ctx context.Context, s *stage.Stage) certify.Result {
 		return outcome(s, err)
 	}
 	if len(f.targets) == 0 {
-		return s.Inconclusive("no datagram of a viewer's went to the camera or to a server of the vendor's: there is no handshake to imitate")
+		return s.Inconclusive("nothing that a viewer sent went to the camera or to a server of the vendor's, by UDP or TCP: there is no handshake to imitate")
 	}
 	calm, err := f.connects(ctx, s.N(100, 5), func(m *measured, now int64) { m.idle = max(m.idle, now) }, false)
 	if err != nil {
@@ -138,30 +139,26 @@ func (f *siege) weigh(what string, now func() (int64, error)) {
 
 // aim finds the targets in what a viewer has sent since a position of the tape, and what its handshakes look like.
 func (f *siege) aim(mark int) error {
-	const handshake = 6 // packets at most
-	sent := f.x.Tape().Packets(mark, tape.From("viewer"), tape.UDP, tape.Not(tape.IPv6))
+	sent := f.x.Tape().Packets(mark, tape.From("viewer"), tape.Any(tape.UDP, tape.TCP), tape.Not(tape.IPv6))
 	ticket, err := f.camera.Ticket()
 	if err != nil {
 		return err
 	}
 	label, bundled := labelOf(ticket)
 	routes := f.x.Routes()
-	direct := tape.Select(sent, routes.By(tape.Direct))
-	if n := len(direct); n > 0 {
-		t := target{what: "the camera", host: f.camera.Host(), at: direct[n-1].Dst}
-		t.copy(direct, handshake)
-		if bundled {
+	if direct := preferred(tape.Select(sent, routes.By(tape.Direct))); len(direct) > 0 {
+		t := aimAt("the camera", f.camera.Host(), direct, direct[len(direct)-1])
+		if bundled && !t.tcp {
 			if err := t.imitate(attack.ToCamera, label.Key, f.Seed(3)); err != nil {
 				return err
 			}
 		}
 		f.targets = append(f.targets, t)
 	}
-	asked := tape.Select(sent, tape.To(f.x.Servers("viewer")...))
+	asked := preferred(tape.Select(sent, tape.To(f.x.Servers("viewer")...)))
 	if p := f.x.Program(certify.RoleRendezvous); len(asked) > 0 && p != nil && p.Vendors {
-		t := target{what: "the server", host: p.Host, at: asked[0].Dst}
-		t.copy(tape.Select(asked, func(p *tape.Packet) bool { return p.Dst == asked[0].Dst }), handshake)
-		if bundled {
+		t := aimAt("the server", p.Host, asked, asked[0])
+		if bundled && !t.tcp {
 			if err := t.imitate(attack.ToRendezvous, label.RendezvousKey, f.Seed(4)); err != nil {
 				return err
 			}
@@ -169,9 +166,31 @@ func (f *siege) aim(mark int) error {
 		f.targets = append(f.targets, t)
 	}
 	for _, t := range f.targets {
-		f.Note("%s is flooded at %v, %d datagrams a second, made of %d that look right", t.what, t.at, floodRate, len(t.shots))
+		if t.tcp {
+			f.Note("%s is flooded at %v, %d requests for a TCP connection a second, of which none is completed", t.what, t.at, floodRate)
+		} else {
+			f.Note("%s is flooded at %v, %d datagrams a second, made of %d that look right", t.what, t.at, floodRate, len(t.shots))
+		}
 	}
 	return nil
+}
+
+// preferred are the datagrams among packets, which cost a flooder less and who gets them more; TCP's segments where there are none.
+func preferred(ps []tape.Packet) []tape.Packet {
+	if datagrams := tape.Select(ps, tape.UDP); len(datagrams) > 0 {
+		return datagrams
+	}
+	return ps
+}
+
+// aimAt is what a viewer's packet was for, imitated by what the viewer sent there: its datagrams, or TCP's handshake.
+func aimAt(what, host string, sent []tape.Packet, p tape.Packet) target {
+	const handshake = 6 // packets at most
+	t := target{what: what, host: host, at: p.Dst, tcp: tape.TCP(&p)}
+	if !t.tcp {
+		t.copy(sent, handshake)
+	}
+	return t
 }
 
 // copy takes the first datagrams that a viewer sent to the target.
@@ -235,10 +254,13 @@ func (f *siege) during(ctx context.Context, do func(context.Context) error) erro
 	var floods sync.WaitGroup
 	errs := make([]error, len(f.targets)+1)
 	for i, t := range f.targets {
-		a := &attack.Spoofer{Rate: floodRate, Next: t.next(rand.New(rand.NewPCG(f.Seed(10+i), 1)))}
+		var a attack.Attack = &attack.Spoofer{Rate: floodRate, Next: t.next(rand.New(rand.NewPCG(f.Seed(10+i), 1)))}
+		if t.tcp {
+			a = &attack.SYNFlooder{Target: t.at, Rate: floodRate, Sources: floodedFrom, Endpoints: floodSources, Seed: f.Seed(10 + i)}
+		}
 		floods.Go(func() {
 			r, err := a.Run(storm, f.x.Host("off-path"), attack.Budget{Packets: floodRate * 1800, Duration: 30 * time.Minute})
-			f.Note("flooded %s with %d datagrams in %v: %s", t.what, r.Sent.Packets, r.Took.Round(time.Millisecond), r.Ended)
+			f.Note("flooded %s with %d packets in %v: %s", t.what, r.Sent.Packets, r.Took.Round(time.Millisecond), r.Ended)
 			errs[i] = err
 		})
 	}
@@ -265,7 +287,11 @@ func (f *siege) arrives(ctx context.Context, from int) error {
 }
 
 func (t *target) arrived() tape.Match {
-	return tape.All(tape.CameTo(t.host), tape.UDP, func(p *tape.Packet) bool { return floodedFrom.Contains(p.Src.Addr()) })
+	transport := tape.UDP
+	if t.tcp {
+		transport = tape.TCP
+	}
+	return tape.All(tape.CameTo(t.host), transport, func(p *tape.Packet) bool { return floodedFrom.Contains(p.Src.Addr()) })
 }
 
 // count counts what of the flood has arrived since it was last counted, and has the tape forget it.

@@ -3,6 +3,7 @@ package cases
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -14,9 +15,10 @@ import (
 )
 
 // storm is SEC-11: in mid-stream a host off the path sends what is broken to everybody who takes part, each time in the name of the one
-// from whom the real thing comes.
+// from whom the real thing comes; and where TCP connections are taken, says what is broken on many of its own.
 //
 //	camera ◄── in the viewer's name, the servers' ── off-path ── in the camera's name ──► viewer, rendezvous, relay
+//	camera's TCP ports ◄── connections of its own ── off-path, on-path
 func storm(ctx context.Context, s *stage.Stage) certify.Result {
 	x, err := s.Set(ctx, "attackers")
 	if err != nil {
@@ -34,11 +36,19 @@ func storm(ctx context.Context, s *stage.Stage) certify.Result {
 		return s.Judge(err)
 	}
 	began := time.Now()
-	if err := rage(ctx, s, x, s.N(12000, 2500)); err != nil {
+	err = rage(ctx, s, x, s.N(12000, 2500))
+	if err == nil {
+		n := s.N(13000, 400)
+		if s.Observed("malformed") > 0 {
+			n = s.N(2000, 200) // beside the datagrams
+		}
+		err = garble(ctx, s, x, camera, n)
+	}
+	if err != nil {
 		return s.Judge(cmp.Or(camera.Fault(), err))
 	}
 	if s.Observed("malformed") == 0 {
-		return s.Inconclusive("no datagram of a flow between the camera, the viewer and their servers was seen: there was nobody to storm")
+		return s.Inconclusive("no datagram of a flow between the camera, the viewer and their servers was seen, and nobody took a TCP connection: there was nobody to storm")
 	}
 	if r, bad := weathered(ctx, s, x, camera, v, began); bad {
 		return r
@@ -144,7 +154,7 @@ func weathered(ctx context.Context, s *stage.Stage, x *stage.Set, camera *stage.
 		}
 	}
 	if err != nil {
-		return s.Judge(err), true
+		return s.Judge(fmt.Errorf("after %d malformed messages the stream did not go on: %w", s.Observed("malformed"), err)), true
 	}
 	if gap := v.LongestGap(began, time.Now()); gap > recovery {
 		return s.Fail("for %v no frame came in the storm; %v are declared until media flows again", gap.Round(time.Millisecond), recovery), true

@@ -54,7 +54,7 @@ const (
 
 // Catalogue lists the faults, in the order of the cases' groups.
 func Catalogue() []Fault {
-	return slices.Concat(identity, identityToys, registration, traversal, media, pull, security, securityToys, resilience, standards)
+	return slices.Concat(identity, identityToys, registration, traversal, media, pull, security, securityTCP, securityToys, resilience, standards)
 }
 
 // Of lists the faults of a case.
