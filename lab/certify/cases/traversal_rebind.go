@@ -2,6 +2,7 @@ package cases
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -144,7 +145,7 @@ func (m *moving) watch(ctx context.Context) error {
 		return err
 	}
 	if g.why != "" {
-		return &stage.Timeout{What: "a stream: " + g.why, After: 15 * time.Second}
+		return errors.Join(&stage.Timeout{What: "a stream: " + g.why, After: 15 * time.Second}, g.view.Stop())
 	}
 	m.view = g.view
 	m.views = append(m.views, g.view)
@@ -188,7 +189,10 @@ func (m *moving) recovered(ctx context.Context, c move, before map[receiver]flow
 		}
 		if !m.view.Alive() {
 			m.Note("the viewer has ended: it is started again, as its user would")
-			if err := m.watch(ctx); err != nil {
+			var late *stage.Timeout
+			if err := m.watch(ctx); errors.As(err, &late) {
+				m.Note("%v", err) // until the recovery is over its user asks again
+			} else if err != nil {
 				return seen, err
 			}
 		}

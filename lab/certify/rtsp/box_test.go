@@ -43,6 +43,7 @@ func plugged(t *testing.T, settings ...string) (b *box, x *plug.Box, tp *tape.Ta
 
 // A viewer outside gets the camera's pictures through the port that was forwarded, and its packets are seen on its cable.
 func TestViewerOutside(t *testing.T) {
+	t.Parallel()
 	b, x, tp, external, view := plugged(t)
 	mark := tp.Mark()
 	cmd, file := view(2)

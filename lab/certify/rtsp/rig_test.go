@@ -77,8 +77,8 @@ type box struct {
 	folder  string // of the switched outlet, and its flash
 }
 
-// newBox gives a camera power.
-func newBox(t testing.TB) *box {
+// newBox gives a camera power, of the sort that firmware.sh knows by these words.
+func newBox(t testing.TB, sort ...string) *box {
 	t.Helper()
 	b := &box{machine: newNS(t), folder: t.TempDir()}
 	inside := newNS(t)
@@ -90,7 +90,7 @@ func newBox(t testing.TB) *box {
 	must(t, b.machine.Netlink().LinkSetUp(link))
 	firmware, err := filepath.Abs("testdata/firmware.sh")
 	must(t, err)
-	cmd := exec.Command("testdata/outlet.sh", b.folder, firmware, "eth0", b.folder)
+	cmd := exec.Command("testdata/outlet.sh", append([]string{b.folder, firmware, "eth0", b.folder}, sort...)...)
 	log, err := os.Create(filepath.Join(b.folder, "log"))
 	must(t, err)
 	defer log.Close()

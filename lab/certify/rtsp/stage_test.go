@@ -39,6 +39,7 @@ func declaration(t *testing.T) *certify.Declaration {
 
 // On a stage, as in a certification run: two labs, one after another, each with the camera and a viewer.
 func TestOnStage(t *testing.T) {
+	t.Parallel()
 	require(t)
 	f, err := live.Start(live.Options{})
 	must(t, err)

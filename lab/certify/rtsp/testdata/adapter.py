@@ -3,10 +3,13 @@
 
 The camera is a box on a cable, whose owner has forwarded its port; there is no server and no relay. The viewer is ffmpeg. The ticket is
 where the router takes connections for the camera: ADDRESS:PORT.
+
+Usage: adapter.py [USER:PASSWORD]    the password is what its owner has typed into the viewer
 """
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -16,9 +19,22 @@ UNSUPPORTED = 127
 CASES = re.compile(r"ID-[1-6]|REG-[1-6]|NAT-([1-9]|10)|MED-[1-8]|BW-[1-6]|SEC-([1-9]|1[0-2])|RES-[1-5]|STD-[1-3]")
 
 
-def watch(ticket, seconds, frames):
+SILENCE = 8  # seconds without a picture after which the viewer gives up: less than the declared recovery, so that its user can ask anew
+
+
+def lines(pipe):
+    """What a program prints, line by line as it does, until it has ended, or says nothing for too long after its header."""
+    rest, patience = b"", None
+    while select.select([pipe], [], [], patience)[0] and (chunk := os.read(pipe.fileno(), 65536)):
+        *whole, rest = (rest + chunk).split(b"\n")
+        if any(line[:1] != b"#" for line in whole):
+            patience = SILENCE
+        yield from whole
+
+
+def watch(ticket, login, seconds, frames):
     """Writes a line for each access unit as it comes, until so many seconds after the first one. Returns how many came."""
-    url = f"rtsp://{ticket}/stream"
+    url = f"rtsp://{login}{ticket}/stream"
     ffmpeg = subprocess.Popen(
         ["ffmpeg", "-nostdin", "-v", "error", "-fflags", "nobuffer", "-probesize", "32", "-analyzeduration", "0", "-timeout", "10000000",
          "-rtsp_transport", "tcp", "-i", url, "-map", "0:v:0", "-c", "copy", "-flush_packets", "1", "-f", "framehash", "-hash", "sha256", "-"],
@@ -26,7 +42,7 @@ def watch(ticket, seconds, frames):
     signal.signal(signal.SIGTERM, lambda *_: ffmpeg.kill())
     n, first = 0, None
     with open(frames, "w", buffering=1) as out:
-        for line in ffmpeg.stdout:
+        for line in lines(ffmpeg.stdout):
             if line.startswith(b"#"):
                 continue
             now = time.time()  # stream, DTS, PTS, duration, size, hash
@@ -47,7 +63,8 @@ def main():
         return UNSUPPORTED
     with open(env["PUNCHLAB_TICKET"]) as f:
         ticket = f.read().strip()
-    n = watch(ticket, float(env["PUNCHLAB_MEDIA"]), os.path.join(env["PUNCHLAB_RESULT"], "frames.jsonl"))
+    login = "".join(f"{arg}@" for arg in sys.argv[1:])
+    n = watch(ticket, login, float(env["PUNCHLAB_MEDIA"]), os.path.join(env["PUNCHLAB_RESULT"], "frames.jsonl"))
     return 0 if n else 1
 
 

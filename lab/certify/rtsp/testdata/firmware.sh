@@ -1,10 +1,13 @@
 #!/bin/sh
 # The box: what runs in it from when it has power. An address by DHCP (busybox), a scene, and the RTSP server.
 #
-# Usage: firmware.sh INTERFACE FOLDER   in a network namespace of its own; FOLDER is its flash
+# Usage: firmware.sh INTERFACE FOLDER                         in a network namespace of its own; FOLDER is its flash
+#        firmware.sh INTERFACE FOLDER USER:PASSWORD METHOD    it asks for a password, by METHOD: Basic, Digest
+#        firmware.sh INTERFACE FOLDER fragile                 it has a bug: fragile.py is in front of the server
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 interface=$1 flash=$2
+shift 2
 scene=$flash/scene.h264
 [ -e "$scene" ] || {
 	ffmpeg -nostdin -v error -f lavfi -i testsrc2=size=320x240:rate=25,noise=alls=12:allf=t -t 4 -c:v libx264 -preset ultrafast \
@@ -31,4 +34,15 @@ address() {
 ip link set lo up
 ip address flush dev "$interface"
 ip link set "$interface" up
-/usr/bin/python3 "$here/camera.py" "$scene" 8554 /stream | { read -r _ && address; } # it has no address before it listens
+serve() {
+	case "${1:-}" in
+	fragile)
+		/usr/bin/python3 "$here/camera.py" "$scene" 8555 /stream | {
+			read -r _
+			exec /usr/bin/python3 "$here/fragile.py" 8554 8555
+		}
+		;;
+	*) exec /usr/bin/python3 "$here/camera.py" "$scene" 8554 /stream "$@" ;;
+	esac
+}
+serve "$@" | { read -r _ && address; } # it has no address before it listens
