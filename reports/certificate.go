@@ -71,12 +71,16 @@ type Probe struct {
 	Role certify.Role
 	Exit int
 	Note string // how it ended where that was by no exit: "killed after 30 s"; such a probe is not passed
+	// Undeclared is a feature that the camera showed when it was asked for it, though it declares that it has it not, in words; "": none.
+	Undeclared string
 	// Starts is how often it was asked until it answered.
 	Starts int
 }
 
 // Passed reports whether the program said that it does not know the case.
-func (p *Probe) Passed() bool { return p != nil && p.Exit == certify.ExitUnsupported && p.Note == "" }
+func (p *Probe) Passed() bool {
+	return p != nil && p.Exit == certify.ExitUnsupported && p.Note == "" && p.Undeclared == ""
+}
 
 // Subject is an image or a program, and whose word its digest is.
 type Subject struct {

@@ -120,6 +120,8 @@ func (c Certification) probeSays() string {
 	switch {
 	case p.Note != "":
 		asked += "gave no answer: " + p.Note
+	case p.Exit == certify.ExitUnsupported && p.Undeclared != "":
+		asked += "answered 127, unsupported, as it must; and the camera " + p.Undeclared
 	case p.Passed():
 		asked += "answered 127, unsupported, as it must"
 	default:

@@ -111,7 +111,11 @@ func (c Certification) bands() (bs []band) {
 	add(!c.Complete, "Incomplete", "The run ended before every case that it was to run. It certifies nothing.")
 	add(c.Declaration == nil, "No declaration", "Nobody said what the camera has and which bounds it keeps. It certifies nothing.")
 	add(c.unasked(), "Honesty not probed", "The program was not asked for a case that there is not. No certificate is issued without that.")
-	add(c.Probe != nil && !c.Probe.Passed(), "Dishonest answer", "Asked for a case that there is not, the program did not answer 127, "+
+	belied := c.Probe != nil && c.Probe.Undeclared != ""
+	if belied {
+		add(true, "Undeclared", "The camera "+printable(c.Probe.Undeclared)+". The cases that need it were not run, and no certificate is issued.")
+	}
+	add(c.Probe != nil && !c.Probe.Passed() && !belied, "Dishonest answer", "Asked for a case that there is not, the program did not answer 127, "+
 		"unsupported. It is not believed elsewhere, and no certificate is issued.")
 	add(!c.signed(), "Unsigned", "No key vouches for this. Anyone could have written it.")
 	return bs
@@ -129,6 +133,8 @@ func (c Certification) signed() bool {
 func (c Certification) headline() (standing, string) {
 	b, n := c.binding(), c.bands()
 	switch {
+	case c.Probe != nil && c.Probe.Undeclared != "":
+		return bad, "Not certified: the camera has what it declares not to have"
 	case c.Probe != nil && !c.Probe.Passed():
 		return bad, "Not certified: the program answers for a case that there is not"
 	case len(b.failed) > 0:

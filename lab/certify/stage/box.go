@@ -232,7 +232,12 @@ func (c *Camera) hook(ctx context.Context, a certify.Action) error {
 // AskHook has the vendor's hook do an action that takes nothing away, for the honesty probe, whose case no program knows: no server is
 // started, and no box plugged in. The error is *Unsupported, as it has to be, *Fault, or the lab's; nil: the hook did it.
 func (x *Set) AskHook(ctx context.Context) error {
-	return (&Camera{Unit: 1, set: x, host: cameraHost}).hook(ctx, certify.ActionPrivacyOff)
+	return x.Unplugged().hook(ctx, certify.ActionPrivacyOff)
+}
+
+// Unplugged is a box that is not plugged in: its hook alone can be asked for actions.
+func (x *Set) Unplugged() *Camera {
+	return &Camera{Unit: 1, set: x, host: cameraHost, box: &cable{set: x}}
 }
 
 // hooked judges how the hook ended, and takes what it has left.

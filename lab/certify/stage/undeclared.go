@@ -78,7 +78,12 @@ func (x *Set) holdToDeclaration() {
 	}
 	isCamera := func(host string) bool { return host == cameraHost || strings.HasPrefix(host, cameraHost+"-") }
 	match := func(p *tape.Packet) bool { return isCamera(p.Host) }
-	if what := undeclared(x.stage.Decl(), x.tape.Packets(0, match), isCamera, x.Servers(cameraHost)); what != "" {
+	ps := x.tape.Packets(0, match)
+	what := undeclared(x.stage.Decl(), ps, isCamera, x.Servers(cameraHost))
+	if what == "" {
+		what = saysUndeclared(x.stage.Decl(), ps, isCamera)
+	}
+	if what != "" {
 		x.stage.blame(&Fault{certify.RoleCamera, 1, what})
 	}
 }

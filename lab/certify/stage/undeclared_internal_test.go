@@ -46,3 +46,29 @@ func TestHoldsCamerasToTheirDeclaration(t *testing.T) {
 		}
 	}
 }
+
+// What a camera says by TCP shows what it has; what a server says to it does not, nor does what a feature allows.
+func TestSaysWhatItDoesNotDeclare(t *testing.T) {
+	for name, c := range map[string]struct {
+		says string
+		out  bool
+		has  certify.Feature
+		want string
+	}{
+		"a login by RTSP":         {"RTSP/1.0 401 Unauthorized\r\nCSeq: 1\r\n\r\n", true, "", "password: false"},
+		"a login, and says so":    {"RTSP/1.0 401 Unauthorized\r\nCSeq: 1\r\n\r\n", true, certify.FeaturePassword, ""},
+		"a server's login":        {"HTTP/1.1 401 Unauthorized\r\n\r\n", false, "", ""},
+		"a password's page":       {"HTTP/1.1 200 OK\r\n\r\n<html><input name=p type=\"password\">", true, "", "password: false"},
+		"an image":                {"GET /fw/acme-4.3.bin HTTP/1.1\r\n\r\n", true, "", `update: false, and asked for an image: "GET /fw/acme-4.3.bin`},
+		"an image, and says so":   {"GET /fw/acme-4.3.bin HTTP/1.1\r\n\r\n", true, certify.FeatureUpdate, ""},
+		"something else, by HTTP": {"GET /time HTTP/1.1\r\nHost: update.acme\r\n\r\n", true, "", ""},
+		"a picture's bytes":       {"\x00\x00\x01 HTTP/1.1 401 Unauthorized", true, "", ""},
+	} {
+		d := &certify.Declaration{Features: map[certify.Feature]bool{c.has: true}}
+		ps := []tape.Packet{{Host: "camera", Out: c.out, Protocol: packet.ProtocolTCP, Payload: []byte(c.says)}}
+		got := saysUndeclared(d, ps, func(h string) bool { return h == "camera" })
+		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}

@@ -71,6 +71,9 @@ func (r *run) disown(out *Outcome) error {
 func (r *run) unsealed(complete bool) string {
 	switch {
 	case r.probe != nil && !r.probe.Passed():
+		if r.probe.Undeclared != "" {
+			return "the camera " + r.probe.Undeclared
+		}
 		return "the camera's program did not say that it does not know a case that there is not"
 	case r.lesser(complete) != "":
 		return r.lesser(complete)

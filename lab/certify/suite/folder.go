@@ -73,6 +73,8 @@ type probed struct {
 	Role certify.Role `json:"role"`
 	Exit int          `json:"exit"`
 	Note string       `json:"note,omitempty"`
+	// Undeclared is a feature that it showed though it declares that it has it not, in words.
+	Undeclared string `json:"undeclared,omitempty"`
 	// Starts is how often it was asked until it answered.
 	Starts int `json:"starts,omitempty"`
 }

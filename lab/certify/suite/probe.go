@@ -37,13 +37,21 @@ func (r *run) ask(ctx context.Context, c certify.Case) error {
 		}
 		return fmt.Errorf("ask the vendor's programs for a case that there is not: %w", err)
 	}
+	if p.Passed() && r.o.seam.belie != nil {
+		if p.Undeclared, err = r.o.seam.belie(timed, r.known(c)); err != nil {
+			if ctx.Err() != nil {
+				return r.ended(c.ID, interrupted, "")
+			}
+			return fmt.Errorf("ask the camera for what it declares not to have: %w", err)
+		}
+	}
 	p.Case, p.Starts = c.ID, n
 	r.hold(&p)
 	verdict := certify.Pass
 	if !p.Passed() {
 		verdict = certify.Fail
 	}
-	if err := r.ended(c.ID, string(verdict), p.Note); err != nil {
+	if err := r.ended(c.ID, string(verdict), p.Note+p.Undeclared); err != nil {
 		return err
 	}
 	if err := r.dir.writeJSON(filepath.Join(probeFolder, probeFile), probed(p)); err != nil {
@@ -76,6 +84,9 @@ func (r *run) hold(p *reports.Probe) {
 
 // dishonest says what is wrong with a probe that was not passed.
 func dishonest(p *reports.Probe) string {
+	if p.Undeclared != "" {
+		return fmt.Sprintf("the camera %s: the cases that need it would have to be run. Declare what it has; no certificate is issued", p.Undeclared)
+	}
 	how := fmt.Sprintf("it exited with %d", p.Exit)
 	if p.Note != "" {
 		how = p.Note
@@ -88,8 +99,9 @@ func dishonest(p *reports.Probe) string {
 type seam struct {
 	open  func(stage.Options) (s *stage.Stage, finish func(certify.Result) certify.Result, err error)
 	ask   func(context.Context, stage.Options) (reports.Probe, error)
-	asks  func(stage.Device) bool // there is a program to ask
-	ended func(*live.Fabric) bool // no lab can be brought up any more
+	belie func(context.Context, stage.Options) (string, error) // what the camera has though it declares that it has not; nil: nobody asks
+	asks  func(stage.Device) bool                              // there is a program to ask
+	ended func(*live.Fabric) bool                              // no lab can be brought up any more
 	limit func(certify.Case, bool) time.Duration
 	grace time.Duration
 }
@@ -99,7 +111,7 @@ func (s *seam) fill() {
 		s.open = openStage
 	}
 	if s.ask == nil {
-		s.ask = askPrograms
+		s.ask, s.belie = askPrograms, belie
 	}
 	if s.asks == nil {
 		s.asks = func(d stage.Device) bool { return d.Way != stage.Box || len(d.Hook)+len(d.Program) > 0 }
@@ -152,9 +164,9 @@ func askPrograms(ctx context.Context, o stage.Options) (p reports.Probe, err err
 		}
 	}
 	if len(o.Device.Hook) > 0 {
-		return askHook(ctx, x)
+		p, err = askHook(ctx, x)
 	}
-	return p, nil
+	return p, err
 }
 
 // rolesOf are the roles that the vendor's program is asked for.

@@ -177,6 +177,25 @@ func TestHonestyProbe(t *testing.T) {
 	}
 }
 
+// A camera that has what it declares not to have gets no certificate, however well it does in the cases that were run.
+func TestUndeclaredFeature(t *testing.T) {
+	g := newRig(t)
+	g.Keys = []*evidence.Key{key(t, 1)}
+	told := ""
+	g.seam.belie = func(_ context.Context, o stage.Options) (string, error) {
+		told = o.Told
+		return "declares update: false, and did update when it was asked to", nil
+	}
+	out := g.run(t)
+	if s := out.Certification.Suite; s.Verdict != certify.Fail || !strings.Contains(s.Reasons[0], "the camera declares update: false, and did update") {
+		t.Errorf("%s: %q", s.Verdict, s.Reasons)
+	}
+	if _, known := certify.Lookup(told); !known {
+		t.Errorf("it was asked in case %q, which it need not know", told)
+	}
+	noCertificate(t, out, "the camera declares update: false")
+}
+
 // Without a fabric nothing can be said of any camera: what was done before is kept, and nothing else is.
 func TestFabricEnds(t *testing.T) {
 	g := newRig(t)
