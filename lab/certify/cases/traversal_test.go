@@ -23,15 +23,11 @@ func TestPairs(t *testing.T) {
 		seen[p] = true
 		if nat.Oracle([]nat.Behavior{camera}, []nat.Behavior{viewer}) == nat.Direct {
 			direct++
-			c := nat.Estimate([]nat.Behavior{camera}, []nat.Behavior{viewer}, 0)
 			switch {
 			case p.dependent():
 				dependent++
-			case c.Silent != 0:
+			case nat.Estimate([]nat.Behavior{camera}, []nat.Behavior{viewer}, 0).Silent != 0:
 				silent++
-			}
-			if (p.grants(c) == "") == (p.dependent() || c.Silent != 0) {
-				t.Errorf("%s: grants %q of %+v", p, p.grants(c), c)
 			}
 		}
 	}
