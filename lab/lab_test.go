@@ -237,26 +237,26 @@ func TestResetForgetsFlows(t *testing.T) {
 	if _, err := client.WriteToUDPAddrPort([]byte("open"), at); err != nil {
 		t.Fatal(err)
 	}
-	server.SetReadDeadline(time.Now().Add(2 * time.Second))
+	server.SetReadDeadline(time.Now().Add(patience))
 	_, mapped, err := server.ReadFromUDPAddrPort(buf)
 	if err != nil {
 		t.Fatal(err)
 	}
-	reaches := func() bool {
+	reaches := func(within time.Duration) bool {
 		if _, err := server.WriteToUDPAddrPort([]byte("in"), mapped); err != nil {
 			t.Fatal(err)
 		}
-		client.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		client.SetReadDeadline(time.Now().Add(within))
 		_, err := client.Read(buf)
 		return err == nil
 	}
-	if !reaches() {
+	if !reaches(patience) {
 		t.Fatal("the full cone's mapping doesn't let the answer in")
 	}
 	if err := l.Reset(2); err != nil {
 		t.Fatal(err)
 	}
-	if reaches() {
+	if reaches(300 * time.Millisecond) {
 		t.Error("the mapping outlived Reset")
 	}
 }
