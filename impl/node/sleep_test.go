@@ -90,9 +90,16 @@ func TestTimerSleeps(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer n.Close()
-	due := time.Now().Add(20 * time.Millisecond)
-	n.Do(func(time.Time) { e.deadline = due })
-	n.Suspend()
+	var due time.Time
+	for wait := 20 * time.Millisecond; ; wait *= 2 { // until it has fallen asleep before
+		due = time.Now().Add(wait)
+		n.Do(func(time.Time) { e.deadline = due })
+		if n.Suspend(); time.Now().Before(due) {
+			break
+		}
+		n.Resume()
+		ev.want(t, "timeout")
+	}
 	before := n.Stats()
 	time.Sleep(time.Until(due.Add(20 * time.Millisecond)))
 	select {
