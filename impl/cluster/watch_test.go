@@ -89,7 +89,7 @@ func newTestNode(t *testing.T) *Node {
 // until waits for what is true of a node.
 func until(t *testing.T, n *Node, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 		n.mu.Lock()
 		done := ok()
 		n.mu.Unlock()
@@ -193,7 +193,7 @@ func TestChallengeIsHeardAtOnce(t *testing.T) {
 		if l.Kind != kindVerdict || !l.Answer || l.Ref != 7 {
 			t.Errorf("it heard %+v", l)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("it heard nothing")
 	}
 }
