@@ -267,7 +267,7 @@ func TestIsNotReady(t *testing.T) {
 	if err := x.Serve(ctx); err != nil {
 		t.Fatal(err)
 	}
-	short, cancel := context.WithTimeout(ctx, time.Second)
+	short, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	_, err = x.Camera(short, 1)
 	if r := s.Judge(err); r.Verdict != certify.Fail || !strings.Contains(r.Reason, "waiting for the vendor's camera (run) on camera to be ready") {

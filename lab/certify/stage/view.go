@@ -69,8 +69,11 @@ func (x *Set) View(ctx context.Context, v Viewing) (*View, error) {
 	return w, err
 }
 
-// asksWithin is how long View waits for a viewer's first packet.
-const asksWithin = 3 * time.Second
+// View waits so long for a viewer's first packet, or its end: one that has no camera's ticket may have nobody to ask.
+const (
+	asksWithin    = 30 * time.Second
+	guessesWithin = 3 * time.Second
+)
 
 func (x *Set) view(ctx context.Context, v Viewing, ticket string) (*View, error) {
 	seconds := (v.For + time.Second - 1) / time.Second
@@ -85,7 +88,11 @@ func (x *Set) view(ctx context.Context, v Viewing, ticket string) (*View, error)
 	if err != nil {
 		return nil, err
 	}
-	short, cancel := context.WithTimeout(ctx, asksWithin)
+	within := guessesWithin
+	if v.Camera != nil {
+		within = asksWithin
+	}
+	short, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	err = wait(short, "the viewer's first packet", func() (bool, error) { return w.p.over() || !w.Asked().IsZero(), nil })
 	if err != nil && ctx.Err() != nil {
