@@ -38,7 +38,7 @@ func TestEndToEnd(t *testing.T) {
 	if d := got[len(got)-1].T - got[0].T; d < 0.8 || d > 1.2 {
 		t.Errorf("watched for %.1f s", d)
 	}
-	if took, code := cam.end(); took > time.Second || code != Done {
+	if took, code := cam.end(); took > ends || code != Done {
 		t.Errorf("the camera ends after %v with %d", took, code)
 	}
 	sent := cam.frames()
@@ -50,7 +50,7 @@ func TestEndToEnd(t *testing.T) {
 			t.Fatalf("sent %+v, received %+v", sent[i], got[i])
 		}
 	}
-	if took, code := server.end(); took > time.Second || code != Done {
+	if took, code := server.end(); took > ends || code != Done {
 		t.Errorf("the rendezvous ends after %v with %d", took, code)
 	}
 }
@@ -66,19 +66,19 @@ func TestViewerEnds(t *testing.T) {
 	server := s.rendezvous()
 	cam := s.camera(t.TempDir())
 	v = s.view(t.TempDir(), cam.file("ticket"), "PUNCHLAB_MEDIA=60")
-	for end := time.Now().Add(10 * time.Second); len(v.frames()) == 0; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(comes); len(v.frames()) == 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("no frame")
 		}
 	}
-	if took, code := v.end(); took > time.Second || code != Done {
+	if took, code := v.end(); took > ends || code != Done {
 		t.Errorf("the viewer ends after %v with %d", took, code)
 	}
 	ticket := cam.file("ticket")
 	cam.end()
 	begun := time.Now()
 	v = s.view(t.TempDir(), ticket)
-	if code := v.code(); code != Failed || time.Since(begun) > 5*time.Second || !strings.Contains(v.said(), "unavailable") {
+	if code := v.code(); code != Failed || time.Since(begun) > 12*time.Second || !strings.Contains(v.said(), "unavailable") {
 		t.Errorf("an offline camera: %d after %v, %s", code, time.Since(begun), v.said())
 	}
 	server.cut()
@@ -113,7 +113,7 @@ func TestOwners(t *testing.T) {
 	}
 	for _, action := range []string{"reset", "transfer"} {
 		open := s.view(first, ticket, "PUNCHLAB_MEDIA=30")
-		for end := time.Now().Add(10 * time.Second); len(open.frames()) == 0; time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(comes); len(open.frames()) == 0; time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatal("no frame")
 			}
@@ -127,7 +127,7 @@ func TestOwners(t *testing.T) {
 		if bytes.Equal(next, ticket) || !bytes.Equal(next, cam.file("ticket")) || !bytes.Equal(uid, cam.file("identity.json")) {
 			t.Errorf("%s: ticket %s, the camera's %s", action, next, cam.file("ticket"))
 		}
-		if code := open.code(); code != Failed || time.Since(asked) > 10*time.Second {
+		if code := open.code(); code != Failed || time.Since(asked) > 25*time.Second { // of the 30 that it was to watch
 			t.Errorf("%s: the old owner's session ends after %v with %d", action, time.Since(asked), code)
 		}
 		tries := map[string]*program{"pairing": s.view(first, ticket), "ticket": s.view(t.TempDir(), ticket)}
@@ -203,7 +203,7 @@ func TestRelay(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	p := s.start("relay", t.TempDir()).ready()
-	if took, code := p.end(); took > time.Second || code != Done {
+	if took, code := p.end(); took > ends || code != Done {
 		t.Errorf("%v, %d", took, code)
 	}
 }

@@ -110,13 +110,18 @@ func (s *scene) start(role, state string, more ...string) *program {
 	return p
 }
 
+const (
+	comes = 30 * time.Second       // what must come may take so long on a busy machine
+	ends  = patience + time.Second // and a program that is told to end, or ends itself after patience
+)
+
 // code waits for the program's end.
 func (p *program) code() int {
 	p.s.t.Helper()
 	select {
 	case <-p.done:
 		return p.cmd.ProcessState.ExitCode()
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * comes):
 		p.s.t.Fatalf("the program goes on: %s", p.said())
 		return 0
 	}
@@ -125,7 +130,7 @@ func (p *program) code() int {
 // ready waits until the program is set up.
 func (p *program) ready() *program {
 	p.s.t.Helper()
-	for end := time.Now().Add(15 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(comes); ; time.Sleep(5 * time.Millisecond) {
 		if _, err := os.Stat(filepath.Join(p.result, "ready")); err == nil {
 			return p
 		}
