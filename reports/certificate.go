@@ -20,6 +20,7 @@ type Certification struct {
 	Complete    bool                 // every case that applies, of those asked for, was run to its end
 	Only        []string             // IDs of the cases that were asked for, where not all were
 	Brief       bool                 // few tries and short watches: certifies nothing
+	Named       bool                 // the programs were told which case was run: certifies nothing
 	Seed        uint64
 	Way         string // executable, box or endpoint
 	Command     string // command line of the run

@@ -141,6 +141,8 @@ func certifications() map[string]Certification {
 	single.Only = []string{"ID-1", "ID-2", "ID-3", "ID-4", "ID-5", "ID-6", "REG-1"}
 	dishonest := certification(acme(), few[:3], nil)
 	dishonest.Probe = &Probe{Case: "QXZ-17", Role: certify.RoleCamera, Exit: 0}
+	named := certification(acme(), few[:3], nil)
+	named.Named, named.Signers, named.Verify = true, nil, ""
 	belied := certification(acme(certify.FeatureUpdate), few[:3], nil)
 	belied.Probe = &Probe{Case: "QXZ-17", Role: certify.RoleCamera, Exit: 127, Undeclared: "declares update: false, and did update when it was asked to"}
 	box := certification(acme(certify.FeatureUpdate), few[:3], nil)
@@ -148,5 +150,5 @@ func certifications() map[string]Certification {
 	box.Subjects = []Subject{{box.Declaration.Device.Firmware.Name, box.Declaration.Device.Firmware.SHA256, false, 0}}
 	bare := Certification{Suite: certify.Judge(nil, nil)}
 	return map[string]Certification{"certified": certified, "warned": warned, "failed": failed, "brief": brief, "stopped": stopped, "single": single,
-		"dishonest": dishonest, "belied": belied, "box": box, "bare": bare}
+		"dishonest": dishonest, "belied": belied, "named": named, "box": box, "bare": bare}
 }

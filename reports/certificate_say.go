@@ -108,6 +108,8 @@ func (c Certification) bands() (bs []band) {
 	add(c.Brief, "Brief", "Few tries and short watches, for a quick look. A brief run certifies nothing, and its figures are no claims.")
 	add(len(c.Only) > 0, "Single cases", fmt.Sprintf("Only %s run. In certification no case is left out, so this certifies nothing.",
 		wereWas(printables(c.Only))))
+	add(c.Named, "Named cases", "The programs were told which case was run, for debugging (--no-blind): one may behave for it as for no other. "+
+		"It certifies nothing.")
 	add(!c.Complete, "Incomplete", "The run ended before every case that it was to run. It certifies nothing.")
 	add(c.Declaration == nil, "No declaration", "Nobody said what the camera has and which bounds it keeps. It certifies nothing.")
 	add(c.unasked(), "Honesty not probed", "The program was not asked for a case that there is not. No certificate is issued without that.")

@@ -154,7 +154,7 @@ func (c Certification) junitVerdict() (junitKind, string) {
 		kind, _ := c.junitKind(j)
 		return kind == junitError
 	})
-	nothing := c.Brief || len(c.Only) > 0 || c.Declaration == nil || c.unasked()
+	nothing := c.Brief || c.Named || len(c.Only) > 0 || c.Declaration == nil || c.unasked()
 	switch {
 	case open, !c.Complete, !c.Suite.Verdict.Passed() && !nothing:
 		return junitError, headline

@@ -54,7 +54,7 @@ type Setting struct{ Name, What string }
 func Settings() []Setting {
 	return []Setting{
 		{"PUNCHLAB_CONTRACT", "version of this contract: " + ContractVersion},
-		{"PUNCHLAB_CASE", "the case's ID, such as NAT-1; for one that the program does not know it exits with 127"},
+		{"PUNCHLAB_CASE", "a case's ID, such as NAT-1, and not that of the one that is run; for one that the program does not know it exits with 127"},
 		{"PUNCHLAB_ROLE", "camera, viewer, rendezvous or relay"},
 		{"PUNCHLAB_ACTION", "what it is started for: run, or an action"},
 		{"PUNCHLAB_UNIT", "number of the unit, from 1; each unit has a state of its own"},

@@ -22,7 +22,7 @@ type certifyFlags struct {
 	cases    []string
 	dryRun   bool
 	brief    bool
-	blind    bool
+	named    bool
 	seed     uint64
 	jobs     int
 	out      string
@@ -50,7 +50,8 @@ Cases run several at once, the longest first. At a random place among them the c
 program has to exit with 127, or no certificate is issued. Interrupted, what is done is kept, and --resume goes on with the rest.
 
 Only a whole run in full certifies. --case runs single cases and --brief few tries of each: the exit code is then that of the cases
-that were run, and the suite's verdict is at best inconclusive.
+that were run, and the suite's verdict is at best inconclusive. --no-blind tells the programs which case is run, for who debugs one: they are
+told another one's ID else.
 
 --witness runs the cases of a certificate again, as a second party: same declaration, same seeds, an own key. Its run is added to
 the certificate, and signs it too if every verdict is the same. Exit code 1: one is not.
@@ -102,7 +103,8 @@ Exit codes: 0 pass, 1 fail, 2 inconclusive or interrupted, 64 the call or a file
 	fl.StringArrayVar(&f.cases, "case", nil, "run only the case of this `ID`, and certify nothing; repeat for more")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "run nothing; print each case: whether it applies, why, and about how long it takes")
 	fl.BoolVar(&f.brief, "brief", false, "few tries, short watches: minutes instead of hours; certifies nothing")
-	fl.BoolVar(&f.blind, "blind", false, "tell the camera's programs another case's ID than the one that is run, so that none can behave for it alone")
+	fl.BoolVar(&f.named, "no-blind", false, "tell the programs which case is run, to debug one; else they are told another's ID, so that none can "+
+		"behave for one case alone; certifies nothing")
 	fl.Uint64Var(&f.seed, "seed", 0, "seed of everything random (default: drawn)")
 	fl.IntVar(&f.jobs, "jobs", 0, fmt.Sprintf("cases at once; most wait most of their time (default %d, with --brief %d, with --attach 1)",
 		suite.DefaultJobs(false), suite.DefaultJobs(true)))

@@ -34,8 +34,9 @@ func (f *certifyFlags) contradictions(fl *pflag.FlagSet) error {
 		{f.attach == "", "goes with --attach: a box's owner opens a port to it", []string{"forward"}},
 		{f.attach != "", "goes without --attach: a box is no program", []string{"endpoint"}},
 		{f.witness == "", "goes with --witness: whose certificate it is", []string{"issuer"}},
-		{f.witness != "", "goes without --witness: a certificate is run again as it was", []string{"profile", "case", "brief", "seed"}},
+		{f.witness != "", "goes without --witness: a certificate is run again as it was", []string{"profile", "case", "brief", "seed", "no-blind"}},
 		{f.brief, "goes without --brief, which certifies nothing", []string{"key"}},
+		{f.named, "goes without --no-blind, which certifies nothing", []string{"key"}},
 		{len(f.cases) > 0, "goes without --case, which certifies nothing", []string{"key"}},
 		{f.dryRun, "goes without --dry-run, which runs nothing", []string{"out", "key", "resume", "seed"}},
 	} {
@@ -78,7 +79,7 @@ type certification struct {
 // prepare loads and checks everything; nothing runs yet. It may be called twice, by the process that isolates itself and the isolated one.
 func (f *certifyFlags) prepare() (*certification, error) {
 	c := &certification{Options: suite.Options{
-		Procedures: cases.All(), Only: f.cases, Brief: f.brief, Blind: f.blind, Jobs: f.jobs, Out: f.out, Resume: f.resume,
+		Procedures: cases.All(), Only: f.cases, Brief: f.brief, Named: f.named, Jobs: f.jobs, Out: f.out, Resume: f.resume,
 		Command: shellWords(append([]string{"punchlab"}, os.Args[1:]...)), Replay: f.replay, Versions: certifyVersions(), Machine: certifyMachine(),
 	}}
 	for _, step := range []func(*certification) error{f.device, f.declaration, f.choose, f.signingKey} {
@@ -272,8 +273,8 @@ func (f *certifyFlags) replay(id string) string {
 	if f.brief {
 		args = append(args, "--brief")
 	}
-	if f.blind {
-		args = append(args, "--blind")
+	if f.named {
+		args = append(args, "--no-blind")
 	}
 	if len(f.program) > 0 {
 		args = append(append(args, "--"), f.program...)

@@ -77,7 +77,7 @@ func newKey(file string) (*evidence.Key, error) {
 
 // signingKey loads the key that signs, where something is signed.
 func (f *certifyFlags) signingKey(c *certification) (err error) {
-	if f.dryRun || f.brief || len(f.cases) > 0 {
+	if f.dryRun || f.brief || f.named || len(f.cases) > 0 {
 		return nil
 	}
 	file := f.key

@@ -85,7 +85,7 @@ func (r *run) unsealed(complete bool) string {
 
 func (r *run) certification(complete bool) reports.Certification {
 	c := reports.Certification{
-		Declaration: r.o.Declaration, Complete: complete, Only: r.o.Only, Brief: r.o.Brief, Seed: r.o.Seed, Way: string(r.o.Device.Way),
+		Declaration: r.o.Declaration, Complete: complete, Only: r.o.Only, Brief: r.o.Brief, Named: r.o.Named, Seed: r.o.Seed, Way: string(r.o.Device.Way),
 		Command: r.o.Command, Versions: r.o.Versions, Machine: r.o.Machine, Roles: r.o.Roles, Probe: r.probe,
 		Started: r.started, Finished: r.o.Now().UTC(), Runs: map[string]reports.CaseRun{},
 	}

@@ -48,7 +48,7 @@ type header struct {
 	Declaration string              `json:"declaration"`
 	Seed        uint64              `json:"seed,string"`
 	Brief       bool                `json:"brief"`
-	Blind       bool                `json:"blind,omitempty"`
+	Named       bool                `json:"named,omitempty"`
 	Only        []string            `json:"only,omitempty"`
 	Way         string              `json:"way"`
 	Subjects    []evidence.Artifact `json:"subjects"`
@@ -135,7 +135,7 @@ func (f folder) renew(name string) error {
 // header is what these options are to be recorded as.
 func (o *Options) header() header {
 	return header{
-		Schema: runSchema, Suite: certify.Digest(), Declaration: o.Declaration.Digest, Seed: o.Seed, Brief: o.Brief, Blind: o.Blind, Only: o.Only,
+		Schema: runSchema, Suite: certify.Digest(), Declaration: o.Declaration.Digest, Seed: o.Seed, Brief: o.Brief, Named: o.Named, Only: o.Only,
 		Way: string(o.Device.Way), Subjects: o.subjects(), WitnessOf: o.WitnessOf, Command: o.Command,
 	}
 }

@@ -85,6 +85,9 @@ func (r *run) lesser(complete bool) string {
 	if r.o.Brief {
 		why = append(why, "the run was brief: few tries, short watches")
 	}
+	if r.o.Named {
+		why = append(why, "the programs were told which case was run (--no-blind)")
+	}
 	if n := len(r.o.Only); n > 0 {
 		why = append(why, fmt.Sprintf("only %s of the cases were asked for", list(r.o.Only)))
 		if n == 1 {

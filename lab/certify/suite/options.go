@@ -27,11 +27,13 @@ type Options struct {
 	Only        []string             // IDs; none: every case. With any, nothing is certified
 	Seed        uint64               // of the run; a case's own follows from it and the ID
 	Brief       bool                 // few tries, short watches: certifies nothing
-	Blind       bool                 // programs are told another case's ID: none can do for one case what it does not do else
-	Jobs        int                  // cases at once; 0: DefaultJobs. A box is in one place at a time: 1
-	Out         string               // folder; must not exist, or be empty, unless Resume
-	Resume      bool                 // go on with what is in Out
-	Fabric      *live.Fabric
+	// Named: programs are told which case is run, for who debugs one: certifies nothing. Else they are told another binding case's ID that applies:
+	// none can do for one case what it does not do else.
+	Named  bool
+	Jobs   int    // cases at once; 0: DefaultJobs. A box is in one place at a time: 1
+	Out    string // folder; must not exist, or be empty, unless Resume
+	Resume bool   // go on with what is in Out
+	Fabric *live.Fabric
 
 	Keys     []*evidence.Key     // sign the certificate; none: it is not sealed
 	Still    func() error        // says in the end that Programs are no more what they were; nil: nobody asks
@@ -112,6 +114,8 @@ func (o *Options) check() error {
 		return refuse("certify: %d cases at once: give at least 1", o.Jobs)
 	case o.Device.Way == stage.Box && o.Jobs > 1:
 		return refuse("certify: %d cases at once: a box is on one cable, and one case has it at a time", o.Jobs)
+	case o.Named && o.WitnessOf != "":
+		return refuse("certify: a run whose programs are told each case is no witness: it certifies nothing")
 	case o.Brief && o.WitnessOf != "":
 		return refuse("certify: a brief run is no witness: it tries less than what was certified")
 	}

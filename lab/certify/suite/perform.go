@@ -9,7 +9,6 @@ import (
 	"path"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"github.com/punchlab/punchlab/lab/certify"
@@ -137,16 +136,16 @@ func (r *run) stage(c certify.Case, folder string) stage.Options {
 	}
 }
 
-// told is the case that programs are told that a case is: itself, or where they are not to know, one that applies to the camera and follows
-// from the seed, as they have to know each of those. The honesty probe stays what it is.
+// told is the case that programs are told that a case is: one that binds the camera and follows from the seed, as they have to do each of those;
+// or itself, where they are to know. The honesty probe stays what it is.
 func (r *run) told(c certify.Case) string {
 	var ids []string
 	for _, s := range certify.Select(r.o.Declaration) {
-		if s.Applicable {
+		if s.Applicable && s.Case.Binding() {
 			ids = append(ids, s.Case.ID)
 		}
 	}
-	if !r.o.Blind || !slices.Contains(ids, c.ID) {
+	if _, known := certify.Lookup(c.ID); r.o.Named || !known || len(ids) == 0 {
 		return c.ID
 	}
 	rng := rand.New(rand.NewPCG(CaseSeed(r.o.Seed, c.ID), CaseSeed(r.o.Seed, "blind")))
