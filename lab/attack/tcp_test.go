@@ -170,3 +170,72 @@ func halfOpen(t *testing.T, m *lab.Machine) (n int) {
 	}
 	return n
 }
+
+// A decoy is told the password by a client that answers Basic, and of one that answers Digest alone a proof.
+func TestDecoy(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, lab.EngineTable)
+	ready := make(chan netip.AddrPort, 1)
+	var mu sync.Mutex
+	scheme, heard := AskBasic, []Login{}
+	d := &Decoy{
+		At: netip.AddrPortFrom(netip.Addr{}, 8554), Ready: func(at netip.AddrPort) { ready <- at },
+		Ask:   func() string { mu.Lock(); defer mu.Unlock(); return scheme },
+		Heard: func(l Login) { mu.Lock(); defer mu.Unlock(); heard = append(heard, l) },
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var running sync.WaitGroup
+	var r Report
+	var err error
+	running.Go(func() { r, err = d.Run(ctx, l.Host("rogue"), Budget{Packets: 7, Duration: 30 * time.Second}) })
+	at := <-ready
+	say := func(lines ...string) (got string) {
+		c, err := l.Host("rogue").DialContext(ctx, "tcp", at.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		buf := make([]byte, 2048)
+		for _, line := range lines {
+			if _, err := c.Write([]byte(line)); err != nil {
+				t.Fatal(err)
+			}
+			n, _ := c.Read(buf)
+			got += string(buf[:n])
+		}
+		return got
+	}
+	describe := "DESCRIBE rtsp://" + at.String() + "/door RTSP/1.0\r\nCSeq: 2\r\n"
+	got := say("OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n", describe+"\r\n", describe+"Authorization: Basic dXNlcjpwYXNz\r\n\r\n")
+	for _, want := range []string{"RTSP/1.0 200 OK\r\nContent-Length: 0\r\nCSeq: 1\r\n", "RTSP/1.0 401 ", "WWW-Authenticate: Basic realm=", "RTSP/1.0 404 "} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the decoy does not say %q:\n%s", want, got)
+		}
+	}
+	mu.Lock()
+	scheme = AskDigest
+	mu.Unlock()
+	got = say("GET /door HTTP/1.1\r\nHost: x\r\n\r\n", "GET /door HTTP/1.1\r\nAuthorization: Digest username=\"user\"\r\n\r\n")
+	if !strings.Contains(got, "HTTP/1.1 401 ") || !strings.Contains(got, `WWW-Authenticate: Digest realm="camera", nonce="`) {
+		t.Errorf("asked for a digest the decoy says\n%s", got)
+	}
+	if got := say("noise\r\n\r\n"); got != "" {
+		t.Errorf("noise is answered: %s", got)
+	}
+	say("GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\n\r\n")
+	running.Wait()
+	if err != nil || r.Ended != SpentPackets || r.Sent.Packets != 7 || r.Counts["logins by Basic"] != 1 || r.Counts["logins by Digest"] != 1 {
+		t.Errorf("%v, %+v", err, r)
+	}
+	if len(r.Gained) != 1 || !strings.Contains(r.Gained[0], `password of user "user"`) {
+		t.Errorf("it gained %q", r.Gained)
+	}
+	if user, password, ok := heard[0].Password(); user != "user" || password != "pass" || !ok {
+		t.Errorf("the login is of %q, %q, %v", user, password, ok)
+	}
+	if len(heard) != 2 || heard[0].URI != "rtsp://"+at.String()+"/door" || heard[0].Method != "DESCRIBE" {
+		t.Errorf("it heard %+v", heard)
+	}
+}

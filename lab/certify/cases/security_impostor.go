@@ -36,6 +36,9 @@ func impostors(ctx context.Context, s *stage.Stage) certify.Result {
 	if !bad && l.bundled {
 		r, bad = l.byLyingServer(ctx, key)
 	}
+	if !bad {
+		r, bad = l.byFalseAddress(ctx)
+	}
 	if !bad && s.Way() != stage.Box {
 		r, bad = l.inTheLAN(ctx)
 	}

@@ -11,7 +11,7 @@ shift 2
 scene=$flash/scene.h264
 [ -e "$scene" ] || {
 	ffmpeg -nostdin -v error -f lavfi -i testsrc2=size=320x240:rate=25,noise=alls=12:allf=t -t 4 -c:v libx264 -preset ultrafast \
-		-b:v 700k -maxrate 700k -bufsize 200k -x264-params aud=1:keyint=25:scenecut=0 -bsf:v h264_metadata=aud=insert \
+		-b:v 700k -maxrate 700k -bufsize 200k -x264-params aud=1:keyint=10:scenecut=0 -bsf:v h264_metadata=aud=insert \
 		-f h264 -y "$scene.new"
 	mv "$scene.new" "$scene"
 }
