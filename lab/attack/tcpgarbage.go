@@ -8,7 +8,7 @@ import (
 )
 
 // oversized is how long a request or a header is that no server has room for, in bytes.
-const oversized = 64 << 10
+const oversized = 16 << 10
 
 // Garbage is one thing that no client says which is right.
 type Garbage struct {

@@ -38,9 +38,9 @@ func storm(ctx context.Context, s *stage.Stage) certify.Result {
 	began := time.Now()
 	err = rage(ctx, s, x, s.N(12000, 2500))
 	if err == nil {
-		n := s.N(13000, 400)
+		n := s.N(13000, 154)
 		if s.Observed("malformed") > 0 {
-			n = s.N(2000, 200) // beside the datagrams
+			n = s.N(2000, 99) // beside the datagrams
 		}
 		err = garble(ctx, s, x, camera, n)
 	}
