@@ -41,7 +41,7 @@ func TestPresenceAcrossNodes(t *testing.T) {
 	c.node.Suspend()
 	began := time.Now()
 	e := presence(t, v, uid, wire.StateSilent)
-	if took := time.Since(began); took > 3*keepalive {
+	if took := time.Since(began); took > 5*keepalive { // two, and what a busy machine adds
 		t.Errorf("a lost camera was known after %v: %+v", took, e)
 	}
 }
