@@ -19,6 +19,7 @@ const (
 	allBackIn  = 2 * time.Minute
 	sameTry    = 100 * time.Millisecond // packets within it are one try
 	fewestWait = 4                      // distances of tries of which it can be told whether they grow
+	farApart   = 5 * time.Second        // in brief: how far apart tries come to be before the server is back
 )
 
 // mass is REG-6: many units, and a server that goes and comes back.
@@ -58,6 +59,21 @@ func mass(ctx context.Context, s *stage.Stage) certify.Result {
 	if err != nil {
 		return s.Judge(err)
 	}
+	if r, bad := spreadOut(s, firsts, n, since); bad {
+		return r
+	}
+	if steady, distances := impatient(s, x, cameras, gone, back); steady > 0 {
+		return s.Fail("the tries of %d of %d units were not further and further apart while the server was gone: %v at the end, as at first",
+			steady, n, distances.Round(time.Millisecond))
+	}
+	if len(firsts) < n {
+		return s.Fail("%d of %d units have not registered within %v of the server's return", n-len(firsts), n, time.Since(since).Round(time.Second))
+	}
+	return s.Pass()
+}
+
+// spreadOut judges how many of n units came back within the same second, by when they were first answered since the server's return.
+func spreadOut(s *stage.Stage, firsts []time.Time, n int, since time.Time) (certify.Result, bool) {
 	s.Saw("units", len(firsts))
 	slices.SortFunc(firsts, time.Time.Compare)
 	peak, at := crowd(firsts)
@@ -72,16 +88,9 @@ func mass(ctx context.Context, s *stage.Stage) certify.Result {
 	// units chance makes more.
 	if most := s.N(n/2, n*3/4); peak > most {
 		return s.Fail("%d of %d units came back within the same second, %v after the server did; %d may", peak, n,
-			at.Sub(since).Round(time.Millisecond), most)
+			at.Sub(since).Round(time.Millisecond), most), true
 	}
-	if steady, distances := impatient(s, x, cameras, gone, back); steady > 0 {
-		return s.Fail("the tries of %d of %d units were not further and further apart while the server was gone: %v at the end, as at first",
-			steady, n, distances.Round(time.Millisecond))
-	}
-	if len(firsts) < n {
-		return s.Fail("%d of %d units have not registered within %v of the server's return", n-len(firsts), n, time.Since(since).Round(time.Second))
-	}
-	return s.Pass()
+	return certify.Result{}, false
 }
 
 // startAll starts units, some at once.
@@ -103,7 +112,8 @@ func startAll(ctx context.Context, x *stage.Set, n int) ([]*stage.Camera, error)
 	return cameras, errors.Join(errs...)
 }
 
-// missed waits until the server has been gone for a minute; in brief until each unit has missed it, and asks for the fourth time.
+// missed waits until the server has been gone for a minute; in brief until each unit has missed it for so long that its tries are far apart,
+// or it is plain that they will not be.
 func missed(ctx context.Context, s *stage.Stage, x *stage.Set, cameras []*stage.Camera, from int, killed time.Time) error {
 	if !s.Brief() {
 		return s.Pause(ctx, outage)
@@ -113,15 +123,17 @@ func missed(ctx context.Context, s *stage.Stage, x *stage.Set, cameras []*stage.
 		if err := s.Pause(ctx, 250*time.Millisecond); err != nil {
 			return err
 		}
-		all := true
-		for _, c := range cameras {
-			all = all && len(triesOf(x, c, from, x.Tape().Mark())) > 2*fewestWait
-		}
-		if all {
+		if !slices.ContainsFunc(cameras, func(c *stage.Camera) bool { return !resigned(triesOf(x, c, from, x.Tape().Mark())) }) {
 			return nil
 		}
 	}
 	return nil
+}
+
+// resigned reports whether tries have come to be so far apart that units which miss a server together come back one by one.
+func resigned(tries []time.Time) bool {
+	distances := tape.Distances(tries)
+	return len(distances) >= 2*fewestWait && slices.Max(distances) >= farApart
 }
 
 // triesOf are the times at which a unit has asked its servers, between two positions of the tape.
@@ -169,22 +181,35 @@ func crowd(times []time.Time) (most int, at time.Time) {
 	return most, at
 }
 
-// impatient counts the units whose tries, while the server was gone, were as close at the end as at first, and says how close.
+// impatient counts the units whose tries, while the server was gone, were as close in the second half of that time as in the first, and
+// says how close.
 func impatient(s *stage.Stage, x *stage.Set, cameras []*stage.Camera, from, to int) (units int, late time.Duration) {
 	for _, c := range cameras {
-		distances := tape.Distances(triesOf(x, c, from, to))
-		if len(distances) < fewestWait {
+		tries := triesOf(x, c, from, to)
+		early, end, ok := halves(tries)
+		if !ok {
 			continue
 		}
-		early, end := middling(distances[:len(distances)/2]), middling(distances[len(distances)/2:])
-		s.Record(map[string]any{"unit": c.Unit, "tries while the server was gone": len(distances) + 1, "median distance of the first half, seconds": early.Seconds(),
-			"of the second half": end.Seconds()})
+		s.Record(map[string]any{"unit": c.Unit, "tries while the server was gone": len(tries), "median distance in the first half of that time, seconds": early.Seconds(),
+			"in the second half": end.Seconds()})
 		if end < early*5/4 && end < time.Minute {
 			units++
 			late = end
 		}
 	}
 	return units, late
+}
+
+// halves are the median distances of tries in the first half of their time and in the second; false: they are too few to tell.
+func halves(tries []time.Time) (early, late time.Duration, ok bool) {
+	distances := tape.Distances(tries)
+	if len(distances) < fewestWait {
+		return 0, 0, false
+	}
+	middle := tries[0].Add(tries[len(tries)-1].Sub(tries[0]) / 2)
+	n := slices.IndexFunc(tries[1:], middle.Before)
+	n = min(max(n, 1), len(distances)-1)
+	return middling(distances[:n]), middling(distances[n:]), true
 }
 
 func middling(ds []time.Duration) time.Duration {

@@ -67,3 +67,30 @@ func TestTellsSTUN(t *testing.T) {
 		t.Error("STUN is not told from what it is not")
 	}
 }
+
+// A unit that asks at a steady pace first and then more and more slowly is patient, however many quick tries there were; one that goes on at
+// its pace is not.
+func TestHalves(t *testing.T) {
+	at := func(seconds ...float64) (tries []time.Time) {
+		for _, s := range seconds {
+			tries = append(tries, time.Unix(1000, 0).Add(time.Duration(s*float64(time.Second))))
+		}
+		return tries
+	}
+	for _, c := range []struct {
+		name        string
+		tries       []time.Time
+		early, late time.Duration
+		ok          bool
+	}{
+		{"few", at(0, 1, 2, 3), 0, 0, false},
+		{"steady", at(0, 1, 2, 3, 4, 5, 6, 7, 8), time.Second, time.Second, true},
+		{"steady, then slower", at(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 24), time.Second, 8 * time.Second, true},
+		{"doubling", at(0, 1, 3, 7, 15), 2 * time.Second, 8 * time.Second, true},
+		{"quicker and quicker", at(0, 8, 12, 14, 15), 8 * time.Second, 2 * time.Second, true},
+	} {
+		if early, late, ok := halves(c.tries); early != c.early || late != c.late || ok != c.ok {
+			t.Errorf("%s: %v and %v (%v), want %v and %v (%v)", c.name, early, late, ok, c.early, c.late, c.ok)
+		}
+	}
+}
