@@ -31,22 +31,16 @@ const leastRoom = 100
 
 // unguessable is ID-1: identifiers of two units against what is public about them, and each other.
 func unguessable(ctx context.Context, s *stage.Stage) certify.Result {
-	x, err := s.Set(ctx, "attackers")
+	x, units, err := twoUnits(ctx, s)
 	if err != nil {
 		return s.Judge(err)
 	}
-	var units []unitFacts
-	for n := 1; n <= 2; n++ {
-		u, err := unitOf(ctx, x, n)
-		if err != nil {
-			return s.Judge(err)
-		}
+	for _, u := range units {
 		if len(u.symbols) == 0 {
-			return s.Inconclusive("unit %d's identity.json has no uid: nobody can tell how it is guessed", n)
+			return s.Inconclusive("unit %d's identity.json has no uid: nobody can tell how it is guessed", u.camera.Unit)
 		}
-		s.Note("unit %d: identifier %s, MAC %s, serial %q", n, u.UID, u.MAC, u.Serial)
+		s.Note("unit %d: identifier %s, MAC %s, serial %q", u.camera.Unit, u.UID, u.MAC, u.Serial)
 		s.Saw("identifiers", 1)
-		units = append(units, u)
 	}
 	a, b := units[0], units[1]
 	if a.UID == b.UID {
@@ -77,6 +71,21 @@ type unitFacts struct {
 	ticket  []byte
 	card    string // MAC address that its host has, whatever it names
 	symbols string // of the identifier, without what separates them
+}
+
+// twoUnits brings up two units of one firmware.
+func twoUnits(ctx context.Context, s *stage.Stage) (x *stage.Set, units []unitFacts, err error) {
+	if x, err = s.Set(ctx, "attackers"); err != nil {
+		return nil, nil, err
+	}
+	for n := 1; n <= 2; n++ {
+		u, err := unitOf(ctx, x, n)
+		if err != nil {
+			return nil, nil, err
+		}
+		units = append(units, u)
+	}
+	return x, units, nil
 }
 
 // unitOf starts a unit and reads what is public about it. Its MAC is that of its host if it names none.

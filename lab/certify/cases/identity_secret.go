@@ -43,15 +43,12 @@ type lockpick struct {
 
 // guessing is ID-4: wrong secrets as fast as they are taken, and the right one after them.
 func guessing(ctx context.Context, s *stage.Stage) certify.Result {
-	x, err := s.Set(ctx, "attackers")
+	x, camera, err := bring(ctx, s, "attackers")
 	if err != nil {
 		return s.Judge(err)
 	}
-	l := &lockpick{s: s, x: x, draw: rand.New(rand.NewPCG(s.Seed(1), 1))}
-	if l.camera, err = x.Camera(ctx, 1); err != nil {
-		return s.Judge(err)
-	}
-	if l.ticket, err = l.camera.Ticket(); err != nil {
+	l := &lockpick{s: s, x: x, camera: camera, draw: rand.New(rand.NewPCG(s.Seed(1), 1))}
+	if l.ticket, err = camera.Ticket(); err != nil {
 		return s.Judge(err)
 	}
 	var r certify.Result

@@ -41,14 +41,11 @@ const serverHost = "rendezvous"
 
 // newRegistry sets it up. A viewer has reached the camera once. close its enemy.
 func newRegistry(ctx context.Context, s *stage.Stage, only ...string) (*registry, error) {
-	x, err := s.Set(ctx, "attackers")
+	x, camera, err := bring(ctx, s, "attackers")
 	if err != nil {
 		return nil, err
 	}
-	c := &registry{s: s, x: x}
-	if c.camera, err = x.Camera(ctx, 1); err != nil {
-		return nil, err
-	}
+	c := &registry{s: s, x: x, camera: camera}
 	if c.ticket, err = c.camera.Ticket(); err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -53,10 +52,7 @@ func stunVectors(ctx context.Context, s *stage.Stage) certify.Result {
 // listen has the camera do what it needs STUN for, until it has sent as many messages as are to be seen.
 func (v *vectors) listen(ctx context.Context) (r certify.Result, bad bool) {
 	var err error
-	if v.x, err = v.Set(ctx, "attackers"); err != nil {
-		return v.Judge(err), true
-	}
-	if v.camera, err = v.x.Camera(ctx, 1); err != nil {
+	if v.x, v.camera, err = bring(ctx, v.Stage, "attackers"); err != nil {
 		return v.Judge(err), true
 	}
 	enough := v.Case().Observed[0].Min
@@ -105,7 +101,36 @@ var stunQuestions = []stunQuestion{
 
 // ask asks the ports that the camera speaks STUN from, from another host of its LAN.
 func (v *vectors) ask(ctx context.Context) (r certify.Result, bad bool) {
-	var ports []uint16
+	i := slices.IndexFunc(v.camera.Addrs(), netip.Addr.Is4)
+	if i < 0 {
+		return r, false
+	}
+	conn, err := v.x.Host("on-path").ListenUDP(netip.AddrPort{})
+	if err != nil {
+		return v.Judge(err), true
+	}
+	defer conn.Close()
+	from, ports := v.x.Tape().Mark(), v.ports()
+	asked := map[[12]byte]stunQuestion{}
+	draw := rand.NewChaCha8(seed32(v.Seed(1)))
+	for _, port := range ports {
+		for _, q := range stunQuestions {
+			var id [12]byte
+			_, _ = draw.Read(id[:])
+			asked[id] = q
+			if _, err := conn.WriteToUDPAddrPort(q.make(id), netip.AddrPortFrom(v.camera.Addrs()[i], port)); err != nil {
+				return v.Judge(fmt.Errorf("ask the camera's port %d: %w", port, err)), true
+			}
+		}
+	}
+	if err := v.Pause(ctx, v.For(2*time.Second, 500*time.Millisecond)); err != nil { // for as long as it may answer
+		return v.Judge(err), true
+	}
+	return v.answered(from, ports, asked)
+}
+
+// ports are those that the camera has spoken STUN from, and those that are declared, eight at most.
+func (v *vectors) ports() (ports []uint16) {
 	add := func(n uint16) {
 		if !slices.Contains(ports, n) && len(ports) < 8 {
 			ports = append(ports, n)
@@ -119,36 +144,11 @@ func (v *vectors) ask(ctx context.Context) (r certify.Result, bad bool) {
 			add(p.Number)
 		}
 	}
-	var at netip.Addr
-	for _, a := range v.camera.Addrs() {
-		if a.Is4() {
-			at = a
-		}
-	}
-	if !at.IsValid() {
-		return r, false
-	}
-	conn, err := v.x.Host("on-path").ListenUDP(netip.AddrPort{})
-	if err != nil {
-		return v.Judge(err), true
-	}
-	defer conn.Close()
-	from := v.x.Tape().Mark()
-	asked := map[[12]byte]stunQuestion{}
-	draw := rand.NewChaCha8(seed32(v.Seed(1)))
-	for _, port := range ports {
-		for _, q := range stunQuestions {
-			var id [12]byte
-			_, _ = draw.Read(id[:])
-			asked[id] = q
-			if _, err := conn.WriteToUDP(q.make(id), net.UDPAddrFromAddrPort(netip.AddrPortFrom(at, port))); err != nil {
-				return v.Judge(fmt.Errorf("ask the camera's port %d: %w", port, err)), true
-			}
-		}
-	}
-	if err := v.Pause(ctx, v.For(2*time.Second, 500*time.Millisecond)); err != nil { // for as long as it may answer
-		return v.Judge(err), true
-	}
+	return ports
+}
+
+// answered judges how the camera answered questions, from a position of the tape on.
+func (v *vectors) answered(from int, ports []uint16, asked map[[12]byte]stunQuestion) (r certify.Result, bad bool) {
 	answers := 0
 	for _, p := range v.x.Tape().Packets(from, v.camera.Out(), aSTUNPacket) {
 		m, err := readSTUN(p.Payload)
