@@ -62,6 +62,9 @@ func load(t *testing.T, name string, settings ...string) *lab.Topology {
 	return topo
 }
 
+// comes is how long what must come may take on a busy machine.
+const comes = 30 * time.Second
+
 // room is a lab that is captured, and watched by a tape.
 type room struct {
 	*lab.Lab
@@ -177,7 +180,7 @@ func (r *room) talk(t *testing.T) {
 		if _, err := from.WriteToUDPAddrPort(bytes.Repeat([]byte{byte(n)}, n), at); err != nil {
 			t.Fatal(err)
 		}
-		_ = to.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = to.SetReadDeadline(time.Now().Add(comes))
 		got, peer, err := to.ReadFromUDPAddrPort(make([]byte, 4096))
 		if err != nil || got != n {
 			t.Fatalf("%d bytes came, %v; want %d", got, err, n)
@@ -185,7 +188,7 @@ func (r *room) talk(t *testing.T) {
 		if _, err := to.WriteToUDPAddrPort([]byte{1}, peer); err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), comes)
 		if _, err := r.tape.Wait(ctx, mark, 1, tape.CameTo("camera"), tape.UDP, tape.Port(5000)); err != nil {
 			t.Error(err)
 		}
@@ -237,7 +240,7 @@ func (r *room) lose(t *testing.T) {
 		_, err := from.WriteToUDPAddrPort([]byte(fmt.Sprint("datagram ", i)), at)
 		must(t, err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), comes)
 	defer cancel()
 	if n, err := r.tape.Wait(ctx, mark, 50, tape.CameTo("rendezvous"), tape.Port(5001)); n != 50 || err != nil {
 		t.Errorf("%d came, %v", n, err)
@@ -271,7 +274,7 @@ func (r *room) download(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer in.Close()
-	_ = in.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = in.SetReadDeadline(time.Now().Add(comes))
 	if got, err := io.ReadAll(in); err != nil || !bytes.Equal(got, sent) {
 		t.Fatalf("%d bytes came, %v", len(got), err)
 	}
@@ -281,7 +284,7 @@ func (r *room) download(t *testing.T) {
 	}
 	segments := r.tape.Packets(mark, tape.CameTo("rendezvous"), tape.Port(443), tape.Full)
 	in.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), comes)
 	defer cancel()
 	for _, host := range []string{"rendezvous", "camera"} {
 		if _, err := r.tape.Wait(ctx, mark, 1, tape.CameTo(host), tape.Flags(packet.FIN, 0)); err != nil {
@@ -328,12 +331,12 @@ func TestBox(t *testing.T) {
 	defer from.Close()
 	_, err = from.Write(make([]byte, 3000))
 	must(t, err)
-	_ = to.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = to.SetReadDeadline(time.Now().Add(comes))
 	_, peer, err := to.ReadFromUDPAddrPort(make([]byte, 4096))
 	must(t, err)
 	_, err = to.WriteToUDPAddrPort([]byte("answer"), peer)
 	must(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), comes)
 	defer cancel()
 	_, err = r.tape.Wait(ctx, 0, 1, tape.CameTo("box"), tape.Carries([]byte("answer")))
 	must(t, err)
