@@ -195,6 +195,9 @@ func (f *fake) camera() {
 		switch {
 		case m == "r":
 			write("ready", nil)
+			if f.has("flood") {
+				go f.flood()
+			}
 		case m[0] == 'P' && !peers[m[1:]]:
 			peers[m[1:]] = true
 			go f.stream(out, clip, netip.MustParseAddrPort(m[1:]))
@@ -205,6 +208,14 @@ func (f *fake) camera() {
 		if f.has("unsupported-late") && m[0] == 'P' {
 			os.Exit(127)
 		}
+	}
+}
+
+// flood sends as fast as it can.
+func (f *fake) flood() {
+	junk := strings.Repeat("X", 1400)
+	for {
+		f.send(f.server, junk)
 	}
 }
 

@@ -42,8 +42,11 @@ func (p *Program) misdeed(r *contain.Report) *Fault {
 	}
 	fault := func(format string, args ...any) *Fault { return &Fault{p.Role, p.Unit, fmt.Sprintf(format, args...)} }
 	p.mu.Lock()
-	ending := p.ending
+	ending, flood := p.ending, p.flood
 	p.mu.Unlock()
+	if flood != nil {
+		return flood
+	}
 	switch r.Ending {
 	case contain.Crashed:
 		return fault("crashed: %s", r.Signal)

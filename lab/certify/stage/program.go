@@ -40,6 +40,7 @@ type Program struct {
 	warden int         // PID of what holds the cage
 	cut    bool        // no power
 	ending bool        // it was told to
+	flood  *Fault      // for which it was ended
 
 	report *contain.Report // once done
 	err    error           // the lab's

@@ -41,6 +41,8 @@ type Set struct {
 	relay   string // host
 	capture *os.File
 	spare   *spare
+	dam     *dam
+	drowned bool         // a box has flooded the lab; of the dam alone
 	clock   *net.UDPConn // NTP; nil: nobody asks
 	ahead   atomic.Int64 // nanoseconds that it is ahead
 	box     *cable
@@ -149,6 +151,7 @@ func (s *Stage) Topology(ctx context.Context, t *lab.Topology) (*Set, error) {
 		return nil, errors.Join(fmt.Errorf("set %s: %w", t.Name, err), x.Close())
 	}
 	s.Note("lab %d: %s is up and proved after %v\n%s", n, t.Name, time.Since(began).Round(time.Millisecond), t.Draw())
+	x.dam = x.newDam()
 	return x, nil
 }
 
@@ -256,6 +259,7 @@ func (x *Set) Close() error {
 	for _, role := range []certify.Role{certify.RoleViewer, certify.RoleCamera, certify.RoleRelay, certify.RoleRendezvous} {
 		errs = append(errs, endAll(cast, role))
 	}
+	x.dam.close(x)
 	if x.box != nil {
 		errs = append(errs, x.box.close())
 	}
@@ -264,7 +268,7 @@ func (x *Set) Close() error {
 	}
 	if x.capture != nil {
 		if !x.spare.close() {
-			errs = append(errs, x.lab.StopCapture())
+			errs = append(errs, x.stage.excused(x.lab.StopCapture()))
 		}
 		errs = append(errs, x.capture.Close())
 		x.draw()
@@ -278,7 +282,7 @@ func (x *Set) Close() error {
 	x.stage.mu.Lock()
 	x.stage.set = nil
 	x.stage.mu.Unlock()
-	if err := errors.Join(errs...); err != nil || x.box != nil {
+	if err := errors.Join(errs...); err != nil || x.box != nil || x.stage.flooded() {
 		x.err = errors.Join(err, x.lab.Close())
 	} else {
 		x.err = x.stage.pool.Put(x.lab)

@@ -65,6 +65,7 @@ type Stage struct {
 	claim    *certify.Claim
 	unknown  map[certify.Role]bool // the vendor's program answered 127 to it
 	faults   []*Fault              // of the vendor's programs, as they ended
+	flood    *Fault                // one of them that filled the tape
 	torn     error                 // a tape was not whole
 	number   int                   // of the newest result folder or ticket
 	sets     int

@@ -72,3 +72,26 @@ func TestSaysWhatItDoesNotDeclare(t *testing.T) {
 		}
 	}
 }
+
+// A stream at the highest bitrate that may be declared is no flood; where packets are missing, less is one.
+func TestWhatIsAFlood(t *testing.T) {
+	second := func(bytes, packets int64) tape.Sent { return tape.Sent{PeakBytes: bytes, PeakPackets: packets} }
+	for name, c := range map[string]struct {
+		sent    tape.Sent
+		bitrate int64
+		torn    bool
+		want    bool
+	}{
+		"20 Mbit/s, to four viewers":          {second(10_000_000, 10_000), 20_000_000, false, false},
+		"the same, and packets are missing":   {second(10_000_000, 10_000), 20_000_000, true, false},
+		"as fast as it can":                   {second(100_000_000, 70_000), 20_000_000, false, true},
+		"small ones, as fast as it can":       {second(5_000_000, 70_000), 2_000_000, false, true},
+		"many, and packets are missing":       {second(5_000_000, 4_000), 2_000_000, true, true},
+		"few, and packets are missing":        {second(300_000, 300), 2_000_000, true, false},
+		"many small, and packets are missing": {second(600_000, 6_000), 2_000_000, true, true},
+	} {
+		if got := flooded(c.sent, c.bitrate, c.torn); (got != "") != c.want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}

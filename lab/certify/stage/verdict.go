@@ -178,16 +178,19 @@ func (s *Stage) tear(err error) {
 }
 
 // Finish closes the Stage and holds a verdict to what became of the vendor's programs up to their end: one that crashed, hung, passed a
-// limit or ignored SIGTERM fails the case. A tape that is not whole, or an error of the lab's while it closes, makes a pass a
+// limit or ignored SIGTERM fails the case, and so does one that flooded the network, whatever could not be judged for that. Else a tape that is not whole, or an error of the lab's while it closes, makes a pass a
 // harness-error.
 func (s *Stage) Finish(r certify.Result) certify.Result {
 	s.Note("verdict: %s %s", r.Verdict, r.Reason)
 	err := s.Close()
 	s.mu.Lock()
-	faults := s.faults
+	faults, flood := s.faults, s.flood
 	err = errors.Join(err, s.torn)
 	s.mu.Unlock()
 	switch {
+	case flood != nil && r.Device == "":
+		r.Verdict, r.Device = certify.Fail, flood.Device
+		r.Reason = strings.TrimSuffix(flood.Error()+"; "+r.Reason, "; ")
 	case len(faults) > 0 && (r.Verdict.Passed() || r.Verdict == certify.Informational):
 		r.Verdict, r.Device = certify.Fail, faults[0].Device
 		r.Reason = strings.TrimPrefix(r.Reason+"; "+faults[0].Error(), "; ")

@@ -41,11 +41,12 @@ type Tape struct {
 	changed  chan struct{} // closed when something was recorded; nil: nobody waits
 	lost     uint32        // by the kernel, as of the last look
 	closed   bool
+	sent     map[string]*sending // by host
 }
 
 // New returns an empty tape with DefaultLimit.
 func New() *Tape {
-	t := &Tape{limit: DefaultLimit, decoders: map[string]*decoder{}}
+	t := &Tape{limit: DefaultLimit, decoders: map[string]*decoder{}, sent: map[string]*sending{}}
 	t.taps = sniff.NewTaps(t.record)
 	return t
 }
@@ -99,6 +100,9 @@ func (t *Tape) record(name string, out bool, at time.Time, b []byte) {
 	p, ok := d.decode(b, out != far)
 	if !ok {
 		return
+	}
+	if p.Out {
+		t.count(host, at, p.Size)
 	}
 	if t.over > 0 || t.held+int64(len(p.Payload))+overhead > t.limit {
 		t.over++
