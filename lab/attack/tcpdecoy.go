@@ -34,7 +34,7 @@ type Login struct {
 // login, keeps what it is told, and has nothing to give.
 type Decoy struct {
 	At    netip.AddrPort       // where it listens; the zero address is any of the host's
-	Ask   func() string        // AskBasic or AskDigest, for each request anew; nil: AskBasic
+	Ask   func() string        // AskBasic or AskDigest, each time that it asks; nil: AskBasic
 	Ready func(netip.AddrPort) // called once it listens; nil: nobody asks
 	Heard func(Login)          // each login; nil: nobody asks. It must not block
 	Came  func(Login)          // each request, before it is answered, its login or none; nil: nobody asks. It must not block
@@ -158,10 +158,6 @@ func readRequest(in *bufio.Reader) (q asked, err error) {
 
 // answer keeps a login that a request has, and asks for one otherwise.
 func (w *decoying) answer(q asked) string {
-	scheme := AskBasic
-	if w.Ask != nil {
-		scheme = w.Ask()
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.report.Received.add(len(q.URI) + len(q.Authorization))
@@ -182,9 +178,14 @@ func (w *decoying) answer(q asked) string {
 		return q.Protocol + " 404 Not Found\r\n" + fields + "\r\n"
 	case q.Method == "OPTIONS":
 		return q.Protocol + " 200 OK\r\n" + fields + "Public: OPTIONS, DESCRIBE, SETUP, PLAY\r\n\r\n"
-	case scheme == AskDigest:
+	}
+	scheme := AskBasic
+	if w.Ask != nil {
+		scheme = w.Ask()
+	}
+	if scheme == AskDigest {
 		fields += fmt.Sprintf("WWW-Authenticate: Digest realm=\"camera\", nonce=\"%s\"\r\n", w.nonce)
-	default:
+	} else {
 		fields += "WWW-Authenticate: Basic realm=\"camera\"\r\n"
 	}
 	w.report.Counts["asked to log in by "+scheme]++

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/textproto"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,7 +27,7 @@ type misled struct {
 	at, decoy netip.AddrPort // where the camera is, and where the viewers are led
 
 	mu      sync.Mutex
-	scheme  string         // by which the impostor asks for a login
+	schemes []string       // by which the impostor asks for a login, in turn; the last one stays
 	request attack.Login   // the last one, but for OPTIONS
 	visits  int            // in which something was asked for
 	came    bool           // in this one
@@ -45,7 +46,7 @@ func (l *luring) byFalseAddress(ctx context.Context) (certify.Result, bool) {
 	if err := l.own(ctx, "viewer"); err != nil {
 		return s.Judge(fmt.Errorf("before the impostor came: %w", err)), true
 	}
-	if err := m.lead(ctx, s.N(60, 2)); err != nil {
+	if err := m.lead(ctx, s.N(60, len(lures))); err != nil {
 		return s.Judge(err), true
 	}
 	if m.request.Method == "" {
@@ -75,7 +76,7 @@ func (m *misled) lead(ctx context.Context, n int) error {
 	ready := make(chan netip.AddrPort, 1)
 	d := &attack.Decoy{
 		At: netip.AddrPortFrom(netip.Addr{}, m.at.Port()), Ready: func(at netip.AddrPort) { ready <- at }, Seed: s.Seed(40),
-		Ask: func() string { m.mu.Lock(); defer m.mu.Unlock(); return m.scheme }, Came: m.saw, Heard: m.heard,
+		Ask: m.next, Came: m.saw, Heard: m.heard,
 	}
 	var running sync.WaitGroup
 	var report attack.Report
@@ -94,7 +95,7 @@ func (m *misled) lead(ctx context.Context, n int) error {
 	}
 	s.Note("an impostor listens at %v; viewers are led there, as if the name of the camera's address had been answered falsely", m.decoy)
 	for i := range n {
-		if err := m.visit(within, []string{attack.AskBasic, attack.AskDigest}[i%2]); err != nil {
+		if err := m.visit(within, slices.Clone(lures[i%len(lures)])); err != nil {
 			return err
 		}
 	}
@@ -106,10 +107,23 @@ func (m *misled) lead(ctx context.Context, n int) error {
 	return failed
 }
 
-// visit has a viewer come, who is asked for a login by a scheme. It ends by itself, or is ended.
-func (m *misled) visit(ctx context.Context, scheme string) error {
+// lures are how the impostor asks for logins: by what tells most, by what viewers trust, and by that until they have begun to.
+var lures = [][]string{{attack.AskBasic}, {attack.AskDigest}, {attack.AskDigest, attack.AskBasic}}
+
+// next is the scheme by which the impostor asks.
+func (m *misled) next() (scheme string) {
 	m.mu.Lock()
-	m.scheme, m.came = scheme, false
+	defer m.mu.Unlock()
+	if scheme = m.schemes[0]; len(m.schemes) > 1 {
+		m.schemes = m.schemes[1:]
+	}
+	return scheme
+}
+
+// visit has a viewer come, who is asked for a login by schemes. It ends by itself, or is ended.
+func (m *misled) visit(ctx context.Context, schemes []string) error {
+	m.mu.Lock()
+	m.schemes, m.came = schemes, false
 	m.mu.Unlock()
 	ticket := bytes.ReplaceAll(m.ticket, []byte(m.at.String()), []byte(m.decoy.String()))
 	v, err := m.x.View(ctx, stage.Viewing{Ticket: ticket, Unit: ownerUnit, For: time.Second})

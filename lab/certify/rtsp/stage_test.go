@@ -38,8 +38,8 @@ func declaration(t *testing.T) *certify.Declaration {
 }
 
 // On a stage, as in a certification run: two labs, one after another, each with the camera and a viewer.
-func TestOnStage(t *testing.T) {
-	t.Parallel()
+func TestCertifiedOnStage(t *testing.T) {
+	soak(t)
 	require(t)
 	f, err := live.Start(live.Options{})
 	must(t, err)

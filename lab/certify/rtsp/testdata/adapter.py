@@ -4,15 +4,19 @@
 The camera is a box on a cable, whose owner has forwarded its port; there is no server and no relay. The viewer is ffmpeg. The ticket is
 where the router takes connections for the camera: ADDRESS:PORT.
 
-Usage: adapter.py [USER:PASSWORD]    the password is what its owner has typed into the viewer
+Usage: adapter.py [USER:PASSWORD [Digest]]
+
+The password is what its owner has typed into the viewer; with Digest nobody is told it who asks for another proof.
 """
 import json
 import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 UNSUPPORTED = 127
@@ -30,6 +34,31 @@ def lines(pipe):
         if any(line[:1] != b"#" for line in whole):
             patience = SILENCE
         yield from whole
+
+
+def guarded(ticket):
+    """A place on this host that leads to the camera, unless whoever is there asks for a password by Basic authentication. Returns it."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def copy(source, sink):
+        try:
+            while (chunk := source.recv(65536)) and b"basic realm" not in chunk.lower():
+                sink.sendall(chunk)
+            sink.shutdown(socket.SHUT_RDWR)
+            source.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # one of them is gone: so is the other, soon
+
+    def lead():
+        viewer, _ = listener.accept()
+        host, _, port = ticket.rpartition(":")
+        with viewer, socket.create_connection((host, int(port)), 10) as camera:
+            camera.settimeout(None)
+            threading.Thread(target=copy, args=(viewer, camera), daemon=True).start()
+            copy(camera, viewer)
+
+    threading.Thread(target=lead, daemon=True).start()
+    return "127.0.0.1:%d" % listener.getsockname()[1]
 
 
 def watch(ticket, login, seconds, frames):
@@ -63,7 +92,9 @@ def main():
         return UNSUPPORTED
     with open(env["PUNCHLAB_TICKET"]) as f:
         ticket = f.read().strip()
-    login = "".join(f"{arg}@" for arg in sys.argv[1:])
+    login = "".join(f"{arg}@" for arg in sys.argv[1:2])
+    if sys.argv[2:]:
+        ticket = guarded(ticket)
     n = watch(ticket, login, float(env["PUNCHLAB_MEDIA"]), os.path.join(env["PUNCHLAB_RESULT"], "frames.jsonl"))
     return 0 if n else 1
 

@@ -4,6 +4,7 @@
 # Usage: firmware.sh INTERFACE FOLDER                         in a network namespace of its own; FOLDER is its flash
 #        firmware.sh INTERFACE FOLDER USER:PASSWORD METHOD    it asks for a password, by METHOD: Basic, Digest
 #        firmware.sh INTERFACE FOLDER fragile                 it has a bug: fragile.py is in front of the server
+#        firmware.sh INTERFACE FOLDER cookieless              it holds few half-open connections, and has no SYN cookies (RFC 4987 §3.6)
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 interface=$1 flash=$2
@@ -36,6 +37,11 @@ ip address flush dev "$interface"
 ip link set "$interface" up
 serve() {
 	case "${1:-}" in
+	cookieless)
+		echo 0 >/proc/sys/net/ipv4/tcp_syncookies
+		echo 16 >/proc/sys/net/ipv4/tcp_max_syn_backlog
+		serve
+		;;
 	fragile)
 		/usr/bin/python3 "$here/camera.py" "$scene" 8555 /stream | {
 			read -r _
