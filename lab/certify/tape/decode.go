@@ -11,11 +11,13 @@ import (
 // concurrent use.
 type decoder struct {
 	first map[datagram]ends // of the first fragments
+	sent6 ends              // of the newest first fragment by IPv6 that the host sent
 }
 
 // datagram is what fragments have in common (RFC 791 §3.2, RFC 8200 §4.5). Those that the host sent have no addresses here: Linux forwards
 // later fragments in the memory in which a packet socket has yet to read them, so that they may be seen as the host's router has
-// translated them.
+// translated them. By IPv6 a router that follows connections puts packets together and fragments them anew, by an identification of its own
+// (net/ipv6: ip6_fragment): what the host sent has none that could be relied on, and belongs to the newest first fragment.
 type datagram struct {
 	src, dst netip.Addr
 	protocol uint8
@@ -59,6 +61,7 @@ func (d *decoder) decode(b []byte, out bool) (p Packet, ok bool) {
 // address gives the packet its ends, and a fragment those of its first one.
 func (d *decoder) address(p *Packet, f fragment) {
 	var src, dst uint16
+	six := f.src.Is6()
 	if !f.later {
 		src, dst = p.transport()
 	}
@@ -67,11 +70,18 @@ func (d *decoder) address(p *Packet, f fragment) {
 	if p.Out {
 		f.src, f.dst = netip.Addr{}, netip.Addr{}
 	}
-	if e, known := d.first[f.datagram]; f.later && known {
+	e, known := d.first[f.datagram]
+	if !known && p.Out && six {
+		e, known = d.sent6, d.sent6.src.IsValid()
+	}
+	if f.later && known {
 		p.Src, p.Dst = e.src, e.dst
 	}
 	if f.more && !f.later {
 		d.know(f.datagram, ends{p.Src, p.Dst})
+		if p.Out && six {
+			d.sent6 = ends{p.Src, p.Dst}
+		}
 	}
 }
 

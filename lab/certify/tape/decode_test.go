@@ -77,6 +77,8 @@ func TestDecode(t *testing.T) {
 		{"one that came in", fragment4(later, 24, false, 7), true, nat, netip.AddrPortFrom(b4.Addr(), 0), string(later[20:]), true},
 		{"the first one of IPv6", with6(udp6, hopByHop(), fragment6(0, true, 7)), true, a6, b6, "datagram", false},
 		{"the second one", with6(udp6, fragment6(16, false, 7)), true, a6, b6, string(udp6[40:]), true},
+		{"one of IPv6 that is sent", with6(udp6, fragment6(0, true, 8)), false, a6, b6, "datagram", false},
+		{"its second one, which the router has fragmented anew", with6(udp6, fragment6(16, false, 9)), false, a6, b6, string(udp6[40:]), true},
 		{"cut off", udp4[:19], false, netip.AddrPort{}, netip.AddrPort{}, "", false},
 		{"cut off in UDP", fragment4(append([]byte{0x45, 0, 0, 24}, udp4[4:24]...), 0, false, 1), false, netip.AddrPortFrom(a4.Addr(), 0),
 			netip.AddrPortFrom(b4.Addr(), 0), string(udp4[20:24]), false},
