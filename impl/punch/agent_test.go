@@ -20,7 +20,6 @@ import (
 //	agent STRATEGY [role=camera] [mine=CLASS] [theirs=CLASS] [own=ADDR] [peer=ADDR] [turn=ADDR] [spare=ADDR]
 //	                               CLASS: mapping and filtering, I A P each, then random, block or a step: PP:random, PP:+1
 //	restart …                      as agent; what was there goes on, by the strategy there was
-//	closed ADDR                    whether what comes by the main socket from there is not to be answered
 //	add ADDR reflexive|host|peer-reflexive|mapped|relayed
 //	heard ADDR [by=ADDR]           an authentic packet from there, by a socket
 //	sampled ADDR
@@ -59,8 +58,6 @@ func (s *script) play(t *testing.T, d *datadriven.TestData) string {
 	case "restart":
 		s.a.Restart(s.now, config(t, d, d.CmdArgs, s.a.cfg.Policy))
 		return s.sock()
-	case "closed":
-		return fmt.Sprintln(s.a.Closed(s.now, To(arg(0))))
 	case "add":
 		kinds := map[string]Kind{
 			"reflexive": Reflexive, "host": Host, "peer-reflexive": PeerReflexive, "mapped": Mapped, "relayed": Relayed,

@@ -21,12 +21,6 @@ const (
 // spoilt says whether this side's main socket has sent to the peer before it had heard it.
 func (a *Agent) spoilt() bool { return a.peer.IsValid() && a.ledger.toward == a.peerIP() }
 
-// Closed says whether the peer is not likely to hear what is sent by a path, by which it is heard itself: the main socket's, where a fresh
-// one is to be found. It holds for as long only as the peer takes to find that one: the classes may be wrong.
-func (a *Agent) Closed(now time.Time, p Path) bool {
-	return a.part == silent && !a.stopped && now.Before(a.fresh) && !p.Local.IsValid() && a.atPeer(p.Addr) && a.spoilt()
-}
-
 // keeps says whether what is left of a candidate's budget is for a fresh socket.
 func (a *Agent) keeps(c *Candidate) bool {
 	return a.part == silent && !c.Local.IsValid() && !a.trusted(c.Addr) && c.step >= mainShare

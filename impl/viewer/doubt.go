@@ -188,10 +188,6 @@ func (a *attempt) located(now time.Time, m *wire.Located) {
 	}
 	a.gaveUp, a.oneWay, a.retryAt = false, nil, time.Time{}
 	a.restart(now, m.Class, m.Candidates)
-	if a.channel != 0 && a.agent.Closed(now, a.path) {
-		a.name(now, punch.ViaRelay, wire.Token{})
-		a.sendUse(now)
-	}
 	if a.doubting() {
 		a.sendUse(now) // the relay is there now
 	}

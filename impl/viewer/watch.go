@@ -127,7 +127,7 @@ func (a *attempt) punched(now time.Time, path punch.Path, b []byte) error {
 // directHeard moves to a direct path by which something authentic has come, from the relay or from one that is doubted.
 func (a *attempt) directHeard(now time.Time, path punch.Path) {
 	switch {
-	case path.Route != punch.Direct || slices.Contains(a.oneWay, path) || a.agent != nil && a.agent.Closed(now, path):
+	case path.Route != punch.Direct || slices.Contains(a.oneWay, path):
 		return
 	case path == a.path && a.doubting():
 		a.assured(now)

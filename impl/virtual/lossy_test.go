@@ -57,7 +57,7 @@ func (w *world) askCold() {
 // From the viewer's start to the first frame 30 of 100 packets are lost, so that of the relay's half as many again are: the frame comes in
 // time, and the direct path is found in the end, soon after the loss is over where not before.
 func TestConnectUnderHeavyLoss(t *testing.T) {
-	const seeds, within = 150, 15 * time.Second
+	const seeds, within = 80, 15 * time.Second
 	late, relayed := 0, 0
 	for seed := range uint64(seeds) {
 		w := newColdWorld(t, worldConfig{seed: seed, cameraNAT: restricted, viewerNAT: restricted, clip: true})

@@ -6,7 +6,7 @@ var inViewer = []Mutant{
 		Name: "direct-not-taken", Part: Viewer, Job: "random", Metric: "direct_rate",
 		Summary: "the viewer hears the camera directly and stays on the relay",
 		File:    "impl/viewer/watch.go",
-		Find:    "case path.Route != punch.Direct || slices.Contains(a.oneWay, path) || a.agent != nil && a.agent.Closed(now, path):",
+		Find:    "case path.Route != punch.Direct || slices.Contains(a.oneWay, path):",
 		Replace: "case path.Route != punch.Direct || slices.Contains(a.oneWay, path), a.path.Route == punch.Relay:",
 	},
 	{
