@@ -58,6 +58,7 @@ var quick = []string{"ID-4", "SEC-4", "MED-1"}
 
 // The camera runs through the cases that apply to it, and each comes to what is expected, for the reason that is.
 func TestCertified(t *testing.T) {
+	require(t)
 	want := expected(t)
 	d := declaration(t)
 	for _, s := range certify.Select(d) {
@@ -65,7 +66,6 @@ func TestCertified(t *testing.T) {
 			t.Errorf("%s: in expected.tsv: %v; applies: %v, %s", s.Case.ID, there, s.Applicable, s.Why)
 		}
 	}
-	require(t)
 	only := quick
 	if os.Getenv("PUNCHLAB_SOAK") != "" {
 		only = nil
@@ -96,8 +96,8 @@ func TestCertified(t *testing.T) {
 // A camera that dies of an oversized header fails SEC-11, though it takes no datagram: what is broken comes to it by TCP.
 func TestFragile(t *testing.T) {
 	t.Parallel()
-	d := declaration(t)
 	require(t)
+	d := declaration(t)
 	r := result(t, run(t, d, newBox(t, "fragile"), []string{"SEC-11"}), "SEC-11")
 	if want := regexp.MustCompile(`^after \d+ malformed messages the stream did not go on: the viewer ended`); r.Verdict != certify.Fail || !want.MatchString(r.Reason) {
 		t.Errorf("%s: %s", r.Verdict, r.Reason)
@@ -107,8 +107,8 @@ func TestFragile(t *testing.T) {
 // A camera that has room for a few half-open connections, and no SYN cookies, fails RES-4: nobody gets in during a flood.
 func TestCertifiedWithoutCookies(t *testing.T) {
 	soak(t)
-	d := declaration(t)
 	require(t)
+	d := declaration(t)
 	r := result(t, run(t, d, newBox(t, "cookieless"), []string{"RES-4"}), "RES-4")
 	if want := regexp.MustCompile(`^under the flood \d of 5 connects failed; the first: `); r.Verdict != certify.Fail || !want.MatchString(r.Reason) {
 		t.Errorf("%s: %s", r.Verdict, r.Reason)
@@ -119,8 +119,8 @@ func TestCertifiedWithoutCookies(t *testing.T) {
 // attacker is let in, though the camera itself asks for a digest. This one (ffmpeg) does.
 func TestPasswordCaptured(t *testing.T) {
 	t.Parallel()
-	d := declaration(t)
 	require(t)
+	d := declaration(t)
 	d.Features[certify.FeaturePassword] = true
 	r := result(t, run(t, d, newBox(t, "owner:word7", "Digest"), []string{"SEC-3"}, "owner:word7"), "SEC-3")
 	want := regexp.MustCompile(`^viewers told an impostor the password of user "owner", in the clear \(Basic .* at once .* was let in: it answered DESCRIBE with 200`)
@@ -132,8 +132,8 @@ func TestPasswordCaptured(t *testing.T) {
 // A viewer that proves by a digest that it knows the password, and tells it nobody, passes.
 func TestCertifiedPasswordKept(t *testing.T) {
 	soak(t)
-	d := declaration(t)
 	require(t)
+	d := declaration(t)
 	d.Features[certify.FeaturePassword] = true
 	r := result(t, run(t, d, newBox(t, "owner:word7", "Digest"), []string{"SEC-3"}, "owner:word7", "Digest"), "SEC-3")
 	if r.Verdict != certify.Pass || r.Observed["lured"] != 3 || r.Observed["tries"] < 3 {
