@@ -132,18 +132,39 @@ func (p *place) boxName() string {
 	return name
 }
 
-// pulled is for how long a cable is out at least. A veth's other end is told by a worker of the kernel's, which may come late on a busy
-// machine: of a cable that is in again by then it would say nothing, and the box would not ask for an address.
+// pulled is for how long a cable is out at least, once the kernel knows of it: a card has to lose its link.
 const pulled = 250 * time.Millisecond
+
+// unnoticed is how long the kernel may take to know of it.
+const unnoticed = 10 * time.Second
+
+// pull leaves the cable out until the box knows. A veth's other end is told by a worker of the kernel's (net/core/link_watch.c), which may
+// come late on a busy machine: of a cable that is in again by then it would say nothing, and the box would not ask for an address. The
+// worker tells this end first.
+func (o *Outlet) pull() error {
+	nl := o.place.kernel.Netlink()
+	for end := time.Now().Add(unnoticed); ; time.Sleep(2 * time.Millisecond) {
+		link, err := nl.LinkByName(o.Device)
+		if err != nil {
+			return fmt.Errorf("look at %s of site %s: %w", o.Device, o.Site, err)
+		}
+		if link.Attrs().OperState != netlink.OperUp || time.Now().After(end) {
+			time.Sleep(pulled)
+			return nil
+		}
+	}
+}
 
 // take moves the interface and has the router serve it. After an error it is back.
 func (o *Outlet) take(from *netns.NS, device string) (err error) {
 	if o.moved, err = moveIn(from, device, o.place.kernel, o.Device); err != nil {
 		return err
 	}
-	time.Sleep(pulled)
 	o.place.ports++
 	o.place.cables = append(o.place.cables, cable{o.Device, o.Name})
+	if err := o.pull(); err != nil {
+		return errors.Join(err, o.unplug())
+	}
 	if err := o.wire(); err != nil {
 		return errors.Join(fmt.Errorf("wire it: %w", err), o.unplug())
 	}
