@@ -116,7 +116,7 @@ func (c Certification) probeSays() string {
 	case p == nil:
 		return "there is no program to ask"
 	}
-	asked := fmt.Sprintf("asked as %s for %s, which there is not, it ", p.Role, p.Case)
+	asked := fmt.Sprintf("asked as %s for the made-up case %s, the program ", p.Role, p.Case)
 	switch {
 	case p.Note != "":
 		asked += "gave no answer: " + p.Note

@@ -245,10 +245,10 @@ func (c Certification) pageCase(j certify.Judged) certificateCase {
 		Device: printable(j.Result.Device), Ran: ran && j.Applicable, Replay: printable(run.Replay), Facts: c.caseFacts(j),
 	}
 	if notRun(j) {
-		k.Ran = false
+		k.Ran, k.Verdict, k.Mark, k.Reason = false, "not run", "·", ""
 	}
 	if c.leftOut(j) {
-		k.Standing, k.Reason = none, "not asked for"
+		k.Standing = none // a band says which were run
 	}
 	if k.Ran {
 		k.Seed = strconv.FormatUint(run.Seed, 10)

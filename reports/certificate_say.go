@@ -146,7 +146,7 @@ func (c Certification) headline() (standing, string) {
 	case len(b.open) > 0:
 		return doubt, "Not certified: " + some(b.open) + plain(len(b.open), " is", " are") + " undecided"
 	case len(n) > 0:
-		return doubt, "Not certified: " + lowered(n) + ". No binding case that was run failed"
+		return doubt, "Not certified (" + lowered(n) + "): no binding case that was run failed"
 	case c.Suite.Verdict == certify.PassNonstrict:
 		return good, fmt.Sprintf("Certified, with %s: %s", plural(len(c.Suite.Warnings), "warning"), c.device())
 	case c.Suite.Verdict == certify.Pass:
@@ -209,16 +209,18 @@ func (c Certification) reasons() []string { return c.gathered(c.Suite.Reasons, t
 func (c Certification) warnings() []string { return c.gathered(c.Suite.Warnings, false) }
 
 func (c Certification) gathered(says []string, binding bool) (out []string) {
-	missing := map[string]bool{}
+	missing, left := map[string]bool{}, map[string]bool{}
 	var ids []string
 	for _, j := range c.Suite.Cases {
-		if notRun(j) && j.Binding() == binding {
+		if c.leftOut(j) { // a band says which were run
+			left[j.Case.ID] = true
+		} else if notRun(j) && j.Binding() == binding {
 			missing[j.Case.ID] = true
 			ids = append(ids, j.Case.ID)
 		}
 	}
 	for _, s := range says {
-		if id, _, _ := strings.Cut(s, " "); len(ids) < 4 || !missing[id] {
+		if id, _, _ := strings.Cut(s, " "); !left[id] && (len(ids) < 4 || !missing[id]) {
 			out = append(out, printable(s))
 		}
 	}

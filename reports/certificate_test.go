@@ -159,7 +159,7 @@ func TestCertificateShowsEachCase(t *testing.T) {
 		"too little was observed: tries of the attack: 120 of at least 299",
 		"--case NAT-2 --seed", "declared relay-frame 4 s", "capture.pcapng 48.2 kB", "The vendor’s program: crashed: segmentation fault",
 		"password people or machines prove themselves to the camera by a password or PIN ID-3",
-		"asked as camera for QXZ-17, which there is not, it answered 127, unsupported, as it must",
+		"asked as camera for the made-up case QXZ-17, the program answered 127, unsupported, as it must",
 	} {
 		if !strings.Contains(words, want) {
 			t.Errorf("the page lacks %q", want)

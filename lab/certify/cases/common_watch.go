@@ -53,7 +53,7 @@ func watch(ctx context.Context, s *stage.Stage, x *stage.Set, camera *stage.Came
 	code, err := v.Wait(short)
 	w = watched{set: x, view: v, mark: v.Mark(), frames: v.Frames(), end: time.Now(), on: d}
 	if err == nil && (code != certify.ExitDone || len(w.frames) == 0) {
-		err = &stage.Ended{Role: certify.RoleViewer, Code: code, What: fmt.Sprintf("it had watched for %v", d)}
+		err = &stage.Ended{Role: certify.RoleViewer, Code: code, What: fmt.Sprintf("%v of pictures", d)}
 	}
 	if err != nil {
 		return w, err

@@ -19,7 +19,7 @@ func TestUnreached(t *testing.T) {
 		{unreached{what: "after a nap", within: time.Second, took: 1500 * time.Millisecond}, "after a nap the first frame came after 1.5s, and 1s are declared"},
 		{unreached{what: "after a nap", within: time.Second, asked: 1}, "after a nap no connect succeeded within the declared 1s, the one time that a viewer asked"},
 		{unreached{what: "after a nap", within: time.Second, asked: 3, last: &stage.Ended{Role: "viewer", Code: 1, What: "frame 1"}},
-			"after a nap no connect succeeded within the declared 1s, the 3 times that a viewer asked: the viewer ended with code 1 before frame 1"},
+			"after a nap no connect succeeded within the declared 1s, the 3 times that a viewer asked: the viewer gave up (exit code 1: it tried and could not) while the lab waited for frame 1"},
 	} {
 		if got := c.u.Error(); got != c.want {
 			t.Errorf("%q, wanted %q", got, c.want)

@@ -23,7 +23,10 @@ func (u *Unsupported) Error() string {
 	if why == "" {
 		why = "it exited with 127"
 	}
-	return fmt.Sprintf("the vendor's %s does not support %s: %s", u.Role, u.Action, why)
+	if u.Action == certify.ActionRun {
+		return fmt.Sprintf("the vendor's %s says that it cannot do this: %s", u.Role, why)
+	}
+	return fmt.Sprintf("the vendor's %s says that it cannot do %s: %s", u.Role, u.Action, why)
 }
 
 // Fault means that a vendor's program did what no program may: it crashed, flooded its log, was never ready, wrote nonsense.
@@ -61,7 +64,14 @@ type Ended struct {
 }
 
 func (e *Ended) Error() string {
-	return fmt.Sprintf("the %s ended with code %d before %s", e.Role, e.Code, e.What)
+	how := fmt.Sprintf("exited with code %d", e.Code)
+	switch e.Code {
+	case certify.ExitDone:
+		how = "ended by itself, as if it were done (exit code 0),"
+	case certify.ExitFailed:
+		how = "gave up (exit code 1: it tried and could not)"
+	}
+	return fmt.Sprintf("the %s %s while the lab waited for %s", e.Role, how, e.What)
 }
 
 // Saw adds to Result.Observed: n more of what the case's Observed calls name.

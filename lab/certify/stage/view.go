@@ -157,7 +157,10 @@ func (w *View) FirstFrame(ctx context.Context) (Frame, error) {
 // WaitFrames waits until it has got n frames. The errors are FirstFrame's. A vendor's viewer may write its frames at its end: give
 // ctx the time for that.
 func (w *View) WaitFrames(ctx context.Context, n int) error {
-	what := fmt.Sprintf("frame %d at %s", n, w.p.Host)
+	what := "the first frame that comes to host " + w.p.Host
+	if n > 1 {
+		what = fmt.Sprintf("frame %d of those that come to host %s", n, w.p.Host)
+	}
 	return wait(ctx, what, func() (bool, error) { return w.have(what, func(fs []Frame) bool { return len(fs) >= n }) })
 }
 
