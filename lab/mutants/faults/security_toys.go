@@ -36,6 +36,7 @@ var securityToys = []Fault{{
 func withDoor(d *certify.Declaration) {
 	d.Features = maps.Clone(d.Features)
 	d.Features[certify.FeatureConfiguration] = true
+	d.Features[certify.FeaturePassword] = true // it asks for one
 	d.Bounds.Ports = append(slices.Clone(d.Bounds.Ports), certify.Port{Protocol: "tcp", Number: 8080})
 }
 
