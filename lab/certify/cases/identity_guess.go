@@ -205,11 +205,11 @@ func ruleOf(u unitFacts, facts []fact) (tried int, how string, found bool) {
 	for _, f := range facts {
 		for _, d := range digests(f.value) {
 			for _, text := range d.texts() {
-				tried++
 				text = strings.ToUpper(plainText(text))
 				if len(text) < leastMatch {
 					continue
 				}
+				tried++
 				for _, part := range []string{text[:leastMatch], text[len(text)-leastMatch:]} {
 					if strings.Contains(id, part) {
 						return tried, fmt.Sprintf("it has %s in it, which is of the %s of %s", part, d.name, f.name), true

@@ -300,7 +300,7 @@ func (l *lockpick) words(ctx context.Context) (certify.Result, bool) {
 			secret = append(secret, w)
 			l.bits += float64(len(w.text)) * math.Log2(float64(alphabetOf(w.text)))
 		case in < asked:
-			return l.s.Fail("%d of %d wrong secrets were let in: what the camera compares can be guessed", in, asked), true
+			return l.letIn(in, asked), true
 		}
 	}
 	if len(secret) == 0 {
@@ -314,12 +314,21 @@ func (l *lockpick) words(ctx context.Context) (certify.Result, bool) {
 		case bad:
 			return r, true
 		case in > 0:
-			return l.s.Fail("%d of %d wrong secrets were let in: what the camera compares can be guessed", in, asked), true
+			return l.letIn(in, asked), true
 		case asked == 0:
 			return l.s.Inconclusive("the viewer asks the camera no more after %d wrong secrets", l.asked), true
 		}
 	}
 	return certify.Result{}, false
+}
+
+// letIn is the verdict that wrong secrets were, each of which was a try.
+func (l *lockpick) letIn(in, asked int) certify.Result {
+	l.s.Saw("tries", in)
+	for range in {
+		l.s.Try(true)
+	}
+	return l.s.Fail("%d of %d wrong secrets were let in: what the camera compares can be guessed", in, asked)
 }
 
 // atOnce is how many viewers guess at once.

@@ -261,10 +261,10 @@ func holderStays(ctx context.Context, s *stage.Stage) certify.Result {
 		if why := c.betrayed(mark); why != "" {
 			return c.caught("the holder was displaced within %d tries: %s", c.tried, why)
 		}
-		for when, r := range map[string]visited{"during": during, "after": after} {
+		for i, r := range []visited{during, after} {
 			if !r.Reached {
 				return c.caught("%s %d tries of the impostor a viewer did not reach the camera: it ended with code %d after %v",
-					when, c.tried, r.Code, r.Took.Round(time.Millisecond))
+					[]string{"during", "after"}[i], c.tried, r.Code, r.Took.Round(time.Millisecond))
 			}
 		}
 		c.enemy.hangUp()

@@ -44,10 +44,13 @@ func (q *asking6) compare(whose string, got [2][]heard6) (certify.Result, bool) 
 		"times D": d, "times p": p, "median never was": median(times[0]), "median offline": median(times[1])})
 	s.Note("%s questions: %d about %s, %d about %s; said %v and %v; times D = %.3f, p = %.3g, medians %.1f ms and %.1f ms", whose, len(got[0]), names[0],
 		len(got[1]), names[1], said[0], said[1], d, p, 1e3*median(times[0]), 1e3*median(times[1]))
-	for what, counts := range map[string][2]map[string]int{"answer": said, "size of the answers": sizes} {
-		if a, b, chance := tellApart(counts); a != "" {
+	for _, of := range []struct {
+		what   string
+		counts [2]map[string]int
+	}{{"answer", said}, {"size of the answers", sizes}} {
+		if a, b, chance := tellApart(of.counts); a != "" {
 			return s.Fail("by %s questions the %s tells %s (%s) from %s (%s), of %d and %d questions (by chance: p = %.2g)",
-				whose, what, names[0], a, names[1], b, len(got[0]), len(got[1]), chance), true
+				whose, of.what, names[0], a, names[1], b, len(got[0]), len(got[1]), chance), true
 		}
 	}
 	if p < sameLevel {

@@ -35,7 +35,6 @@ func knownDoors(ctx context.Context, s *stage.Stage, x *stage.Set, camera *stage
 	for _, port := range ports {
 		at := netip.AddrPortFrom(camera.Addrs()[i], port).String()
 		first, open := k.listen(ctx, at)
-		s.Try(false)
 		if !open {
 			continue
 		}
@@ -53,6 +52,12 @@ func knownDoors(ctx context.Context, s *stage.Stage, x *stage.Set, camera *stage
 type knocker struct {
 	s *stage.Stage
 	m *lab.Machine
+}
+
+// tried counts a try at a door that was open.
+func (k *knocker) tried(in bool) {
+	k.s.Saw("tries", 1)
+	k.s.Try(in)
 }
 
 const (
@@ -116,7 +121,7 @@ func (k *knocker) shell(ctx context.Context, at string) string {
 		_ = c.Close()
 		prompt := bytes.TrimRight(said, " \r\n")
 		in := bytes.HasSuffix(prompt, []byte("#")) || bytes.HasSuffix(prompt, []byte("$"))
-		k.s.Try(in)
+		k.tried(in)
 		k.s.Record(map[string]any{"at": at, "door": "telnet", "login": login, "in": in})
 		if in {
 			return fmt.Sprintf("a shell opened to the login %q", login)
@@ -156,7 +161,7 @@ func (k *knocker) page(ctx context.Context, at string) string {
 			return ""
 		}
 		given := got.code/100 == 2 && got.body != nothing.body && !strings.Contains(strings.ToLower(got.body), "<html")
-		k.s.Try(given)
+		k.tried(given)
 		k.s.Record(map[string]any{"at": at, "door": "HTTP", "target": p.target, "code": got.code, "given": given})
 		if given {
 			return fmt.Sprintf("%s (%s) was given to nobody in particular, %d bytes", p.target, p.what, len(got.body))
@@ -167,7 +172,8 @@ func (k *knocker) page(ctx context.Context, at string) string {
 
 // onvif asks for what ONVIF's core specification lets an administrator alone do.
 func (k *knocker) onvif(ctx context.Context, at string) string {
-	for call, body := range map[string]string{"SetHostname": "<Name>punchlab</Name>", "GetUsers": ""} {
+	for _, c := range [][2]string{{"SetHostname", "<Name>punchlab</Name>"}, {"GetUsers", ""}} {
+		call, body := c[0], c[1]
 		text := `<?xml version="1.0"?><s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body><` + call +
 			` xmlns="http://www.onvif.org/ver10/device/wsdl">` + body + `</` + call + `></s:Body></s:Envelope>`
 		got, err := exchange(ctx, k.m, at, line{
@@ -177,7 +183,7 @@ func (k *knocker) onvif(ctx context.Context, at string) string {
 			return ""
 		}
 		done := got.code/100 == 2 && strings.Contains(got.body, call+"Response")
-		k.s.Try(done)
+		k.tried(done)
 		k.s.Record(map[string]any{"at": at, "door": "ONVIF", "call": call, "code": got.code, "done": done})
 		if done {
 			return "ONVIF's " + call + " was done for nobody in particular"
@@ -205,7 +211,7 @@ func (k *knocker) rtsp(ctx context.Context, at string) string {
 		return ""
 	}
 	done := strings.HasPrefix(real, "RTSP/1.0 200") && real != unreal
-	k.s.Try(done)
+	k.tried(done)
 	k.s.Record(map[string]any{"at": at, "door": "RTSP", "answer": real, "to nonsense": unreal, "done": done})
 	if done {
 		return "RTSP's SET_PARAMETER set the volume for nobody in particular"

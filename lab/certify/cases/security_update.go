@@ -46,6 +46,9 @@ func updates(ctx context.Context, s *stage.Stage) certify.Result {
 	if u.runs == "" {
 		return s.Inconclusive("the camera does not say which image runs (firmware in identity.json): nobody can tell whether one was installed")
 	}
+	if u.runs == digestOf(right.image) {
+		return s.Inconclusive("the image that is right (update.json) runs already: that it is installed could not be seen")
+	}
 	closed, err := u.open()
 	if err != nil {
 		return s.Judge(err)
@@ -193,8 +196,7 @@ func (u *updater) firmware() (string, error) {
 // offer has the camera look at what the server has now. wrong says what it should not have done.
 func (u *updater) offer(ctx context.Context, o offer) (wrong string, err error) {
 	u.shop.show(o)
-	sum := sha256.Sum256(o.image)
-	offered := hex.EncodeToString(sum[:])
+	offered := digestOf(o.image)
 	refused := u.camera.Action(ctx, certify.ActionUpdate)
 	var fault *stage.Fault
 	if refused != nil && !(errors.As(refused, &fault) && strings.HasPrefix(fault.Device, "could not ")) {
@@ -236,6 +238,12 @@ func (u *updater) offer(ctx context.Context, o offer) (wrong string, err error) 
 		return "", err
 	}
 	return "", v.Stop()
+}
+
+// digestOf is the SHA-256 of an image, as cameras say it.
+func digestOf(image []byte) string {
+	sum := sha256.Sum256(image)
+	return hex.EncodeToString(sum[:])
 }
 
 func yielded(refused error) string {
