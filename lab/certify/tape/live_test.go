@@ -18,6 +18,7 @@ import (
 
 	"github.com/punchlab/punchlab/lab"
 	"github.com/punchlab/punchlab/lab/certify/tape"
+	"github.com/punchlab/punchlab/lab/link"
 	"github.com/punchlab/punchlab/lab/live"
 	"github.com/punchlab/punchlab/lab/netns"
 	"github.com/punchlab/punchlab/lab/netns/netnstest"
@@ -230,11 +231,14 @@ func (r *room) lose(t *testing.T) {
 		_, err := server.WriteToUDPAddrPort([]byte("nobody"), netip.MustParseAddrPort("192.0.2.1:1"))
 		must(t, err)
 	}
+	before := r.down(t)
 	undo, err := r.Do(lab.Event{Do: lab.DoUplinkDown, Site: "camera"})
 	must(t, err)
 	mark := r.tape.Mark()
 	for i := range 100 {
-		if i == 50 {
+		if i == 50 { // once the fabric has read what was sent: a busy machine's comes to it late
+			for end := time.Now().Add(comes); r.down(t) < before+50 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+			}
 			must(t, undo())
 		}
 		_, err := from.WriteToUDPAddrPort([]byte(fmt.Sprint("datagram ", i)), at)
@@ -248,6 +252,17 @@ func (r *room) lose(t *testing.T) {
 	if n := r.tape.Count(mark, tape.From("camera"), tape.Port(5001)); n != 100 {
 		t.Errorf("%d were sent", n)
 	}
+}
+
+// down is how many packets were lost to an uplink that was down.
+func (r *room) down(t *testing.T) (n uint64) {
+	t.Helper()
+	s, err := r.Stats()
+	must(t, err)
+	for _, u := range s.Uplinks {
+		n += uint64(u.Drops[link.Down])
+	}
+	return n
 }
 
 // download has the camera send by TCP.
