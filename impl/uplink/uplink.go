@@ -122,7 +122,7 @@ type Link struct {
 
 	udp      time.Time // next try of datagrams, by a stream
 	udpWait  time.Duration
-	udpTries int // since the session goes by a stream
+	udpTries int            // since the session goes by a stream
 	left     netip.AddrPort // a stream to close
 	leave    time.Time
 
