@@ -224,6 +224,8 @@ func TestTooMuchForThePath(t *testing.T) {
 	units = append(units, read(t, r, 25)...)
 	await(t, l, func(e Switched) bool { return e.To == 0 })
 	unbroken(t, h, units)
+	for end := time.Now().Add(patience); h.Stats().Running > 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	}
 	if s := h.Stats(); s.Running != 0 || s.Captures != 1 {
 		t.Errorf("%+v", s)
 	}
