@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -139,6 +140,12 @@ func (w *garbling) once(ctx context.Context, what Garbage, hard bool) {
 	var buf [2048]byte
 	got, _ := c.Read(buf[:])
 	w.received(got)
+	if t, ok := c.(*net.TCPConn); ok && !hard {
+		// Until the server has done with it: a storm goes as fast as that bears, and is no flood.
+		_ = t.CloseWrite()
+		_ = c.SetDeadline(time.Now().Add(takenIn))
+		_, _ = io.Copy(io.Discard, io.LimitReader(c, 1<<20))
+	}
 }
 
 func (w *garbling) count(what string, n int) {
