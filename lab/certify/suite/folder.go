@@ -170,7 +170,7 @@ func (r *run) prepare() error {
 		return r.resume()
 	}
 	if err := os.MkdirAll(r.o.Out, 0o755); err != nil {
-		return refuse("make the folder for the evidence: %w", err)
+		return refuse("make the folder for the evidence: %w: give another with --out", err)
 	}
 	if err := r.openStarts(); err != nil {
 		return err

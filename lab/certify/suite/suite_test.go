@@ -384,7 +384,7 @@ func TestRefusals(t *testing.T) {
 		{"case that does not apply", func(o *Options) { o.Only = []string{"STD-3"} }, "not declared: ice"},
 		{"a box in two cases", func(o *Options) { o.Device.Way = stage.Box }, "one cable"},
 		{"no run to resume", func(o *Options) { o.Resume = true }, "holds no run"},
-		{"a folder that cannot be made", func(o *Options) { o.Out = "/proc/nowhere" }, "folder"},
+		{"a folder that cannot be made", func(o *Options) { o.Out = "/proc/nowhere" }, "give another with --out"},
 		{"a brief witness", func(o *Options) { o.Brief, o.WitnessOf = true, "x" }, "brief"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
