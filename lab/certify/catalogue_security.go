@@ -26,8 +26,8 @@ func security() []Case {
 	}, {
 		ID: "SEC-3", Title: "An impostor camera captures no credential that can be used again", Level: Must,
 		Origin: []Clause{credentials, clearText, rogue}, Since: first, Takes: 3 * time.Minute,
-		Procedure: "Viewers are led to an impostor: by a server that lies, by DNS, by a race in the LAN. It keeps all that they send, and a " +
-			"second attacker logs in with it.",
+		Procedure: "Viewers are led to an impostor: by a server that lies, by DNS, by a false address, by a race in the LAN. It asks for " +
+			"logins, by Basic and by Digest authentication, keeps all that they send, and a second attacker logs in with it.",
 		Criterion: "No try with what was captured gets in, neither at once nor after the right owner has watched in between.",
 		Observed:  []Need{{"lured", "viewers that spoke to the impostor", 59}, tries(299)}, Rate: 0.99, Absolute: true,
 		Evidence: []string{capture, records},

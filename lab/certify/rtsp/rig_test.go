@@ -5,7 +5,8 @@
 //	  eth0 ═══ eth7 ──plug──► site camera ── NAT, port 8554 ── fabric ── NAT ── host viewer
 //
 // All of it is in testdata, as a vendor would bring it: the declaration (rtsp.yaml), the adapter, the box, and the hook that cuts its
-// power (outlet.sh). The tests plug it in as punchlab certify --attach does, and hold each case's verdict and reason to expected.tsv: some
+// power (outlet.sh). The box can be one that asks for a password (SEC-3), dies of a long head (SEC-11) or has no SYN cookies (RES-4), to see
+// these fail. The tests plug it in as punchlab certify --attach does, and hold each case's verdict and reason to expected.tsv: some
 // cases always, all of them with PUNCHLAB_SOAK=1. As root, from the repository's root, the same by the command line:
 //
 //	make build && PUNCHLAB=bin/punchlab lab/certify/rtsp/try.sh --brief --out out/rtsp
