@@ -134,25 +134,35 @@ func (d *door) asOwner(ctx context.Context, r request, value string) (reply, err
 		return reply{}, err
 	}
 	if d.way.Login != nil {
-		login, at, err := d.fill(*d.way.Login, value)
-		if err != nil {
-			return reply{}, err
-		}
-		in, err := exchange(ctx, d.m, at, login)
-		if err != nil {
-			return reply{}, err
-		}
-		for _, c := range in.header["Set-Cookie"] {
-			cookie, _, _ := strings.Cut(c, ";")
-			l.headers = append(l.headers, "Cookie: "+cookie)
-		}
-		return exchange(ctx, d.m, address, l)
+		return d.loggedIn(ctx, l, address, value)
 	}
+	return d.proving(ctx, l, address, d.way.User, d.way.Password)
+}
+
+// loggedIn asks with the cookies that the way's login gives to the door's user.
+func (d *door) loggedIn(ctx context.Context, l line, address, value string) (reply, error) {
+	login, at, err := d.fill(*d.way.Login, value)
+	if err != nil {
+		return reply{}, err
+	}
+	in, err := exchange(ctx, d.m, at, login)
+	if err != nil {
+		return reply{}, err
+	}
+	for _, c := range in.header["Set-Cookie"] {
+		cookie, _, _ := strings.Cut(c, ";")
+		l.headers = append(l.headers, "Cookie: "+cookie)
+	}
+	return exchange(ctx, d.m, address, l)
+}
+
+// proving asks, and asks again with credentials if they are asked for.
+func (d *door) proving(ctx context.Context, l line, address, user, password string) (reply, error) {
 	got, err := exchange(ctx, d.m, address, l)
 	if err != nil || got.code != 401 {
 		return got, err
 	}
-	proof, ok := authorization(got.header["Www-Authenticate"], l.method, l.target, d.way.User, d.way.Password)
+	proof, ok := authorization(got.header["Www-Authenticate"], l.method, l.target, user, password)
 	if !ok {
 		return got, nil
 	}
@@ -191,31 +201,10 @@ func (d *door) send(ctx context.Context, t trick, r request, value string) (repl
 
 // guess asks with wrong credentials, in the way in which the camera asks for the right ones.
 func (d *door) guess(ctx context.Context, t trick, l line, address string) (reply, error) {
-	if d.way.Login != nil {
-		wrong := *d
-		wrong.way.User, wrong.way.Password = t.user, t.password
-		login, at, err := wrong.fill(*d.way.Login, "")
-		if err != nil {
-			return reply{}, err
-		}
-		in, err := exchange(ctx, d.m, at, login)
-		if err != nil {
-			return reply{}, err
-		}
-		for _, c := range in.header["Set-Cookie"] {
-			cookie, _, _ := strings.Cut(c, ";")
-			l.headers = append(l.headers, "Cookie: "+cookie)
-		}
-		return exchange(ctx, d.m, address, l)
+	if d.way.Login == nil {
+		return d.proving(ctx, l, address, t.user, t.password)
 	}
-	first, err := exchange(ctx, d.m, address, l)
-	if err != nil || first.code != 401 {
-		return first, err
-	}
-	proof, ok := authorization(first.header["Www-Authenticate"], l.method, l.target, t.user, t.password)
-	if !ok {
-		return first, nil
-	}
-	l.headers = append(l.headers, proof)
-	return exchange(ctx, d.m, address, l)
+	wrong := *d
+	wrong.way.User, wrong.way.Password = t.user, t.password
+	return wrong.loggedIn(ctx, l, address, "")
 }
