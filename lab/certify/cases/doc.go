@@ -29,7 +29,6 @@ var groups = []func() map[string]Procedure{
 	media,
 	pull,
 	security,
-	securitySecond,
 	resilience,
 	standards,
 }
