@@ -48,7 +48,7 @@ func storm(ctx context.Context, s *stage.Stage) certify.Result {
 		return s.Judge(cmp.Or(camera.Fault(), err))
 	}
 	if s.Observed("malformed") == 0 {
-		return s.Inconclusive("no datagram of a flow between the camera, the viewer and their servers was seen, and nobody took a TCP "+
+		return s.Inconclusive("no datagram of a flow between the camera, the viewer and their servers was seen, and nobody took a TCP " +
 			"connection: there was nobody to storm")
 	}
 	if r, bad := weathered(ctx, s, x, camera, v, began); bad {
