@@ -78,8 +78,8 @@ func (w *watched) rate() float64 {
 	return float64(8*bytesOf(w.frames)) / max(w.length().Seconds(), 1/float64(stage.SourceRate))
 }
 
-// atEnds is how long frames may be on their way at the ends of a watch.
-const atEnds = 500 * time.Millisecond
+// atEnds is how long frames may be on their way at the ends of a watch: a path that loses, and a busy machine, begin slowly.
+const atEnds = time.Second
 
 // asked is how many frames there were to be got from the first one on: as many as the source gives, whose rate is the lab's, in the time that the
 // viewer was to watch. What the camera says that it sent counts only where it is more: one that sends less, and says so, has not sent all.

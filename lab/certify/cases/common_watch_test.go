@@ -115,9 +115,9 @@ func TestAsked(t *testing.T) {
 		want          int
 	}{
 		"a camera that says all":         {all[2:100], all[:157], 155},
-		"one that says nothing":          {all[2:100], nil, 135},
-		"one that says that it sent few": {all[2:22], all[:22], 135},
-		"one that stops, and says so":    {all[:60], all[:60], 135},
+		"one that says nothing":          {all[2:100], nil, 120},
+		"one that says that it sent few": {all[2:22], all[:22], 120},
+		"one that stops, and says so":    {all[:60], all[:60], 120},
 		"more than there were to come":   {all[:160], nil, 160},
 	} {
 		w := watched{frames: c.frames, given: c.given, from: c.frames[0].T, to: c.frames[len(c.frames)-1].T, on: 5 * time.Second}
