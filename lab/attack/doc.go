@@ -4,8 +4,11 @@
 //	off the path     Spoofer      writes any source address (raw socket), sees no answer
 //	                 Flooder      a Spoofer of handshakes that look valid
 //	on the path      Middle       between a host and its router: sees, drops, delays, alters, replays, reorders by a Rule
-//	a client         Enumerator   a viewer that asks for one UID after the other, and keeps the answers and their times
+//	                 SYNFlooder   half-open TCP connections from addresses that are nobody's
+//	a client         Garbler      says on TCP connections what no client says
+//	                 Enumerator   a viewer that asks for one UID after the other, and keeps the answers and their times
 //	                 Impostor     a camera with a key of its own that is handed another one's visitors
+//	                 Decoy        a web or RTSP server where viewers expect their camera's, which asks for logins
 //	the provider     RogueRendezvous   holds the rendezvous' key, and lies to both sides
 //	                 RogueRelay        the bundled server, which alters and keeps what it relays
 //
