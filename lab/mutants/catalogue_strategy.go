@@ -100,7 +100,7 @@ var inStrategy = []Mutant{
 	{
 		Name: "private-untried", Part: Strategy, Job: "home", Metric: "direct_rate",
 		Summary: "private addresses are taken for somebody else's, in one's own home too",
-		File:    "impl/punch/agent.go",
+		File:    "impl/punch/admit.go",
 		Find:    "own.Addr() == peer.Addr() || private(peer.Addr())",
 		Replace: "private(peer.Addr())",
 	},
