@@ -38,9 +38,9 @@
 // maps: less than half a KiB in all, and nothing for the garbage collector to follow. What a device has going on besides is
 // allocated while it lasts (affairs). All of it is bounded: MaxRegistrations devices are remembered (the device that has been
 // offline longest makes room for a new one; where all are online the new one is denied), MaxIntroductions introductions and as
-// many relays (a new one is refused), 64 relays a viewer, one pending session a device, one report a device, MaxTies ties, of
-// them 64 of a viewer and 256 of a camera (the one unused longest makes room), MaxWatches watched cameras, of them 256 of a
-// viewer.
+// many relays (a new one is refused), 64 relays a viewer (the idlest makes room, once it is idle for 10 s), one pending session a
+// device, one report a device, MaxTies ties, of them 64 of a viewer and 256 of a camera (the one unused longest makes room),
+// MaxWatches watched cameras, of them 256 of a viewer.
 //
 // The package is a core (see impl/core): not safe for concurrent use.
 package rendezvous

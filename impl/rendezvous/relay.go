@@ -13,6 +13,10 @@ import (
 // relaysEach is how many relays one viewer has at most, so that a few cannot use up all of them.
 const relaysEach = 64
 
+// relaySpare is how long a relay has carried nothing that makes room for its viewer's next one. Viewers that watch one camera after the other,
+// or the same again and again, leave relays behind that wait for their end.
+const relaySpare = 10 * time.Second
+
 // relaysOfCamera is how many relays one camera has at most. Whoever asks for it uses them up, so that there are many; and few enough
 // that a free channel is found quickly.
 const relaysOfCamera = 256
@@ -46,7 +50,7 @@ type relayKey struct {
 // openRelay binds a relay to a tie that has none, if one is to be had.
 func (s *Server) openRelay(now time.Time, t *tie) {
 	v, c := t.sides[0].client, t.sides[1].client
-	if t.relay != nil || s.cfg.NoRelay || s.nrelays >= s.cfg.MaxIntroductions || len(v.ends()) >= relaysEach || len(c.ends()) >= relaysOfCamera {
+	if t.relay != nil || s.cfg.NoRelay || !s.relayFree(now, v) || s.nrelays >= s.cfg.MaxIntroductions || len(c.ends()) >= relaysOfCamera {
 		return
 	}
 	vc, ok1 := v.freeChannel()
@@ -66,6 +70,20 @@ func (s *Server) openRelay(now time.Time, t *tie) {
 	r.timer.due = func(now time.Time) { s.idle(now, r) }
 	s.timers.set(&r.timer, now.Add(s.cfg.RelayIdle))
 	s.nrelays++
+}
+
+// relayFree says whether a device may have one more relay. Where it has all that it may, the one that has carried nothing for longest makes
+// room, if that is long.
+func (s *Server) relayFree(now time.Time, c *client) bool {
+	if len(c.ends()) < relaysEach {
+		return true
+	}
+	idlest := slices.MinFunc(c.ends(), func(a, b *relayEnd) int { return a.relay.last.Compare(b.relay.last) }).relay
+	if now.Sub(idlest.last) < relaySpare {
+		return false
+	}
+	s.closeRelay(idlest)
+	return true
 }
 
 // freeChannel is the device's next channel number, each used again only after all the others.

@@ -410,6 +410,52 @@ func TestRelaysOfOneViewerAreBounded(t *testing.T) {
 	}
 }
 
+// A viewer that comes again and again is not refused a relay for those that it has left behind: the idlest makes room, and none that
+// carries something.
+func TestIdleRelaysMakeRoom(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.ConnectsPerSecond = 1000 })
+	c, v := r.camera(), r.viewer()
+	ask := func(id uint64) (channel uint16) {
+		v.send(connect(id, c))
+		peer, _ := v.read().(*wire.Peer)
+		in, _ := c.read().(*wire.Introduce)
+		if peer == nil || in == nil {
+			t.Fatalf("peer %+v, introduce %+v", peer, in)
+		}
+		c.send(&wire.IntroduceAck{ID: in.ID})
+		return peer.Channel
+	}
+	carried := func(channel uint16) bool {
+		b, err := wire.AppendChannelData(nil, channel, []byte("media"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.give(v.addr, b)
+		return c.take() != nil
+	}
+	first := ask(1)
+	for id := range uint64(relaysEach - 1) {
+		ask(id + 2)
+	}
+	r.advance(relaySpare - time.Second)
+	if channel := ask(1000); channel != 0 {
+		t.Error("a relay made room that was idle for 9 s")
+	}
+	if !carried(first) {
+		t.Fatal("the first relay carries nothing")
+	}
+	r.advance(time.Second)
+	if channel := ask(1001); channel == 0 {
+		t.Error("no idle relay made room")
+	}
+	if n := r.s.Stats().Relays; n != relaysEach {
+		t.Errorf("%d relays", n)
+	}
+	if !carried(first) {
+		t.Error("the relay that carried something made room")
+	}
+}
+
 // Viewers with keys made for it leave no more behind than so many records, in memory and in the database; cameras are not
 // forgotten for them, nor are viewers by whom something is relayed.
 func TestGuestsAreBounded(t *testing.T) {
