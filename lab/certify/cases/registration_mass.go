@@ -190,7 +190,7 @@ func impatient(s *stage.Stage, x *stage.Set, cameras []*stage.Camera, from, to i
 		if !ok {
 			continue
 		}
-		s.Record(map[string]any{"unit": c.Unit, "tries while the server was gone": len(tries), "median distance in the first half of that time, seconds": early.Seconds(),
+		s.Record(map[string]any{"unit": c.Unit, "tries while the server was gone": len(tries), "mean distance in the first half of that time, seconds": early.Seconds(),
 			"in the second half": end.Seconds()})
 		if end < early*5/4 && end < time.Minute {
 			units++
@@ -200,7 +200,8 @@ func impatient(s *stage.Stage, x *stage.Set, cameras []*stage.Camera, from, to i
 	return units, late
 }
 
-// halves are the median distances of tries in the first half of their time and in the second; false: they are too few to tell.
+// halves are the mean distances of tries in the first half of their time and in the second; false: they are too few to tell. The mean: a
+// unit that tries in two ways at once leaves short and long distances in turn, however rarely it tries in either.
 func halves(tries []time.Time) (early, late time.Duration, ok bool) {
 	distances := tape.Distances(tries)
 	if len(distances) < fewestWait {
@@ -209,11 +210,13 @@ func halves(tries []time.Time) (early, late time.Duration, ok bool) {
 	middle := tries[0].Add(tries[len(tries)-1].Sub(tries[0]) / 2)
 	n := slices.IndexFunc(tries[1:], middle.Before)
 	n = min(max(n, 1), len(distances)-1)
-	return middling(distances[:n]), middling(distances[n:]), true
+	return mean(distances[:n]), mean(distances[n:]), true
 }
 
-func middling(ds []time.Duration) time.Duration {
-	ds = slices.Clone(ds)
-	slices.Sort(ds)
-	return ds[len(ds)/2]
+func mean(ds []time.Duration) time.Duration {
+	sum := time.Duration(0)
+	for _, d := range ds {
+		sum += d
+	}
+	return sum / time.Duration(len(ds))
 }

@@ -85,9 +85,10 @@ func TestHalves(t *testing.T) {
 	}{
 		{"few", at(0, 1, 2, 3), 0, 0, false},
 		{"steady", at(0, 1, 2, 3, 4, 5, 6, 7, 8), time.Second, time.Second, true},
-		{"steady, then slower", at(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 24), time.Second, 8 * time.Second, true},
-		{"doubling", at(0, 1, 3, 7, 15), 2 * time.Second, 8 * time.Second, true},
-		{"quicker and quicker", at(0, 8, 12, 14, 15), 8 * time.Second, 2 * time.Second, true},
+		{"steady, then slower", at(0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 20), time.Second, 6 * time.Second, true},
+		{"doubling", at(0, 1, 3, 7.5, 15.5), 2500 * time.Millisecond, 8 * time.Second, true},
+		{"quicker and quicker", at(0, 8, 12, 14, 15.5), 8 * time.Second, 2500 * time.Millisecond, true},
+		{"rarely, in two ways", at(0, 1, 2, 3, 4, 5, 6, 14, 15, 23, 24), time.Second, 4500 * time.Millisecond, true},
 	} {
 		if early, late, ok := halves(c.tries); early != c.early || late != c.late || ok != c.ok {
 			t.Errorf("%s: %v and %v (%v), want %v and %v (%v)", c.name, early, late, ok, c.early, c.late, c.ok)
