@@ -89,9 +89,14 @@ func (r *run) lesser(complete bool) string {
 		why = append(why, "the programs were told which case was run (--no-blind)")
 	}
 	if n := len(r.o.Only); n > 0 {
-		why = append(why, fmt.Sprintf("only %s of the cases were asked for", list(r.o.Only)))
-		if n == 1 {
-			why[len(why)-1] = "only " + r.o.Only[0] + " was asked for"
+		const shown = 5
+		switch {
+		case n == 1:
+			why = append(why, "only "+r.o.Only[0]+" was asked for")
+		case n <= shown:
+			why = append(why, fmt.Sprintf("only %s of the cases were asked for", list(r.o.Only)))
+		default:
+			why = append(why, fmt.Sprintf("only %s and %d more of the cases were asked for", list(r.o.Only[:shown-1]), n-shown+1))
 		}
 	}
 	if !complete {
