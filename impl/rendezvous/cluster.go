@@ -296,7 +296,7 @@ func (s *Server) relayTo(now time.Time, c *client, node string, theirs uint16) u
 		e.relay.last = now
 		return e.channel
 	}
-	if !s.relayFree(now, c) || s.nrelays >= s.cfg.MaxIntroductions {
+	if s.nrelays >= s.cfg.MaxIntroductions || !s.roomForRelay(now, c) {
 		return 0
 	}
 	ours, ok := c.freeChannel()

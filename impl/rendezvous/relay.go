@@ -50,7 +50,7 @@ type relayKey struct {
 // openRelay binds a relay to a tie that has none, if one is to be had.
 func (s *Server) openRelay(now time.Time, t *tie) {
 	v, c := t.sides[0].client, t.sides[1].client
-	if t.relay != nil || s.cfg.NoRelay || !s.relayFree(now, v) || s.nrelays >= s.cfg.MaxIntroductions || len(c.ends()) >= relaysOfCamera {
+	if t.relay != nil || s.cfg.NoRelay || s.nrelays >= s.cfg.MaxIntroductions || len(c.ends()) >= relaysOfCamera || !s.roomForRelay(now, v) {
 		return
 	}
 	vc, ok1 := v.freeChannel()
@@ -72,9 +72,9 @@ func (s *Server) openRelay(now time.Time, t *tie) {
 	s.nrelays++
 }
 
-// relayFree says whether a device may have one more relay. Where it has all that it may, the one that has carried nothing for longest makes
-// room, if that is long.
-func (s *Server) relayFree(now time.Time, c *client) bool {
+// roomForRelay makes room for one more relay of a device, where it has all that it may: the one that has carried nothing for longest is
+// closed, if that is long; false: none is.
+func (s *Server) roomForRelay(now time.Time, c *client) bool {
 	if len(c.ends()) < relaysEach {
 		return true
 	}
