@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strings"
 	"sync"
 	"time"
 
@@ -106,7 +105,7 @@ func Check(ctx context.Context, f Fault, o Options) Row {
 type kit struct {
 	Options
 	mu       sync.Mutex
-	controls map[string]*control
+	controls map[string]*control // by case
 }
 
 // control is the right program's run of a case, made once.
@@ -131,19 +130,19 @@ func (k *kit) check(ctx context.Context, f Fault) Row {
 	return judge(f, right, wrong, time.Since(start))
 }
 
+// control runs the right program: once for all faults of a case, and anew for a fault that has a control of its own.
 func (k *kit) control(ctx context.Context, c certify.Case, f Fault) certify.Result {
-	key := c.ID
 	if f.Control != "" || f.Declare != nil {
-		key += "/" + f.Name
+		return k.run(ctx, c, f, c.ID+"-of-"+f.Name+"-control", f.ControlEnv())
 	}
 	k.mu.Lock()
-	r := k.controls[key]
+	r := k.controls[c.ID]
 	if r == nil {
 		r = &control{}
-		k.controls[key] = r
+		k.controls[c.ID] = r
 	}
 	k.mu.Unlock()
-	r.once.Do(func() { r.result = k.run(ctx, c, f, strings.Replace(key, "/", "-of-", 1)+"-control", f.ControlEnv()) })
+	r.once.Do(func() { r.result = k.run(ctx, c, f, c.ID+"-control", nil) })
 	return r.result
 }
 
