@@ -1,6 +1,7 @@
 package contain
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,6 +51,34 @@ func TestForks(t *testing.T) {
 	}
 	if most := mostPIDs(s.Limits); r.Usage.Processes > most {
 		t.Errorf("it had %d processes, more than the kernel was to give it: %d", r.Usage.Processes, most)
+	}
+}
+
+// TestForksBeforeTheWardenLooks: it may come to its turn only when no PID is left, for a thread of its own either.
+func TestForksBeforeTheWardenLooks(t *testing.T) {
+	s := shell(t, ": > ready; until [ -e go ]; do sleep 0.01; done; "+
+		"mkfifo pipe; exec 3<>pipe; (i=0; while [ $i -lt 3000 ]; do (read x <&3) & i=$((i+1)); done) 2>/dev/null; : > full; kill -STOP $$")
+	s.Limits.Processes = 50
+	s.Wall = 5 * time.Minute
+	_, over := started(t, t.Context(), s)
+	var warden int
+	if _, err := fmt.Sscan(offspring(t), &warden); err != nil {
+		t.Fatalf("no warden: %v", err)
+	}
+	if err := syscall.Kill(warden, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Create(filepath.Join(s.Folder, "go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.Close()
+	appears(t, filepath.Join(s.Folder, "full"))
+	if err := syscall.Kill(warden, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if r := <-over; r.Ending != TooMany || r.Usage.Processes <= 50 {
+		t.Errorf("ended %s with %d processes", r.Ending, r.Usage.Processes)
 	}
 }
 

@@ -8,8 +8,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -99,6 +101,7 @@ func (w *warden) run() error {
 		}
 	}
 	w.orders = listen(r)
+	hoard(spareThreads)
 	pid, err := w.start()
 	if err != nil {
 		return err
@@ -114,6 +117,28 @@ func (w *warden) run() error {
 		w.settle()
 	}
 	return w.clear()
+}
+
+// spareThreads is more than the warden's goroutines can be blocked in at once: Wait4, orders, the folder, /proc, and Go's own.
+const spareThreads = 16
+
+// hoard has Go's runtime own n threads more, which it keeps idle and takes before it makes one. A program that forks until its
+// PIDs are used up leaves none for a thread of the warden's, and a Go program that can't make one dies.
+func hoard(n int) {
+	var started, over sync.WaitGroup
+	done := make(chan struct{})
+	started.Add(n)
+	for range n {
+		over.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread() // one that ends locked takes its thread with it
+			started.Done()
+			<-done
+		})
+	}
+	started.Wait()
+	close(done)
+	over.Wait()
 }
 
 // listen passes orders on.
