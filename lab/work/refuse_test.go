@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -176,22 +177,21 @@ func TestDuplicates(t *testing.T) {
 	r.same(t, got)
 }
 
-// subjectOf finds a subject by its end.
+// subjectOf finds a subject by its end, when there is a stream of records.
 func subjectOf(t testing.TB, url, end string) string {
 	t.Helper()
 	js := talk(t, url)
-	for _, name := range streams(t, url) {
-		if !strings.HasSuffix(name, "-records") {
-			continue
-		}
-		s, err := js.Stream(t.Context(), name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.TrimSuffix(s.CachedInfo().Config.Subjects[0], ".>") + end
+	isLog := func(name string) bool { return strings.HasSuffix(name, "-records") }
+	var names []string
+	await(t, "a stream of records", func() bool {
+		names = streams(t, url)
+		return slices.ContainsFunc(names, isLog)
+	})
+	s, err := js.Stream(t.Context(), names[slices.IndexFunc(names, isLog)])
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no stream of records")
-	return ""
+	return strings.TrimSuffix(s.CachedInfo().Config.Subjects[0], ".>") + end
 }
 
 // Records that are not this run's end it, with the name of who sent them.
@@ -205,19 +205,19 @@ func TestForeignRecords(t *testing.T) {
 		t.Run(want, func(t *testing.T) {
 			r := rig{Trials: 10}
 			s := server(t)
-			helpers(t, s.URL(), 1)
 			o := spread(t, r.manifest())
 			o.URL = s.URL()
-			sent := false
-			o.Sink = func(rec record.Trial) error {
-				if !sent {
-					sent = true
-					spoil(&rec)
-					logged(t, s.URL(), subjectOf(t, s.URL(), ".record.5.9"), rec)
-				}
-				return nil
-			}
-			_, err := work.Coordinate(t.Context(), o)
+			o.Sink = func(record.Trial) error { return nil }
+			ended := make(chan error, 1)
+			go func() {
+				_, err := work.Coordinate(t.Context(), o)
+				ended <- err
+			}()
+			all := r.alone(t)
+			rec := all[slices.IndexFunc(all, func(rec record.Trial) bool { return rec.Cell == 5 && rec.Trial == 9 })]
+			spoil(&rec)
+			logged(t, s.URL(), subjectOf(t, s.URL(), ".record.5.9"), rec)
+			err := <-ended
 			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "stranger") {
 				t.Errorf("error %v", err)
 			}
