@@ -3,6 +3,7 @@ package reports
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -65,8 +66,9 @@ func testFilter(t *testing.T, ctx context.Context, address string) {
 	count := func(selector string) int { return eval[int](t, ctx, visible(selector)) }
 	check := func(when string, tiles, rows, lists int) {
 		t.Helper()
-		if a, b, c := count("#matrix td[data-cell]"), count("#cells-table tbody tr"), count("details.cell"); a != tiles || b != rows || c != lists {
-			t.Errorf("%s: %d tiles, %d rows and %d lists, want %d, %d and %d", when, a, b, c, tiles, rows, lists)
+		const tile, row, list = "#matrix td[data-cell]", "#cells-table tbody tr", "details.cell"
+		if !becomes(t, ctx, fmt.Sprintf("%s === %d && %s === %d && %s === %d", visible(tile), tiles, visible(row), rows, visible(list), lists)) {
+			t.Errorf("%s: %d tiles, %d rows and %d lists, want %d, %d and %d", when, count(tile), count(row), count(list), tiles, rows, lists)
 		}
 	}
 	check("unfiltered", 18, 18, 18)
@@ -79,18 +81,17 @@ func testFilter(t *testing.T, ctx context.Context, address string) {
 	if !strings.HasPrefix(says, "2 of 18 cells: 12 trials with a verdict, ") || !strings.Contains(says, "95 % interval") || !strings.Contains(says, "The curves and the tables of strategies are of all cells.") {
 		t.Errorf("the filter says %q", says)
 	}
-	at := ask(t, ctx, chromedp.Location())
-	if !strings.HasSuffix(at, "#camera.nat=firewall&strategy=adaptive") {
-		t.Errorf("the address is %s", at)
+	if !becomes(t, ctx, located("#camera.nat=firewall&strategy=adaptive")) {
+		t.Errorf("the address is %s", ask(t, ctx, chromedp.Location()))
 	}
 	do(t, ctx, chromedp.Navigate(address+"?again#camera.nat=firewall,full-cone&strategy=nonsense&%&c1"))
 	check("by address", 12, 12, 12)
-	if !eval[bool](t, ctx, `document.getElementById("c1").closest("details").open`) {
+	if !becomes(t, ctx, `document.getElementById("c1").closest("details").open`) {
 		t.Error("the address did not open its cell")
 	}
 	do(t, ctx, chromedp.Click(`#cells-table tbody tr:not([hidden]) a`))
-	if at := ask(t, ctx, chromedp.Location()); !strings.HasSuffix(at, "#camera.nat=firewall,full-cone&c0") {
-		t.Errorf("a link lost the filter: %s", at)
+	if !becomes(t, ctx, located("#camera.nat=firewall,full-cone&c0")) {
+		t.Errorf("a link lost the filter: %s", ask(t, ctx, chromedp.Location()))
 	}
 	do(t, ctx, chromedp.Focus("#filter-all"), chromedp.KeyEvent(kb.Enter))
 	check("all again", 18, 18, 18)
@@ -101,8 +102,8 @@ func testFilter(t *testing.T, ctx context.Context, address string) {
 // testDrillDown: from a tile to its trials, from a trial to its drawing with the commands to replay it.
 func testDrillDown(t *testing.T, ctx context.Context, address string) {
 	do(t, ctx, chromedp.Navigate(address+"?drill"), chromedp.Click(`#matrix td[data-cell="0"] a`))
-	if n := eval[int](t, ctx, visible(`details.cell[data-cell='0'] table.trials tbody tr`)); n < 7 {
-		t.Fatalf("%d trials", n)
+	if rows := visible(`details.cell[data-cell='0'] table.trials tbody tr`); !becomes(t, ctx, rows+" >= 7") {
+		t.Fatalf("%d trials", eval[int](t, ctx, rows))
 	}
 	do(t, ctx, chromedp.Click(`//tr[@id="c0.t6"]//button`, chromedp.NodeVisible))
 	drawn := ask(t, ctx, chromedp.Text(`.timeline figcaption`))
@@ -124,16 +125,16 @@ func testDrillDown(t *testing.T, ctx context.Context, address string) {
 		t.Errorf("the capture's link is %s", href)
 	}
 	do(t, ctx, chromedp.Navigate(address+"?direct#c0.t6"))
-	if n := eval[int](t, ctx, visible(".timeline svg")); n != 1 {
-		t.Errorf("an address of a trial draws %d", n)
+	if !becomes(t, ctx, visible(".timeline svg")+" === 1") {
+		t.Errorf("an address of a trial draws %d", eval[int](t, ctx, visible(".timeline svg")))
 	}
 }
 
 // testKeyboard: whatever can be clicked can be reached and pressed.
 func testKeyboard(t *testing.T, ctx context.Context, address string) {
 	do(t, ctx, chromedp.Navigate(address+"?keys"), chromedp.KeyEvent(kb.Tab))
-	if first := eval[string](t, ctx, `document.activeElement.textContent`); first != "Skip to the matrix" {
-		t.Errorf("Tab first reaches %q", first)
+	if !becomes(t, ctx, `document.activeElement.textContent === "Skip to the matrix"`) {
+		t.Errorf("Tab first reaches %q", eval[string](t, ctx, `document.activeElement.textContent`))
 	}
 	if n := eval[int](t, ctx, `Array.from(document.querySelectorAll("[onclick], summary, a, button, input, select")).filter(e => e.tabIndex < 0).length`); n != 0 {
 		t.Errorf("%d controls are out of the keyboard's reach", n)
@@ -142,16 +143,16 @@ func testKeyboard(t *testing.T, ctx context.Context, address string) {
 		t.Errorf("%d boxes scroll, but not by keyboard", n)
 	}
 	do(t, ctx, chromedp.Focus(`#filter-form input[value="firewall"]`), chromedp.KeyEvent(" "))
-	if !strings.HasSuffix(ask(t, ctx, chromedp.Location()), "#camera.nat=firewall") {
+	if !becomes(t, ctx, located("#camera.nat=firewall")) {
 		t.Error("Space does not filter")
 	}
 	do(t, ctx, chromedp.Focus(`details.cell[data-cell="0"] summary`), chromedp.KeyEvent(kb.Enter))
 	do(t, ctx, chromedp.Query(`table.trials button`, chromedp.NodeVisible), chromedp.Focus(`table.trials button`), chromedp.KeyEvent(kb.Enter))
-	if n := eval[int](t, ctx, visible(".timeline svg")); n != 1 || !eval[bool](t, ctx, `document.activeElement.getAttribute("aria-expanded") === "true"`) {
-		t.Errorf("Enter draws %d trials", n)
+	if !becomes(t, ctx, visible(".timeline svg")+` === 1 && document.activeElement.getAttribute("aria-expanded") === "true"`) {
+		t.Errorf("Enter draws %d trials", eval[int](t, ctx, visible(".timeline svg")))
 	}
 	do(t, ctx, chromedp.Focus(`#cells-table th button`), chromedp.KeyEvent(kb.Enter))
-	if eval[string](t, ctx, `document.querySelector("#cells-table th").getAttribute("aria-sort")`) != "ascending" {
+	if !becomes(t, ctx, `document.querySelector("#cells-table th").getAttribute("aria-sort") === "ascending"`) {
 		t.Error("Enter does not sort")
 	}
 }

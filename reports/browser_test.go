@@ -2,6 +2,7 @@ package reports
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -70,6 +71,21 @@ func eval[T any](t *testing.T, ctx context.Context, script string) T {
 	}
 	return v
 }
+
+// becomes reports whether a script that is true or false comes out true: what a click, a key or an address sets off in a page is
+// done by a task of the page's own, later.
+func becomes(t *testing.T, ctx context.Context, script string) bool {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !eval[bool](t, ctx, script); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
+// located is a script that is true at an address that ends so.
+func located(end string) string { return fmt.Sprintf("document.location.href.endsWith(%q)", end) }
 
 // media shows the page as for print, or again as for a screen.
 func media(t *testing.T, ctx context.Context, kind string) {

@@ -30,7 +30,7 @@ func TestCertificateInBrowser(t *testing.T) {
 		t.Error("a folded case is seen")
 	}
 	media(t, ctx, "print")
-	if !eval[bool](t, ctx, seen) {
+	if !becomes(t, ctx, seen) {
 		t.Error("a folded case is not printed")
 	}
 	media(t, ctx, "")

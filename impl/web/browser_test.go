@@ -55,9 +55,7 @@ func TestBrowserShowsThePicture(t *testing.T) {
 		return s
 	}
 	for _, want := range []string{"direct", "42 ms", "1.5 %"} {
-		if facts := text("#facts"); !strings.Contains(facts, want) {
-			t.Errorf("facts %q, want %q", facts, want)
-		}
+		eventually(t, "the facts have "+want, func() bool { return strings.Contains(text("#facts"), want) })
 	}
 	if at, err := page.Location(); err != nil || strings.Contains(at, "s3cret") {
 		t.Errorf("the address is %s, %v", at, err)
