@@ -227,7 +227,8 @@ func TestDiskIsFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := s.viewer()
-	if _, err := v.Add(within(t), h.Label(), viewer.AddOptions{Name: "door", Wait: 10 * time.Second}); err == nil || !strings.Contains(err.Error(), "free some room") {
+	registered(t, h)
+	if _, err := v.Add(within(t), h.Label(), viewer.AddOptions{Name: "door"}); err == nil || !strings.Contains(err.Error(), "free some room") {
 		t.Errorf("the viewer hears: %v", err)
 	}
 	h.Do(func(time.Time, *camera.Camera) {

@@ -173,3 +173,13 @@ func require(t *testing.T, program string) {
 		t.Skipf("%s: %v", program, err)
 	}
 }
+
+// registered waits until the rendezvous knows the camera.
+func registered(t *testing.T, h *Handle) {
+	t.Helper()
+	for ctx := within(t); !h.Stats().Core.Registered; time.Sleep(5 * time.Millisecond) {
+		if ctx.Err() != nil {
+			t.Fatal("the camera is not registered")
+		}
+	}
+}
