@@ -171,16 +171,58 @@ func (l *luring) replay(ctx context.Context, when string) (certify.Result, bool)
 		return s.Judge(err), true
 	}
 	media := x.Tape().Count(from, tape.CameTo(farHost), tape.Media)
-	for i := range all {
+	hosts := []string{l.camera.Host(), "rendezvous", x.Relay()}
+	spoken := doorsOf(x.Tape().Packets(0, tape.From(hosts...), tape.UDP))
+	taken := delivered(x.Tape().Packets(from, tape.At(hosts...)), spoken, m.Addrs, all)
+	for i := range taken {
 		s.Saw("tries", 1)
 		s.Try(media > 0 && i == 0)
 	}
-	s.Record(map[string]any{"replayed": when, "messages": len(all), "to": len(to), "media packets": media})
-	s.Note("%s: a second attacker sent %d captured messages to %v, and got %d media packets", when, len(all), to, media)
+	s.Record(map[string]any{"replayed": when, "messages": len(all), "to": len(to), "taken": taken, "media packets": media})
+	s.Note("%s: a second attacker sent %d captured messages to %v, %d of which came to an open door, and got %d media packets",
+		when, len(all), to, taken, media)
 	if media > 0 {
 		return s.Fail("%s a second attacker got in by what the impostor had captured: for %d messages sent again it got %d media packets", when, len(all), media), true
 	}
 	return certify.Result{}, false
+}
+
+// udpPort is one of a host, as it is numbered there.
+type udpPort struct {
+	host string
+	port uint16
+}
+
+// doorsOf are those from which packets were sent.
+func doorsOf(sent []tape.Packet) map[udpPort]bool {
+	doors := map[udpPort]bool{}
+	for _, p := range sent {
+		doors[udpPort{p.Host, p.Src.Port()}] = true
+	}
+	return doors
+}
+
+// delivered counts the messages of which a copy by the attacker came to somebody: to a port that has spoken, and that its host did not refuse
+// by ICMP meanwhile. What a NAT dropped, what a closed port refused, and what there was nobody to send to, is no try of anything.
+func delivered(ps []tape.Packet, spoken map[udpPort]bool, attacker []netip.Addr, messages [][]byte) (n int) {
+	closed := map[udpPort]bool{}
+	for _, p := range tape.Select(ps, tape.Out, tape.ICMP) {
+		if port, ok := refused(p.Payload); ok {
+			closed[udpPort{p.Host, port}] = true
+		}
+	}
+	came := map[string]bool{}
+	for _, p := range tape.Select(ps, tape.In, tape.UDP, tape.By(attacker...)) {
+		if at := (udpPort{p.Host, p.Dst.Port()}); spoken[at] && !closed[at] {
+			came[string(p.Payload)] = true
+		}
+	}
+	for _, b := range messages {
+		if came[string(b)] {
+			n++
+		}
+	}
+	return n
 }
 
 // byFalseServer puts an impostor where the servers' names lead: viewers speak to him at the servers' address, as if DNS had lied.

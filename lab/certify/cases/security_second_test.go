@@ -182,6 +182,48 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// A captured message counts as a try of SEC-3 only where somebody could have let in who sent it: not if there was nowhere to send it to, a NAT
+// dropped it, its port was closed, or has never said a word.
+func TestDelivered(t *testing.T) {
+	attacker := netip.MustParseAddr("198.51.100.66")
+	messages := [][]byte{[]byte("one"), []byte("two"), []byte("three")}
+	came := func(host, from, to, b string) tape.Packet {
+		return tape.Packet{Host: host, Protocol: packet.ProtocolUDP, Src: at(from), Dst: at(to), Payload: []byte(b)}
+	}
+	sent := func(from, to, b string) tape.Packet {
+		p := came("off-path", from, to, b)
+		p.Out = true
+		return p
+	}
+	answer := func(host, from string) tape.Packet {
+		return tape.Packet{Host: host, Out: true, Protocol: packet.ProtocolUDP, Src: at(from), Dst: at("203.0.113.1:5"), Payload: []byte("yes")}
+	}
+	spoken := doorsOf([]tape.Packet{answer("rendezvous", "198.51.100.1:4478"), answer("camera", "192.168.1.2:5"), answer("relay", "198.51.100.2:9")})
+	refusal := tape.Packet{
+		Host: "relay", Out: true, Protocol: packet.ProtocolICMP, Src: at("198.51.100.2:0"), Dst: at("198.51.100.66:0"),
+		Payload: append([]byte{3, 3, 0, 0, 0, 0, 0, 0}, packet.AppendUDP(nil, at("198.51.100.66:7"), at("198.51.100.2:9"), []byte("one"))...),
+	}
+	for name, c := range map[string]struct {
+		ps   []tape.Packet
+		want int
+	}{
+		"nowhere to send it to": {nil, 0},
+		"dropped by a NAT":      {[]tape.Packet{sent("198.51.100.66:7", "203.0.113.1:5", "one")}, 0},
+		"to a server, one twice": {[]tape.Packet{
+			came("rendezvous", "198.51.100.66:7", "198.51.100.1:4478", "one"), came("rendezvous", "198.51.100.66:7", "198.51.100.1:4478", "one"),
+			came("rendezvous", "198.51.100.66:7", "198.51.100.1:4478", "two")}, 2},
+		"to the camera behind its NAT":   {[]tape.Packet{came("camera", "198.51.100.66:7", "192.168.1.2:5", "three")}, 1},
+		"by somebody else":               {[]tape.Packet{came("rendezvous", "203.0.113.1:7", "198.51.100.1:4478", "one")}, 0},
+		"to a port that said nothing":    {[]tape.Packet{came("rendezvous", "198.51.100.66:7", "198.51.100.1:9999", "one")}, 0},
+		"to one that is closed by now":   {[]tape.Packet{came("relay", "198.51.100.66:7", "198.51.100.2:9", "one"), refusal}, 0},
+		"to another beside a closed one": {[]tape.Packet{came("camera", "198.51.100.66:7", "192.168.1.2:5", "one"), refusal}, 1},
+	} {
+		if got := delivered(c.ps, spoken, []netip.Addr{attacker}, messages); got != c.want {
+			t.Errorf("%s: %d tries, want %d", name, got, c.want)
+		}
+	}
+}
+
 // Every probe says something, each its own.
 func TestProbes(t *testing.T) {
 	seen := map[string]bool{}
