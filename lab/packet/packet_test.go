@@ -53,7 +53,13 @@ func build(t testing.TB, src, dst netip.Addr, transport gopacket.SerializableLay
 	if err := gopacket.SerializeLayers(buf, o, ip, transport, gopacket.Payload(payload)); err != nil {
 		t.Fatal(err)
 	}
-	return bytes.Clone(buf.Bytes())
+	b := bytes.Clone(buf.Bytes())
+	if _, udp := transport.(*layers.UDP); udp {
+		if sum := b[len(b)-len(payload)-2:][:2]; sum[0]|sum[1] == 0 { // gopacket leaves it so, which says that there is none (RFC 768)
+			sum[0], sum[1] = 0xff, 0xff
+		}
+	}
+	return b
 }
 
 // verify checks all checksums of a packet from scratch.
