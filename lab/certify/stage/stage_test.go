@@ -19,6 +19,12 @@ import (
 func opened(t *testing.T, fault string, change func(*stage.Options)) (*stage.Stage, context.Context) {
 	t.Helper()
 	t.Parallel()
+	return alone(t, fault, change)
+}
+
+// alone is opened of a test beside which no other one runs.
+func alone(t *testing.T, fault string, change func(*stage.Options)) (*stage.Stage, context.Context) {
+	t.Helper()
 	netnstest.Require(t, "netns", "nftables")
 	f, err := live.Start(live.Options{})
 	if err != nil {
