@@ -188,9 +188,7 @@ func (l *loop) startCapture(n *netState, r *request) error {
 	}
 	file := os.NewFile(uintptr(r.fd), "capture")
 	r.fd = -1
-	now := time.Now() // one reading of both clocks
-	origin := time.Duration(now.UnixNano()) - now.Sub(l.start)
-	n.capture = l.writer.record(file, origin, snap)
+	n.capture = l.writer.record(file, l.origin(), snap)
 	n.SetTap(n.capture.tap)
 	for _, m := range n.monitors {
 		if err := sniff.Unmute(m.fd); err != nil {
@@ -199,6 +197,16 @@ func (l *loop) startCapture(n *netState, r *request) error {
 		}
 	}
 	return nil
+}
+
+// origin is the time since 1970 at which the loop's clock showed 0. A reading of both clocks reads one after the other: the machine may
+// pause in between, which makes it too early.
+func (l *loop) origin() (latest time.Duration) {
+	for range 3 {
+		now := time.Now()
+		latest = max(latest, time.Duration(now.UnixNano())-now.Sub(l.start))
+	}
+	return latest
 }
 
 var errNoCapture = errors.New("the net is not being captured")

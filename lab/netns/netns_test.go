@@ -155,16 +155,24 @@ func TestKillLeavesNoProcess(t *testing.T) {
 	if err != nil || line != "ready\n" {
 		t.Fatalf("victim said %q, %v", line, err)
 	}
-	if n := sleepers(t); n != 1 {
-		t.Fatalf("%d processes of the victim, want 1", n)
-	}
+	// A command has started when the kernel closes its descriptors, which is before it has arguments that anybody could read.
+	awaitSleepers(t, 1)
 	cmd.Process.Signal(syscall.SIGKILL)
 	cmd.Wait()
-	for deadline := time.Now().Add(10 * time.Second); sleepers(t) > 0; {
-		if time.Now().After(deadline) {
-			t.Fatal("the victim's child outlived it")
+	awaitSleepers(t, 0)
+}
+
+// awaitSleepers waits until so many children of the victim are there.
+func awaitSleepers(t *testing.T, want int) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; runtime.Gosched() {
+		n := sleepers(t)
+		if n == want {
+			return
 		}
-		runtime.Gosched()
+		if time.Now().After(deadline) {
+			t.Fatalf("%d processes of the victim, want %d", n, want)
+		}
 	}
 }
 
