@@ -159,6 +159,7 @@ func (v *vectors) answered(from int, ports []uint16, asked map[[12]byte]stunQues
 		answers++
 		v.Note("asked at port %d with %s, it answered by class %d", p.Src.Port(), q.what, m.class)
 		if q.wrong && m.class == stunSuccess {
+			v.Saw("stun", len(v.sent()))
 			return v.Fail("its port %d answered %s with success", p.Src.Port(), q.what), true
 		}
 	}
