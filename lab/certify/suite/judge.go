@@ -7,12 +7,17 @@ import (
 	"github.com/punchlab/punchlab/lab/certify"
 )
 
-// measure is the case by which a result is judged: in a brief run one that asks for something of each kind to have been seen, and for
-// one try, since so few show no rate.
+// measure is the case by which a result is judged.
 func (r *run) measure(c certify.Case) certify.Case {
 	if !r.o.Brief {
 		return c
 	}
+	return Brief(c)
+}
+
+// Brief is the case by which a brief run's result is judged: one that asks for something of each kind to have been seen, and for one try,
+// since so few show no rate.
+func Brief(c certify.Case) certify.Case {
 	var least []certify.Need
 	for _, n := range c.Observed {
 		n.Min = 1

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/punchlab/punchlab/lab/certify"
+	"github.com/punchlab/punchlab/lab/certify/suite"
 )
 
 // Trial is one run of a case, brief.
@@ -146,7 +147,8 @@ func (k *kit) control(ctx context.Context, c certify.Case, f Fault) certify.Resu
 	return r.result
 }
 
-// run runs a case once. A case that does not apply to what is declared is not run.
+// run runs a case once, and holds what it came to to the case as a brief certification does: a pass that has not seen all that the case has to
+// see, or a fail that has seen nothing, is inconclusive. A case that does not apply to what is declared is not run.
 func (k *kit) run(ctx context.Context, c certify.Case, f Fault, name string, env []string) certify.Result {
 	d, err := k.Declaration()
 	if err != nil {
@@ -174,7 +176,7 @@ func (k *kit) run(ctx context.Context, c certify.Case, f Fault, name string, env
 	if err := context.Cause(ctx); err != nil && !r.Verdict.Passed() {
 		r.Verdict, r.Reason = certify.HarnessError, errors.Join(err, errors.New(r.Reason)).Error()
 	}
-	return r
+	return certify.Settle(suite.Brief(c), r)
 }
 
 // judge says whether a fault was told from the right program, and for its own reason.

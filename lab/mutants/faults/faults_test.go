@@ -110,7 +110,19 @@ func build(t *testing.T) string {
 	return program
 }
 
-// said has a Runner answer by the name of the fault that the program has; "" is the control.
+// seen is a result that has seen all that its case has to see, brief.
+func seen(c certify.Case, r certify.Result) certify.Result {
+	r.Case, r.Observed = c.ID, map[string]int{}
+	for _, n := range c.Observed {
+		r.Observed[n.Name] = 1
+	}
+	if c.Rate > 0 {
+		r.Claim = &certify.Claim{Tries: 1}
+	}
+	return r
+}
+
+// said has a Runner answer by the name of the fault that the program has; "" is the control. An answer that says nothing of it has seen enough.
 func said(answers map[string]certify.Result) Runner {
 	return func(ctx context.Context, trial Trial) certify.Result {
 		name := ""
@@ -123,6 +135,9 @@ func said(answers map[string]certify.Result) Runner {
 		if !ok {
 			<-ctx.Done()
 			r = certify.Result{Verdict: certify.Fail, Reason: "it came to its end"}
+		}
+		if r.Observed == nil {
+			return seen(trial.Case, r)
 		}
 		r.Case = trial.Case.ID
 		return r
@@ -138,12 +153,13 @@ func TestJudge(t *testing.T) {
 		Declaration: func() (*certify.Declaration, error) {
 			return &certify.Declaration{Features: map[certify.Feature]bool{certify.FeatureIdentifier: true}}, nil
 		},
-		Timeout: 50 * time.Millisecond,
 		Run: said(map[string]certify.Result{
 			"": pass, "found": fail("3 ports are open"), "found-too": fail("1 port is open"), "other-reason": fail("nobody answered"), "not-found": pass, "crash": crash,
 			"broken-control": fail("no login"), "right": pass, "wrong": fail("ports: a blank password was taken"), "crash-found": crash,
 			"lab": {Verdict: certify.HarnessError, Reason: "ports: no namespace"}, "vague": {Verdict: certify.Inconclusive, Reason: "ports"},
 			"nonstrict": {Verdict: certify.PassNonstrict, Reason: "a declared port is closed"},
+			"blind":     {Verdict: certify.Pass, Observed: map[string]int{"seconds": 3}},
+			"unseen":    {Verdict: certify.Fail, Reason: "3 ports are open", Observed: map[string]int{"seconds": 3}},
 		}),
 	}
 	fault := func(name string, change ...func(*Fault)) Fault {
@@ -168,13 +184,16 @@ func TestJudge(t *testing.T) {
 		fault("found-too", func(f *Fault) { f.Control = "nonstrict" }),
 		fault("lab"),
 		fault("vague"),
-		fault("hangs"),
 		fault("wrong", password),
 		fault("wrong", password, func(f *Fault) { f.Declare = nil }),
 		fault("found", func(f *Fault) { f.Case = "SEC-99" }),
+		fault("found", func(f *Fault) { f.Control = "blind" }),
+		fault("unseen"),
 	}
-	want := []bool{true, false, false, false, true, false, false, true, false, false, false, true, false, false}
+	want := []bool{true, false, false, false, true, false, false, true, false, false, true, false, false, false, false, false}
 	table := CheckAll(t.Context(), faults, o)
+	o.Timeout = 50 * time.Millisecond
+	table.Rows = append(table.Rows, Check(t.Context(), fault("hangs"), o))
 	for i := range table.Rows {
 		r := &table.Rows[i]
 		if r.OK != want[i] {
@@ -206,6 +225,38 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// TestVacuous: no case's control passes in vain. It has to have seen something of each kind that its case names, and the row says of what not.
+func TestVacuous(t *testing.T) {
+	all := map[certify.Feature]bool{}
+	for _, trait := range certify.Features() {
+		all[trait.Feature] = true
+	}
+	for _, c := range certify.Catalogue() {
+		without := "" // what the control does not see
+		o := Options{
+			Declaration: func() (*certify.Declaration, error) { return &certify.Declaration{Features: all}, nil },
+			Run: func(_ context.Context, trial Trial) certify.Result {
+				if len(trial.Env) > 0 {
+					return seen(c, certify.Result{Verdict: certify.Fail, Reason: "broken"})
+				}
+				r := seen(c, certify.Result{Verdict: certify.Pass})
+				delete(r.Observed, without)
+				return r
+			},
+		}
+		f := Fault{Case: c.ID, Name: "breaks", Summary: "it is broken", Reason: "broken"}
+		if r := Check(t.Context(), f, o); !r.OK {
+			t.Errorf("%s: its control sees everything: %+v", c.ID, r)
+		}
+		for _, n := range c.Observed {
+			without = n.Name
+			if r := Check(t.Context(), f, o); r.OK || r.Control != certify.Inconclusive || !strings.Contains(r.Why, n.What+": 0 of at least 1") {
+				t.Errorf("%s: its control does not see %q: %+v", c.ID, n.What, r)
+			}
+		}
+	}
+}
+
 // TestAgain: what is not found at first is checked once more, alone, and the row says so; what is found is not.
 func TestAgain(t *testing.T) {
 	var ran []string
@@ -220,9 +271,9 @@ func TestAgain(t *testing.T) {
 				slow = false
 			}
 			if len(tr.Env) == 0 || late || is("never") {
-				return certify.Result{Verdict: certify.Pass}
+				return seen(tr.Case, certify.Result{Verdict: certify.Pass})
 			}
-			return certify.Result{Verdict: certify.Fail, Reason: "3 ports are open"}
+			return seen(tr.Case, certify.Result{Verdict: certify.Fail, Reason: "3 ports are open"})
 		},
 		Folder: "out", Jobs: 1, Again: true,
 	}

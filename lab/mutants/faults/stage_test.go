@@ -88,6 +88,8 @@ func TestOnStage(t *testing.T) {
 		if err := s.Pause(ctx, time.Second); err != nil {
 			return s.Judge(err)
 		}
+		s.Saw("seconds", 1)
+		s.Saw("packets", x.Tape().Count(from, c.Out()))
 		if n := x.Tape().Count(from, c.Out(), tape.Media); n > 5 {
 			return s.Fail("%d media packets in a second, and nobody watches", n)
 		}
@@ -98,7 +100,9 @@ func TestOnStage(t *testing.T) {
 		if err := v.WaitFrames(ctx, 40); err != nil {
 			return s.Judge(err)
 		}
+		s.Saw("packets", x.Tape().Count(from, c.Out()))
 		for _, f := range v.Frames() {
+			s.Saw("frames", 1)
 			if !s.Source().Intact(f) {
 				return s.Fail("frame %d differs from the source's", f.N)
 			}
