@@ -28,10 +28,13 @@ func browser(t *testing.T) context.Context {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	t.Cleanup(cancel)
+	// Chromium drops keys and clicks that come before a page is painted (allow-pre-commit-input), and is given up on after 20 s unless told
+	// otherwise.
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.UserDataDir(dir),
-		chromedp.WindowSize(1280, 900), chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("allow-file-access-from-files", true))
+		chromedp.WindowSize(1280, 900), chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("allow-file-access-from-files", true),
+		chromedp.Flag("allow-pre-commit-input", true), chromedp.WSURLReadTimeout(time.Minute))
 	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
@@ -53,6 +56,7 @@ func ask[T any](t *testing.T, ctx context.Context, step chromedp.Action[T]) T {
 	if _, err := chromedp.Run(ctx, chromedp.Evaluate[int]("1")); err != nil { // the first run begins the browser, with no limit
 		t.Fatal(err)
 	}
+	settle(t, ctx)
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	v, err := chromedp.Run(ctx, step)
@@ -60,6 +64,16 @@ func ask[T any](t *testing.T, ctx context.Context, step chromedp.Action[T]) T {
 		t.Fatal(err)
 	}
 	return v
+}
+
+// settle waits until the page has drawn what the step before has set off: it scrolls to where an address leads as it draws, and a click is at
+// the place that its aim had before.
+func settle(t *testing.T, ctx context.Context) {
+	t.Helper()
+	const drawn = `new Promise(r => requestAnimationFrame(() => requestAnimationFrame(() => r(true))))`
+	if _, err := chromedp.Run(ctx, chromedp.Evaluate[bool](drawn, chromedp.EvalAwaitPromise)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // eval runs a script in the page.
