@@ -29,9 +29,11 @@ func Open(ctx context.Context, program, url string) (*Page, error) {
 		return nil, err
 	}
 	p := &Page{cancel: []func(){func() { os.RemoveAll(dir) }}}
-	// Without a sandbox, since tests run as root; with addresses as they are, since nobody resolves mDNS names in a lab.
+	// Without a sandbox, since tests run as root; with addresses as they are, since nobody resolves mDNS names in a lab; with patience, since
+	// a busy machine takes its time to begin a browser.
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.UserDataDir(dir),
-		chromedp.WindowSize(1280, 800), chromedp.Flag("disable-features", "WebRtcHideLocalIpsWithMdns"), chromedp.Flag("disable-dev-shm-usage", true))
+		chromedp.WindowSize(1280, 800), chromedp.Flag("disable-features", "WebRtcHideLocalIpsWithMdns"), chromedp.Flag("disable-dev-shm-usage", true),
+		chromedp.WSURLReadTimeout(time.Minute))
 	var cancel context.CancelFunc
 	p.ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
 	p.cancel = append(p.cancel, cancel)
