@@ -21,7 +21,7 @@ type Kernel struct {
 
 // The kernel answers before Send returns, unless it is very busy: how long to wait for what must come, and for what must not.
 const (
-	Comes = 5 * time.Second
+	Comes = 20 * time.Second
 	Never = 15 * time.Millisecond
 )
 

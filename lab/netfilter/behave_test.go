@@ -158,8 +158,8 @@ func TestReset(t *testing.T) {
 	}
 }
 
-// until sends every few milliseconds until a packet no longer passes, and returns how long that took.
-func until(t *testing.T, pass func() bool) time.Duration {
+// until sends every few milliseconds until a packet no longer passes.
+func until(t *testing.T, pass func() bool) {
 	t.Helper()
 	start := time.Now()
 	for pass() {
@@ -167,17 +167,13 @@ func until(t *testing.T, pass func() bool) time.Duration {
 			t.Fatalf("still passes after %v", time.Since(start))
 		}
 	}
-	return time.Since(start)
 }
 
 func TestTimeoutAndRefresh(t *testing.T) {
 	const life = 80 * time.Millisecond
+	const inexact = 20 * time.Millisecond // the kernel's clock
 	b := newBench(t, 1)
 	srv := b.server[0][0]
-	quick := func(to netip.AddrPort, from, at *sock) bool {
-		_, ok := at.receive(from.send(to), 8*time.Millisecond)
-		return ok
-	}
 	for _, test := range []struct {
 		name                string
 		noOutbound, inbound bool
@@ -192,24 +188,39 @@ func TestTimeoutAndRefresh(t *testing.T) {
 			behavior := pair(nat.EndpointIndependent, f)
 			behavior.UDPTimeout, behavior.NoOutboundRefresh, behavior.InboundRefresh = life, test.noOutbound, test.inbound
 			b.install(behavior)
-			alive := func(keep func(c *sock, mapping netip.AddrPort)) bool {
+			// alive tells whether a mapping lets a packet in after twice its timeout, and how long at most nothing kept it meanwhile.
+			alive := func(wait time.Duration, keep func(c *sock, mapping netip.AddrPort)) (got bool, longest time.Duration) {
 				c := b.host(0, 0)
+				last := time.Now()
 				mapping := c.reaches(srv.addr, srv)
+				kept := func(by func()) {
+					before := time.Now()
+					by()
+					longest, last = max(longest, time.Since(last)), before
+				}
 				for start := time.Now(); time.Since(start) < 2*life; {
-					keep(c, mapping)
+					kept(func() { keep(c, mapping) })
 				}
-				return quick(mapping, srv, c)
+				var token string
+				kept(func() { token = srv.send(mapping) })
+				_, got = c.receive(token, wait)
+				return got, longest
 			}
-			// A busy machine may pause for longer than the timeout: what must be kept alive has three chances.
-			kept := func(want bool, keep func(c *sock, mapping netip.AddrPort)) bool {
-				got := alive(keep)
-				for try := 1; try < 3 && want && !got; try++ {
-					got = alive(keep)
+			// A busy machine may pause for longer than the timeout: that says nothing about what must be kept alive.
+			kept := func(want bool, keep func(c *sock, mapping netip.AddrPort)) (got bool) {
+				wait := never
+				if want {
+					wait = 50 * never
 				}
-				return got
+				for end := time.Now().Add(comes); ; {
+					got, longest := alive(wait, keep)
+					if got || !want || longest < life-inexact || time.Now().After(end) {
+						return got
+					}
+				}
 			}
 			pause := func() { c := time.After(life / 12); <-c }
-			if alive(func(*sock, netip.AddrPort) { pause() }) {
+			if kept(false, func(*sock, netip.AddrPort) { pause() }) {
 				t.Errorf("%s, %v: an idle mapping outlives its timeout twice", test.name, behavior)
 			}
 			if got := kept(test.keptByOut, func(c *sock, _ netip.AddrPort) { c.send(srv.addr); pause() }); got != test.keptByOut {
@@ -225,9 +236,22 @@ func TestTimeoutAndRefresh(t *testing.T) {
 	behavior.UDPTimeout = life
 	b.install(behavior)
 	c := b.host(0, 0)
+	before := time.Now()
 	mapping := c.reaches(srv.addr, srv)
-	if d := until(t, func() bool { return quick(mapping, srv, c) }); d < life-20*time.Millisecond || d > 3*life {
-		t.Errorf("a mapping with a timeout of %v ended after %v", life, d)
+	after := time.Now()
+	var passed, ended time.Duration // how old it was at least when the last packet passed, and at most when one did not
+	until(t, func() bool {
+		age := time.Since(after)
+		token := srv.send(mapping)
+		ended = time.Since(before)
+		_, ok := c.receive(token, 50*never)
+		if ok {
+			passed = age
+		}
+		return ok
+	})
+	if ended < life-inexact || passed > 3*life {
+		t.Errorf("a mapping with a timeout of %v let a packet in after %v and none after %v", life, passed, ended)
 	}
 }
 

@@ -231,7 +231,7 @@ func (s *site) host(i int, port uint16) *sock {
 // How long a packet may take that must come, and how long one that must not is waited for: the kernel delivers
 // over veth before the sending call returns, unless it is very busy.
 const (
-	comes = 5 * time.Second
+	comes = 20 * time.Second
 	never = 20 * time.Millisecond
 )
 
