@@ -144,7 +144,7 @@ func TestModesOnTheWire(t *testing.T) {
 			return err
 		})
 	}
-	refused := func() bool { // by an ICMP error
+	refused := func(wait time.Duration) bool { // by an ICMP error
 		var heard error
 		must(t, s.hosts[0].Do(func() error {
 			c, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(mapPort))
@@ -155,13 +155,13 @@ func TestModesOnTheWire(t *testing.T) {
 			if _, err := c.Write(pmpAsks); err != nil {
 				return err
 			}
-			must(t, c.SetReadDeadline(time.Now().Add(never)))
+			must(t, c.SetReadDeadline(time.Now().Add(wait)))
 			_, heard = c.Read(make([]byte, 64))
 			return nil
 		}))
 		return !os.IsTimeout(heard)
 	}
-	if dial() == nil || !refused() {
+	if dial() == nil || !refused(patience) {
 		t.Error("something listens before the services have started")
 	}
 	p, err := portmap.Serve(s.where(), preset(t, "silent"))
@@ -182,15 +182,15 @@ func TestModesOnTheWire(t *testing.T) {
 		}
 		return nil
 	}))
-	if refused() {
+	if refused(never) {
 		t.Error("a silent router answered")
 	}
 	must(t, p.Close())
-	if dial() == nil || !refused() {
+	if dial() == nil || !refused(patience) {
 		t.Error("something listens after the services have ended")
 	}
 	s.serve(preset(t, "none"))
-	if dial() == nil || !refused() {
+	if dial() == nil || !refused(patience) {
 		t.Error("something listens although no service is offered")
 	}
 }
@@ -212,7 +212,7 @@ func TestHTTPBounds(t *testing.T) {
 		"wrong method":      {"DELETE", "/rootDesc.xml", "", 405},
 		"GET of a control":  {"GET", "/ctl/IPConn", "", 405},
 		"no envelope":       {"POST", "/ctl/IPConn", "hello", 500},
-		"a body too long":   {"POST", "/ctl/IPConn", strings.Repeat("x", 100_000), 400},
+		"a body too long":   {"POST", "/ctl/IPConn", strings.Repeat("x", 64<<10+1), 400}, // of more the rest is not read, and the answer may be lost
 		"a body of nothing": {"POST", "/ctl/IPConn", "", 500},
 	} {
 		req, err := http.NewRequest(try.method, "http://192.168.1.1:5000"+try.path, strings.NewReader(try.body))
@@ -252,7 +252,7 @@ func TestServeFailsCleanly(t *testing.T) {
 		} else if !errors.Is(err, syscall.EADDRINUSE) {
 			t.Errorf("with %s taken: %v", try.taken, err)
 		}
-		if after := descriptors(t); after != before {
+		if after := descriptors(t); after > before { // fewer: what an earlier test has left ends late
 			t.Errorf("with %s taken: %d descriptors before, %d after", try.taken, before, after)
 		}
 		must(t, taken.Close())

@@ -178,7 +178,7 @@ func ipNet(p netip.Prefix) *net.IPNet {
 }
 
 // patience is how long what must come may take on a busy machine.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, ok func() bool) {
