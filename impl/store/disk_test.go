@@ -87,7 +87,7 @@ func TestFullDisk(t *testing.T) {
 	// Damaged on a full disk it serves what could be rescued.
 	there := n
 	for range 10 { // the first pages that have records may be old copies, which nobody reads
-		scribble(t, path)
+		scribbleUnder(t, s, path)
 		if there = holds(t, s, n); there < n {
 			break
 		}

@@ -94,9 +94,9 @@ func mustClose(t testing.TB, s *Store) {
 // await waits for a condition.
 func await(t testing.TB, what string, met func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !met(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !met(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%s: not within 10 s", what)
+			t.Fatalf("%s: not within 30 s", what)
 		}
 	}
 }

@@ -116,7 +116,7 @@ func TestSavesWhileMending(t *testing.T) {
 	fill(t, path, n)
 	e := &events{}
 	s := mustOpen(t, path, e)
-	scribble(t, path)
+	scribbleUnder(t, s, path)
 	saved := map[key]record{}
 	random := rand.New(rand.NewPCG(1, 2))
 	for stamp := uint64(n); len(e.list()) == 0; stamp++ {
@@ -239,7 +239,7 @@ func TestDamageWhileOpen(t *testing.T) {
 			fill(t, path, n)
 			e := &events{}
 			s := mustOpen(t, path, e)
-			scribble(t, path)
+			scribbleUnder(t, s, path)
 			touch(t, s)
 			await(t, "salvage", func() bool { return len(e.list()) > 0 })
 			if got := e.salvaged(t); got.Records < n*9/10 {
@@ -269,6 +269,15 @@ func scribble(t *testing.T, path string) {
 			done++
 		}
 	}
+}
+
+// scribbleUnder destroys them in the file of a store that is open, which sees all of it at once: it would else find the first page while
+// the others are being destroyed, and mend what is damaged then, or have the new database damaged.
+func scribbleUnder(t *testing.T, s *Store, path string) {
+	t.Helper()
+	s.use.Lock()
+	defer s.use.Unlock()
+	scribble(t, path)
 }
 
 func overwrite(t *testing.T, path string, at int64, b []byte) {
