@@ -49,7 +49,7 @@ func runScript(t *testing.T, e engine, path string) {
 		requireTUN(t)
 	}
 	for try := 1; ; try++ {
-		s := &script{t: t, engine: e, retry: try < 3} // a wrong engine is wrong each time
+		s := &script{t: t, engine: e, retry: try < 8} // a wrong engine is wrong each time
 		t.Cleanup(s.stop)
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			s.t = t

@@ -35,6 +35,12 @@ func (s setup) kernelConfig() netfilter.Config {
 	return netfilter.Config{Behavior: s.b, External: s.external, External6: s.external6, LANPrefix: lan, LANPrefix6: s.lan6, Seed: s.seed}
 }
 
+// forgetsSoon tells whether the router ends something within the time that a script waits.
+func (s setup) forgetsSoon() bool {
+	return slices.ContainsFunc([]time.Duration{s.b.UDPTimeout, s.b.ICMPTimeout, s.b.TCPSynTimeout, s.b.TCPTransitory, s.b.TCPEstablished},
+		func(d time.Duration) bool { return d > 0 && d <= virtualOnly })
+}
+
 // newSetup reads the arguments of a script's router command: a preset's name, then what differs from it.
 func newSetup(args []datadriven.CmdArg) (setup, error) {
 	s := setup{
