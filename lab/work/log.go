@@ -72,6 +72,9 @@ func (r *logReader) doubt(ctx context.Context) error {
 
 // fetch takes messages as long as they come in turn.
 func (r *logReader) fetch(b jetstream.MessageBatch, err error) (out []jetstream.Msg, _ error) {
+	if errors.Is(err, jetstream.ErrInvalidOption) {
+		return nil, nil // the time to wait was over before the server was asked
+	}
 	if err != nil {
 		r.consumer = nil
 		return nil, err

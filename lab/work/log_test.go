@@ -37,7 +37,7 @@ func TestLogReaderAsksAgain(t *testing.T) {
 	r := &logReader{stream: stream}
 	var got []string
 	read := func(n int) {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		for len(got) < n {
 			msgs, err := r.next(ctx, 10*time.Millisecond)
@@ -50,7 +50,7 @@ func TestLogReaderAsksAgain(t *testing.T) {
 		}
 	}
 	steal := func(n int) {
-		b, err := r.consumer.Fetch(n, jetstream.FetchMaxWait(5*time.Second))
+		b, err := r.consumer.Fetch(n, jetstream.FetchMaxWait(9*time.Second))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/punchlab/punchlab/lab"
 	"github.com/punchlab/punchlab/lab/netns"
 	"github.com/punchlab/punchlab/lab/record"
@@ -345,6 +346,28 @@ func helpers(t testing.TB, url string, n int) {
 	t.Cleanup(func() { cancel(); wg.Wait() })
 }
 
+// takers waits until so many workers have taken a run. A sink that does so holds its end up.
+func takers(t testing.TB, url string, n int) {
+	t.Helper()
+	js := talk(t, url)
+	await(t, fmt.Sprintf("%d workers", n), func() bool {
+		took := 0
+		for _, name := range streams(t, url) {
+			if !strings.HasSuffix(name, "-records") {
+				continue
+			}
+			log, err := js.Stream(t.Context(), name)
+			if err != nil {
+				continue
+			}
+			if info, err := log.Info(t.Context(), jetstream.WithSubjectFilter("punchlab.*.*.log.worker.*")); err == nil {
+				took += len(info.State.Subjects)
+			}
+		}
+		return took >= n
+	})
+}
+
 // alone are the records of the run in one process.
 func (r rig) alone(t testing.TB) []record.Trial {
 	t.Helper()
@@ -412,7 +435,7 @@ func lines(file string) (n int) {
 // await waits for a condition.
 func await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(15 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain: %s", what)
 		}

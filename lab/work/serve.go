@@ -46,10 +46,16 @@ func Serve(ctx context.Context, o ServeOptions) error {
 		if err != nil {
 			return err
 		}
+		if w.Once && w.served {
+			return nil
+		}
 		if next == nil {
 			select {
 			case <-ctx.Done():
-			case <-news:
+			case m := <-news:
+				if w.hear(m); w.Once && w.served { // the server may be gone by now
+					return nil
+				}
 			case <-time.After(jobsEvery):
 			}
 			continue
@@ -92,7 +98,7 @@ type worker struct {
 	ServeOptions
 	*client
 	news    <-chan *nats.Msg       // something when jobs have come or gone
-	served  bool                   // a job that is over
+	served  bool                   // a job that it had taken is over
 	refused map[string]error       // by run and epoch
 	ready   map[string]*assignment // by run and epoch
 	turn    string                 // run that was worked on last
@@ -128,7 +134,10 @@ func (w *worker) choose(ctx context.Context) (*assignment, error) {
 			mine = append(mine, a)
 		}
 	}
-	maps.DeleteFunc(w.ready, func(k string, _ *assignment) bool { return !there[k] })
+	maps.DeleteFunc(w.ready, func(k string, _ *assignment) bool {
+		w.served = w.served || !there[k]
+		return !there[k]
+	})
 	maps.DeleteFunc(w.refused, func(k string, _ error) bool { return !there[k] })
 	if len(mine) == 0 {
 		return nil, nil
@@ -137,6 +146,13 @@ func (w *worker) choose(ctx context.Context) (*assignment, error) {
 	next := mine[(i+1)%len(mine)]
 	w.turn = next.Run
 	return next, nil
+}
+
+// hear takes a word about jobs: one that this worker has taken may be over before it had a unit of it.
+func (w *worker) hear(m *nats.Msg) {
+	for _, a := range w.ready {
+		w.served = w.served || string(m.Data) == a.overNews()
+	}
 }
 
 // accept examines a job that is new; nil: it is refused, with the reason as error.

@@ -66,7 +66,8 @@ func (d *desk) begin(ctx context.Context, h *holding) bool {
 		if was.Begun >= d.maxAlone() {
 			now.Begun, now.GivenUp = was.Begun, true
 		}
-		if ack, err := d.say(ctx, now, sequence); err == nil {
+		// Not cut off by a word to stop: what the server has taken unknown to this worker would count as its death.
+		if ack, err := d.say(context.WithoutCancel(ctx), now, sequence); err == nil {
 			h.alone, h.said = now, ack
 			return true
 		} else if !wrongLast(err) {
@@ -83,11 +84,9 @@ func (d *desk) withdraw(h *holding) {
 	if h == nil || h.said == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), fetchWait)
-	defer cancel()
 	back := h.alone
 	back.Begun, back.Delivery = back.Begun-1, 0
-	if _, err := d.say(ctx, back, h.said); err != nil {
+	if _, err := d.say(context.Background(), back, h.said); err != nil {
 		d.log.Debug("cannot take back that a unit is run alone", "error", err)
 	}
 }
