@@ -1,10 +1,12 @@
 package cases
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/punchlab/punchlab/lab/attack"
@@ -24,6 +26,7 @@ type observer struct {
 	host    string          // in whose path it stands
 	right   map[string]bool // hashes of the source's frames
 	bodies  []byte          // of media, all sessions together
+	before  []tape.Packet   // the camera's media of the session before
 	shown   int             // frames that viewers got
 	views   int
 }
@@ -57,7 +60,9 @@ func (o *observer) read(from int, when string) (certify.Result, bool) {
 	media := tape.Select(ps, tape.Media)
 	if len(o.bodies) < 4*tape.RandomBytes {
 		// As the camera sent it: what an attacker has changed or repeated is like what it was made of.
-		o.bodies = append(o.bodies, tape.Bodies(o.x.Tape().Packets(from, o.camera.Out(), tape.Media))...)
+		sent := o.x.Tape().Packets(from, o.camera.Out(), tape.Media)
+		o.bodies = append(o.bodies, tape.Bodies(unrepeated(sent, o.before))...)
+		o.before = sent
 	}
 	o.s.Saw("packets", len(ps))
 	o.s.Record(map[string]any{"when": when, "packets": len(ps), "media packets": len(media), "secrets looked for": len(o.secrets), "found": len(hits)})
@@ -66,6 +71,41 @@ func (o *observer) read(from int, when string) (certify.Result, bool) {
 		return o.s.Fail("%s %d known pieces can be read %s, in %d packets: %v", when, len(hits), o.where, len(ps), hits[0]), true
 	}
 	return certify.Result{}, false
+}
+
+// Bounds of what was sent again.
+const (
+	relayHead = 64              // bytes that a relay's header has at most
+	leftOver  = 2 * time.Second // after it had been sent something of a session before may come again in the next one
+)
+
+// unrepeated is a session's media without the datagrams that were sent again: what a viewer has not got is the same ciphertext once more, however
+// late a slow viewer asks for it, and says nothing of the cipher. Such a one is byte for byte the other, its sequence number with it, but for a
+// relay's header before it; the same under a keystream that repeats itself has another number. Copies of the session before, with which the
+// camera may not have been quite done, go by their time, as a cipher that begins anew in each session gives the same datagrams, too.
+func unrepeated(sent, before []tape.Packet) (kept []tape.Packet) {
+	const mark = 32
+	end := func(b []byte) string { return string(b[max(0, len(b)-mark):]) }
+	earlier, old := map[string][]tape.Packet{}, map[string][]tape.Packet{}
+	for _, p := range before {
+		old[end(p.Payload)] = append(old[end(p.Payload)], p)
+	}
+	for _, p := range sent {
+		same := func(q tape.Packet) bool {
+			long, short := p.Payload, q.Payload
+			if len(long) < len(short) {
+				long, short = short, long
+			}
+			return len(long)-len(short) <= relayHead && bytes.HasSuffix(long, short)
+		}
+		lately := func(q tape.Packet) bool { return p.At.Sub(q.At) <= leftOver && same(q) }
+		e := end(p.Payload)
+		if !tape.UDP(&p) || p.Fragment || !slices.ContainsFunc(earlier[e], same) && !slices.ContainsFunc(old[e], lately) {
+			kept = append(kept, p)
+		}
+		earlier[e] = append(earlier[e], p)
+	}
+	return kept
 }
 
 // random holds the media of all sessions to random bytes.
