@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -318,6 +319,15 @@ func TestSchemaAgrees(t *testing.T) {
 	}
 }
 
+// cpu is the time that the machine has given this process: what else runs on it takes nothing of that.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // FuzzParse: any bytes give a scenario whose cells can be built, or errors, soon.
 func FuzzParse(f *testing.F) {
 	for _, name := range scenarios.Names() {
@@ -326,9 +336,9 @@ func FuzzParse(f *testing.F) {
 			s.Name, s.Topology, s.Axes[len(s.Axes)-1].Values[0], s.Trials, s.Trial.Media, s.Trial.Timeout)))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		start := time.Now()
+		start := cpu()
 		s, err := scenarios.Parse("x.yaml", data, onlyNamed)
-		if took := time.Since(start); took > 5*time.Second {
+		if took := cpu() - start; took > 5*time.Second {
 			t.Errorf("took %v", took)
 		}
 		if err != nil {

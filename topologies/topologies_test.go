@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -255,6 +256,15 @@ func TestSchemaAgrees(t *testing.T) {
 	}
 }
 
+// cpu is the time that the machine has given this process: what else runs on it takes nothing of that.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // FuzzParse: any bytes give a sound topology or errors with places, soon.
 func FuzzParse(f *testing.F) {
 	for _, name := range topologies.Names() {
@@ -270,9 +280,9 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add([]byte(strings.ReplaceAll(string(text), "drive.down", "lte-drive-down")))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		start := time.Now()
+		start := cpu()
 		topo, err := topologies.Parse("nowhere/x.yaml", data) // no file is beside it
-		if took := time.Since(start); took > 5*time.Second {
+		if took := cpu() - start; took > 5*time.Second {
 			t.Errorf("took %v", took)
 		}
 		if err != nil {
