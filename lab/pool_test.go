@@ -93,7 +93,7 @@ func TestConfigureMends(t *testing.T) {
 func mapPort(t *testing.T, l *lab.Lab, host string, gateway netip.Addr, internal uint16) (external uint16) {
 	t.Helper()
 	const wanted = 7000
-	b, err := natPMP(t, l, host, gateway, 2*time.Second, 0, 1, 0, 0, byte(internal>>8), byte(internal), wanted>>8, wanted&255, 0, 0, 2, 0)
+	b, err := natPMP(t, l, host, gateway, patience, 0, 1, 0, 0, byte(internal>>8), byte(internal), wanted>>8, wanted&255, 0, 0, 2, 0)
 	if err != nil || len(b) != 16 || b[3] != 0 {
 		t.Fatalf("NAT-PMP answer % x, %v", b, err)
 	}

@@ -64,7 +64,7 @@ func TestReplayHasStandbyAndServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	trace, err := capture.Open(captured(t, l, func() {
-		externalAddress(t, l, "viewer", topo.Site("wifi").Gateway(), time.Second)
+		externalAddress(t, l, "viewer", topo.Site("wifi").Gateway(), patience)
 		chat(t, l)
 	}))
 	if err != nil {
@@ -123,7 +123,7 @@ func chat(t *testing.T, l *lab.Lab) {
 			if i%20 != 19 {
 				continue
 			}
-			server.SetReadDeadline(time.Now().Add(5 * time.Second))
+			server.SetReadDeadline(time.Now().Add(patience))
 			if _, seen, err = server.ReadFromUDPAddrPort(make([]byte, 100)); err != nil {
 				t.Fatal(err)
 			}
