@@ -100,7 +100,6 @@ func (c *cast) owner(strategy string) *actor {
 	return c.act("viewer", strategy, func(a *actor) (core.Core, func(time.Time) error, error) {
 		v, err := viewer.New(viewer.Config{
 			Static: c.ownerKey, Rendezvous: []netip.AddrPort{c.at}, RendezvousKey: c.label.RendezvousKey, Rand: seeded(3),
-			SignalTimeout: time.Second, AnswerTimeout: 1500 * time.Millisecond,
 		})
 		a.viewer = v
 		return v, v.Start, err

@@ -143,7 +143,7 @@ func TestImpostorNearby(t *testing.T) {
 		const port = 4478
 		registered := make(chan struct{}, 1)
 		end := inBackground(t, &Impostor{Server: c.at, Key: c.serverKey.Public(), Own: own, Victim: c.label.Key, Port: port, Secrets: c.secrets(),
-			Registered: func(netip.AddrPort) { registered <- struct{}{} }}, c.l.Host("on-path"), Budget{100, 10 * time.Second})
+			Registered: func(netip.AddrPort) { registered <- struct{}{} }}, c.l.Host("on-path"), Budget{100, enough})
 		<-registered
 		owner := c.act("camera", "direct", func(a *actor) (core.Core, func(time.Time) error, error) { // the owner is at home, the camera away
 			v, err := viewer.New(viewer.Config{Static: c.ownerKey, Rendezvous: []netip.AddrPort{c.at}, RendezvousKey: c.label.RendezvousKey, Rand: seeded(3)})

@@ -2,7 +2,6 @@ package attack
 
 import (
 	"testing"
-	"time"
 
 	"github.com/punchlab/punchlab/impl/camera"
 	"github.com/punchlab/punchlab/impl/identity"
@@ -19,8 +18,8 @@ func TestGuesser(t *testing.T) {
 	until(t, "the camera registers", func() bool { return saw[camera.Registered](cam) })
 	try := func(made identity.PublicKey, secret func(int) identity.Secret, tries int) ([]Guessed, Report) {
 		t.Helper()
-		g := &Guesser{Server: c.at, Key: c.serverKey.Public(), Camera: c.label.Key, Made: made, Secret: secret, Tries: tries, Rate: 50, Wait: 5 * time.Second, Seed: 3}
-		r, err := g.Run(t.Context(), c.l.Host("off-path"), Budget{1000, 20 * time.Second})
+		g := &Guesser{Server: c.at, Key: c.serverKey.Public(), Camera: c.label.Key, Made: made, Secret: secret, Tries: tries, Rate: 50, Wait: patience, Seed: 3}
+		r, err := g.Run(t.Context(), c.l.Host("off-path"), Budget{1000, enough})
 		if err != nil || r.Ended != Done || len(g.Guesses()) != tries {
 			t.Fatalf("%d tries, %+v, %v", len(g.Guesses()), r, err)
 		}

@@ -79,17 +79,23 @@ func count(t testing.TB, m *lab.Machine, port uint16) *counter {
 	return n
 }
 
+// patience is how long what must come may take on a busy machine.
+const patience = 30 * time.Second
+
+// enough is the time of an attack that is ended before, or by its packets.
+const enough = 5 * time.Minute
+
 // until waits for a condition that another goroutine brings about.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		select {
 		case <-ctx.Done():
-			t.Fatalf("%s: not within 5 s", what)
+			t.Fatalf("%s: not within %v", what, patience)
 		case <-tick.C:
 		}
 	}

@@ -30,7 +30,7 @@ func TestMiddleGainsNothing(t *testing.T) {
 			c := newCast(t, newLab(t, lab.EngineTable))
 			ready := make(chan struct{})
 			m := &Middle{Rule: tt.rule, Secrets: c.secrets(), Ready: func() { close(ready) }}
-			end := inBackground(t, m, c.l.Host("camera"), Budget{5000, 20 * time.Second})
+			end := inBackground(t, m, c.l.Host("camera"), Budget{5000, enough})
 			<-ready
 			c.serve()
 			cam, owner := c.camera("direct"), c.owner("direct")
@@ -67,7 +67,7 @@ func TestRogueRelayGainsNothing(t *testing.T) {
 		}
 		return [][]byte{d, d}
 	}
-	end := inBackground(t, a, c.l.Host("rendezvous"), Budget{20000, 20 * time.Second})
+	end := inBackground(t, a, c.l.Host("rendezvous"), Budget{20000, enough})
 	<-ready
 	cam, owner := c.camera("relay"), c.owner("relay")
 	c.watch(cam, owner, "relay")

@@ -22,7 +22,7 @@ func (c *cast) rogue(lie Lie) (end func() Report) {
 	c.t.Helper()
 	ready := make(chan struct{})
 	end = inBackground(c.t, &RogueRendezvous{Key: c.serverKey, Lie: lie, Secrets: c.secrets(), Seed: 8, Ready: func() { close(ready) }},
-		c.l.Host("rendezvous"), Budget{1000, 30 * time.Second})
+		c.l.Host("rendezvous"), Budget{1000, enough})
 	<-ready
 	return end
 }
@@ -97,7 +97,7 @@ func TestImpostorGainsNothing(t *testing.T) {
 	registered := make(chan netip.AddrPort, 1)
 	imp := &Impostor{Server: c.at, Key: c.serverKey.Public(), Own: own, Victim: c.label.Key, Secrets: c.secrets(), Seed: 5,
 		Registered: func(at netip.AddrPort) { registered <- at }}
-	endImpostor := inBackground(t, imp, c.l.Host("rogue"), Budget{300, 30 * time.Second})
+	endImpostor := inBackground(t, imp, c.l.Host("rogue"), Budget{300, enough})
 	where = <-registered
 	cam, owner := c.camera("direct"), c.owner("direct")
 	until(t, "the camera registers", func() bool { return saw[camera.Registered](cam) })
@@ -114,7 +114,7 @@ func TestImpostorGainsNothing(t *testing.T) {
 	}
 	// With an honest rendezvous, while the impostor is registered and claims the camera's key, the owner has the camera.
 	h := c.serve()
-	endImpostor = inBackground(t, imp, c.l.Host("rogue"), Budget{300, 30 * time.Second})
+	endImpostor = inBackground(t, imp, c.l.Host("rogue"), Budget{300, enough})
 	<-registered
 	cam, owner = c.camera("direct"), c.owner("direct")
 	c.watch(cam, owner, "direct")

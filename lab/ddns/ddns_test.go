@@ -47,7 +47,7 @@ func resolver(t *testing.T, server netip.AddrPort) ddns.Resolver {
 func TestNameFollowsTheUpdate(t *testing.T) {
 	queries, updates := serve(t)
 	r := resolver(t, queries)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if _, err := r.Lookup(ctx, "door.cams.example"); !errors.Is(err, ddns.ErrNoName) {
 		t.Errorf("before any update: %v", err)
@@ -65,7 +65,7 @@ func TestNameFollowsTheUpdate(t *testing.T) {
 
 func TestStrangersAreRefused(t *testing.T) {
 	queries, updates := serve(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	var d net.Dialer
 	for want, a := range map[string]ddns.Account{
@@ -89,7 +89,7 @@ func TestLookupRetries(t *testing.T) {
 	}
 	defer c.Close()
 	r := resolver(t, c.LocalAddr().(*net.UDPAddr).AddrPort())
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	asked := make(chan int)
 	go func() {
 		buf, n := make([]byte, 1500), 0

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,15 +36,18 @@ func TestSlowCustomers(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if _, err := c.Write([]byte(said)); err != nil {
+		// On a busy machine it says that when it has been let go already, and is reset.
+		if _, err := c.Write([]byte(said)); err != nil && !gone(err) {
 			t.Fatal(err)
 		}
-		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
-		if _, err := io.Copy(io.Discard, c); err != nil {
+		_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+		if _, err := io.Copy(io.Discard, c); err != nil && !gone(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
+
+func gone(err error) bool { return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) }
 
 // liar answers queries with what it likes, and the true answer last.
 func liar(t *testing.T, lies ...func(*dns.Msg)) netip.AddrPort {
