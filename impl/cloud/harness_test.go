@@ -164,7 +164,7 @@ func units(from, to int) (all []media.AccessUnit) {
 
 func (r *rig) close() {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := r.Close(ctx); err != nil {
 		r.t.Fatal(err)

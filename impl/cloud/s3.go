@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -34,9 +35,14 @@ type S3 struct {
 
 	CA   *x509.CertPool                                                       // who signs the server's certificate; nil: the system's
 	Dial func(ctx context.Context, network, address string) (net.Conn, error) // nil: from this host
+
+	patience time.Duration // for the store's word on a large body before it is sent; 0: askWait
 }
 
-const defaultRegion = "us-east-1"
+const (
+	defaultRegion = "us-east-1"
+	askWait       = 2 * time.Second
+)
 
 // ParseURL reads where a store is: https://HOST[:PORT]/BUCKET[/PREFIX].
 func ParseURL(s string) (S3, error) {
@@ -123,7 +129,7 @@ func (s S3) transport() *http.Transport {
 	return &http.Transport{
 		Proxy: http.ProxyFromEnvironment, DialContext: dial, TLSHandshakeTimeout: 15 * time.Second,
 		TLSClientConfig:       &tls.Config{RootCAs: s.CA, MinVersion: tls.VersionTLS12},
-		ResponseHeaderTimeout: time.Minute, ExpectContinueTimeout: 2 * time.Second,
+		ResponseHeaderTimeout: time.Minute, ExpectContinueTimeout: cmp.Or(s.patience, askWait),
 		IdleConnTimeout: 30 * time.Second, MaxIdleConnsPerHost: 2, DisableCompression: true,
 	}
 }

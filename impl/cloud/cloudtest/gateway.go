@@ -15,12 +15,14 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -80,14 +82,7 @@ const (
 func Start(t testing.TB) *Gateway {
 	t.Helper()
 	program := Required(t, "versitygw")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &Gateway{t: t, program: program, Dir: t.TempDir(), Addr: l.Addr().String()}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	g := &Gateway{t: t, program: program, Dir: t.TempDir(), Addr: keepPort(t)}
 	writeCertificate(t, g.Dir)
 	if err := os.MkdirAll(filepath.Join(g.Dir, "data", Bucket), 0o700); err != nil {
 		t.Fatal(err)
@@ -98,6 +93,24 @@ func Start(t testing.TB) *Gateway {
 	g.Restart()
 	t.Cleanup(g.Kill)
 	return g
+}
+
+// keepPort has a port of 127.0.0.1 that nobody else is given before the test ends, also in an outage: a socket is bound to it, and does not
+// listen. The store may bind it too, since both say SO_REUSEADDR.
+func keepPort(t testing.TB) (addr string) {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	at := syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
+	err = errors.Join(syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1), syscall.Bind(fd, &at))
+	bound, e := syscall.Getsockname(fd)
+	if err = errors.Join(err, e); err != nil {
+		t.Fatal(err)
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(bound.(*syscall.SockaddrInet4).Port))
 }
 
 // writeCertificate makes a CA and a server's certificate for 127.0.0.1.
@@ -157,7 +170,7 @@ func (g *Gateway) Restart() {
 	if err := g.cmd.Start(); err != nil {
 		g.t.Fatal(err)
 	}
-	for end := time.Now().Add(20 * time.Second); ; {
+	for end := time.Now().Add(time.Minute); ; {
 		c, err := net.Dial("tcp", g.Addr)
 		if err == nil {
 			_ = c.Close()
