@@ -97,19 +97,15 @@ func (w *garbling) storm(ctx, held context.Context, g *Garbler) {
 			return
 		}
 		hard := made.draw.IntN(2) == 0
-		until := ctx
-		if len(what.B) == 0 {
-			until = held
-		}
 		w.open.Go(func() {
-			w.once(until, what, hard)
+			w.once(ctx, held, what, hard)
 			<-free
 		})
 	}
 }
 
-// once opens a connection, says what there is to say, and leaves: hard by a reset.
-func (w *garbling) once(ctx context.Context, what Garbage, hard bool) {
+// once opens a connection, says what there is to say, and leaves: hard by a reset. Where it says nothing it leaves when held is over.
+func (w *garbling) once(ctx, held context.Context, what Garbage, hard bool) {
 	short, cancel := context.WithTimeout(ctx, takenIn)
 	defer cancel()
 	c, err := w.m.DialContext(short, "tcp", w.target.String())
@@ -123,7 +119,7 @@ func (w *garbling) once(ctx context.Context, what Garbage, hard bool) {
 	}
 	if len(what.B) == 0 {
 		_ = c.SetDeadline(time.Now().Add(heldOpen))
-		defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })()
+		defer context.AfterFunc(held, func() { _ = c.SetDeadline(time.Unix(1, 0)) })()
 		var one [1]byte
 		_, _ = c.Read(one[:]) // until the server has had enough, or it has held it long enough
 		w.count(what.Kind, 0)
