@@ -115,7 +115,8 @@ func TestDialTCPHonoursItsContext(t *testing.T) {
 		conn.Close()
 		t.Fatal("a connection to nobody")
 	}
-	if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) && !isTimeout(err) || took > patience { // the kernel tries for two minutes
+	// The kernel tries for two minutes.
+	if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) && !isTimeout(err) || took > patience {
 		t.Errorf("after %v: %v, want the context's end", took, err)
 	}
 }
