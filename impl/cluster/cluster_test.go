@@ -21,7 +21,7 @@ func TestAcrossNodes(t *testing.T) {
 	c := r.camera(newKey(), n[0].at)
 	await(t, c.events, yes[camera.Registered])
 	await(t, n[0].events, yes[rendezvous.Online])
-	eventually(t, "the camera is in the directory", func() bool { return n[0].Stats().Cluster.Claims == 1 })
+	eventually(t, "the camera is in the directory", func() bool { return n[0].Stats().Cluster.Claims >= 1 })
 	for strategy, want := range map[string]punch.Route{"direct": punch.Direct, "relay": punch.Relay} {
 		v := r.viewer(n[1].at)
 		connect(t, v, c, strategy)
@@ -44,7 +44,7 @@ func TestUnknownAndOfflineAlike(t *testing.T) {
 	n := r.nodes(2)
 	c := r.camera(newKey(), n[0].at)
 	await(t, c.events, yes[camera.Registered])
-	eventually(t, "the camera is in the directory", func() bool { return n[0].Stats().Cluster.Claims == 1 })
+	eventually(t, "the camera is in the directory", func() bool { return n[0].Stats().Cluster.Claims >= 1 })
 	c.node.Do(c.core.Close)
 	await(t, n[0].events, yes[rendezvous.Offline])
 	eventually(t, "the directory says so", func() bool { return n[0].Stats().Cluster.Held == 0 })
@@ -64,13 +64,14 @@ func TestCamerasNodeDies(t *testing.T) {
 	n := r.nodes(3)
 	c := r.camera(newKey(), n[0].at, n[1].at)
 	await(t, n[0].events, yes[rendezvous.Online])
-	eventually(t, "the camera is in the directory", func() bool { return n[0].Stats().Cluster.Claims == 1 })
+	eventually(t, "the camera is in the directory", func() bool { return n[0].Stats().Cluster.Claims >= 1 })
 	v := r.viewer(n[2].at)
 	connect(t, v, c, "relay")
+	kept(t, n[0])
 	n[0].Kill()
 	died := time.Now()
 	await(t, n[1].events, yes[rendezvous.Online])
-	if away := time.Since(died); away > 4*keepalive { // one, and what a busy machine adds
+	if away := time.Since(died); away > 8*keepalive { // one, and what a busy machine adds
 		t.Errorf("the camera was away for %v", away)
 	}
 	drain(v.events)
@@ -90,14 +91,21 @@ func TestViewersNodeDies(t *testing.T) {
 	n := r.nodes(3)
 	c := r.camera(newKey(), n[0].at)
 	await(t, n[0].events, yes[rendezvous.Online])
-	eventually(t, "the camera is in the directory", func() bool { return n[0].Stats().Cluster.Claims == 1 })
+	eventually(t, "the camera is in the directory", func() bool { return n[0].Stats().Cluster.Claims >= 1 })
 	v := r.viewer(n[1].at, n[2].at)
 	connect(t, v, c, "relay")
+	kept(t, n[0])
 	n[1].Kill()
 	died := time.Now()
 	drain(v.events)
 	frames(t, v, 5)
 	t.Logf("frames again after %v", time.Since(died))
+}
+
+// kept waits until another node could go on with a connection whose home this one is: frames come before.
+func kept(t *testing.T, home *server) {
+	t.Helper()
+	eventually(t, "the connection is kept", func() bool { return home.Stats().Cluster.Kept >= 1 })
 }
 
 // drain throws away what has been said.
@@ -114,9 +122,10 @@ func TestDrain(t *testing.T) {
 	n := r.nodes(3)
 	c := r.camera(newKey(), n[0].at, n[1].at)
 	await(t, n[0].events, yes[rendezvous.Online])
-	eventually(t, "the camera is in the directory", func() bool { return n[0].Stats().Cluster.Claims == 1 })
+	eventually(t, "the camera is in the directory", func() bool { return n[0].Stats().Cluster.Claims >= 1 })
 	v := r.viewer(n[2].at)
 	connect(t, v, c, "relay")
+	kept(t, n[0])
 	ctx, cancel := context.WithTimeout(t.Context(), keepalive)
 	defer cancel()
 	began := time.Now()

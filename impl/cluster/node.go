@@ -67,6 +67,7 @@ type Stats struct {
 	Unanswered int64 // of them, in vain
 	Visits     int64 // messages of other nodes' devices for cameras here
 	Told       int64 // messages for devices served here
+	Kept       int64 // connections that were put where another node finds them
 	Restored   int64 // connections that went on here after their home was lost
 	Claims     int64 // cameras announced
 	Conflicts  int64 // of them, held by another node that lives

@@ -26,7 +26,7 @@ import (
 const (
 	port      = 4479
 	keepalive = time.Second
-	patience  = 15 * time.Second // of a test, for what should come at once
+	patience  = 30 * time.Second // of a test, for what should come at once
 )
 
 func must[T any](v T, err error) T {
@@ -51,7 +51,7 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{t: t, key: newKey(), number: rigs.Add(1)}
-	r.startNATS("127.0.0.1:0")
+	r.startNATS(netip.AddrPortFrom(r.at(0), 4222).String()) // where nobody listens while it is away
 	r.url = "nats://" + r.nats.Addr()
 	t.Cleanup(func() { r.nats.Close() })
 	return r

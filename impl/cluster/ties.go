@@ -34,15 +34,20 @@ func (n *Node) saveTie(t rendezvous.Tie) {
 	if err != nil {
 		return
 	}
+	kept := true
 	for _, key := range tieKeys(t) {
 		sealed, err := n.secrets.seal(n.cfg.Rand, key, b)
 		if err != nil {
 			return
 		}
-		n.tieOp(func(ctx context.Context, kv jetstream.KeyValue) error {
+		done := n.tieOp(func(ctx context.Context, kv jetstream.KeyValue) error {
 			_, err := kv.Put(ctx, key, sealed)
 			return err
 		})
+		kept = kept && done
+	}
+	if kept {
+		n.count(func(s *Stats) { s.Kept++ })
 	}
 }
 
@@ -56,8 +61,9 @@ func (n *Node) dropTie(t rendezvous.Tie) {
 // tieTries is how often something is tried with the connections, a second apart: NATS takes as long to choose another leader.
 const tieTries = 12
 
-// tieOp does something with the connections, if NATS is there: one that is not kept ends with its node, and no sooner.
-func (n *Node) tieOp(do func(context.Context, jetstream.KeyValue) error) {
+// tieOp does something with the connections, if NATS is there, and says whether it was done: one that is not kept ends with its node, and
+// no sooner.
+func (n *Node) tieOp(do func(context.Context, jetstream.KeyValue) error) (done bool) {
 	for range tieTries {
 		_, kv := n.buckets()
 		if kv == nil {
@@ -67,15 +73,16 @@ func (n *Node) tieOp(do func(context.Context, jetstream.KeyValue) error) {
 		err := do(ctx, kv)
 		cancel()
 		if err == nil {
-			return
+			return true
 		}
 		select {
 		case <-time.After(time.Second):
 		case <-n.ctx.Done():
-			return
+			return false
 		}
 	}
 	n.count(func(s *Stats) { s.Lost++ })
+	return false
 }
 
 // loadTie is a party's connection; false: it is not known.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"crypto/rand"
 	"sync"
 	"testing"
@@ -54,7 +55,7 @@ func TestDoubt(t *testing.T) {
 }
 
 // newTestNode is a node with a core, at a NATS server in this process, of which the node other lives.
-func newTestNode(t *testing.T) *Node {
+func newTestNode(t *testing.T, timeout time.Duration) *Node {
 	t.Helper()
 	_, k := newTestSecrets(t)
 	s, err := Embed(ServerConfig{Key: k, Name: "nats"})
@@ -62,7 +63,7 @@ func newTestNode(t *testing.T) *Node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	c := Config{Key: k, Name: "n", Memory: true, Timeout: 100 * time.Millisecond, Hello: time.Hour}
+	c := Config{Key: k, Name: "n", Memory: true, Timeout: timeout, Hello: time.Hour}
 	c.URL, c.Options = s.Connect()
 	n, err := New(c)
 	if err != nil {
@@ -82,7 +83,10 @@ func newTestNode(t *testing.T) *Node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, n, "the buckets are there", func() bool { return n.cameras != nil })
+	until(t, n, "the buckets are there", func() bool {
+		n.changed() // it tries again each Hello, and on a busy machine does not have them at once
+		return n.cameras != nil
+	})
 	return n
 }
 
@@ -111,7 +115,9 @@ func otherHolds(t *testing.T, n *Node, uid identity.UID) {
 	}
 	if err == nil {
 		kv, _ := n.buckets()
-		_, err = kv.Put(t.Context(), uid.Compact(), b)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		_, err = kv.Put(ctx, uid.Compact(), b)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +127,7 @@ func otherHolds(t *testing.T, n *Node, uid identity.UID) {
 // A camera that comes online before all NATS servers have heard of the subscription is noticed all the same.
 func TestWatchBeforeTheSubscriptionIsKnown(t *testing.T) {
 	t.Parallel()
-	n := newTestNode(t)
+	n := newTestNode(t, 3*time.Second) // until the second look: what follows the first one is done by then
 	n.greeted(&letter{Kind: kindHello, Node: "other", Epoch: 5})
 	uid := n.cfg.Key.Public().UID()
 	n.Watch(time.Now(), uid, true)
@@ -137,7 +143,7 @@ func TestWatchBeforeTheSubscriptionIsKnown(t *testing.T) {
 // So is one whose node is heard of later than its entry.
 func TestWatchBeforeTheNodeIsKnown(t *testing.T) {
 	t.Parallel()
-	n := newTestNode(t)
+	n := newTestNode(t, 100*time.Millisecond)
 	n.mu.Lock()
 	n.since = n.since.Add(-24 * time.Hour) // every node had its time to say that it lives
 	n.mu.Unlock()
@@ -159,7 +165,7 @@ func TestWatchBeforeTheNodeIsKnown(t *testing.T) {
 // However much a node has to do, who challenges one of its cameras hears at once that it is asked: it would be taken over otherwise.
 func TestChallengeIsHeardAtOnce(t *testing.T) {
 	t.Parallel()
-	n := newTestNode(t)
+	n := newTestNode(t, 10*time.Second)
 	release := make(chan struct{})
 	defer close(release)
 	for range 2 * askWorkers {
@@ -201,7 +207,7 @@ func TestChallengeIsHeardAtOnce(t *testing.T) {
 // A camera that was sent away as a copy is one no more when the directory takes it.
 func TestSuspectIsCleared(t *testing.T) {
 	t.Parallel()
-	n := newTestNode(t)
+	n := newTestNode(t, 10*time.Second)
 	uid := n.cfg.Key.Public().UID()
 	n.suspect(uid)
 	n.hold(uid, holding{key: n.cfg.Key.Public(), stamp: 1, since: time.Now(), state: wire.StateOnline})
@@ -211,7 +217,7 @@ func TestSuspectIsCleared(t *testing.T) {
 // What a process said that has ended may come once more: it does not put the one that followed it to death.
 func TestLettersOfAnEndedProcess(t *testing.T) {
 	t.Parallel()
-	n := newTestNode(t)
+	n := newTestNode(t, 10*time.Second)
 	subject := n.prefix + "all"
 	sealed := func(l *letter) []byte {
 		b, err := l.marshal()
