@@ -144,11 +144,25 @@ func await(t *testing.T, v *viewer.Viewer, name string, ok func(viewer.Camera) b
 // watch reads frames.
 func watch(t *testing.T, v *viewer.Viewer, name string, n int) []viewer.Frame {
 	t.Helper()
+	f := feed(t, v, name)
+	defer f.Close()
+	return take(t, f, n)
+}
+
+// feed begins to watch.
+func feed(t *testing.T, v *viewer.Viewer, name string) *viewer.Feed {
+	t.Helper()
 	f, err := v.Feed(name, viewer.WatchOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	t.Cleanup(f.Close)
+	return f
+}
+
+// take reads frames of a feed.
+func take(t *testing.T, f *viewer.Feed, n int) []viewer.Frame {
+	t.Helper()
 	ctx := within(t)
 	var frames []viewer.Frame
 	for len(frames) < n {

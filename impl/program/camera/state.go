@@ -65,7 +65,7 @@ func (s *state) open(openLabel bool) (err error) {
 
 func (s *state) close() {
 	if s.lock != nil {
-		_ = s.lock.Close()
+		unlock(s.lock)
 	}
 }
 
@@ -92,6 +92,13 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}
 	return f, nil
+}
+
+// unlock gives a folder back. Closing the file would not do: a program that another goroutine is just starting, such as ffmpeg, has the
+// descriptor too until it runs.
+func unlock(lock *os.File) {
+	_ = unix.Flock(int(lock.Fd()), unix.LOCK_UN)
+	_ = lock.Close()
 }
 
 // load reads what the maker delivered, as far as Options did not say it.
@@ -252,7 +259,7 @@ func New(dir string, rendezvousKey identity.PublicKey, hosts []string, rand io.R
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
+	defer unlock(lock)
 	s := &state{dir: dir}
 	if _, err := os.Stat(s.path(LabelFile)); err == nil {
 		return nil
@@ -278,7 +285,7 @@ func Relabel(dir string, rand io.Reader) (l identity.Label, err error) {
 	if err != nil {
 		return l, err
 	}
-	defer lock.Close()
+	defer unlock(lock)
 	s := &state{dir: dir}
 	if err := s.load(); err != nil {
 		return l, err
@@ -297,7 +304,7 @@ func Reset(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
+	defer unlock(lock)
 	s := &state{dir: dir}
 	for _, name := range []string{PairingsFile, AddressesFile, PortFile, RecordingKey, PrivacyFile} {
 		if err := os.Remove(s.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/punchlab/punchlab/impl/identity"
 	"github.com/punchlab/punchlab/impl/source"
+	"golang.org/x/sys/unix"
 )
 
 // provisioned makes a folder as a maker does.
@@ -102,6 +103,20 @@ func TestBadInput(t *testing.T) {
 	if _, err := Start(t.Context(), o); !errors.Is(err, source.ErrNoFFmpeg) {
 		t.Errorf("without ffmpeg: %v", err)
 	}
+}
+
+// A folder is free once it is given back, though a program that is being started has the lock's descriptor still.
+func TestUnlockBesideAStart(t *testing.T) {
+	dir := t.TempDir()
+	lock := must(lockDir(dir))
+	started := must(unix.Dup(int(lock.Fd())))
+	defer unix.Close(started)
+	unlock(lock)
+	again, err := lockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock(again)
 }
 
 // A folder that is there already stays as it is.
