@@ -19,6 +19,7 @@ import (
 	"github.com/punchlab/punchlab/lab/certify"
 	"github.com/punchlab/punchlab/lab/certify/stage"
 	"github.com/punchlab/punchlab/lab/certify/tape"
+	"github.com/punchlab/punchlab/lab/packet"
 )
 
 // forbidden are addresses that a relay must not reach for anybody: its own host, and networks behind it.
@@ -99,12 +100,14 @@ func openRelay(ctx context.Context, s *stage.Stage, x *stage.Set) (certify.Resul
 	}
 	defer b.close()
 	from := x.Tape().Mark()
-	if err := r.put(ctx, b.port); err != nil {
+	if err := r.ask(ctx, b.port); err != nil {
 		return s.Judge(err), true
 	}
 	if err := s.Pause(ctx, s.For(5*time.Second, 200*time.Millisecond)); err != nil { // in which the relay may yet reach there
 		return s.Judge(err), true
 	}
+	tcp, udp := openDoors(r.x.Tape().Packets(from, tape.At(r.relay)))
+	r.count(atDoors(r.put, tcp, udp))
 	return r.judge(r.reached(from), b.heard.Load())
 }
 
@@ -119,9 +122,17 @@ type relaying struct {
 	ports [2][]uint16         // that it is asked at: UDP, TCP
 
 	mu     sync.Mutex
-	asked  int
+	put    []plea
+	asked  int    // requests that came to somebody
 	agreed string // the first request that it did not refuse
 	errs   []error
+}
+
+// plea is a request that was put.
+type plea struct {
+	tcp  bool
+	port uint16 // at which
+	yes  bool   // the answer
 }
 
 // look finds out where the relay takes packets, and where it sends them by itself.
@@ -142,8 +153,8 @@ func (r *relaying) look() {
 	}
 }
 
-// put puts all requests for all addresses at all ports, eight at once.
-func (r *relaying) put(ctx context.Context, port uint16) error {
+// ask puts all requests for all addresses at all ports, eight at once.
+func (r *relaying) ask(ctx context.Context, port uint16) error {
 	var putting sync.WaitGroup
 	room := make(chan struct{}, 8)
 	for _, a := range r.all {
@@ -157,7 +168,7 @@ func (r *relaying) put(ctx context.Context, port uint16) error {
 				putting.Go(func() {
 					defer func() { <-room }()
 					answer, err := q.ask(ctx, r.x, netip.AddrPortFrom(r.at, at))
-					r.took(q, fmt.Sprintf("%s for %v at port %d", q.name, a, at), answer, err)
+					r.took(plea{q.tcp != nil, at, q.yes(answer)}, fmt.Sprintf("%s for %v at port %d", q.name, a, at), err)
 				})
 			}
 		}
@@ -166,21 +177,55 @@ func (r *relaying) put(ctx context.Context, port uint16) error {
 	return cmp.Or(errors.Join(r.errs...), ctx.Err())
 }
 
-// took counts a request and its answer.
-func (r *relaying) took(q asking, what string, answer []byte, err error) {
+// took keeps a request and its answer.
+func (r *relaying) took(q plea, what string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
 		r.errs = append(r.errs, err)
 		return
 	}
-	yes := q.yes(answer)
-	r.asked++
-	r.s.Saw("tries", 1)
-	r.s.Try(yes)
-	if yes && r.agreed == "" {
+	r.put = append(r.put, q)
+	if q.yes && r.agreed == "" {
 		r.agreed = what
 	}
+}
+
+// count counts tries.
+func (r *relaying) count(tries []plea) {
+	r.asked = len(tries)
+	for _, q := range tries {
+		r.s.Saw("tries", 1)
+		r.s.Try(q.yes)
+	}
+}
+
+// atDoors are the requests that are tries: those put at open doors, and those that were answered by yes. What came to nobody, nobody has refused.
+func atDoors(put []plea, tcp, udp map[uint16]bool) (tries []plea) {
+	for _, q := range put {
+		if q.yes || q.tcp && tcp[q.port] || !q.tcp && udp[q.port] {
+			tries = append(tries, q)
+		}
+	}
+	return tries
+}
+
+// openDoors are a host's ports, by its packets: those of TCP from which a connection was taken, and those of UDP to which datagrams came, none of
+// which its system refused by ICMP.
+func openDoors(ps []tape.Packet) (tcp, udp map[uint16]bool) {
+	tcp, udp = map[uint16]bool{}, map[uint16]bool{}
+	for _, p := range tape.Select(ps, tape.Out, tape.Flags(packet.SYN|packet.ACK, 0)) {
+		tcp[p.Src.Port()] = true
+	}
+	for _, p := range tape.Select(ps, tape.In, tape.UDP) {
+		udp[p.Dst.Port()] = true
+	}
+	for _, p := range tape.Select(ps, tape.Out, tape.ICMP) {
+		if port, ok := refused(p.Payload); ok {
+			delete(udp, port)
+		}
+	}
+	return tcp, udp
 }
 
 // reached counts the relay's packets to addresses that it must not reach, from a position of the tape on.
@@ -197,10 +242,11 @@ func (r *relaying) reached(from int) map[netip.Addr]int {
 // judge: heard is how often a service of the relay's own host was reached.
 func (r *relaying) judge(reached map[netip.Addr]int, heard int64) (certify.Result, bool) {
 	s := r.s
-	s.Record(map[string]any{"requests": r.asked, "ports": r.ports, "addresses": len(r.all), "agreed": r.agreed, "the host's own service heard": heard,
-		"packets to forbidden addresses": len(reached)})
-	s.Note("the relay was asked %d times for %d addresses at UDP ports %v and TCP ports %v: its host's own service heard %d, packets went to %d of the addresses",
-		r.asked, len(r.all), r.ports[0], r.ports[1], heard, len(reached))
+	s.Record(map[string]any{"requests": len(r.put), "at open doors": r.asked, "ports": r.ports, "addresses": len(r.all), "agreed": r.agreed,
+		"the host's own service heard": heard, "packets to forbidden addresses": len(reached)})
+	s.Note("the relay was asked %d times, %d of them at open doors, for %d addresses at UDP ports %v and TCP ports %v", len(r.put), r.asked,
+		len(r.all), r.ports[0], r.ports[1])
+	s.Note("its host's own service heard %d, packets went to %d of the addresses", heard, len(reached))
 	switch {
 	case heard > 0:
 		return s.Fail("a service of the relay's own host at 127.0.0.1 was reached %d times in %d requests to the relay", heard, r.asked), true
@@ -208,6 +254,9 @@ func (r *relaying) judge(reached map[netip.Addr]int, heard int64) (certify.Resul
 		return s.Fail("the relay sent packets to %d addresses that it must not reach, in %d requests: %v", len(reached), r.asked, reached), true
 	case r.agreed != "":
 		return s.Fail("the relay agreed to %s, which it must refuse", r.agreed), true
+	case r.asked == 0:
+		return s.Inconclusive("none of %d requests came to an open door of the relay, at UDP ports %v and TCP ports %v: it refused nothing", len(r.put),
+			r.ports[0], r.ports[1]), true
 	}
 	return certify.Result{}, false
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -221,6 +222,36 @@ func TestDelivered(t *testing.T) {
 		if got := delivered(c.ps, spoken, []netip.Addr{attacker}, messages); got != c.want {
 			t.Errorf("%s: %d tries, want %d", name, got, c.want)
 		}
+	}
+}
+
+// A relay is asked where it listens: a connection was taken, or a datagram came and was not refused. All else is no try of SEC-5.
+func TestOpenDoors(t *testing.T) {
+	ps := func(out bool, protocol, flags uint8, from, to string, b []byte) tape.Packet {
+		return tape.Packet{Host: "relay", Out: out, Protocol: protocol, Flags: flags, Src: at(from), Dst: at(to), Payload: b}
+	}
+	const viewer, relay = "203.0.113.33:7", "198.51.100.2"
+	refusal := append([]byte{3, 3, 0, 0, 0, 0, 0, 0}, packet.AppendUDP(nil, at(viewer), at(relay+":3478"), []byte("x"))...)
+	tcp, udp := openDoors([]tape.Packet{
+		ps(false, packet.ProtocolTCP, packet.SYN, viewer, relay+":443", nil),
+		ps(true, packet.ProtocolTCP, packet.SYN|packet.ACK, relay+":443", viewer, nil),
+		ps(false, packet.ProtocolTCP, packet.SYN, viewer, relay+":1080", nil),
+		ps(true, packet.ProtocolTCP, packet.RST|packet.ACK, relay+":1080", viewer, nil),
+		ps(false, packet.ProtocolTCP, packet.SYN, viewer, relay+":3128", nil),
+		ps(true, packet.ProtocolTCP, packet.SYN, relay+":8080", viewer, nil),
+		ps(false, packet.ProtocolUDP, 0, viewer, relay+":4479", []byte("x")),
+		ps(false, packet.ProtocolUDP, 0, viewer, relay+":3478", []byte("x")),
+		ps(true, packet.ProtocolICMP, 0, relay+":0", "203.0.113.33:0", refusal),
+		ps(true, packet.ProtocolUDP, 0, relay+":5353", viewer, []byte("x")),
+	})
+	if len(tcp) != 1 || !tcp[443] || len(udp) != 1 || !udp[4479] {
+		t.Errorf("open: TCP %v, UDP %v", tcp, udp)
+	}
+	asked := plea{tcp: true, port: 443}
+	granted := plea{port: 3478, yes: true} // whatever its system says
+	put := []plea{asked, {tcp: true, port: 1080}, {tcp: true, port: 4479}, {port: 443}, {port: 3478}, {port: 4479}, granted}
+	if got, want := atDoors(put, tcp, udp), []plea{asked, {port: 4479}, granted}; !slices.Equal(got, want) {
+		t.Errorf("tries: %v, want %v", got, want)
 	}
 }
 
