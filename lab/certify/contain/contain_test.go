@@ -87,7 +87,7 @@ func shell(t *testing.T, script string) Spec {
 	netnstest.Require(t, "netns")
 	return Spec{
 		Host: bare{}, Program: "sh", Args: []string{"-c", script}, Folder: filepath.Join(t.TempDir(), "camera"),
-		Wall: 10 * time.Second, Grace: 5 * time.Second,
+		Wall: 2 * patienceOfTests, Grace: patienceOfTests,
 	}
 }
 
@@ -161,7 +161,7 @@ func TestExits(t *testing.T) {
 
 func TestExitsAtOnce(t *testing.T) {
 	s := shell(t, "exit 0")
-	s.AtLeast = 5 * time.Second
+	s.AtLeast = time.Minute
 	if r := run(t, t.Context(), s); r.Ending != ExitedAtOnce || len(r.Faults()) != 1 {
 		t.Errorf("ended %s, faults %q", r.Ending, r.Faults())
 	}

@@ -1,6 +1,7 @@
 package contain
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,10 +16,13 @@ import (
 )
 
 func TestIgnoresSignals(t *testing.T) {
-	s := shell(t, `trap "" TERM INT HUP QUIT; while :; do sleep 0.01; done`)
-	s.Wall, s.Grace = time.Second, 300*time.Millisecond // it has to begin before it can ignore
-	if r := run(t, t.Context(), s); r.Ending != TimedOut || !r.Ignored || r.Code != -1 {
-		t.Errorf("ended %s with %d, ignored: %v", r.Ending, r.Code, r.Ignored)
+	s := shell(t, `trap "" TERM INT HUP QUIT; : > ready; while :; do sleep 0.01; done`)
+	s.Grace = 300 * time.Millisecond
+	ctx, cancel := context.WithCancel(t.Context())
+	_, over := started(t, ctx, s)
+	cancel()
+	if r := <-over; r.Ending != Stopped || !r.Ignored || r.Code != -1 || offspring(t) != "" {
+		t.Errorf("ended %s with %d, ignored: %v; children: %s", r.Ending, r.Code, r.Ignored, offspring(t))
 	}
 }
 

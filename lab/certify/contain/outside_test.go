@@ -1,6 +1,7 @@
 package contain
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -111,11 +112,14 @@ func TestReachesNoDaemon(t *testing.T) {
 // TestWithLess has the kernel refuse what it may refuse somewhere: the rest still holds, and the report says what is missing.
 func TestWithLess(t *testing.T) {
 	netnstest.Require(t, "setsid")
-	s := shell(t, "echo x > ../outside; setsid sleep 1000 >/dev/null 2>&1 & setsid sleep 1000 >/dev/null 2>&1 & wait $!; exit 1")
-	s.Wall = time.Second
+	s := shell(t, "echo x > ../outside; setsid sleep 1000 >/dev/null 2>&1 & setsid sleep 1000 >/dev/null 2>&1 & : > ready; wait $!; exit 1")
 	s.noProc, s.noOverlay = true, true
-	r := run(t, t.Context(), s)
-	if r.Ending != TimedOut || r.Usage.Processes < 3 || r.Usage.Processes > 10 {
+	ctx, cancel := context.WithCancel(t.Context())
+	_, over := started(t, ctx, s)
+	time.Sleep(time.Second) // the warden looks every 10 ms
+	cancel()
+	r := <-over
+	if r.Ending != Stopped || offspring(t) != "" || r.Usage.Processes < 3 || r.Usage.Processes > 10 {
 		t.Errorf("ended %s with %d processes", r.Ending, r.Usage.Processes)
 	}
 	if !strings.Contains(string(r.Output.Head), "Read-only file system") || len(r.Outside) > 0 || !slices.Contains(r.Means.ReadOnly, "/usr") {
