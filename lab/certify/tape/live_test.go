@@ -148,12 +148,15 @@ func TestLiveAndFileAgree(t *testing.T) {
 			if d := cmp.Diff(lines(live), lines(file)); d != "" {
 				t.Errorf("(-live +file)\n%s", d)
 			}
-			late := func(p tape.Packet) time.Duration {
-				q, _ := tape.First(live, p.At.Add(-time.Minute), same(p))
-				return p.At.Sub(q.At).Abs()
+			late := func(p tape.Packet) time.Duration { // a segment may have been sent more than once
+				d := time.Duration(1<<63 - 1)
+				for _, q := range tape.Select(live, same(p)) {
+					d = min(d, p.At.Sub(q.At).Abs())
+				}
+				return d
 			}
 			for _, p := range file {
-				if d := late(p); d > time.Second {
+				if d := late(p); d > comes { // the fabric has its own clock, and may come to a packet late
 					t.Errorf("the file has %s %v from when the tape has it", line(&p), d)
 				}
 			}
@@ -231,6 +234,7 @@ func (r *room) lose(t *testing.T) {
 		_, err := server.WriteToUDPAddrPort([]byte("nobody"), netip.MustParseAddrPort("192.0.2.1:1"))
 		must(t, err)
 	}
+	r.settle(t, from, server, at)
 	before := r.down(t)
 	undo, err := r.Do(lab.Event{Do: lab.DoUplinkDown, Site: "camera"})
 	must(t, err)
@@ -252,6 +256,22 @@ func (r *room) lose(t *testing.T) {
 	if n := r.tape.Count(mark, tape.From("camera"), tape.Port(5001)); n != 100 {
 		t.Errorf("%d were sent", n)
 	}
+}
+
+// settle waits until what was on its way between two sockets' hosts has come: both ways keep the order.
+func (r *room) settle(t *testing.T, from, server *net.UDPConn, at netip.AddrPort) {
+	t.Helper()
+	b := make([]byte, 100)
+	_, err := from.WriteToUDPAddrPort([]byte("settle"), at)
+	must(t, err)
+	_ = server.SetReadDeadline(time.Now().Add(comes))
+	_, peer, err := server.ReadFromUDPAddrPort(b)
+	must(t, err)
+	_, err = server.WriteToUDPAddrPort([]byte("settled"), peer)
+	must(t, err)
+	_ = from.SetReadDeadline(time.Now().Add(comes))
+	_, err = from.Read(b)
+	must(t, err)
 }
 
 // down is how many packets were lost to an uplink that was down.
@@ -293,8 +313,9 @@ func (r *room) download(t *testing.T) {
 	if got, err := io.ReadAll(in); err != nil || !bytes.Equal(got, sent) {
 		t.Fatalf("%d bytes came, %v", len(got), err)
 	}
-	syn := r.tape.Packets(mark, tape.Flags(packet.SYN, packet.ACK))
-	if len(syn) < 2 || syn[0].Host != "camera" || !syn[0].Out || syn[1].Host != "rendezvous" || syn[1].Out {
+	syn := r.tape.Packets(mark, tape.Flags(packet.SYN, packet.ACK)) // on a busy machine the camera asks again before it is heard
+	came := slices.IndexFunc(syn, func(p tape.Packet) bool { return p.Host == "rendezvous" && !p.Out })
+	if came < 1 || syn[0].Host != "camera" || !syn[0].Out {
 		t.Errorf("the connect is %q", lines(syn))
 	}
 	segments := r.tape.Packets(mark, tape.CameTo("rendezvous"), tape.Port(443), tape.Full)
@@ -388,5 +409,5 @@ func must(t *testing.T, err error) {
 
 func same(p tape.Packet) tape.Match {
 	want := line(&p)
-	return func(q *tape.Packet) bool { return line(q) == want }
+	return func(q *tape.Packet) bool { return line(q) == want && bytes.Equal(q.Payload, p.Payload) }
 }
