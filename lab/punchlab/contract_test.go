@@ -111,7 +111,7 @@ var (
 	stamp   = matches(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
 	rate    = between(0, 1)
 	seconds = between(1e-6, 60) // what didn't happen is absent, and nothing here takes a microsecond or a minute
-	ratio   = between(0.5, 1000)
+	ratio   = between(0.5, 1e5) // of a busy second to a fast link's milliseconds
 	verdict = "direct|relayed|failed|unsupported|harness-error"
 	oracle  = matches(`direct|predictable|birthday(\(.*\))?|portmap|relay-only`)
 	// What theory needs besides, and with which probability.
@@ -351,7 +351,7 @@ func TestContractOfTheLastGroup(t *testing.T) {
 	if code != 5 || stdout != "viewer\n" {
 		t.Errorf("exit code %d, output %q; want the last group's, 5 and viewer\n%s", code, stdout, stderr)
 	}
-	if took := time.Since(start); took > 30*time.Second {
+	if took := time.Since(start); took > 90*time.Second {
 		t.Errorf("the last group's end took %v to end the others", took)
 	}
 }

@@ -27,7 +27,7 @@ func program(name string, do func(args []string) error) func() {
 
 // said waits until a file has each of the patterns: said FILE PATTERN…
 func said(args []string) error {
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		b, err := os.ReadFile(args[0])
 		missing := ""
 		for _, p := range args[1:] {

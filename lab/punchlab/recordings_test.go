@@ -60,7 +60,7 @@ func recordClip(t *testing.T, f storeFlags, uid identity.UID, dir string) error 
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	return r.Close(ctx)
 }

