@@ -49,7 +49,7 @@ func TestCloseWhileWriting(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("Close waits")
 	}
 }

@@ -194,6 +194,7 @@ func TestSurvivesICMPErrors(t *testing.T) {
 	c.open(n, 3)
 	c.await(t, "sockets", func() bool { return len(c.opened) == 3 })
 	to := other.LocalAddrs()[0]
+	said := int64(0)
 	for i, s := range append(c.opened, n.LocalAddrs()[0]) {
 		for round := range 20 {
 			question := fmt.Sprintf("?%d.%d", i, round)
@@ -202,13 +203,15 @@ func TestSurvivesICMPErrors(t *testing.T) {
 				c.box.Send(s, nobody, core.Punch, []byte("x"))
 				c.box.Send(s, to, core.Punch, []byte(question))
 			})
-			c.say(n, s, nobody, "x") // whose error the reader finds
+			c.say(n, s, nobody, "x")
+			said++
+			eventually(t, "the error found by the reader", func() bool { return n.Stats().ReadErrors >= said })
 			oc.hears(t, question)
 			c.hears(t, "!"+question[1:])
 		}
 	}
-	if s := n.Stats(); s.ReadErrors < 40 || s.WriteErrors > 0 {
-		t.Errorf("stats %+v: the reader found few of the 80 errors, or packets were lost by them", s)
+	if s := n.Stats(); s.WriteErrors > 0 {
+		t.Errorf("stats %+v: packets were lost by the errors", s)
 	}
 }
 

@@ -153,9 +153,11 @@ func (s *stream) next(done []byte) ([]byte, net.Conn) {
 	}
 	frames := s.queue
 	s.queue, s.frames = done[:0], 0
-	if !s.ending {
-		_ = s.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	most := writeTimeout
+	if s.ending { // from now, however late this goroutine is: what waits would be lost unwritten
+		most = flushTimeout
 	}
+	_ = s.conn.SetWriteDeadline(time.Now().Add(most))
 	return frames, s.conn
 }
 

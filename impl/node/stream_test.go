@@ -221,7 +221,7 @@ func TestSimultaneousOpen(t *testing.T) {
 	lb, b := acceptor(t, core.TCP)
 	la.Close()
 	lb.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 	defer cancel()
 	conns := make(chan net.Conn, 2)
 	connect := func(from, to netip.AddrPort) {
@@ -261,7 +261,7 @@ func TestFramesInPieces(t *testing.T) {
 		if _, err := conn.Write(b); err != nil {
 			t.Fatal(err)
 		}
-		conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		conn.SetReadDeadline(time.Now().Add(20 * time.Second))
 		if _, err := conn.Read(make([]byte, 1)); isTimeout(err) || err == nil {
 			t.Errorf("after a frame that is too large, of which %d bytes came: %v", len(b), err)
 		}

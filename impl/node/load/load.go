@@ -58,8 +58,9 @@ type Load struct {
 	arrived int64
 }
 
-// stalled is how long nothing arrives before what is on the way counts as lost.
-const stalled = 200 * time.Millisecond
+// stalled is how long nothing arrives before what is on the way counts as lost: longer than a busy machine leaves the relay, or this
+// process, without a processor.
+const stalled = 2 * time.Second
 
 // New takes over the sockets.
 func New(cfg Config) (*Load, error) {
@@ -116,7 +117,7 @@ func (l *Load) Run(ctx context.Context, packets int64) (r Result, err error) {
 		if got == r.Packets {
 			r.Lost = sent - got
 		}
-		r.Packets = got
+		r.Packets, r.Lost = got, min(r.Lost, sent-got) // some were late
 		if ctx.Err() != nil {
 			return r, ctx.Err()
 		}
