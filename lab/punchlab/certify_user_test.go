@@ -92,7 +92,53 @@ func (u *ordinary) names(dir string) (all []string) {
 	return all
 }
 
-// An ordinary user certifies as root does: the bundled camera's cases pass, the command says so, and of the labs nothing is left.
+// left says what the user's programs have left behind, once they have ended: beside the folders of evidence nothing may be.
+func (u *ordinary) left(evidence int) {
+	u.t.Helper()
+	for end := time.Now().Add(30 * time.Second); len(u.processes()) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			u.t.Fatalf("these go on: %q", u.processes())
+		}
+	}
+	if home, temp := u.names(u.home), u.names(u.temp); len(home) != evidence || len(temp) != 0 {
+		u.t.Errorf("left in the home: %q, want %d folders of evidence alone; in the folder for what is temporary: %q", home, evidence, temp)
+	}
+}
+
+// passed reports whether each of the cases, and with them the run, passed.
+func (u *ordinary) passed(out string, ids ...string) bool {
+	var all struct {
+		Complete bool            `json:"complete"`
+		Ran      certify.Verdict `json:"ran"`
+	}
+	u.read(filepath.Join(out, suite.SuiteFile), &all)
+	passed := all.Complete && all.Ran == certify.Pass
+	for _, id := range ids {
+		if !passed {
+			break // and a case may have no result
+		}
+		var one struct {
+			Result certify.Result `json:"result"`
+		}
+		u.read(filepath.Join(out, "cases", id, "result.json"), &one)
+		passed = one.Result.Verdict == certify.Pass
+	}
+	return passed
+}
+
+func (u *ordinary) read(name string, v any) {
+	u.t.Helper()
+	b, err := os.ReadFile(filepath.Join(u.home, name))
+	if err == nil {
+		err = json.Unmarshal(b, v)
+	}
+	if err != nil {
+		u.t.Fatal(err)
+	}
+}
+
+// An ordinary user certifies as root does: the bundled camera's cases pass, the command says so, and of the labs nothing is left. A lab may come too
+// late on a machine that is busy, the more so without root's priority: then it is tried again, but each time the exit code is that of the verdicts.
 func TestCertifyAsOrdinaryUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("all tests are run by an ordinary user: the scripts show the same")
@@ -101,36 +147,27 @@ func TestCertifyAsOrdinaryUser(t *testing.T) {
 	if out, err := u.punchlab("doctor").CombinedOutput(); err != nil {
 		t.Skipf("no ordinary user can run a lab here: %v\n%s", err, out)
 	}
-	var said bytes.Buffer
-	c := u.punchlab("certify", "--brief", "--case", "BW-1", "--case", "SEC-9", "--seed", "3", "--out", "out")
-	c.Stdout, c.Stderr = &said, &said
-	if err := c.Run(); err != nil {
-		t.Errorf("%v\n%s", err, &said)
-	}
-	out := filepath.Join(u.home, "out")
-	var all struct {
-		Complete bool            `json:"complete"`
-		Ran      certify.Verdict `json:"ran"`
-	}
-	b, err := os.ReadFile(filepath.Join(out, suite.SuiteFile))
-	if err != nil || json.Unmarshal(b, &all) != nil || !all.Complete || all.Ran != certify.Pass {
-		t.Errorf("%v: %.200s", err, b)
-	}
-	for _, id := range []string{"BW-1", "SEC-9"} {
-		var one struct {
-			Result certify.Result `json:"result"`
+	const tries = 3
+	for n := 1; ; n++ {
+		var said bytes.Buffer
+		out := fmt.Sprintf("out-%d", n)
+		c := u.punchlab("certify", "--brief", "--case", "ID-1", "--case", "SEC-10", "--seed", "3", "--jobs", "1", "--out", out)
+		c.Stdout, c.Stderr = &said, &said
+		err := c.Run()
+		if c.ProcessState == nil {
+			t.Fatal(err)
 		}
-		b, err := os.ReadFile(filepath.Join(out, "cases", id, "result.json"))
-		if err != nil || json.Unmarshal(b, &one) != nil || one.Result.Verdict != certify.Pass {
-			t.Errorf("%s: %v: %s", id, err, b)
+		u.left(n)
+		passed := u.passed(out, "ID-1", "SEC-10")
+		if passed != (err == nil) {
+			t.Fatalf("it passed: %v; the exit code is %d (%v)\n%s", passed, c.ProcessState.ExitCode(), err, &said)
 		}
-	}
-	for end := time.Now().Add(30 * time.Second); len(u.processes()) > 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("these go on: %q", u.processes())
+		if passed {
+			return
 		}
-	}
-	if home, temp := u.names(u.home), u.names(u.temp); len(home) != 1 || len(temp) != 0 {
-		t.Errorf("left in the home: %q, want the evidence alone; in the folder for what is temporary: %q", home, temp)
+		if n == tries {
+			t.Fatalf("%v\n%s", err, &said)
+		}
+		t.Logf("try %d: %v\n%s", n, err, &said)
 	}
 }
