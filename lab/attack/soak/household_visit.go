@@ -79,7 +79,7 @@ func (h *household) visit(p plan) (wire.Code, error) {
 
 // listen takes what has come to the attacker's socket. Where the camera has answered it is waited for.
 func (h *household) listen(answered bool) {
-	end := time.Now().Add(250 * time.Millisecond)
+	end := time.Now().Add(5 * time.Second)
 	h.answer = nil
 	h.mu.Lock()
 	index := h.index

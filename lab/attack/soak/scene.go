@@ -30,7 +30,7 @@ import (
 const seats = 24
 
 // patience is how long an honest device may take. It is long, since the machine may be busy.
-const patience = 15 * time.Second
+const patience = 30 * time.Second
 
 // scene is a lab with the bundled implementation in it.
 //

@@ -75,7 +75,8 @@ func TestNothingSucceeds(t *testing.T) {
 					t.Errorf("nobody saw %q, so that the tries show nothing", what)
 				}
 			}
-			if x := r.Timing; x != nil && x.P < 0.001 && math.Abs(x.Chance-0.5) > 0.05 {
+			// By chance that happens once in a million runs.
+			if x := r.Timing; x != nil && x.P < 1e-6 && math.Abs(x.Chance-0.5) > 0.05 {
 				t.Errorf("times tell a camera that is offline from one that never was: %+v", *x)
 			}
 			if r.Claim.Failures != 0 || r.Claim.Tries != tries(t) {

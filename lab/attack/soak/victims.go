@@ -3,7 +3,6 @@ package soak
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -49,7 +48,8 @@ func (c *scene) observed() (victim, error) {
 		err = until("a camera's registration is captured", func() bool {
 			mu.Lock()
 			defer mu.Unlock()
-			return len(passed) >= 2
+			_, said := registration(passed)
+			return len(said) > 0
 		})
 	}
 	if missed := tap.close(); err == nil && missed > 0 {
@@ -60,19 +60,23 @@ func (c *scene) observed() (victim, error) {
 	}
 	v.public = u.key.Public()
 	u.device.Node().Do(func(time.Time) { v.at = u.camera.Stats().Reflexive })
-	for _, b := range passed { // other lanes' cameras are silent by now, but for a ping
-		switch {
-		case b[0] == session.TypeInitiation:
-			v.initiation = b
-		case v.initiation != nil:
-			v.said = append(v.said, b)
-		}
-	}
-	if v.initiation == nil || len(v.said) == 0 {
-		return v, errors.New("a camera's registration was not captured")
-	}
+	v.initiation, v.said = registration(passed)
 	v.index = binary.LittleEndian.Uint32(v.said[0][4:])
 	return v, nil
+}
+
+// registration is the initiation, the last one if it was sent again, and what was said behind it. Other lanes' cameras are silent by now,
+// but for a ping.
+func registration(passed [][]byte) (initiation []byte, said [][]byte) {
+	for _, b := range passed {
+		switch {
+		case b[0] == session.TypeInitiation:
+			initiation = b
+		case initiation != nil:
+			said = append(said, b)
+		}
+	}
+	return initiation, said
 }
 
 // datagram is the payload of an IPv4 packet, and where it goes.
