@@ -27,16 +27,16 @@ func TestCloud(t *testing.T) {
 		}
 	}
 	l := newLab(t, "cloud", "link", "broadband", "camera.nat", "symmetric")
-	o, err := Cloud{}.Try(t.Context(), l, Trial{Seed: 1, Strategy: "cloud", Idle: 3 * time.Second, Media: 3 * time.Second, Timeout: 20 * time.Second})
+	o, err := Cloud{}.Try(t.Context(), l, Trial{Seed: 1, Strategy: "cloud", Idle: 5 * time.Second, Media: 3 * time.Second, Timeout: 20 * time.Second})
 	if err != nil || o.Outcome != record.Relayed {
 		t.Fatalf("%+v, %v", o, err)
 	}
 	if m := o.Media; m.FramesReceived < 75 || m.FramesIntact != m.FramesReceived {
 		t.Errorf("%d of %d frames are intact, want 75 and more", m.FramesIntact, m.FramesReceived)
 	}
-	// 2 Mbit/s, in segments: what falls into 3 s is one of them or two.
-	if up := o.Bytes["camera_idle_up"]; up < 300_000 || up > 2_000_000 {
-		t.Errorf("%d bytes uploaded in 3 s with no viewer", up)
+	// 2 Mbit/s, in segments: what falls into 5 s is two of them or three, or one less where the machine is late.
+	if up := o.Bytes["camera_idle_up"]; up < 300_000 || up > 2_500_000 {
+		t.Errorf("%d bytes uploaded in 5 s with no viewer", up)
 	}
 	if late := slices.Min(o.Media.LatencyS); late < 0 || late > 10 {
 		t.Errorf("frames are %v s old", late)

@@ -46,7 +46,7 @@ func newLeftover(hosts []*lab.Machine) (*leftover, error) {
 }
 
 // sweepPatience is how long a killed process may take to be gone.
-const sweepPatience = 2 * time.Second
+const sweepPatience = 10 * time.Second
 
 // sweep ends every process on the hosts, and reaps those that have become this process's children, as orphans do in a PID
 // namespace of its own: of the groups, and of those that were seen before. The groups' leaders, which are waited for elsewhere,

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -109,7 +110,7 @@ func closeFiles(files []*os.File) error {
 func (p *process) follow(r *running, outputs []*os.File) {
 	var readers sync.WaitGroup
 	for _, f := range outputs {
-		readers.Go(func() { p.read(f) })
+		readers.Go(func() { p.read(&output{f, pipeHolds}) })
 	}
 	err := r.cmd.Wait()
 	// What it has left behind may hold its stdout: its own last lines are there now.
@@ -135,6 +136,32 @@ func (p *process) follow(r *running, outputs []*os.File) {
 
 // leftoverPatience is how long lines are read after a process has ended, while another one holds its outputs.
 const leftoverPatience = 50 * time.Millisecond
+
+// pipeHolds is what a pipe holds, in bytes (pipe(7)).
+const pipeHolds = 64 << 10
+
+// output is where a process writes. What is in the pipe when the time for it is over is read all the same: on a busy machine its
+// reader may not have had its turn before.
+type output struct {
+	*os.File
+	left int // to be read after that time
+}
+
+func (o *output) Read(b []byte) (int, error) {
+	n, err := o.File.Read(b)
+	if !errors.Is(err, os.ErrDeadlineExceeded) || o.left <= 0 {
+		return n, err
+	}
+	raw, rawErr := o.SyscallConn()
+	if rawErr == nil {
+		rawErr = raw.Control(func(fd uintptr) { n, _ = unix.Read(int(fd), b[:min(len(b), o.left)]) })
+	}
+	if rawErr != nil || n <= 0 {
+		return 0, err
+	}
+	o.left -= n
+	return n, nil
+}
 
 // exitCode is what a shell would say: 128 and more for a signal.
 func exitCode(err error) int {
@@ -192,18 +219,34 @@ const stdinPatience = time.Second
 // Kill ends the process group at once.
 func (p *process) Kill() { p.signal(unix.SIGKILL, true) }
 
-// Sleep suspends the process group and waits until its first process has stopped.
+// Sleep suspends the process group and waits until each of its processes has stopped: what is in the midst of a call of the kernel's
+// ends that before.
 func (p *process) Sleep() {
 	r := p.signal(unix.SIGSTOP, false)
 	for deadline := time.Now().Add(stopPatience); r != nil && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if _, _, state := status(r.cmd.Process.Pid); state == "" || strings.Contains("TZ", state) {
+		if stopped(r.cmd.Process.Pid) {
 			return
 		}
 	}
 }
 
 // stopPatience is how long a process may take to stop.
-const stopPatience = time.Second
+const stopPatience = 10 * time.Second
+
+// stopped reports whether no process of a group does anything.
+func stopped(group int) bool {
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if _, of, state := status(pid); of == group && !strings.Contains("TtZX", state) {
+			return false
+		}
+	}
+	return true
+}
 
 // Wake lets it go on.
 func (p *process) Wake() { p.signal(unix.SIGCONT, false) }

@@ -76,7 +76,7 @@ hold: 0s
 		eventually(t, "it is started again", func() bool { return lines(starts) == 2 })
 	}
 	staged := make(chan struct{})
-	o := tryExternal(t, e, l, Trial{Timeout: 20 * time.Second, Reached: func(m Moment) {
+	o := tryExternal(t, e, l, Trial{Timeout: time.Minute, Reached: func(m Moment) {
 		if m == Requested {
 			go func() { defer close(staged); stage() }()
 		}
@@ -96,8 +96,8 @@ files: {sub/file: 'media {{seconds .Media}} of {{.Seed}}'}
 prepare: [[sh, -c, 'echo prepared > log']]
 commands:
   - {name: camera, host: camera, env: {NAME: 'at {{addr "camera"}}'}, ready: {probe: [grep, -q, media, log], every: 10ms},
-     run: [sh, -c, 'echo "$NAME $PUNCHLAB_ADDR $PUNCHLAB_HOST $PUNCHLAB_SEED" >> log; cat sub/file >> log; sleep 9']}
-  - {name: viewer, host: viewer, run: [sh, -c, 'read line; echo "$line" >> log; sleep 9']}
+     run: [sh, -c, 'echo "$NAME $PUNCHLAB_ADDR $PUNCHLAB_HOST $PUNCHLAB_SEED" >> log; cat sub/file >> log; sleep 60']}
+  - {name: viewer, host: viewer, run: [sh, -c, 'read line; echo "$line" >> log; sleep 60']}
 request: {command: viewer, line: 'connect {{.Seed}}'}
 marks:
   connected: {log: never, from: viewer}
@@ -106,7 +106,7 @@ hold: 0s
 `)
 	kept := filepath.Join(t.TempDir(), "log")
 	t.Setenv("KEEP", kept)
-	o := tryExternal(t, e, l, Trial{Media: 0, Timeout: 5 * time.Second})
+	o := tryExternal(t, e, l, Trial{Media: 0, Timeout: 30 * time.Second})
 	if o.Outcome != record.Failed || !strings.Contains(o.Cause, "exchanged no packets") {
 		t.Errorf("outcome %s: %s", o.Outcome, o.Cause)
 	}

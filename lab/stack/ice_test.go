@@ -34,7 +34,7 @@ func TestICEMeasuresWhatHappened(t *testing.T) {
 				set = []string{"camera.nat", tt.camera, "viewer.nat", tt.viewer}
 			}
 			l := newLab(t, tt.topology, append(set, "link", "lan")...)
-			o, err := ICE{}.Try(t.Context(), l, Trial{Seed: 7, Strategy: tt.strategy, Media: tt.media, Timeout: 8 * time.Second})
+			o, err := ICE{}.Try(t.Context(), l, Trial{Seed: 7, Strategy: tt.strategy, Media: tt.media, Timeout: 20 * time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -54,7 +54,7 @@ func TestICEMeasuresWhatHappened(t *testing.T) {
 func noPionLeft(t *testing.T) {
 	t.Helper()
 	var left string
-	for range 200 {
+	for range 4000 { // 20 s
 		b := make([]byte, 1<<20)
 		if left = string(b[:runtime.Stack(b, true)]); !strings.Contains(left, "pion/") && !strings.Contains(left, "peers/ice") {
 			return
@@ -77,7 +77,7 @@ func TestICELeavesNothingBehind(t *testing.T) {
 				if err := l.Reset(uint64(i)); err != nil {
 					t.Error(err)
 				}
-				o, err := ICE{}.Try(t.Context(), l, Trial{Seed: uint64(i), Strategy: "ice-tuned", Timeout: 8 * time.Second})
+				o, err := ICE{}.Try(t.Context(), l, Trial{Seed: uint64(i), Strategy: "ice-tuned", Timeout: 20 * time.Second})
 				if err != nil || o.FirstFrame == 0 {
 					t.Errorf("%+v %v", o, err)
 				}
@@ -89,12 +89,9 @@ func TestICELeavesNothingBehind(t *testing.T) {
 	all()
 	goroutines, descriptors := runtime.NumGoroutine(), openDescriptors(t)
 	all()
-	if n := runtime.NumGoroutine(); n > goroutines {
-		t.Errorf("%d goroutines before, %d after trials", goroutines, n)
-	}
-	if n := openDescriptors(t); n > descriptors {
-		t.Errorf("%d descriptors before, %d after trials", descriptors, n)
-	}
+	// A goroutine that has done all it had to may not have had its turn to end.
+	eventually(t, fmt.Sprintf("%d goroutines, as before", goroutines), func() bool { return runtime.NumGoroutine() <= goroutines })
+	eventually(t, fmt.Sprintf("%d descriptors, as before", descriptors), func() bool { return openDescriptors(t) <= descriptors })
 }
 
 func openDescriptors(t *testing.T) int {
@@ -108,7 +105,7 @@ func openDescriptors(t *testing.T) int {
 // TestICEByTCP443: where nothing else is let out, the relay on port 443 is used.
 func TestICEByTCP443(t *testing.T) {
 	l := newLab(t, "corporate", "link", "lan")
-	trial := Trial{Seed: 7, Strategy: "ice-tuned", Media: 400 * time.Millisecond, Timeout: 8 * time.Second}
+	trial := Trial{Seed: 7, Strategy: "ice-tuned", Media: 400 * time.Millisecond, Timeout: 20 * time.Second}
 	o, err := ICE{}.Try(t.Context(), l, trial)
 	if err != nil {
 		t.Fatal(err)
@@ -119,14 +116,15 @@ func TestICEByTCP443(t *testing.T) {
 // TestICEKilledRendezvous: what flows directly lives on; what is relayed ends, and is said to have failed to come.
 func TestICEKilledRendezvous(t *testing.T) {
 	for _, tt := range []struct {
-		nat   string
-		whole bool
-	}{{"full-cone", true}, {"symmetric", false}} {
+		nat           string
+		whole         bool
+		media, within time.Duration // where all is not to come there is much left when it is killed, however late that is
+	}{{"full-cone", true, 800 * time.Millisecond, 20 * time.Second}, {"symmetric", false, 4 * time.Second, 8 * time.Second}} {
 		t.Run(tt.nat, func(t *testing.T) {
 			l := newLab(t, "two-homes", "camera.nat", tt.nat, "viewer.nat", tt.nat, "link", "lan")
 			killed := make(chan error, 1)
 			o, err := ICE{}.Try(t.Context(), l, Trial{
-				Seed: 7, Strategy: "ice-tuned", Media: 800 * time.Millisecond, Timeout: 3 * time.Second,
+				Seed: 7, Strategy: "ice-tuned", Media: tt.media, Timeout: tt.within,
 				Reached: func(m Moment) {
 					if m == FirstFrame {
 						go func() {
@@ -142,8 +140,9 @@ func TestICEKilledRendezvous(t *testing.T) {
 			if err := <-killed; err != nil {
 				t.Fatal(err)
 			}
-			if whole := o.Media.FramesIntact == 20; whole != tt.whole {
-				t.Errorf("%d of 20 frames came though the rendezvous was killed at the first; all: want %v", o.Media.FramesIntact, tt.whole)
+			frames := int(tt.media / (40 * time.Millisecond))
+			if whole := o.Media.FramesIntact == frames; whole != tt.whole {
+				t.Errorf("%d of %d frames came though the rendezvous was killed at the first; all: want %v", o.Media.FramesIntact, frames, tt.whole)
 			}
 			noPionLeft(t)
 		})
@@ -176,7 +175,7 @@ func TestICEWithCoturn(t *testing.T) {
 		t.Skip("coturn is not installed")
 	}
 	l := newLab(t, "two-homes", "camera.nat", "symmetric", "viewer.nat", "symmetric", "link", "lan")
-	trial := Trial{Seed: 7, Strategy: "ice-tuned", Media: 400 * time.Millisecond, Timeout: 8 * time.Second}
+	trial := Trial{Seed: 7, Strategy: "ice-tuned", Media: 400 * time.Millisecond, Timeout: 20 * time.Second}
 	o, err := ICE{Coturn: path}.Try(t.Context(), l, trial)
 	if err != nil {
 		t.Fatal(err)

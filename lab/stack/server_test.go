@@ -16,17 +16,18 @@ func TestKilledRendezvous(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, "two-homes", "link", "lan")
 	for _, tt := range []struct {
-		strategy string
-		want     record.Outcome
-		whole    bool
-	}{{"direct", record.Direct, true}, {"relay", record.Relayed, false}} {
+		strategy      string
+		want          record.Outcome
+		whole         bool
+		media, within time.Duration // where all is not to come there is much left when it is killed, however late that is
+	}{{"direct", record.Direct, true, 800 * time.Millisecond, 20 * time.Second}, {"relay", record.Relayed, false, 4 * time.Second, 8 * time.Second}} {
 		t.Run(tt.strategy, func(t *testing.T) {
 			if err := l.Reset(1); err != nil {
 				t.Fatal(err)
 			}
 			killed := make(chan error, 1)
 			o, err := Bundled{}.Try(t.Context(), l, Trial{
-				Seed: 7, Strategy: tt.strategy, Media: 800 * time.Millisecond, Timeout: 2 * time.Second,
+				Seed: 7, Strategy: tt.strategy, Media: tt.media, Timeout: tt.within,
 				Reached: func(m Moment) {
 					if m == FirstFrame {
 						go func() {
@@ -42,8 +43,9 @@ func TestKilledRendezvous(t *testing.T) {
 			if err := <-killed; err != nil {
 				t.Fatal(err)
 			}
-			if whole := o.Media.FramesIntact == 20; whole != tt.whole {
-				t.Errorf("%d of 20 frames came although the rendezvous was killed at the first; all: want %v", o.Media.FramesIntact, tt.whole)
+			frames := int(tt.media / (40 * time.Millisecond))
+			if whole := o.Media.FramesIntact == frames; whole != tt.whole {
+				t.Errorf("%d of %d frames came although the rendezvous was killed at the first; all: want %v", o.Media.FramesIntact, frames, tt.whole)
 			}
 			if tt.whole && o.Outcome != tt.want {
 				t.Errorf("outcome %s (%s)", o.Outcome, o.Cause)

@@ -187,7 +187,7 @@ func TestSimAgreesWithEngineTable(t *testing.T) {
 	} {
 		topo := simTopology(t, "two-homes", "camera.nat", tt.camera, "viewer.nat", tt.viewer)
 		topo.UseEngine(lab.EngineTable)
-		tr := Trial{Seed: 9, Strategy: tt.strategy, Media: 400 * time.Millisecond, Timeout: 8 * time.Second}
+		tr := Trial{Seed: 9, Strategy: tt.strategy, Media: 400 * time.Millisecond, Timeout: 20 * time.Second}
 		virtual, _ := simulate(t, topo, tr)
 		wg.Go(func() {
 			l, err := lab.Up(fabric, topo, tr.Seed)

@@ -85,7 +85,7 @@ func TestTryMeasuresWhatHappened(t *testing.T) {
 				set = []string{"camera.nat", tt.camera, "viewer.nat", tt.viewer}
 			}
 			l := newLab(t, tt.topology, append(set, "link", "lan")...)
-			o, err := Bundled{}.Try(t.Context(), l, Trial{Seed: 7, Strategy: tt.strategy, Media: tt.media, Timeout: 8 * time.Second})
+			o, err := Bundled{}.Try(t.Context(), l, Trial{Seed: 7, Strategy: tt.strategy, Media: tt.media, Timeout: 20 * time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}
