@@ -84,7 +84,7 @@ func security() []Case {
 		Criterion: "Those that take a connection or answer are the declared ones; none is missing. Ports of its own outgoing flows are no " +
 			"open ports.",
 		Nonstrict: "a declared port is closed",
-		Observed:  []Need{{"ports", "ports that were scanned", 2 * 65535}},
+		Observed:  []Need{{"ports", "ports that were scanned", 2 * 65535}, {"media", "media packets that came to a viewer during the second scan", 300}},
 		Evidence:  []string{capture, counts},
 	}, {
 		ID: "SEC-10", Title: "No answer to searches from the Internet", Level: Must,

@@ -45,12 +45,15 @@ func openPorts(ctx context.Context, s *stage.Stage) certify.Result {
 		err = v.WaitFrames(ctx, 30)
 	}
 	if err == nil {
+		n.viewer, n.heard, n.began = v, x.Tape().Mark(), time.Now()
 		err = n.pass(ctx, "in mid-stream")
 	}
 	if err != nil {
 		return s.Judge(cmp.Or(camera.Fault(), err))
 	}
-	n.frames = len(v.Frames())
+	if why := silent(n.media, n.began, time.Now()); why != "" {
+		return s.Inconclusive("the second scan was not in mid-stream: %s", why)
+	}
 	return n.judge()
 }
 
@@ -68,7 +71,10 @@ type neighbour struct {
 	closed map[certify.Port]bool   // refused
 	own    map[uint16]bool         // local UDP ports of the camera's own flows
 	quiet  map[uint16]string       // answers from these
-	frames int
+	viewer *stage.View             // that watches during the scan; nil: none does
+	heard  int                     // the tape's position up to which its media is in media
+	media  []tape.Packet
+	began  time.Time // that scan
 }
 
 // scanPort is the one from which all probes come.
@@ -140,6 +146,7 @@ func (n *neighbour) pass(ctx context.Context, when string) error {
 			}
 			arrived += got
 			n.look(last, when)
+			n.listen()
 			tp.Forget(last) // what is late is among the next part's
 			last = from
 		}
@@ -152,7 +159,36 @@ func (n *neighbour) pass(ctx context.Context, when string) error {
 	}
 	err := n.s.Pause(ctx, n.s.For(2*time.Second, scanWait)) // for late answers
 	n.look(last, when)
+	n.listen()
 	return err
+}
+
+// listen keeps when media came to the viewer.
+func (n *neighbour) listen() {
+	if n.viewer == nil {
+		return
+	}
+	from := n.heard
+	n.heard = n.x.Tape().Mark()
+	for _, p := range n.x.Tape().Packets(from, mediaTo(n.viewer)) {
+		n.media = append(n.media, tape.Packet{At: p.At})
+		n.s.Saw("media", 1)
+	}
+}
+
+// longestSilence is how long a stream may pause, and still be one.
+const longestSilence = 10 * time.Second
+
+// silent says why media that came in a time is no stream that ran all the time; empty: it is.
+func silent(media []tape.Packet, t0, t1 time.Time) string {
+	switch gaps := tape.Gaps(media, t0, t1, longestSilence); {
+	case len(media) == 0:
+		return fmt.Sprintf("no media came to the viewer in its %v", t1.Sub(t0).Round(time.Second))
+	case len(gaps) > 0:
+		return fmt.Sprintf("for %v, from %v after its beginning, no media came to the viewer", gaps[0].Length().Round(time.Second),
+			gaps[0].From.Sub(t0).Round(time.Second))
+	}
+	return ""
 }
 
 // part scans some ports, and those again whose probe did not arrive.
@@ -274,7 +310,8 @@ func (n *neighbour) judge() certify.Result {
 			missing = append(missing, fmt.Sprintf("%s/%d", p.Protocol, p.Number))
 		}
 	}
-	n.s.Note("%d ports open, %d declared, %d that refused; %d frames meanwhile", len(n.open), len(n.s.Decl().Bounds.Ports), len(n.closed), n.frames)
+	n.s.Note("%d ports open, %d declared, %d that refused; %d media packets came to the viewer during the second scan", len(n.open),
+		len(n.s.Decl().Bounds.Ports), len(n.closed), len(n.media))
 	switch {
 	case len(extra) > 0:
 		shown := extra[:min(len(extra), 8)]

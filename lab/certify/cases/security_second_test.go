@@ -255,6 +255,35 @@ func TestOpenDoors(t *testing.T) {
 	}
 }
 
+// A scan is in mid-stream if media came from its beginning to its end, with pauses that a stream has.
+func TestSilent(t *testing.T) {
+	t0 := time.Unix(1000, 0)
+	media := func(from, to int) (ps []tape.Packet) { // one a second
+		for n := from; n < to; n++ {
+			ps = append(ps, tape.Packet{At: t0.Add(time.Duration(n) * time.Second)})
+		}
+		return ps
+	}
+	for name, c := range map[string]struct {
+		media   []tape.Packet
+		seconds int
+		why     string
+	}{
+		"all the time":            {media(0, 60), 60, ""},
+		"with a pause":            {append(media(0, 20), media(28, 60)...), 60, ""},
+		"a short scan":            {media(0, 1), 2, ""},
+		"none":                    {nil, 60, "no media came to the viewer in its 1m0s"},
+		"none in a short one":     {nil, 2, "no media came to the viewer in its 2s"},
+		"from the middle on":      {media(30, 60), 60, "for 30s, from 0s after its beginning, no media came to the viewer"},
+		"up to the middle":        {media(0, 31), 60, "for 30s, from 30s after its beginning, no media came to the viewer"},
+		"not for half the minute": {append(media(0, 16), media(45, 60)...), 60, "for 30s, from 15s after its beginning, no media came to the viewer"},
+	} {
+		if why := silent(c.media, t0, t0.Add(time.Duration(c.seconds)*time.Second)); why != c.why {
+			t.Errorf("%s: %q, want %q", name, why, c.why)
+		}
+	}
+}
+
 // Every probe says something, each its own.
 func TestProbes(t *testing.T) {
 	seen := map[string]bool{}
