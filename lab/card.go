@@ -64,7 +64,7 @@ func (c card) enter(ns *netns.NS) error {
 			return fmt.Errorf("route by %s: %w", c.device, err)
 		}
 	}
-	return nil
+	return awaitLocal(ns, c.addrs)
 }
 
 func (c card) route(nl *netlink.Handle, link netlink.Link, lan netip.Prefix) error {

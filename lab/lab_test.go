@@ -176,26 +176,31 @@ func TestSameLANIsLocal(t *testing.T) {
 	}
 }
 
-// TestLANsCarryTheFirstPacket brings many labs up at once: the kernel starts links on a worker, which is late then.
+// TestLANsCarryTheFirstPacket brings many labs up at once: the kernel starts links, and makes IPv6 addresses its own, on a worker, which
+// is late then.
 func TestLANsCarryTheFirstPacket(t *testing.T) {
-	f, topo := startFabric(t), topology(t, "same-lan")
-	var labs sync.WaitGroup
-	for range 8 {
-		labs.Go(func() {
-			for range 6 {
-				l, err := lab.Up(f, topo, 1)
-				if err != nil {
-					t.Error(err)
-					return
+	f := startFabric(t)
+	for i, mode := range []string{"none", "firewall"} {
+		topo := topology(t, "same-lan", "home.ipv6", mode)
+		var labs sync.WaitGroup
+		for range 8 {
+			labs.Go(func() {
+				for range 6 {
+					l, err := lab.Up(f, topo, 1)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					from, to := l.Host("camera").Addrs[i], l.Host("viewer").Addrs[i]
+					if _, err := askAt(t, l, patience, "camera", netip.AddrPortFrom(from, 0), "viewer", netip.AddrPortFrom(to, 7)); err != nil {
+						t.Errorf("the first packet on a LAN was lost, from %v to %v: %v", from, to, err)
+					}
+					l.Close()
 				}
-				if _, err := ask(t, l, "camera", "viewer"); err != nil {
-					t.Errorf("the first packet on a LAN was lost: %v", err)
-				}
-				l.Close()
-			}
-		})
+			})
+		}
+		labs.Wait()
 	}
-	labs.Wait()
 }
 
 func TestProveAcceptsEveryPresetAndRefusesTheWrongOne(t *testing.T) {

@@ -253,7 +253,7 @@ func lanPrefixes(s *Site, addrs []netip.Addr) (ps []netip.Prefix) {
 	return ps
 }
 
-// awaitLANs waits until every LAN of a kernel router carries packets.
+// awaitLANs waits until every LAN of a kernel router carries packets, and takes what is sent to its addresses.
 func (l *Lab) awaitLANs() error {
 	for name, p := range l.sites {
 		if p.kernel == nil {
@@ -263,6 +263,24 @@ func (l *Lab) awaitLANs() error {
 			if err := awaitRunning(p.kernel, c.port); err != nil {
 				return fmt.Errorf("site %s: %w", name, err)
 			}
+		}
+		if len(p.cables) == 0 {
+			continue // nothing has its LAN addresses
+		}
+		addrs := slices.Clone(p.site.WAN6)
+		if p.site.LAN6.IsValid() {
+			addrs = append(addrs, p.site.Gateway6())
+		}
+		if err := awaitLocal(p.kernel, addrs); err != nil {
+			return fmt.Errorf("site %s: %w", name, err)
+		}
+	}
+	for name, m := range l.hosts {
+		if len(m.cards) > 0 && m.in == "" {
+			continue // it has no address in use
+		}
+		if err := awaitLocal(m.ns, m.Addrs); err != nil {
+			return fmt.Errorf("host %s: %w", name, err)
 		}
 	}
 	return nil

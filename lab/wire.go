@@ -163,7 +163,7 @@ func unspecified(like netip.Addr) netip.Addr {
 	return netip.IPv6Unspecified()
 }
 
-// linkPatience is how long the kernel may take to start a link whose ends are both up.
+// linkPatience is how long the kernel may take to start a link whose ends are both up, or to make a new IPv6 address its own.
 const linkPatience = 10 * time.Second
 
 // awaitRunning waits until a router's LAN device sends. It was up before its peer, so the kernel starts it later, on a
@@ -181,6 +181,23 @@ func awaitRunning(router *netns.NS, port string) error {
 			return fmt.Errorf("await link %s: it is %v after %v although both its ends are up", port, link.Attrs().OperState, linkPatience)
 		}
 	}
+}
+
+// awaitLocal waits until a namespace takes what is sent to its new IPv6 addresses: the kernel says that it has them, but leaves the routes
+// to a worker, and what arrives before then is lost.
+func awaitLocal(ns *netns.NS, addrs []netip.Addr) error {
+	for _, a := range addrs {
+		for deadline := time.Now().Add(linkPatience); a.Is6(); time.Sleep(50 * time.Microsecond) {
+			// An error is that there is no route, yet.
+			if routes, err := ns.Netlink().RouteGet(a.AsSlice()); err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
+				break
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("await address %v: it is not in use %v after it was added", a, linkPatience)
+			}
+		}
+	}
+	return nil
 }
 
 // quietUp sets a link up without an IPv6 link-local address, whose making sends packets nobody asked for.
