@@ -17,7 +17,7 @@ import (
 
 func get(t *testing.T, h *Handle, path string) (status int, body string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+h.HTTP().String()+path, nil)
 	if err != nil {
@@ -93,7 +93,7 @@ func TestDatabase(t *testing.T) {
 	for range 2 {
 		h := start(t, func(o *Options) { o.Key, o.Database = key, file })
 		await[camera.Registered](register(t, h, device, nil))
-		for end := time.Now().Add(10 * time.Second); h.Stats().Records != 1; time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(30 * time.Second); h.Stats().Records != 1; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("%d records", h.Stats().Records)
 			}

@@ -24,7 +24,7 @@ func newKey(t testing.TB) identity.Key {
 	return k
 }
 
-// freePorts finds two neighbours that nobody listens on at 127.0.0.1.
+// freePorts finds two neighbours that nobody has, by UDP or TCP, at 127.0.0.1 and 127.0.0.2: other packages' tests have many.
 func freePorts(t testing.TB) uint16 {
 	t.Helper()
 	for range 100 {
@@ -32,17 +32,31 @@ func freePorts(t testing.TB) uint16 {
 		if err != nil {
 			t.Fatal(err)
 		}
-		port := a.LocalAddr().(*net.UDPAddr).Port
-		b, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 2), Port: port + 1})
+		port := a.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 		a.Close()
-		if err != nil {
-			continue
+		if free(port) && free(port+1) {
+			return port
 		}
-		b.Close()
-		return uint16(port)
 	}
 	t.Fatal("no free ports")
 	return 0
+}
+
+func free(port uint16) bool {
+	for _, addr := range loopback(2) {
+		at := netip.AddrPortFrom(addr, port)
+		u, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
+		if err != nil {
+			return false
+		}
+		u.Close()
+		l, err := net.Listen("tcp4", at.String())
+		if err != nil {
+			return false
+		}
+		l.Close()
+	}
+	return true
 }
 
 func loopback(n int) (addrs []netip.Addr) {

@@ -35,7 +35,7 @@ func newEvents(t testing.TB) events { return events{t, make(chan any, 10_000)} }
 // await waits for an event of a type.
 func await[E any](e events) E {
 	e.t.Helper()
-	for timeout := time.After(10 * time.Second); ; {
+	for timeout := time.After(30 * time.Second); ; {
 		select {
 		case x := <-e.c:
 			if x, ok := x.(E); ok {
