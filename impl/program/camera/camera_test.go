@@ -30,7 +30,7 @@ func TestOwnerOutlivesTheCamera(t *testing.T) {
 	h := s.camera(Options{Dir: dir})
 	label := h.Label()
 	owner, other := s.viewer(), s.viewer()
-	c, err := owner.Add(within(t), label, viewer.AddOptions{Name: "door", Wait: 10 * time.Second})
+	c, err := owner.Add(within(t), label, viewer.AddOptions{Name: "door", Wait: 25 * time.Second})
 	if err != nil || c.Role != wire.RoleOwner {
 		t.Fatalf("added as %v, %v", c.Role, err)
 	}
@@ -53,7 +53,7 @@ func TestOwnerOutlivesTheCamera(t *testing.T) {
 		t.Errorf("the camera's next life is at %v, not at %v", again, at)
 	}
 	watch(t, owner, "door", 3)
-	if _, err := other.Add(within(t), label, viewer.AddOptions{Name: "mine", Wait: 10 * time.Second}); !errors.As(err, new(*viewer.Refusal)) ||
+	if _, err := other.Add(within(t), label, viewer.AddOptions{Name: "mine", Wait: 25 * time.Second}); !errors.As(err, new(*viewer.Refusal)) ||
 		!strings.Contains(err.Error(), wire.CodeClaimed.Sentence()) {
 		t.Errorf("another viewer with the label: %v", err)
 	}
@@ -66,7 +66,7 @@ func TestOwnerOutlivesTheCamera(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.camera(Options{Dir: dir})
-	if c, err := other.Add(within(t), label, viewer.AddOptions{Name: "mine", Wait: 10 * time.Second}); err != nil || c.Role != wire.RoleOwner {
+	if c, err := other.Add(within(t), label, viewer.AddOptions{Name: "mine", Wait: 25 * time.Second}); err != nil || c.Role != wire.RoleOwner {
 		t.Errorf("after the reset: %v, %v", c.Role, err)
 	}
 }
@@ -84,7 +84,7 @@ func TestOpenLabel(t *testing.T) {
 	for name, o := range map[string]Options{"open": {Dir: with, OpenLabel: true}, "no folder": {Key: st.key, Label: st.label}} {
 		h := s.camera(o)
 		for range 2 {
-			if _, err := s.viewer().Add(within(t), h.Label(), viewer.AddOptions{Name: "door", Wait: 10 * time.Second}); err != nil {
+			if _, err := s.viewer().Add(within(t), h.Label(), viewer.AddOptions{Name: "door", Wait: 25 * time.Second}); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -107,7 +107,7 @@ func TestLiveVideo(t *testing.T) {
 		},
 	})
 	first := s.viewer()
-	if _, err := first.Add(within(t), h.Label(), viewer.AddOptions{Name: "door", Wait: 10 * time.Second}); err != nil {
+	if _, err := first.Add(within(t), h.Label(), viewer.AddOptions{Name: "door", Wait: 25 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	paired(t, h)
@@ -239,7 +239,7 @@ func TestDiskIsFull(t *testing.T) {
 	if err := os.RemoveAll(blocked); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := v.Add(within(t), h.Label(), viewer.AddOptions{Name: "door", Wait: 10 * time.Second}); err != nil {
+	if _, err := v.Add(within(t), h.Label(), viewer.AddOptions{Name: "door", Wait: 25 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	paired(t, h)
@@ -295,7 +295,7 @@ func TestRendezvousMoves(t *testing.T) {
 		t.Errorf("it went to %v", got)
 	}
 	lead(netip.MustParseAddr("127.0.0.1"))
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for !h.Stats().Core.Registered {
 		if time.Now().After(deadline) {
 			t.Fatal("it does not find the rendezvous where it is now")

@@ -64,7 +64,7 @@ func TestClockYearsOff(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "viewer.boot")
 	o.Boot = Boots(file, func() time.Time { return time.Now().AddDate(20, 0, 0) })
 	ahead := s.viewer(o)
-	if _, err := ahead.Add(within(t), c.label, AddOptions{Name: "door", Wait: 10 * time.Second}); err != nil {
+	if _, err := ahead.Add(within(t), c.label, AddOptions{Name: "door", Wait: 25 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	if err := ahead.Close(); err != nil {

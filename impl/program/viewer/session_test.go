@@ -27,7 +27,7 @@ func TestSecondProcess(t *testing.T) {
 	}
 	defer second.Close()
 	ctx := within(t)
-	got, err := second.Add(ctx, c.label, AddOptions{Name: "door", Wait: 10 * time.Second})
+	got, err := second.Add(ctx, c.label, AddOptions{Name: "door", Wait: 25 * time.Second})
 	if err != nil || got.Role != wire.RoleOwner || len(first.Cameras()) != 1 || len(second.Cameras()) != 1 {
 		t.Fatalf("added %+v, %v", got, err)
 	}
@@ -102,7 +102,7 @@ func TestHandover(t *testing.T) {
 	o := s.options()
 	ctx := within(t)
 	first := s.viewer(o)
-	if _, err := first.Add(ctx, c.label, AddOptions{Name: "door", Wait: 10 * time.Second}); err != nil {
+	if _, err := first.Add(ctx, c.label, AddOptions{Name: "door", Wait: 25 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	var others []Session

@@ -24,7 +24,7 @@ func TestShare(t *testing.T) {
 	c := s.camera()
 	ctx := within(t)
 	owner, guest := s.viewer(s.options()), s.viewer(s.options())
-	if got, err := owner.Add(ctx, c.label, AddOptions{Name: "door", Wait: 10 * time.Second}); err != nil || got.Role != wire.RoleOwner {
+	if got, err := owner.Add(ctx, c.label, AddOptions{Name: "door", Wait: 25 * time.Second}); err != nil || got.Role != wire.RoleOwner {
 		t.Fatalf("the first: %+v, %v", got, err)
 	}
 	if _, err := guest.Add(ctx, c.label, AddOptions{}); codeOf(err) != wire.CodeClaimed || len(guest.Cameras()) != 0 {
@@ -78,7 +78,7 @@ func TestShare(t *testing.T) {
 	if err := owner.Release(ctx, "door"); err != nil || len(owner.Cameras()) != 0 {
 		t.Fatalf("released: %v", err)
 	}
-	if got, err := guest.Add(ctx, c.label, AddOptions{Wait: 5 * time.Second}); err != nil || got.Role != wire.RoleOwner {
+	if got, err := guest.Add(ctx, c.label, AddOptions{Wait: 25 * time.Second}); err != nil || got.Role != wire.RoleOwner {
 		t.Errorf("the next one: %+v, %v", got, err)
 	}
 }
@@ -89,7 +89,7 @@ func TestManageWhileWatching(t *testing.T) {
 	c := s.camera()
 	ctx := within(t)
 	v := s.viewer(s.options())
-	if _, err := v.Add(ctx, c.label, AddOptions{Name: "door", Wait: 10 * time.Second}); err != nil {
+	if _, err := v.Add(ctx, c.label, AddOptions{Name: "door", Wait: 25 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	feed, err := v.Feed("door", WatchOptions{})
@@ -120,7 +120,7 @@ func TestWatchWhileManaging(t *testing.T) {
 	c := s.camera()
 	ctx := within(t)
 	v := s.viewer(s.options())
-	if _, err := v.Add(ctx, c.label, AddOptions{Name: "door", Wait: 10 * time.Second}); err != nil {
+	if _, err := v.Add(ctx, c.label, AddOptions{Name: "door", Wait: 25 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	await(t, v, "door", func(c Camera) bool { return c.Phase == Idle })

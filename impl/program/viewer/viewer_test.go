@@ -23,7 +23,7 @@ func TestAddAndWatch(t *testing.T) {
 	c := s.camera()
 	o := s.options()
 	v := s.viewer(o)
-	got, err := v.Add(within(t), c.label, AddOptions{Name: "Door", Wait: 10 * time.Second})
+	got, err := v.Add(within(t), c.label, AddOptions{Name: "Door", Wait: 25 * time.Second})
 	if err != nil || got.Name != "Door" || got.UID != c.label.UID() || got.LastPath == "" {
 		t.Fatalf("added %+v, %v", got, err)
 	}
@@ -94,7 +94,7 @@ func TestSeveralCameras(t *testing.T) {
 	var feeds []*Feed
 	for range 3 {
 		c := s.camera()
-		x, err := v.Add(within(t), c.label, AddOptions{Wait: 10 * time.Second})
+		x, err := v.Add(within(t), c.label, AddOptions{Wait: 25 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,9 +132,10 @@ func TestOffline(t *testing.T) {
 	s := newScene(t)
 	c := s.camera()
 	v := s.viewer(s.options())
-	if _, err := v.Add(within(t), c.label, AddOptions{Name: "door", Wait: 10 * time.Second}); err != nil {
+	if _, err := v.Add(within(t), c.label, AddOptions{Name: "door", Wait: 25 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
+	await(t, v, "door", func(c Camera) bool { return c.Phase == Idle }) // or its goodbye may be what ends the feed
 	c.away()
 	f, err := v.Feed("door", WatchOptions{Once: true})
 	if err != nil {
@@ -204,7 +205,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	before := runtime.NumGoroutine()
 	o := s.options()
 	v := s.viewer(o)
-	if _, err := v.Add(within(t), c.label, AddOptions{Name: "door", Wait: 10 * time.Second}); err != nil {
+	if _, err := v.Add(within(t), c.label, AddOptions{Name: "door", Wait: 25 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	other, err := Use(o)
@@ -259,7 +260,7 @@ func TestLooksNearby(t *testing.T) {
 	defer group.Close()
 	o.NoLAN, o.Groups = false, []netip.AddrPort{group.LocalAddr().(*net.UDPAddr).AddrPort()}
 	v := s.viewer(o)
-	if _, err := v.Add(within(t), c.label, AddOptions{Name: "door", Wait: 10 * time.Second}); err != nil {
+	if _, err := v.Add(within(t), c.label, AddOptions{Name: "door", Wait: 25 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	var b [2048]byte
@@ -271,7 +272,7 @@ func TestLooksNearby(t *testing.T) {
 	if _, err := v.Feed("door", WatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	_ = group.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = group.SetReadDeadline(time.Now().Add(30 * time.Second))
 	if n, err := group.Read(b[:]); err != nil || n < 256 {
 		t.Errorf("%d bytes to the local network, %v", n, err)
 	}
