@@ -27,15 +27,15 @@ func TestEndToEnd(t *testing.T) {
 	if err != nil || label.UID().String() != known.UID || label.RendezvousKey != RendezvousKey().Public() {
 		t.Errorf("ticket %v, identity %v: %v", label.UID(), known, err)
 	}
-	v := s.view(t.TempDir(), cam.file("ticket"), "PUNCHLAB_MEDIA=1")
+	v := s.view(t.TempDir(), cam.file("ticket"), "PUNCHLAB_MEDIA=3")
 	if !s.watched(v) {
 		t.Fatal("no frame")
 	}
 	got := v.frames()
-	if got[0].N != 1 || len(got) < 25 || len(got) > 40 {
-		t.Errorf("%d frames from %d on in a second", len(got), got[0].N)
+	if got[0].N != 1 || len(got) < 60 || len(got) > 120 { // a busy machine may show the first ones, and the last ones, a second late
+		t.Errorf("%d frames from %d on in three seconds", len(got), got[0].N)
 	}
-	if d := got[len(got)-1].T - got[0].T; d < 0.8 || d > 1.2 {
+	if d := got[len(got)-1].T - got[0].T; d < 2 || d > 4 {
 		t.Errorf("watched for %.1f s", d)
 	}
 	if took, code := cam.end(); took > ends || code != Done {
@@ -77,8 +77,8 @@ func TestViewerEnds(t *testing.T) {
 	ticket := cam.file("ticket")
 	cam.end()
 	begun := time.Now()
-	v = s.view(t.TempDir(), ticket)
-	if code := v.code(); code != Failed || time.Since(begun) > 12*time.Second || !strings.Contains(v.said(), "unavailable") {
+	v = s.view(t.TempDir(), ticket, "PUNCHLAB_TIMEOUT=40")
+	if code := v.code(); code != Failed || time.Since(begun) > 30*time.Second || !strings.Contains(v.said(), "unavailable") {
 		t.Errorf("an offline camera: %d after %v, %s", code, time.Since(begun), v.said())
 	}
 	server.cut()
@@ -157,7 +157,7 @@ func TestPrivacy(t *testing.T) {
 	if code := s.act(state, "privacy-on").code(); code != Done {
 		t.Fatal(code)
 	}
-	sent := len(cam.frames())
+	sent := cam.written()
 	short := "PUNCHLAB_TIMEOUT=1"
 	if s.watched(s.view(who, cam.file("ticket"), short)) || len(cam.frames()) != sent {
 		t.Error("a picture while private")

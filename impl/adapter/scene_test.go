@@ -111,8 +111,8 @@ func (s *scene) start(role, state string, more ...string) *program {
 }
 
 const (
-	comes = 30 * time.Second       // what must come may take so long on a busy machine
-	ends  = patience + time.Second // and a program that is told to end, or ends itself after patience
+	comes = 30 * time.Second         // what must come may take so long on a busy machine
+	ends  = patience + 3*time.Second // and a program that is told to end, or ends itself after patience
 )
 
 // code waits for the program's end.
@@ -208,6 +208,15 @@ func (s *scene) view(state string, ticket []byte, more ...string) *program {
 // act asks the camera with a state for an action.
 func (s *scene) act(state, action string) *program {
 	return s.start("camera", state, "PUNCHLAB_ACTION="+action)
+}
+
+// written is how many frames are in frames.jsonl once no more come: what was sent is written a moment later.
+func (p *program) written() (n int) {
+	p.s.t.Helper()
+	for n = -1; n != len(p.frames()); time.Sleep(200 * time.Millisecond) {
+		n = len(p.frames())
+	}
+	return n
 }
 
 // intact says what is wrong with frames: each is the source's at its number, in order.
