@@ -51,7 +51,7 @@ func (w *wire) want(t *testing.T, kind string) message {
 			t.Fatalf("%+v came, want %s", m, kind)
 		}
 		return m
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatalf("no %s came", kind)
 	}
 	return message{}
