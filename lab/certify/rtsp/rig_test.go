@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long what must come may take on a busy machine.
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 // port is the camera's.
 const port = 8554
