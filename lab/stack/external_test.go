@@ -107,8 +107,8 @@ const pinger = `
 name: pinger
 programs: [{name: ping, package: iputils-ping}]
 commands:
-  - {name: other, host: camera, run: [ping, -n, -i, "0.05", -c, "40", '{{addr "viewer"}}']}
-  - {name: ping, host: viewer, run: [ping, -n, -i, "0.05", -c, "5", '{{addr "camera"}}']}
+  - {name: other, host: camera, run: [ping, -n, -i, "0.2", -c, "15", '{{addr "viewer"}}']}
+  - {name: ping, host: viewer, run: [ping, -n, -i, "0.2", -c, "5", '{{addr "camera"}}']}
 request: {command: ping}
 marks:
   connected: {log: 'bytes from', from: ping}
@@ -151,13 +151,14 @@ func TestTapsAgreeWithCapture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The two look at different devices; what came within that at the request may count to either side of it.
-	const near = 5 * time.Millisecond
+	// The capture has when the fabric gives a packet to the viewer's device, the taps when the device has it: on a busy machine the
+	// fabric may lose the processor in between. It is half of what is between two pings.
+	const late = 100 * time.Millisecond
 	var camera, viewer int64
 	var came []time.Duration // since the request, to the viewer, also what was sent before it
 	for _, j := range line.Journeys {
 		since := j.Start() - trace.At(asked)
-		if at, ok := j.Delivered(); ok && j.Kind == capture.Echo && j.Src.Addr() == l.Host("camera").Addr() && at > trace.At(asked)-near {
+		if at, ok := j.Delivered(); ok && j.Kind == capture.Echo && j.Src.Addr() == l.Host("camera").Addr() && at > trace.At(asked)-late {
 			came = append(came, at-trace.At(asked))
 		}
 		switch {
@@ -175,8 +176,8 @@ func TestTapsAgreeWithCapture(t *testing.T) {
 	if d := o.Bytes["viewer_up"] - viewer; d < -2*ping || d > 2*ping {
 		t.Errorf("viewer sent %d bytes by the taps, %d by the capture", o.Bytes["viewer_up"], viewer)
 	}
-	if !slices.ContainsFunc(came, func(d time.Duration) bool { return (d - o.FirstPacket).Abs() < near }) ||
-		slices.ContainsFunc(came, func(d time.Duration) bool { return d > near && d < o.FirstPacket-near }) {
+	if !slices.ContainsFunc(came, func(d time.Duration) bool { return d < o.FirstPacket+time.Millisecond && d > o.FirstPacket-late }) ||
+		slices.ContainsFunc(came, func(d time.Duration) bool { return d > 0 && d < o.FirstPacket-late }) {
 		t.Errorf("first packet after %v by the taps, after %v by the capture", o.FirstPacket, came)
 	}
 }

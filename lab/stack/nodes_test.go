@@ -15,7 +15,7 @@ func TestRendezvousNodeDies(t *testing.T) {
 	l := newLab(t, "three-rendezvous", "link", "lan")
 	killed := make(chan error, 1)
 	o, err := Bundled{}.Try(t.Context(), l, Trial{
-		Seed: 5, Strategy: "relay", Media: 5 * time.Second, Timeout: 15 * time.Second,
+		Seed: 5, Strategy: "relay", Media: 5 * time.Second, Timeout: 40 * time.Second,
 		Reached: func(m Moment) {
 			if m == FirstFrame {
 				time.AfterFunc(time.Second, func() { // what the nodes remember of it has been shared
