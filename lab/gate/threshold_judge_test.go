@@ -11,6 +11,7 @@ import (
 	"github.com/punchlab/punchlab/lab/gate"
 	"github.com/punchlab/punchlab/lab/record"
 	"github.com/punchlab/punchlab/lab/stats"
+	"golang.org/x/sys/unix"
 )
 
 // thresholdAxes are those of the runs of these tests: four cells.
@@ -308,9 +309,19 @@ func TestJudgeManyCells(t *testing.T) {
 	}
 	m := thresholdManifest()
 	m.Axes, m.Cells = axes, 27000
-	start := time.Now()
+	start := ownTime(t)
 	js := gate.Judge(gate.Sample{Manifest: m}, []gate.Threshold{threshold(t, "direct_rate >= 0.9 by cell")})
-	if took := time.Since(start); took > 5*time.Second || len(js) != 27000 {
+	if took := ownTime(t) - start; took > 5*time.Second || len(js) != 27000 {
 		t.Errorf("%d judgements in %v", len(js), took)
 	}
+}
+
+// ownTime is what this process has had of the processor: others may have most of it.
+func ownTime(t *testing.T) time.Duration {
+	t.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
