@@ -325,7 +325,9 @@ func TestLogHasNoSecrets(t *testing.T) {
 	}
 	log := &buffer{}
 	server := newKey(t)
+	said := newEvents(t)
 	h := start(t, func(o *Options) {
+		o.Observe = func(e any) { said.c <- e }
 		o.Key, o.Makers, o.Account = server, []string{maker.Public().String()}, account.Public().String()
 		o.NATS, o.Database = Embedded, filepath.Join(t.TempDir(), "db")
 		o.Log = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -335,6 +337,7 @@ func TestLogHasNoSecrets(t *testing.T) {
 	token := account.Issue(identity.Token{Viewer: k.Public(), NotAfter: time.Now().Unix() + 1000})
 	await[camera.Denied](register(t, h, newKey(t), certificate))
 	await[camera.Registered](register(t, h, k, certificate))
+	await[rendezvous.Online](said) // it is told of when the camera confirms its session, which it has still to do
 	await[viewer.LoggedIn](login(t, h, k, token))
 	if err := h.Reload(); err != nil {
 		t.Fatal(err)
