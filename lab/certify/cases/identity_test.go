@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/punchlab/punchlab/lab/certify/stage"
 	"github.com/punchlab/punchlab/lab/certify/tape"
@@ -183,6 +184,30 @@ func TestRTSPReply(t *testing.T) {
 	for _, b := range []string{"", "HTTP/1.1 200 OK\r\n\r\n", "RTSP/1.0", "RTSP/1.0 x\r\n"} {
 		if r := rtspReply([]byte(b)); r.code != 0 {
 			t.Errorf("%q: %+v", b, r)
+		}
+	}
+}
+
+// The time of guesses is that in which one was open: at once it counts once, and what is between two is the lab's own.
+func TestOpen(t *testing.T) {
+	t0 := time.Unix(1000, 0)
+	flow := func(first, last float64) tape.Flow {
+		second := func(s float64) time.Time { return t0.Add(time.Duration(s * float64(time.Second))) }
+		return tape.Flow{First: second(first), Last: second(last)}
+	}
+	for name, c := range map[string]struct {
+		flows []tape.Flow
+		want  time.Duration
+	}{
+		"none":                              {nil, 0},
+		"one":                               {[]tape.Flow{flow(3, 5)}, 2 * time.Second},
+		"one after the other, with a wait":  {[]tape.Flow{flow(0, 1), flow(5, 6), flow(60, 61)}, 3 * time.Second},
+		"at once":                           {[]tape.Flow{flow(0, 4), flow(0, 4), flow(1, 2)}, 4 * time.Second},
+		"one begins before another is over": {[]tape.Flow{flow(0, 4), flow(3, 9), flow(8, 8.5)}, 9 * time.Second},
+		"an answer that comes late":         {[]tape.Flow{flow(0, 30), flow(40, 40.5)}, 30*time.Second + 500*time.Millisecond},
+	} {
+		if got := open(c.flows); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
 }
