@@ -69,7 +69,9 @@ func TestCopyAtAnotherNode(t *testing.T) {
 func TestNATSAway(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	n := r.nodes(2)
+	n := r.changed(2, func(o *program.Options) { // on a busy machine one is back seconds after the other, which doubts cameras for a keepalive
+		o.Limits.Keepalive, o.Limits.Expiry = 10*keepalive, 20*keepalive
+	})
 	addr := r.nats.Addr()
 	c := r.camera(newKey(), n[0].at)
 	await(t, c.events, yes[camera.Registered])

@@ -115,10 +115,13 @@ func (s *server) join(t *testing.T) *server {
 }
 
 // nodes starts some, which know of each other when it returns.
-func (r *rig) nodes(n int) (all []*server) {
+func (r *rig) nodes(n int) []*server { return r.changed(n, nil) }
+
+// changed starts nodes with other options.
+func (r *rig) changed(n int, change func(*program.Options)) (all []*server) {
 	r.t.Helper()
 	for i := range n {
-		all = append(all, r.serve(i+1, nil).join(r.t))
+		all = append(all, r.serve(i+1, change).join(r.t))
 	}
 	for _, s := range all {
 		eventually(r.t, "the nodes know each other", func() bool { return s.Stats().Cluster.Nodes == n-1 })
