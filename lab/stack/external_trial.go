@@ -234,10 +234,13 @@ func (x *externalTrial) command(ctx context.Context, m *lab.Machine, argv []stri
 	cmd.Dir = x.dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
-	cmd.WaitDelay = leftoverPatience
+	cmd.WaitDelay = outputPatience
 	cmd.Env, err = x.values.environment(m, nil)
 	return cmd, err
 }
+
+// outputPatience is how long a command that has ended may take to have said all: what is in its pipe is lost afterwards.
+const outputPatience = 5 * time.Second
 
 // resolve finds the program and fills in the arguments.
 func (x *externalTrial) resolve(argv []string) (path string, args []string, err error) {
