@@ -30,11 +30,11 @@ func (r *run) runCase(ctx context.Context, c certify.Case) error {
 	r.running[c.ID] = began
 	r.mu.Unlock()
 	r.tell(Event{Kind: Started, Case: c.ID, Title: c.Title})
-	result, err := r.start(ctx, c, began)
+	result, whole, err := r.start(ctx, c, began)
 	r.mu.Lock()
 	delete(r.running, c.ID)
 	r.mu.Unlock()
-	if err != nil || ctx.Err() != nil {
+	if err != nil || !whole {
 		return err
 	}
 	rec := record{Schema: resultSchema, Result: result, Run: r.o.header().digest(), Seed: CaseSeed(r.o.Seed, c.ID), Started: began.UTC(), Finished: r.o.Now().UTC()}
@@ -51,19 +51,19 @@ func (r *run) runCase(ctx context.Context, c certify.Case) error {
 	return nil
 }
 
-// start begins a case, and runs it. Cut short, that is written down.
-func (r *run) start(ctx context.Context, c certify.Case, at time.Time) (certify.Result, error) {
+// start begins a case, and runs it. Cut short, it is not whole, and that is written down.
+func (r *run) start(ctx context.Context, c certify.Case, at time.Time) (result certify.Result, whole bool, err error) {
 	if _, err := r.begin(c.ID, evidence.CaseFolder(c.ID), at); err != nil {
-		return certify.Result{}, err
+		return certify.Result{}, false, err
 	}
-	result, err := r.result(ctx, c)
+	result, err = r.result(ctx, c)
 	switch {
 	case err != nil:
-		return result, errors.Join(err, r.ended(c.ID, interrupted, err.Error()))
+		return result, false, errors.Join(err, r.ended(c.ID, interrupted, err.Error()))
 	case ctx.Err() != nil:
-		return result, r.ended(c.ID, interrupted, "after "+About(r.o.Now().Sub(at)))
+		return result, false, r.ended(c.ID, interrupted, "after "+About(r.o.Now().Sub(at)))
 	}
-	return r.counted(result), nil
+	return r.counted(result), true, nil
 }
 
 // result runs a case's procedure on a stage of its own.
@@ -122,8 +122,8 @@ func (r *run) closed(c certify.Case, finish func(certify.Result) certify.Result,
 	select {
 	case ended := <-done:
 		return ended
-	case <-time.After(r.o.seam.grace):
-		return harness(c, "the stage was not closed within %v; the procedure said %s %s", r.o.seam.grace, result.Verdict, result.Reason)
+	case <-time.After(r.o.seam.grace(c)):
+		return harness(c, "the stage was not closed within %v; the procedure said %s %s", r.o.seam.grace(c), result.Verdict, result.Reason)
 	}
 }
 
@@ -175,7 +175,7 @@ func (r *run) guard(ctx context.Context, c certify.Case, s *stage.Stage, procedu
 	select {
 	case result := <-done:
 		return r.inTime(timed, c, result, limit)
-	case <-time.After(r.o.seam.grace):
+	case <-time.After(r.o.seam.grace(c)):
 		return harness(c, "the procedure did not end within %v, nor when it was told to", limit)
 	}
 }

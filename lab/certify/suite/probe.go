@@ -103,7 +103,7 @@ type seam struct {
 	asks  func(stage.Device) bool                              // there is a program to ask
 	ended func(*live.Fabric) bool                              // no lab can be brought up any more
 	limit func(certify.Case, bool) time.Duration
-	grace time.Duration
+	grace func(certify.Case) time.Duration
 }
 
 func (s *seam) fill() {
@@ -122,8 +122,8 @@ func (s *seam) fill() {
 	if s.limit == nil {
 		s.limit = limit
 	}
-	if s.grace == 0 {
-		s.grace = grace
+	if s.grace == nil {
+		s.grace = func(certify.Case) time.Duration { return grace }
 	}
 }
 

@@ -92,7 +92,12 @@ func TestFaultsOfProcedures(t *testing.T) {
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
 	short := map[string]bool{"BW-2": true, "BW-3": true, "BW-4": true}
-	g.seam.grace = 50 * time.Millisecond
+	g.seam.grace = func(c certify.Case) time.Duration { // short for those that hang alone: any other may be late on a busy machine
+		if c.ID == "BW-2" || c.ID == "MED-3" {
+			return 50 * time.Millisecond
+		}
+		return time.Minute
+	}
 	g.seam.limit = func(c certify.Case, _ bool) time.Duration {
 		if short[c.ID] {
 			return 20 * time.Millisecond
