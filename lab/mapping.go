@@ -54,6 +54,9 @@ func (l *Lab) mappingPlace(p *place) (ns *netns.NS, devices []string, err error)
 	if ns, err = l.newSpace(); err != nil {
 		return nil, nil, err
 	}
+	if err := hush(ns); err != nil {
+		return nil, nil, err
+	}
 	var addrs []netip.Addr
 	for _, lan := range p.site.lans() {
 		addrs = append(addrs, gatewayOf(lan))

@@ -5,7 +5,9 @@ import (
 	"fmt"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/punchlab/punchlab/lab/netns"
+	"golang.org/x/sys/unix"
 )
 
 // silence has a namespace drop whatever comes in and whatever it says itself, or ends that. It says so in tables of its own,
@@ -32,6 +34,31 @@ func silence(ns *netns.NS, on bool) (err error) {
 	}
 	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("silence namespace: load nftables: %w", err)
+	}
+	return nil
+}
+
+// hush has a namespace's kernel not tell which groups its programs have joined. Nobody asked, and it would do so some time in the first
+// seconds, also between a reset and the capture that is to have all that is sent from then on.
+func hush(ns *netns.NS) error {
+	err := ns.Do(func() error {
+		conn, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		t := conn.AddTable(&nftables.Table{Name: "hush", Family: nftables.TableFamilyIPv4})
+		out := conn.AddChain(&nftables.Chain{
+			Table: t, Name: "out", Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityFilter, Type: nftables.ChainTypeFilter,
+		})
+		conn.AddRule(&nftables.Rule{Table: t, Chain: out, Exprs: []expr.Any{
+			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_IGMP}},
+			&expr.Verdict{Kind: expr.VerdictDrop},
+		}})
+		return conn.Flush()
+	})
+	if err != nil {
+		return fmt.Errorf("hush namespace: %w", err)
 	}
 	return nil
 }
