@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -301,6 +302,30 @@ func TestOneRecorderASpool(t *testing.T) {
 	info, err := os.Stat(filepath.Join(c.Spool, lockName))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the lock: %v %v", info, err)
+	}
+}
+
+// A spool is free when its recorder has ended, also while a program that is just being started has its descriptors.
+func TestSpoolIsGivenFree(t *testing.T) {
+	t.Parallel()
+	c := &Config{Spool: t.TempDir()}
+	s, err := openSpool(c, func(any) {}, func(Stats) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := syscall.Dup(int(s.lock.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(child)
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = openSpool(c, func(any) {}, func(Stats) {}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -109,7 +109,8 @@ func (s *spool) close() error {
 	s.mu.Lock()
 	defer s.unlock()
 	s.saveState()
-	return s.lock.Close()
+	// Closing the file alone would not do: a program that another goroutine is just starting has the descriptor too until it runs.
+	return errors.Join(syscall.Flock(int(s.lock.Fd()), syscall.LOCK_UN), s.lock.Close())
 }
 
 // unlock ends what changed the spool.

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -111,10 +112,15 @@ func TestOneWriter(t *testing.T) {
 	if _, _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "another process") {
 		t.Errorf("second writer: %v", err)
 	}
+	child, err := syscall.Dup(int(w.trials.Fd())) // as a program that is just being started has it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(child)
 	if err := w.Finish(false, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	w, _, err := Open(dir)
+	w, _, err = Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -121,6 +121,10 @@ func lock(f *os.File) error {
 	return nil
 }
 
+// unlock lets the next writer in. Closing f alone would not do: a program that another goroutine is just starting has the
+// descriptor too until it runs.
+func unlock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
+
 // Dir returns the run's folder.
 func (w *Writer) Dir() string { return w.dir }
 
@@ -174,7 +178,8 @@ func (w *Writer) Finish(complete bool, end time.Time) error {
 		return nil
 	}
 	w.manifest.Complete, w.manifest.End = complete, &end
-	err := errors.Join(w.trials.Sync(), writeJSON(filepath.Join(w.dir, ManifestFile), w.manifest), w.trials.Close())
+	err := errors.Join(w.trials.Sync(), writeJSON(filepath.Join(w.dir, ManifestFile), w.manifest),
+		unlock(w.trials), w.trials.Close())
 	w.trials = nil
 	if err != nil {
 		return fmt.Errorf("finish run: %w", err)
