@@ -14,6 +14,7 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/punchlab/punchlab/impl/identity"
+	"github.com/punchlab/punchlab/impl/scratch"
 )
 
 // ServerConfig describes an embedded NATS server.
@@ -30,7 +31,7 @@ type ServerConfig struct {
 // Server is an embedded NATS server.
 type Server struct {
 	nats *natsserver.Server
-	temp *tempFolder // nil: its files are where it was told
+	temp *scratch.Folder // nil: its files are where it was told
 	user string
 	pass string
 
@@ -66,13 +67,13 @@ func Embed(c ServerConfig) (*Server, error) {
 		return nil, err
 	}
 	if c.Dir == "" {
-		if s.temp, err = newTempFolder(time.Now()); err != nil {
-			return nil, err
+		if s.temp, err = scratch.New("nats", time.Now()); err != nil {
+			return nil, fmt.Errorf("embed NATS: %w", err)
 		}
-		o.StoreDir = s.temp.path
+		o.StoreDir = s.temp.Path
 	}
 	if s.nats, err = natsserver.NewServer(o); err != nil {
-		return nil, errors.Join(fmt.Errorf("embed NATS: %w", err), s.temp.remove())
+		return nil, errors.Join(fmt.Errorf("embed NATS: %w", err), s.temp.Remove())
 	}
 	if c.Log != nil {
 		s.nats.SetLoggerV2(&natsLog{c.Log}, false, false, false)
@@ -142,7 +143,7 @@ func (s *Server) Close() error {
 	s.nats.Shutdown()
 	s.nats.WaitForShutdown()
 	s.starting.Wait()
-	return s.temp.remove()
+	return s.temp.Remove()
 }
 
 // natsLog writes the server's log as ours, a step lower: what matters of it shows in how the node stands (Health).

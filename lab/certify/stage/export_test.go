@@ -1,4 +1,4 @@
 package stage
 
 // Dir is where the programs' folders are, until Close.
-func (s *Stage) Dir() string { return s.dir }
+func (s *Stage) Dir() string { return s.dir.Path }

@@ -92,7 +92,7 @@ func (x *Set) start(s starting) (*Program, error) {
 		Host: berth{m, p}, Program: s.argv[0], Args: s.argv[1:], Folder: folder, Wall: longest,
 		Env: append(x.environment(s, folder, p.results.name), s.env...), Hosts: x.hostsFile(s.host),
 		Again: func() { p.again() }, Limits: contain.Limits{Output: logLimit},
-		Hide: []string{x.stage.dir, x.stage.o.Folder}, Show: s.show,
+		Hide: []string{x.stage.dir.Path, x.stage.o.Folder}, Show: s.show,
 	}
 	if s.role == certify.RoleCamera {
 		spec.Show = append(spec.Show, x.stage.sourceFile())
@@ -166,7 +166,7 @@ func (p *Program) name() string {
 
 // folder is a role's unit's, with its state; the same throughout the case.
 func (s *Stage) folder(role certify.Role, unit int) (string, error) {
-	dir := filepath.Join(s.dir, fmt.Sprintf("%s-%d", role, unit))
+	dir := filepath.Join(s.dir.Path, fmt.Sprintf("%s-%d", role, unit))
 	return dir, os.MkdirAll(filepath.Join(dir, "state"), 0o755)
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/punchlab/punchlab/impl/scratch"
 	"github.com/punchlab/punchlab/lab"
 	"github.com/punchlab/punchlab/lab/certify"
 	"github.com/punchlab/punchlab/lab/live"
@@ -55,7 +56,7 @@ type Options struct {
 type Stage struct {
 	o      Options
 	began  time.Time
-	dir    string // the programs' folders; gone at Close
+	dir    *scratch.Folder // the programs' folders; gone at Close
 	source Source
 	pool   lab.Pool
 	paper  *paper
@@ -88,11 +89,11 @@ func Open(o Options) (*Stage, error) {
 	if s.paper, err = newPaper(o.Folder, s.began); err != nil {
 		return nil, fmt.Errorf("stage: %w", err)
 	}
-	if s.dir, err = os.MkdirTemp("", "punchlab-stage-"); err == nil {
+	if s.dir, err = scratch.New("stage", s.began); err == nil {
 		err = os.WriteFile(s.sourceFile(), s.source.Bytes, 0o644)
 	}
 	if err == nil {
-		err = os.Mkdir(filepath.Join(s.dir, "tickets"), 0o755)
+		err = os.Mkdir(filepath.Join(s.dir.Path, "tickets"), 0o755)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("stage: make the programs' folders: %w", err), s.Close())
@@ -172,7 +173,7 @@ func (s *Stage) Seed(n int) uint64 {
 // Source is the clip that cameras are given.
 func (s *Stage) Source() Source { return s.source }
 
-func (s *Stage) sourceFile() string { return filepath.Join(s.dir, "source.h264") }
+func (s *Stage) sourceFile() string { return filepath.Join(s.dir.Path, "source.h264") }
 
 // say tells the caller of the progress.
 func (s *Stage) say(line string) {
@@ -202,9 +203,7 @@ func (s *Stage) Close() error {
 		errs = append(errs, set.Close())
 	}
 	errs = append(errs, s.pool.Close())
-	if s.dir != "" {
-		errs = append(errs, os.RemoveAll(s.dir))
-	}
+	errs = append(errs, s.dir.Remove())
 	s.mu.Lock()
 	counts := s.counts()
 	s.mu.Unlock()

@@ -58,7 +58,7 @@ func (x *Set) View(ctx context.Context, v Viewing) (*View, error) {
 			return nil, err
 		}
 	}
-	ticket := filepath.Join(x.stage.dir, "tickets", strconv.Itoa(x.stage.next()))
+	ticket := filepath.Join(x.stage.dir.Path, "tickets", strconv.Itoa(x.stage.next()))
 	if err := os.WriteFile(ticket, v.Ticket, 0o644); err != nil {
 		return nil, fmt.Errorf("start a viewer: %w", err)
 	}
