@@ -26,6 +26,7 @@ func started(t *testing.T, ctx context.Context, s Spec) (lab.Program, <-chan *Re
 		r, err := Run(ctx, s)
 		if err != nil {
 			t.Error(err)
+			r = &Report{} // of nothing
 		}
 		over <- r
 	}()
@@ -198,6 +199,7 @@ func TestOnAHost(t *testing.T) {
 		r, err := Run(ctx, s)
 		if err != nil {
 			t.Error(err)
+			r = &Report{} // of nothing
 		}
 		over <- r
 	}()
